@@ -1,0 +1,145 @@
+"""Normalization layers.
+
+None of them has a default `eps`: it belongs to the place where the layer stands, and public implementations differ in
+it (see the table in ``npconv/README.md``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npconv.backend import accumulation_dtype, array_module
+from npconv.layers._checks import check_channels, check_ndim
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
+    """Normalize over one axis at each position: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
+
+    The variance is the mean of squared deviations from the mean (two passes, no Bessel correction): the one-pass form
+    ``mean(x**2) - mean(x)**2`` loses most digits in float32 when the mean is large.
+
+    Parameters
+    ----------
+    x : array
+        Floating-point; maps (N, C, H, W) with ``axis=1``, tokens (N, T, D) with ``axis=-1``.
+    weight, bias : array (C,)
+        Scale and shift of each channel.
+    eps : float
+        Added to the variance.
+    axis : int
+        The channel axis: the only axis that is normalized over.
+
+    Returns
+    -------
+    array, same shape and dtype as `x`
+        float16 is computed in float32.
+
+    Raises
+    ------
+    InputError
+        If `weight` does not fit the axis.
+
+    Notes
+    -----
+    Layer Normalization, https://arxiv.org/abs/1607.06450, over channels only, as ConvNeXt's ``LayerNorm`` and
+    ``torch.nn.LayerNorm`` over the last axis.
+    """
+    xp, dtype = array_module(x), accumulation_dtype(x)
+    check_channels("layer_norm", x, weight.shape[0], axis=axis)
+    channels = [1] * x.ndim
+    channels[axis] = weight.shape[0]
+
+    x_wide = x.astype(dtype, copy=False)
+    deviation = x_wide - x_wide.mean(axis=axis, keepdims=True)
+    variance = (deviation * deviation).mean(axis=axis, keepdims=True)
+    y = deviation / xp.sqrt(variance + eps) * weight.reshape(channels) + bias.reshape(channels)
+    return y.astype(x.dtype, copy=False)
+
+
+def batch_norm(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    num_batches_tracked: Any = None,
+    *,
+    eps: float,
+) -> Any:
+    """Normalize each channel by stored statistics: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias``.
+
+    This is inference: the statistics were gathered in training and no statistic of `x` is taken.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        Floating-point.
+    weight, bias, running_mean, running_var : array (C,)
+        As in the checkpoint.
+    num_batches_tracked : array (), optional
+        Stands in checkpoints beside the others; a count of training batches, without effect here.
+    eps : float
+        Added to the variance.
+
+    Returns
+    -------
+    array (N, C, H, W)
+        In the dtype of `x`; float16 is computed in float32.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit each other.
+
+    Notes
+    -----
+    Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 2.
+    """
+    xp, dtype = array_module(x), accumulation_dtype(x)
+    check_ndim("batch_norm", x, "NCHW")
+    check_channels("batch_norm", x, weight.shape[0], axis=1)
+    deviation = x.astype(dtype, copy=False) - running_mean.astype(dtype, copy=False)[:, None, None]
+    deviation_unit = deviation / xp.sqrt(running_var.astype(dtype, copy=False) + eps)[:, None, None]
+    y = deviation_unit * weight[:, None, None] + bias[:, None, None]
+    return y.astype(x.dtype, copy=False)
+
+
+def global_response_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
+    """Scale each channel by its strength relative to the other channels (GRN).
+
+    ``g[n, c] = sqrt(sum over i, j of x[n, c, i, j]**2)``: the strength of a channel;
+    ``s[n, c] = g[n, c] / (mean over c of g[n, c] + eps)``: relative to the others, in each sample by itself;
+    ``y = weight * (x * s) + bias + x``.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+        Floating-point.
+    weight, bias : array with C elements
+        Of any shape: checkpoints hold (1, 1, 1, C), channels last, or (C,).
+    eps : float
+        Added to the mean strength.
+
+    Returns
+    -------
+    array (N, C, H, W)
+        In the dtype of `x`; float16 is computed in float32 (its squares overflow beyond 255).
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit each other.
+
+    Notes
+    -----
+    ConvNeXt V2, section 3.3 and algorithm 1 of https://arxiv.org/abs/2301.00808. The residual ``+ x`` is part of the
+    layer.
+    """
+    xp, dtype = array_module(x), accumulation_dtype(x)
+    check_ndim("global_response_norm", x, "NCHW")
+    check_channels("global_response_norm", x, weight.size, axis=1)
+    x_wide = x.astype(dtype, copy=False)
+    strength = xp.sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))  # (N, C, 1, 1)
+    relative = strength / (strength.mean(axis=1, keepdims=True) + eps)
+    y = weight.reshape(-1, 1, 1) * (x_wide * relative) + bias.reshape(-1, 1, 1) + x_wide
+    return y.astype(x.dtype, copy=False)

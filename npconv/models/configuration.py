@@ -1,0 +1,230 @@
+"""What the configurations of all families share: labels, outputs, files, and the checks of their fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from npconv.errors import ConfigError
+
+Self = TypeVar("Self", bound="PretrainedConfig")
+
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+#: Bounds of integer fields. No published model comes near them; they keep a broken file from asking for terabytes.
+LARGEST_INTEGER = 1_000_000
+MOST_LAYERS = 10_000
+LARGEST_CONFIG_FILE = 64 * 2**20
+
+
+class PretrainedConfig:
+    """Base of the configurations.
+
+    Parameters
+    ----------
+    num_labels : int, optional
+        Number of classes; 2 unless `id2label` says otherwise. 0 leaves the classifier out, 1 makes it a regression.
+    id2label, label2id : dict, optional
+        Names of the classes; ``LABEL_0`` and so on when unset.
+    problem_type : str, optional
+        ``"regression"``, ``"single_label_classification"`` or ``"multi_label_classification"``; chooses the loss.
+        Inferred from the labels of each call when unset.
+    output_hidden_states, return_dict : bool
+        What a model returns when its call does not say.
+    **kwargs
+        Any other field is kept as an attribute and written back.
+
+    Raises
+    ------
+    ConfigError
+        If a field has a value that describes no model.
+    """
+
+    model_type = ""
+
+    def __init__(
+        self,
+        *,
+        num_labels: int | None = None,
+        id2label: Mapping[Any, str] | None = None,
+        label2id: Mapping[str, int] | None = None,
+        problem_type: str | None = None,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        architectures: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if problem_type is not None and problem_type not in PROBLEM_TYPES:
+            raise ConfigError(f"expected problem_type to be one of {', '.join(PROBLEM_TYPES)}; got {problem_type!r}")
+        self.problem_type = problem_type
+        self.output_hidden_states = bool(output_hidden_states)
+        self.return_dict = bool(return_dict)
+        self.architectures = None if architectures is None else list(architectures)
+        self.id2label = _label_names(num_labels, id2label)
+        self.label2id = dict(label2id) if label2id else {name: index for index, name in self.id2label.items()}
+        kwargs.pop("model_type", None)
+        for name, value in kwargs.items():
+            if not name.isidentifier() or hasattr(type(self), name):
+                raise ConfigError(f"expected the name of a field, got {name!r}; rename or remove it")
+            setattr(self, name, value)
+
+    @property
+    def num_labels(self) -> int:
+        """Number of classes."""
+        return len(self.id2label)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, unknown ones included, as plain values."""
+        return {"model_type": self.model_type, **vars(self)}
+
+    def to_json_string(self) -> str:
+        """Return the configuration as sorted JSON.
+
+        Raises
+        ------
+        ConfigError
+            If a field cannot be written, such as a callable ``hidden_act``.
+        """
+        fields = self.to_dict()
+        for name, value in fields.items():
+            if callable(value):
+                raise ConfigError(
+                    f"{name} is a callable and cannot be written to a file; use the name of an activation"
+                )
+        try:
+            return json.dumps(fields, indent=2, sort_keys=True) + "\n"
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the configuration cannot be written as JSON: {error}") from error
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write ``config.json`` into a directory, which is made if it is not there."""
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        (Path(directory) / "config.json").write_text(self.to_json_string(), encoding="utf-8")
+
+    @classmethod
+    def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
+        """Make a configuration from the fields of a ``config.json``; `overrides` replace single fields.
+
+        Raises
+        ------
+        ConfigError
+            If the fields describe no model of this family.
+        """
+        model_type = fields.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ConfigError(f"expected model_type {cls.model_type!r}, got {model_type!r}; use AutoConfig")
+        if "num_labels" in overrides and overrides["num_labels"] != len(fields.get("id2label") or ()):
+            fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
+        return cls(**{**fields, **overrides})
+
+    @classmethod
+    def from_pretrained(cls: type[Self], model: str | Path, **overrides: Any) -> Self:
+        """Read the ``config.json`` of a model, found by name, directory, file or hub id."""
+        return cls.from_dict(read_config_file(model), **overrides)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  # fields may change
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name not in _LABEL_FIELDS)
+        return f"{type(self).__name__}({fields}, num_labels={self.num_labels})"
+
+
+_LABEL_FIELDS = ("id2label", "label2id")
+
+
+def read_config_file(model: str | Path) -> dict[str, Any]:
+    """Return the fields of the ``config.json`` of a model.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file or it holds no JSON object.
+    ModelNotFoundError
+        If no model has the name.
+    """
+    from npconv.weights.locate import locate
+
+    found = locate(model)
+    path = found if found.is_dir() else found.parent
+    path = path / "config.json"
+    try:
+        if path.stat().st_size > LARGEST_CONFIG_FILE:
+            raise ConfigError(f"{path}: expected at most {LARGEST_CONFIG_FILE} bytes of JSON, got a larger file")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; a model needs its config.json beside its weights") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: expected JSON, but it cannot be parsed: {error}") from error
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{path}: expected a JSON object, got {type(fields).__name__}")
+    return fields
+
+
+def _label_names(num_labels: int | None, id2label: Mapping[Any, str] | None) -> dict[int, str]:
+    """Return the class names by index, from names if there are any, else from their number."""
+    if id2label is None:
+        count = check_int("num_labels", 2 if num_labels is None else num_labels, minimum=0)
+        return {index: f"LABEL_{index}" for index in range(count)}
+    try:
+        names = {int(index): str(name) for index, name in id2label.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError("expected id2label to map class numbers to names, such as {0: 'cat'}") from error
+    if sorted(names) != list(range(len(names))):
+        raise ConfigError(f"expected id2label to number the classes from 0 to {len(names) - 1} without a gap")
+    if num_labels is not None and num_labels != len(names):
+        raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of the two")
+    return dict(sorted(names.items()))
+
+
+def check_int(name: str, value: Any, *, minimum: int) -> int:
+    """Return an integer field, or say what was expected."""
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= LARGEST_INTEGER:
+        raise ConfigError(f"expected {name} to be an integer from {minimum} to {LARGEST_INTEGER}, got {value!r}")
+    return value
+
+
+def check_float(name: str, value: Any, *, minimum: float, maximum: float = float("inf")) -> float:
+    """Return a number field, or say what was expected."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+        raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {value!r}")
+    return value
+
+
+def check_bool(name: str, value: Any) -> bool:
+    """Return a true-or-false field (0 and 1 stand for them in old files), or say what was expected."""
+    if not isinstance(value, bool) and value not in (0, 1):
+        raise ConfigError(f"expected {name} to be true or false, got {value!r}")
+    return bool(value)
+
+
+def check_size(name: str, value: Any) -> int | list[int]:
+    """Return a size field, one number or (height, width), or say what was expected."""
+    if isinstance(value, list | tuple):
+        if len(value) != 2:
+            raise ConfigError(f"expected {name} to be an integer or a pair (height, width), got {value!r}")
+        return [check_int(name, v, minimum=1) for v in value]
+    return check_int(name, value, minimum=1)
+
+
+def check_list(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[Any]:
+    """Return a list field with each entry checked, or say what was expected."""
+    if not isinstance(values, list | tuple):
+        raise ConfigError(f"expected {name} to be a list with one entry for each stage, got {values!r}")
+    if len(values) > MOST_LAYERS:
+        raise ConfigError(f"expected {name} to have at most {MOST_LAYERS} entries, got {len(values)}")
+    return [check(f"{name}[{index}]", value) for index, value in enumerate(values)]
+
+
+def check_depths(name: str, values: Any) -> list[int]:
+    """Return the number of layers of each stage, or say what was expected."""
+    depths = check_list(name, values, lambda entry, value: check_int(entry, value, minimum=0))
+    if not depths or sum(depths) > MOST_LAYERS:
+        raise ConfigError(f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {values!r}")
+    return depths

@@ -1,0 +1,149 @@
+"""What the configurations of ConvNeXt and ConvNeXt V2 share: their stages and the choice of a backbone's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import ConfigError
+from npconv.layers import activation
+from npconv.models.configuration import (
+    PretrainedConfig,
+    check_depths,
+    check_float,
+    check_int,
+    check_list,
+    check_size,
+)
+
+
+class StagedConfig(PretrainedConfig):
+    """Base of ConvNextConfig and ConvNextV2Config, where every field is described.
+
+    A backbone returns the stages ``out_features`` (by name) or ``out_indices`` (by number). Setting one sets the
+    other; without either, the last stage is returned. The rules are those of transformers.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_channels: int,
+        patch_size: int | Sequence[int],
+        num_stages: int,
+        hidden_sizes: Sequence[int] | None,
+        depths: Sequence[int] | None,
+        hidden_act: str | Callable[[Any], Any],
+        initializer_range: float,
+        layer_norm_eps: float,
+        drop_path_rate: float,
+        image_size: int | Sequence[int],
+        out_features: list[str] | None,
+        out_indices: Sequence[int] | None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.pop("stage_names", None)  # follows from num_stages
+        super().__init__(**kwargs)
+        self.num_channels = check_int("num_channels", num_channels, minimum=1)
+        self.patch_size = check_size("patch_size", patch_size)
+        self.num_stages = check_int("num_stages", num_stages, minimum=1)
+        hidden_sizes = (96, 192, 384, 768) if hidden_sizes is None else hidden_sizes
+        self.hidden_sizes = check_list("hidden_sizes", hidden_sizes, lambda name, v: check_int(name, v, minimum=1))
+        self.depths = check_depths("depths", (3, 3, 9, 3) if depths is None else depths)
+        if not len(self.hidden_sizes) == len(self.depths) == self.num_stages:
+            raise ConfigError(
+                f"expected hidden_sizes and depths to have num_stages = {num_stages} entries each, got "
+                f"{len(self.hidden_sizes)} and {len(self.depths)}; set num_stages to their length"
+            )
+        activation(hidden_act)  # an unknown name is an error here and not at the first call
+        self.hidden_act = hidden_act
+        self.initializer_range = check_float("initializer_range", initializer_range, minimum=0)
+        self.layer_norm_eps = check_float("layer_norm_eps", layer_norm_eps, minimum=0)
+        self.drop_path_rate = check_float("drop_path_rate", drop_path_rate, minimum=0, maximum=1)
+        self.image_size = check_size("image_size", image_size)
+        self.stage_names = ["stem", *(f"stage{number}" for number in range(1, self.num_stages + 1))]
+        self._set_output_stages(out_features, out_indices)
+
+    @property
+    def feature_sizes(self) -> dict[str, int]:
+        """Channels of the stem's and each stage's output, by stage name."""
+        return dict(zip(self.stage_names, [self.hidden_sizes[0], *self.hidden_sizes], strict=True))
+
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Height and width of a patch."""
+        height, width = self.patch_size if isinstance(self.patch_size, list) else (self.patch_size, self.patch_size)
+        return height, width
+
+    def drop_path_rates(self) -> list[list[float]]:
+        """Return the rate of each block of each stage: from 0 in the first to `drop_path_rate` in the last."""
+        rates = np.linspace(0, self.drop_path_rate, sum(self.depths))
+        return [part.tolist() for part in np.split(rates, np.cumsum(self.depths)[:-1])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, the chosen stages under their public names."""
+        fields = super().to_dict()
+        fields["out_features"] = fields.pop("_out_features")
+        fields["out_indices"] = fields.pop("_out_indices")
+        return fields
+
+    def _set_output_stages(self, out_features: Any, out_indices: Any) -> None:
+        """Check both ways to name the stages and fill in the one that is missing."""
+        features = self._check_out_features(out_features)
+        indices = self._check_out_indices(out_indices)
+        if features is None and indices is None:
+            indices = [len(self.stage_names) - 1]
+        if indices is None:
+            indices = [self.stage_names.index(name) for name in features or ()]
+        named = [self.stage_names[index] for index in indices]
+        if features is not None and features != named:
+            raise ConfigError(
+                f"out_features {features} and out_indices {indices} name different stages; give one of them"
+            )
+        self._out_features, self._out_indices = named, indices
+
+    def _check_out_features(self, out_features: Any) -> list[str] | None:
+        """Return the chosen names, or say what was expected."""
+        if out_features is None:
+            return None
+        if not isinstance(out_features, list):
+            raise ConfigError(f"expected out_features to be a list, got {type(out_features).__name__}")
+        if out_features != [name for name in self.stage_names if name in out_features]:
+            raise ConfigError(
+                f"expected out_features from {self.stage_names}, in this order and each once; got {out_features}"
+            )
+        return out_features
+
+    def _check_out_indices(self, out_indices: Any) -> list[int] | None:
+        """Return the chosen indices, or say what was expected."""
+        if out_indices is None:
+            return None
+        if not isinstance(out_indices, list | tuple) or not all(isinstance(index, int) for index in out_indices):
+            raise ConfigError(f"expected out_indices to be a list or tuple of integers, got {out_indices!r}")
+        stages = len(self.stage_names)
+        positive = [index + stages if index < 0 else index for index in out_indices]
+        if positive != [index for index in range(stages) if index in positive]:
+            raise ConfigError(
+                f"expected out_indices from {-stages} to {stages - 1} for the stages {self.stage_names}, in this order "
+                f"and each once; got {out_indices}"
+            )
+        return list(out_indices)
+
+    @property
+    def out_features(self) -> list[str]:
+        """Names of the returned stages."""
+        return self._out_features
+
+    @out_features.setter
+    def out_features(self, names: list[str]) -> None:
+        self._set_output_stages(names, None)
+
+    @property
+    def out_indices(self) -> list[int]:
+        """Numbers of the returned stages; 0 is the stem."""
+        return self._out_indices
+
+    @out_indices.setter
+    def out_indices(self, indices: Sequence[int]) -> None:
+        self._set_output_stages(None, indices)

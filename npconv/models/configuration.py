@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from npconv.errors import ConfigError
+from npconv.weights.locate import locate
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 
@@ -116,13 +117,13 @@ class PretrainedConfig:
         if model_type != cls.model_type:
             raise ConfigError(f"expected model_type {cls.model_type!r}, got {model_type!r}; use AutoConfig")
         if "num_labels" in overrides and overrides["num_labels"] != len(fields.get("id2label") or ()):
-            fields = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
+            fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
         return cls(**{**fields, **overrides})
 
     @classmethod
-    def from_pretrained(cls: type[Self], model: str | Path, **overrides: Any) -> Self:
+    def from_pretrained(cls: type[Self], model: str | Path, *, revision: str = "main", **overrides: Any) -> Self:
         """Read the ``config.json`` of a model, found by name, directory, file or hub id."""
-        return cls.from_dict(read_config_file(model), **overrides)
+        return cls.from_dict(read_config_file(model, revision=revision), **overrides)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -130,15 +131,16 @@ class PretrainedConfig:
     __hash__ = None  # type: ignore[assignment]  # fields may change
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if name not in _LABEL_FIELDS)
+        shown = {name: value for name, value in self.to_dict().items() if name not in ("model_type", *_LABEL_FIELDS)}
+        fields = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         return f"{type(self).__name__}({fields}, num_labels={self.num_labels})"
 
 
 _LABEL_FIELDS = ("id2label", "label2id")
 
 
-def read_config_file(model: str | Path) -> dict[str, Any]:
-    """Return the fields of the ``config.json`` of a model.
+def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, Any]:
+    """Return the fields of the ``config.json`` of a model, found by name, directory, file or hub id.
 
     Raises
     ------
@@ -147,11 +149,8 @@ def read_config_file(model: str | Path) -> dict[str, Any]:
     ModelNotFoundError
         If no model has the name.
     """
-    from npconv.weights.locate import locate
-
-    found = locate(model)
-    path = found if found.is_dir() else found.parent
-    path = path / "config.json"
+    found = locate(model, revision=revision)
+    path = (found if found.is_dir() else found.parent) / "config.json"
     try:
         if path.stat().st_size > LARGEST_CONFIG_FILE:
             raise ConfigError(f"{path}: expected at most {LARGEST_CONFIG_FILE} bytes of JSON, got a larger file")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from npconv.models.configuration import (
     check_list,
     check_size,
 )
+
+Self = TypeVar("Self", bound="StagedConfig")
 
 
 class StagedConfig(PretrainedConfig):
@@ -87,6 +89,13 @@ class StagedConfig(PretrainedConfig):
         fields["out_features"] = fields.pop("_out_features")
         fields["out_indices"] = fields.pop("_out_indices")
         return fields
+
+    @classmethod
+    def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
+        """Make a configuration from the fields of a ``config.json``; choosing stages one way replaces both."""
+        if "out_features" in overrides or "out_indices" in overrides:
+            fields = {name: value for name, value in fields.items() if name not in ("out_features", "out_indices")}
+        return super().from_dict(fields, **overrides)
 
     def _set_output_stages(self, out_features: Any, out_indices: Any) -> None:
         """Check both ways to name the stages and fill in the one that is missing."""

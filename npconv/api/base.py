@@ -1,0 +1,252 @@
+"""The base of all model classes: a configuration and a tree of parameters, loaded, saved and counted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from npconv.backend import to_device, to_host
+from npconv.errors import ConfigError, InputError, NpconvWarning, UnavailableError
+from npconv.models import PretrainedConfig
+from npconv.models.configuration import read_config_file
+from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
+from npconv.weights.checkpoint import load_checkpoint, save_checkpoint
+from npconv.weights.locate import locate
+from npconv.weights.match import LoadReport, match
+from npconv.weights.tree import flatten, map_tree, nest
+
+Self = TypeVar("Self", bound="PreTrainedModel")
+
+DTYPES = ("float16", "float32", "float64")
+ENGINES = ("explicit", "fast")
+
+
+class PreTrainedModel:
+    """Base of the model classes.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        Of the class's own family.
+    state_dict : mapping of str to array, optional
+        Parameters by their names in a Hugging Face checkpoint. Random ones when unset.
+    seed : int
+        Of the random parameters.
+    dtype : str or dtype
+        ``"float16"``, ``"float32"`` or ``"float64"``: of the parameters, and so of every intermediate array.
+    device : str
+        ``"cpu"`` or ``"cuda"`` (CuPy).
+    engine : str
+        ``"explicit"``: the functions of ``npconv.models``, one layer a line.
+
+    Attributes
+    ----------
+    config : PretrainedConfig
+    params : dict
+        The tree of parameters; its keys are the parts of the names in the checkpoint.
+    loading_report : LoadReport
+        What the loaded file lacked (``missing``) and had too much (``unexpected``).
+
+    Raises
+    ------
+    ConfigError, InputError, WeightsError, UnavailableError
+        If the configuration is of another family, an argument unknown, a parameter missing or misshapen, the device
+        not there.
+    """
+
+    config_class: ClassVar[type[PretrainedConfig]]
+    base_model_prefix: ClassVar[str]
+    main_input_name = "pixel_values"
+
+    #: Patterns of names that files of the family's other classes hold and this class has no use for.
+    _names_of_other_classes: ClassVar[tuple[str, ...]] = ()
+    #: How the names of parameters begin that no published file holds: they start at their first value, with a warning.
+    _never_published: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        state_dict: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        dtype: Any = "float32",
+        *,
+        device: str = "cpu",
+        engine: str = "explicit",
+    ) -> None:
+        if not isinstance(config, self.config_class):
+            expected, got = self.config_class.__name__, type(config).__name__
+            raise ConfigError(f"{type(self).__name__}: expected a {expected}, got a {got}")
+        _check_engine(engine)
+        self.loading_report = LoadReport()
+        self.config = config
+        self.dtype = parse_dtype(dtype)
+        self.device = device
+        self.engine = engine
+        shapes = self.parameter_shapes(config)
+        if state_dict is None:
+            tensors = dict(random_parameters(shapes, config, seed))
+        else:
+            tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
+        self.params = self._make_tree(tensors)
+
+    @classmethod
+    def parameter_shapes(cls, config: Any) -> Shapes:
+        """Return the shape of every parameter by its name in a checkpoint, without making any array."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Self],
+        model: str | Path,
+        *,
+        config: PretrainedConfig | None = None,
+        dtype: Any = "float32",
+        device: str = "cpu",
+        engine: str = "explicit",
+        strict: bool = True,
+        revision: str = "main",
+        **config_overrides: Any,
+    ) -> Self:
+        """Load a model.
+
+        Parameters
+        ----------
+        model : str or Path
+            An embedded model's name, a directory in Hugging Face layout, a ``.safetensors`` file with its
+            ``config.json`` beside it, or a hub id.
+        config : PretrainedConfig, optional
+            In place of the model's own.
+        dtype : str or dtype
+            ``"float16"``, ``"float32"``, ``"float64"``, or ``"auto"`` for that of the file.
+        device, engine : str
+            See the class.
+        strict : bool
+            Refuse a file that lacks a parameter or has one too many. With False, the missing ones are random and the
+            others are left out; a warning and ``loading_report`` name both.
+        revision : str
+            Of a hub id: branch, tag or commit.
+        **config_overrides
+            Fields of the configuration to replace, such as ``out_features=["stage2"]``.
+
+        Raises
+        ------
+        NpconvError
+            If there is no such model, or its configuration or weights cannot be used.
+        """
+        path = locate(model, revision=revision)
+        if config is None:
+            config = cls.config_class.from_dict(read_config_file(path), **config_overrides)
+        shapes = cls.parameter_shapes(config)
+        stored = dict(load_checkpoint(path))
+        untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
+        untrained = [name for name in untrained if name not in stored]
+        tensors, report = match(
+            {**stored, **_first_values(untrained, shapes, config)},
+            shapes,
+            prefix=f"{cls.base_model_prefix}.",
+            ignore=cls._names_of_other_classes,
+            strict=strict,
+        )
+        tensors |= _first_values(report.missing, shapes, config)
+        report = LoadReport((*untrained, *report.missing), report.unexpected)
+        _warn(cls.__name__, report)
+        dtype = _dtype_of(tensors) if dtype == "auto" else dtype
+        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine)
+        loaded.loading_report = report
+        return loaded
+
+    def save_pretrained(self, directory: str | Path, *, max_shard_size: int | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors`` as transformers reads them.
+
+        Parameters
+        ----------
+        directory : str or Path
+            Made if it is not there.
+        max_shard_size : int, optional
+            In bytes; larger models are cut into several files with an index.
+        """
+        fields = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.dtype)}
+        self.config.from_dict(fields).save_pretrained(directory)
+        tensors = {name: to_host(array) for name, array in self.state_dict().items()}
+        save_checkpoint(directory, tensors, metadata={"format": "pt"}, max_shard_size=max_shard_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all parameters and stored statistics by their names in a checkpoint."""
+        return flatten(self.params)
+
+    def num_parameters(self) -> int:
+        """Return the number of trained parameters (stored batch-norm statistics do not count)."""
+        return count_parameters({name: array.shape for name, array in self.state_dict().items()})
+
+    def _make_tree(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters as a tree of new arrays in the model's dtype, on its device."""
+
+        def place(array: Any) -> Any:
+            dtype = self.dtype if array.dtype.kind == "f" else array.dtype
+            return to_device(array.astype(dtype, copy=True), self.device)
+
+        return map_tree(place, nest(tensors))
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.num_parameters():,} parameters, dtype={self.dtype}, device={self.device!r}, "
+            f"engine={self.engine!r})"
+        )
+
+
+def parse_dtype(dtype: Any) -> np.dtype:
+    """Return one of the three dtypes that models run in.
+
+    Raises
+    ------
+    InputError
+        If it is another one.
+    """
+    try:
+        parsed = np.dtype(dtype)
+    except TypeError:
+        parsed = None
+    if parsed is None or parsed.name not in DTYPES:
+        raise InputError(f"expected dtype to be one of {', '.join(DTYPES)}; got {dtype!r} (for bfloat16 take float32)")
+    return parsed
+
+
+def _check_engine(engine: str) -> None:
+    """Refuse an engine that is unknown or not there."""
+    if engine not in ENGINES:
+        raise InputError(f"expected engine to be one of {', '.join(ENGINES)}; got {engine!r}")
+    if engine == "fast":
+        raise UnavailableError("engine 'fast' is not part of this version of npconv; use engine='explicit'")
+
+
+def _first_values(names: Collection[str], shapes: Shapes, config: PretrainedConfig) -> dict[str, np.ndarray]:
+    """Return the first values of some of the parameters."""
+    wanted = set(names)
+    return {name: value for name, value in random_parameters(shapes, config, 0) if name in wanted} if wanted else {}
+
+
+def _dtype_of(tensors: Mapping[str, Any]) -> np.dtype:
+    """Return the widest floating dtype of the tensors."""
+    return np.result_type(*(array.dtype for name, array in tensors.items() if not is_buffer(name)))
+
+
+def _warn(name: str, report: LoadReport) -> None:
+    """Say what was missing and what was left out."""
+    if report.missing:
+        warnings.warn(
+            f"{name}: not in the file, so at their first values and never trained: {_shorten(report.missing)}",
+            NpconvWarning,
+            stacklevel=3,
+        )
+    if report.unexpected:
+        warnings.warn(f"{name}: in the file and left out: {_shorten(report.unexpected)}", NpconvWarning, stacklevel=3)
+
+
+def _shorten(names: Sequence[str]) -> str:
+    """Return a few of the names and how many there are."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,189 @@
+"""The three kinds of model class: bare model, image classifier, backbone. The families fill in their functions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from npconv.api.base import PreTrainedModel
+from npconv.api.calls import gather_inputs, prepare_pixel_values, random_generator
+from npconv.api.loss import image_classification_loss
+from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput
+from npconv.models.parameters import Shapes
+from npconv.models.staged_config import StagedConfig
+
+
+class BareModel(PreTrainedModel):
+    """Base of the models without a head."""
+
+    #: The module of ``npconv.models`` that holds the family's functions.
+    family: ClassVar[Any]
+
+    @classmethod
+    def parameter_shapes(cls, config: Any) -> Shapes:
+        """Return the shape of every parameter by its name in a checkpoint."""
+        return cls.family.model_shapes(config)
+
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+        rng: np.random.Generator | int | None = None,
+    ) -> Any:
+        """Run the model.
+
+        Parameters
+        ----------
+        pixel_values : array (N, C, H, W)
+            Normalized pictures, floating-point; taken to the model's dtype and device. A list ``[pixel_values]`` or a
+            dict with all inputs by name stands for the inputs as well.
+        output_hidden_states : bool, optional
+            Return the map of every stage; ``config.output_hidden_states`` when unset.
+        return_dict : bool, optional
+            Return an output object (True) or a tuple of its fields; ``config.return_dict`` when unset.
+        training : bool
+            Apply dropout and drop path. Batch norm keeps using its stored statistics.
+        rng : numpy.random.Generator or int, optional
+            Where training draws its random numbers from, or a seed of it.
+
+        Returns
+        -------
+        ModelOutput or tuple
+
+        Raises
+        ------
+        InputError
+            If the inputs do not fit the model.
+        """
+        inputs = gather_inputs(
+            pixel_values,
+            ["pixel_values"],
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            training=training,
+            rng=rng,
+        )
+        return self._run(**inputs)
+
+    def _run(
+        self,
+        pixel_values: Any,
+        output_hidden_states: bool | None,
+        return_dict: bool | None,
+        training: bool,
+        rng: np.random.Generator | int | None,
+        labels: Any = None,
+    ) -> Any:
+        """Run the model on inputs that are sorted out, and return what was asked for."""
+        x = prepare_pixel_values(pixel_values, dtype=self.dtype, device=self.device)
+        output = self._forward(x, labels, random_generator(training, rng))
+        if not (self.config.output_hidden_states if output_hidden_states is None else output_hidden_states):
+            output.hidden_states = None
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> Any:
+        """Run the family's function and return the output with all its fields."""
+        raise NotImplementedError
+
+
+class ImageClassifier(BareModel):
+    """Base of the models with an image-classification head."""
+
+    @classmethod
+    def parameter_shapes(cls, config: Any) -> Shapes:
+        """Return the shape of every parameter by its name in a checkpoint."""
+        return cls.family.image_classification_shapes(config)
+
+    def __call__(  # type: ignore[override]  # labels come second, as in transformers
+        self,
+        pixel_values: Any = None,
+        labels: Any = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+        rng: np.random.Generator | int | None = None,
+    ) -> Any:
+        """Run the classifier.
+
+        Parameters
+        ----------
+        pixel_values : array (N, C, H, W)
+            Normalized pictures, floating-point; taken to the model's dtype and device. A list
+            ``[pixel_values, labels]`` or a dict with all inputs by name stands for the inputs as well.
+        labels : array, optional
+            Adds the loss to the output; see :func:`npconv.api.loss.image_classification_loss`.
+        output_hidden_states, return_dict, training, rng
+            As in the bare model.
+
+        Returns
+        -------
+        ImageClassifierOutputWithNoAttention or tuple
+
+        Raises
+        ------
+        InputError
+            If the inputs do not fit the model.
+        """
+        inputs = gather_inputs(
+            pixel_values,
+            ["pixel_values", "labels"],
+            labels=labels,
+            output_hidden_states=output_hidden_states,
+            return_dict=return_dict,
+            training=training,
+            rng=rng,
+        )
+        return self._run(**inputs)
+
+    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
+        """Run the family's classifier, and take the loss where there are labels."""
+        logits, hidden_states = self.family.image_classification(
+            pixel_values, **self.params, config=self.config, rng=rng
+        )
+        loss = None if labels is None else image_classification_loss(logits, labels, self.config)
+        return ImageClassifierOutputWithNoAttention(loss, logits, tuple(hidden_states))
+
+
+class Backbone(BareModel):
+    """Base of the models that return the maps of chosen stages."""
+
+    _never_published = "hidden_states_norms."
+    config: StagedConfig
+
+    @classmethod
+    def parameter_shapes(cls, config: Any) -> Shapes:
+        """Return the shape of every parameter by its name in a checkpoint."""
+        return cls.family.backbone_shapes(config)
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of all stages, the stem first."""
+        return self.config.stage_names
+
+    @property
+    def out_features(self) -> list[str]:
+        """Names of the returned stages."""
+        return self.config.out_features
+
+    @property
+    def out_indices(self) -> list[int]:
+        """Numbers of the returned stages; 0 is the stem."""
+        return self.config.out_indices
+
+    @property
+    def num_features(self) -> list[int]:
+        """Channels of every stage's map, the stem's first."""
+        return list(self.config.feature_sizes.values())
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of the returned maps."""
+        return [self.config.feature_sizes[name] for name in self.out_features]
+
+    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
+        """Run the family's backbone."""
+        feature_maps, hidden_states = self.family.backbone(pixel_values, **self.params, config=self.config, rng=rng)
+        return BackboneOutput(tuple(feature_maps), tuple(hidden_states))

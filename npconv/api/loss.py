@@ -1,0 +1,61 @@
+"""The loss of an image classifier, chosen as in transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npconv.backend import array_module
+from npconv.errors import InputError
+from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
+from npconv.models import PretrainedConfig
+
+#: Label of samples that do not count in the cross-entropy.
+IGNORE_INDEX = -100
+
+
+def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig) -> Any:
+    """Return the mean loss over the batch.
+
+    Parameters
+    ----------
+    logits : array (N, K)
+        Scores before the softmax.
+    labels : array or list
+        Regression: numbers of shape (N,) or (N, K). Single label: integers (N,), -100 is not counted. Multi-label:
+        numbers from 0 to 1 of shape (N, K).
+    config
+        ``config.problem_type`` chooses the loss. When unset: one column of logits is a regression, integer labels
+        are a single-label and others a multi-label classification. (transformers stores the first choice in the
+        configuration; here each call infers its own.)
+
+    Returns
+    -------
+    array ()
+        In the dtype of `logits`.
+
+    Raises
+    ------
+    InputError
+        If labels do not fit the logits.
+    """
+    xp = array_module(logits)
+    labels = xp.asarray(labels)
+    if labels.dtype.kind not in "iufb":
+        raise InputError(f"expected labels to be numbers, got {labels.dtype}")
+    problem_type = config.problem_type or infer_problem_type(labels, config)
+    if problem_type == "regression":
+        predictions = logits.reshape(-1) if config.num_labels == 1 else logits
+        targets = labels.reshape(-1) if config.num_labels == 1 else labels
+        return mean_squared_error(predictions, targets)
+    if problem_type == "single_label_classification":
+        return cross_entropy(logits, labels.reshape(-1), ignore_index=IGNORE_INDEX)
+    return binary_cross_entropy_with_logits(logits, labels)
+
+
+def infer_problem_type(labels: Any, config: PretrainedConfig) -> str:
+    """Return the problem type that labels of this dtype mean."""
+    if config.num_labels == 1:
+        return "regression"
+    if config.num_labels > 1 and labels.dtype.kind in "iu":
+        return "single_label_classification"
+    return "multi_label_classification"

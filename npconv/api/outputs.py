@@ -1,0 +1,124 @@
+"""What the models return. Names and fields are those of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+class ModelOutput:
+    """Base of the outputs: attributes that can also be read as a dict or as a tuple.
+
+    ``output.logits``, ``output["logits"]`` and ``output[0]`` are the same; fields that are None do not count.
+    """
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """Return the fields that are set, in order."""
+        return tuple(self._set_fields().values())
+
+    def keys(self) -> KeysView[str]:
+        """Return the names of the fields that are set."""
+        return self._set_fields().keys()
+
+    def values(self) -> ValuesView[Any]:
+        """Return the fields that are set."""
+        return self._set_fields().values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Return (name, field) for the fields that are set."""
+        return self._set_fields().items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a field by name, or `default` if it is not set."""
+        return self._set_fields().get(key, default)
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        return self._set_fields()[key] if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._set_fields())
+
+    def __len__(self) -> int:
+        return len(self._set_fields())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._set_fields()
+
+    def _set_fields(self) -> dict[str, Any]:
+        """Return the fields that are not None."""
+        every = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in every.items() if value is not None}
+
+
+@dataclass
+class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
+    """Output of the bare ConvNeXt models.
+
+    Attributes
+    ----------
+    last_hidden_state : array (N, C, H, W)
+        The last stage's map.
+    pooler_output : array (N, C)
+        The normalized mean of that map over its positions.
+    hidden_states : tuple of arrays (N, C, H, W), optional
+        The stem's map and each stage's.
+    """
+
+    last_hidden_state: Any = None
+    pooler_output: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+
+
+@dataclass
+class BaseModelOutputWithCLSToken(ModelOutput):
+    """Output of the bare CvT model.
+
+    Attributes
+    ----------
+    last_hidden_state : array (N, C, H, W)
+        The last stage's map.
+    cls_token_value : array (N, 1, C), optional
+        The class token after the last stage, if that stage has one.
+    hidden_states : tuple of arrays (N, C, H, W), optional
+        Each stage's map.
+    """
+
+    last_hidden_state: Any = None
+    cls_token_value: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+
+
+@dataclass
+class ImageClassifierOutputWithNoAttention(ModelOutput):
+    """Output of the image classifiers.
+
+    Attributes
+    ----------
+    loss : array (), optional
+        When the call had labels.
+    logits : array (N, K)
+        Scores before the softmax.
+    hidden_states : tuple of arrays (N, C, H, W), optional
+        As in the bare model.
+    """
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+
+
+@dataclass
+class BackboneOutput(ModelOutput):
+    """Output of the backbones.
+
+    Attributes
+    ----------
+    feature_maps : tuple of arrays (N, C, H, W)
+        The normalized maps of ``config.out_features``, in that order.
+    hidden_states : tuple of arrays (N, C, H, W), optional
+        The stem's map and each stage's, not normalized.
+    """
+
+    feature_maps: tuple[Any, ...] | None = None
+    hidden_states: tuple[Any, ...] | None = None

@@ -19,7 +19,6 @@ from npconv.errors import ConfigError
 from npconv.images import ConvNextImageProcessor
 from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig, PretrainedConfig
 from npconv.models.configuration import read_config_file
-from npconv.weights.locate import locate
 
 CONFIGS: dict[str, type[PretrainedConfig]] = {
     config.model_type: config for config in (ConvNextConfig, ConvNextV2Config, CvtConfig)
@@ -106,4 +105,4 @@ class AutoImageProcessor:
         NpconvError
             If there is no such model, or its preprocessing is another one.
         """
-        return ConvNextImageProcessor.from_pretrained(locate(model, revision=revision), **overrides)
+        return ConvNextImageProcessor.from_pretrained(model, revision=revision, **overrides)

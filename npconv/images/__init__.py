@@ -1,1 +1,35 @@
-"""."""
+"""From a picture to the array that a model takes.
+
+Read in this order: ``decode`` (files to 8-bit RGB), ``transforms`` (resize, crop, rescale, normalise: the arithmetic),
+``settings`` (what can be set, and its defaults), ``inputs`` (what a caller may hand over), ``processor`` (all of it
+behind the face of transformers).
+"""
+
+from npconv.images.decode import FORMATS, MAX_PIXELS, convert_to_rgb, open_image
+from npconv.images.processor import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
+from npconv.images.transforms import (
+    center_crop,
+    normalize,
+    resample_filter,
+    rescale,
+    resize,
+    resize_and_crop,
+    scale_shortest_edge,
+)
+
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "BatchFeature",
+    "ConvNextFeatureExtractor",
+    "ConvNextImageProcessor",
+    "center_crop",
+    "convert_to_rgb",
+    "normalize",
+    "open_image",
+    "resample_filter",
+    "rescale",
+    "resize",
+    "resize_and_crop",
+    "scale_shortest_edge",
+]

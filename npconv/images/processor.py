@@ -1,0 +1,398 @@
+"""The image processor of the ConvNeXt family, with the arguments, defaults and values of the one in transformers."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import ConfigError, InputError, NpconvWarning
+from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
+from npconv.images.settings import FILE_NAME, Settings, enum_value, read_settings
+from npconv.images.transforms import center_crop, holds_fractions, normalize, rescale, resize_and_crop
+from npconv.weights.checkpoint import SUFFIX
+from npconv.weights.locate import locate
+
+TYPE_NAME = "ConvNextImageProcessor"
+TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
+
+#: Fields of a file that say what it is for; they are written anew.
+TYPE_KEYS = ("image_processor_type", "feature_extractor_type", "processor_class")
+
+#: Arguments of a call that transformers takes and that have no effect on this processor, there or here.
+WITHOUT_EFFECT = ("default_to_square", "device", "disable_grouping", "do_pad", "image_seq_length", "pad_size")
+
+#: Arguments of ``from_pretrained`` in transformers that say how to load; a local file needs none of them.
+LOADING_WITHOUT_EFFECT = ("backend", "cache_dir", "force_download", "local_files_only", "token", "use_fast")
+
+SETTING_NAMES = tuple(field.name for field in fields(Settings))
+
+
+class BatchFeature(dict):
+    """What a processor returns: a dictionary whose keys are attributes too.
+
+    ``model(**inputs)``, ``inputs["pixel_values"]`` and ``inputs.pixel_values`` all work.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of a key."""
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"expected one of {list(self)}, got {name!r}") from None
+
+
+class ConvNextImageProcessor:
+    """Make model inputs of pictures: resize, crop, rescale to 0..1, normalise.
+
+    Parameters
+    ----------
+    do_resize : bool
+        Resize (and crop) to a square of ``size["shortest_edge"]``.
+    size : dict or int
+        ``{"shortest_edge": 384}``; 384 means the same. From 384 on the picture is warped to that square. Below, its
+        shorter edge becomes ``int(shortest_edge / crop_pct)`` and the square is cropped from the middle.
+    crop_pct : float
+        Share of the shorter edge that is kept below 384. Default 224 / 256.
+    resample : int or str
+        Filter of Pillow, as a number or a name. Default bicubic (3), as in transformers since December 2025; before, it
+        was bilinear (2). Published checkpoints say which.
+    do_rescale : bool
+        Multiply by `rescale_factor`. For arrays that are 0..1 already, set it to False.
+    rescale_factor : float
+        Default 1 / 255.
+    do_normalize : bool
+        Subtract `image_mean` and divide by `image_std`.
+    image_mean, image_std : float or list of float
+        One number for all channels or one for each. Default 0.5.
+    do_center_crop : bool, optional
+        Crop to `crop_size` after resizing.
+    crop_size : dict or int, optional
+        ``{"height": 224, "width": 224}``; 224 means the same.
+    do_convert_rgb : bool, optional
+        True makes RGB of every picture, False of none. Unset, what does not fit `image_mean` is converted, by the rules
+        at the top of ``npconv/images/inputs.py``.
+    **other_fields
+        Kept, and written back by :meth:`to_dict`.
+
+    Raises
+    ------
+    InputError
+        If a value is invalid.
+
+    Notes
+    -----
+    ``None`` stands for the default everywhere. The values are those of ``ConvNextImageProcessorPil`` in transformers,
+    bit for bit; the Torchvision processor there resizes a little differently.
+    """
+
+    model_input_names = ("pixel_values",)
+
+    do_resize: bool
+    size: dict[str, int]
+    crop_pct: float
+    resample: int
+    do_rescale: bool
+    rescale_factor: float
+    do_normalize: bool
+    image_mean: float | tuple[float, ...]
+    image_std: float | tuple[float, ...]
+    do_center_crop: bool | None
+    crop_size: dict[str, int] | None
+    do_convert_rgb: bool | None
+    other_fields: dict[str, Any]
+
+    def __init__(
+        self,
+        /,
+        do_resize: bool | None = None,
+        size: Mapping[str, int] | int | None = None,
+        crop_pct: float | None = None,
+        resample: int | str | None = None,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: Any = None,
+        image_std: Any = None,
+        do_center_crop: bool | None = None,
+        crop_size: Any = None,
+        do_convert_rgb: bool | None = None,
+        **other_fields: Any,
+    ) -> None:
+        settings = Settings(
+            do_resize,
+            size,
+            crop_pct,
+            resample,
+            do_rescale,
+            rescale_factor,
+            do_normalize,
+            image_mean,
+            image_std,
+            do_center_crop,
+            crop_size,
+            do_convert_rgb,
+        )
+        self.__dict__.update(asdict(settings))
+        self.other_fields = {name: value for name, value in other_fields.items() if name not in TYPE_KEYS}
+
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
+        """Call :meth:`preprocess`."""
+        return self.preprocess(images, *args, **kwargs)
+
+    def preprocess(
+        self,
+        images: Any,
+        do_resize: bool | None = None,
+        size: Mapping[str, int] | int | None = None,
+        crop_pct: float | None = None,
+        resample: int | str | None = None,
+        do_rescale: bool | None = None,
+        rescale_factor: float | None = None,
+        do_normalize: bool | None = None,
+        image_mean: Any = None,
+        image_std: Any = None,
+        return_tensors: str | None = None,
+        data_format: str | None = FIRST,
+        input_data_format: str | None = None,
+        *,
+        do_center_crop: bool | None = None,
+        crop_size: Any = None,
+        do_convert_rgb: bool | None = None,
+        **without_effect: Any,
+    ) -> BatchFeature:
+        """Make model inputs of one picture or many.
+
+        Parameters
+        ----------
+        images : PIL picture, path, bytes, ndarray, or a list or tuple of these
+            Arrays are (H, W), (H, W, C), (C, H, W) or batches with one axis more, with values from 0 to 255, or from
+            0 to 1 together with ``do_rescale=False``.
+        do_resize, size, crop_pct, resample, do_rescale, rescale_factor, do_normalize, image_mean, image_std, \
+do_center_crop, crop_size, do_convert_rgb : optional
+            Take the place of the processor's own setting in this call.
+        return_tensors : str, optional
+            ``"np"`` for one array. Unset, the same where all pictures come out in one shape, as they do after resizing;
+            a list of arrays where they do not. npconv knows no other framework's tensors.
+        data_format : str, optional
+            Layout of the result: ``"channels_first"``, ``"channels_last"``, or None for that of the input.
+        input_data_format : str, optional
+            Layout of arrays: ``"channels_first"``, ``"channels_last"`` or, for (H, W), ``"none"``. If unset, it is
+            inferred; see ``picture_to_array`` in ``npconv/images/inputs.py``.
+        **without_effect
+            Further arguments of transformers that have no effect on this processor.
+
+        Returns
+        -------
+        BatchFeature
+            ``pixel_values``: float32 array of shape (N, C, H, W). Without rescaling and normalisation, uint8; without
+            resizing and rescaling, floats keep their own dtype.
+
+        Raises
+        ------
+        ImageError
+            If a picture cannot be read, or would exceed ``MAX_PIXELS`` once resized.
+        InputError
+            If an argument or an array is invalid.
+
+        Warns
+        -----
+        NpconvWarning
+            If a picture with values from 0 to 1 is about to be divided by 255, or its channel axis is ambiguous.
+        """
+        _check_call(return_tensors, data_format, without_effect)
+        overrides = (
+            do_resize,
+            size,
+            crop_pct,
+            resample,
+            do_rescale,
+            rescale_factor,
+            do_normalize,
+            image_mean,
+            image_std,
+            do_center_crop,
+            crop_size,
+            do_convert_rgb,
+        )
+        settings = self._settings(overrides)
+        settings.check_complete()
+        pixel_values = []
+        for picture in each_picture(images):
+            array, layout = picture_to_array(picture, settings, input_data_format)
+            prepared = prepare(array, settings)
+            last = enum_value(data_format or layout) == LAST
+            pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
+        return BatchFeature(pixel_values=_stack(pixel_values, must_stack=return_tensors is not None))
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | os.PathLike[str], *, revision: str = "main", **overrides: Any
+    ) -> ConvNextImageProcessor:
+        """Read the settings that belong to a model.
+
+        Parameters
+        ----------
+        model : str or os.PathLike
+            An embedded model's name, a directory with a ``preprocessor_config.json`` (or a ``processor_config.json``
+            with an entry ``image_processor``), such a file, a ``.safetensors`` file beside it, or a hub id.
+        revision : str
+            Of a hub id: branch, tag or commit.
+        **overrides
+            Settings that replace those of the file.
+
+        Raises
+        ------
+        ConfigError
+            If the file is broken, holds invalid values, or belongs to another kind of image processor.
+        ModelNotFoundError
+            If there is no such model or file.
+        """
+        is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
+        path = Path(model) if is_settings_file else locate(model, revision=revision)
+        file, config = read_settings(path.parent if path.suffix == SUFFIX else path)
+        overrides = {name: value for name, value in overrides.items() if name not in LOADING_WITHOUT_EFFECT}
+        try:
+            return cls.from_dict(config, **overrides)
+        except (InputError, ConfigError) as error:
+            raise ConfigError(f"{file}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any], **overrides: Any) -> ConvNextImageProcessor:
+        """Make a processor of a mapping as :meth:`to_dict` gives it; see :meth:`from_pretrained`."""
+        if not isinstance(config, Mapping):
+            raise ConfigError(f"expected a mapping of settings, got {type(config).__name__}")
+        type_name = config.get("image_processor_type") or config.get("feature_extractor_type") or TYPE_NAME
+        if type_name not in TYPE_NAMES:
+            raise ConfigError(
+                f"expected the settings of a {TYPE_NAME}, got those of a {str(type_name)[:60]!r}, which npconv lacks; "
+                "prepare the pictures as that one does and give the model the arrays"
+            )
+        unknown = sorted(set(overrides) - set(SETTING_NAMES) - set(config))
+        if unknown:
+            raise InputError(f"expected settings ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
+        return cls(**{**config, **{name: value for name, value in overrides.items() if value is not None}})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings, other fields and type as they are written to a file; unset ones are left out."""
+        settings = asdict(self._settings())
+        known = {name: value for name, value in settings.items() if value is not None}
+        return {**self.other_fields, **known, "image_processor_type": TYPE_NAME}
+
+    def to_json_string(self) -> str:
+        """Return :meth:`to_dict` as JSON, keys sorted.
+
+        Raises
+        ------
+        InputError
+            If one of the other fields cannot be written as JSON.
+        """
+        try:
+            return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected fields that JSON can hold, got others ({error}); remove them") from error
+
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> list[str]:
+        """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written there.
+        """
+        file = Path(directory) / FILE_NAME
+        text = self.to_json_string()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: cannot be written ({error}); give another directory") from error
+        return [str(file)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({vars(self)})"
+
+    def _settings(self, overrides: tuple[Any, ...] = (None,) * len(SETTING_NAMES)) -> Settings:
+        """Return the settings of a call: an override where there is one, else the attribute."""
+        own = (getattr(self, name) for name in SETTING_NAMES)
+        return Settings(
+            *(value if override is None else override for value, override in zip(own, overrides, strict=True))
+        )
+
+
+#: The name of the same class in older versions of transformers.
+ConvNextFeatureExtractor = ConvNextImageProcessor
+
+
+def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
+    """Apply the steps that the settings ask for to one picture.
+
+    Parameters
+    ----------
+    image : ndarray, (C, H, W)
+    settings : Settings
+
+    Returns
+    -------
+    ndarray, (C, H, W)
+
+    Raises
+    ------
+    ImageError
+        If the resized picture would exceed ``MAX_PIXELS``.
+    InputError
+        If a step cannot be applied, or its result overflows.
+    """
+    if settings.do_rescale and holds_fractions(image):
+        warnings.warn(
+            "the values of a picture are 0 to 1 already and will be rescaled once more; set do_rescale=False",
+            NpconvWarning,
+            stacklevel=3,
+        )
+    if settings.do_resize:
+        image = resize_and_crop(image, settings.size["shortest_edge"], settings.crop_pct, settings.resample)
+    if settings.do_center_crop:
+        image = center_crop(image, (settings.crop_size["height"], settings.crop_size["width"]))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        if settings.do_rescale:
+            image = rescale(image, settings.rescale_factor)
+        if settings.do_normalize:
+            image = normalize(image, settings.image_mean, settings.image_std)
+    if not np.isfinite(image).all():
+        raise InputError("the values overflow; check rescale_factor, image_mean and image_std")
+    return image
+
+
+def _check_call(return_tensors: Any, data_format: Any, without_effect: Mapping[str, Any]) -> None:
+    """Raise `InputError` for arguments of a call that mean nothing to this processor."""
+    if enum_value(return_tensors) not in (None, "np"):
+        raise InputError(
+            f"npconv returns NumPy arrays: expected return_tensors 'np' or none, got {enum_value(return_tensors)!r}; "
+            "convert the result, as with torch.from_numpy"
+        )
+    if enum_value(data_format) not in (None, FIRST, LAST):
+        raise InputError(f"expected data_format 'channels_first' or 'channels_last', got {enum_value(data_format)!r}")
+    unknown = sorted(set(without_effect) - set(WITHOUT_EFFECT))
+    if unknown:
+        raise InputError(f"expected settings of the processor ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
+
+
+def _stack(arrays: list[np.ndarray], *, must_stack: bool) -> np.ndarray | list[np.ndarray]:
+    """Return arrays of one shape as one array, others as the list they are."""
+    if not arrays:
+        raise InputError("expected at least one picture, got none")
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) == 1:
+        return np.stack(arrays)
+    if must_stack:
+        raise InputError(
+            f"expected pictures of one shape for return_tensors='np', got {shapes[0]} and {shapes[-1]}; "
+            "set do_resize=True, or leave return_tensors unset for a list"
+        )
+    return arrays

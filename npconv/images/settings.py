@@ -1,0 +1,199 @@
+"""The settings of an image processor: their defaults, what makes them invalid, and the files that hold them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import ConfigError, InputError, ModelNotFoundError
+from npconv.images.decode import MAX_PIXELS
+from npconv.images.transforms import resample_filter
+
+FILE_NAME = "preprocessor_config.json"
+
+#: The file in which newer versions of transformers may keep the same settings, under the key ``image_processor``.
+COMBINED_FILE_NAME = "processor_config.json"
+
+#: A settings file is a few hundred bytes.
+MAX_FILE_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a call, checked and in one form; None stands for the default.
+
+    Raises
+    ------
+    InputError
+        If a value is invalid.
+    """
+
+    do_resize: bool | None = True
+    size: Any = 384
+    crop_pct: Any = 224 / 256
+    resample: Any = "bicubic"
+    do_rescale: bool | None = True
+    rescale_factor: Any = 1 / 255
+    do_normalize: bool | None = True
+    image_mean: Any = (0.5, 0.5, 0.5)
+    image_std: Any = (0.5, 0.5, 0.5)
+    do_center_crop: bool | None = None
+    crop_size: Any = None
+    do_convert_rgb: bool | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            given = getattr(self, field.name)
+            value = field.default if given is None else given
+            if value is not None:
+                object.__setattr__(self, field.name, PARSERS[field.name](field.name, value))
+
+    @property
+    def channels(self) -> int | None:
+        """How many channels `image_mean` is meant for; None if one number stands for all."""
+        return None if isinstance(self.image_mean, float) else len(self.image_mean)
+
+    def check_complete(self) -> None:
+        """Raise `InputError` if a value is missing that one of the steps needs."""
+        if self.do_resize and "shortest_edge" not in self.size:
+            raise InputError(f"expected a size such as 224 or {{'shortest_edge': 224}}, got {_shown(self.size)}")
+        if self.do_center_crop and not {"height", "width"} <= set(self.crop_size or ()):
+            raise InputError(f"expected a crop_size such as 224 for do_center_crop, got {_shown(self.crop_size)}")
+
+
+def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the file with the settings, which is `path` itself or lies in that directory, and its content.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a JSON object of at most ``MAX_FILE_BYTES``.
+    ModelNotFoundError
+        If there is none.
+    """
+    combined = path / COMBINED_FILE_NAME
+    if combined.is_file():
+        content = _read_json(combined).get("image_processor")
+        if isinstance(content, dict):
+            return combined, content
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise ModelNotFoundError(
+            f"expected a directory with {FILE_NAME}, or such a file, found no {file}; copy it from the model's source"
+        )
+    return file, _read_json(file)
+
+
+def enum_value(value: Any) -> Any:
+    """Return the value of a member of an enumeration (those of transformers), anything else as it is."""
+    return getattr(value, "value", value)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object from a small file."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+        config = json.loads(content) if len(content) <= MAX_FILE_BYTES else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: expected a JSON file of settings, cannot read it ({error})") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file}: expected a JSON object of at most {MAX_FILE_BYTES} bytes, got something else")
+    return config
+
+
+def _parse_flag(name: str, value: Any) -> bool:
+    """Return a switch: true or false, nothing that merely counts as such."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"expected {name} to be true or false, got {_shown(value)}")
+    return bool(value)
+
+
+def _parse_number(name: str, value: Any) -> float:
+    """Return a finite number as a float."""
+    is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise InputError(f"expected {name} to be a finite number, got {_shown(value)}")
+    return number
+
+
+def _parse_positive(name: str, value: Any) -> float:
+    """Return a finite number above zero as a float."""
+    number = _parse_number(name, value)
+    if number <= 0:
+        raise InputError(f"expected {name} to be above 0, got {number:g}")
+    return number
+
+
+def _parse_channels(name: str, value: Any) -> float | tuple[float, ...]:
+    """Return one number for all channels, or a tuple with one for each."""
+    if not isinstance(value, list | tuple | np.ndarray) or not np.ndim(value):
+        return _parse_number(name, value)
+    if not len(value):
+        raise InputError(f"expected {name} to have one entry a channel, got none")
+    return tuple(_parse_number(f"every entry of {name}", entry) for entry in value)
+
+
+def _parse_std(name: str, value: Any) -> float | tuple[float, ...]:
+    """Return one divisor for all channels, or a tuple with one for each; none is zero."""
+    std = _parse_channels(name, value)
+    if 0 in (std if isinstance(std, tuple) else (std,)):
+        raise InputError(f"expected {name} without zeros, got {_shown(value)}")
+    return std
+
+
+def _parse_edges(name: str, value: Mapping[str, Any]) -> dict[str, int]:
+    """Return a mapping of names to lengths in pixels as a dictionary without the unset ones."""
+    edges = {key: edge for key, edge in value.items() if edge is not None}
+    for key, edge in edges.items():
+        if isinstance(edge, bool) or not isinstance(edge, int | np.integer) or not 1 <= edge <= MAX_PIXELS:
+            raise InputError(f"expected {name}[{key!r}] to be a number of pixels from 1, got {_shown(edge)}")
+    return {key: int(edge) for key, edge in edges.items()}
+
+
+def _parse_size(name: str, value: Any) -> dict[str, int]:
+    """Return a size as a dictionary; a whole number is the shortest edge, a pair is height and width."""
+    if isinstance(value, Mapping):
+        return _parse_edges(name, value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return _parse_edges(name, {"height": value[0], "width": value[1]})
+    return _parse_edges(name, {"shortest_edge": value})
+
+
+def _parse_crop_size(name: str, value: Any) -> dict[str, int]:
+    """Return a crop size as a dictionary; a whole number is height and width."""
+    return _parse_size(name, (value, value) if isinstance(value, int | np.integer) else value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value for an error message: short and on one line."""
+    try:
+        return " ".join(repr(value).split())[:60]
+    except ValueError:  # Python refuses to print whole numbers of thousands of digits
+        return f"a huge {type(value).__name__}"
+
+
+PARSERS: dict[str, Callable[[str, Any], Any]] = {
+    "do_resize": _parse_flag,
+    "size": _parse_size,
+    "crop_pct": _parse_positive,
+    "resample": lambda _, value: int(resample_filter(value)),
+    "do_rescale": _parse_flag,
+    "rescale_factor": _parse_number,
+    "do_normalize": _parse_flag,
+    "image_mean": _parse_channels,
+    "image_std": _parse_std,
+    "do_center_crop": _parse_flag,
+    "crop_size": _parse_crop_size,
+    "do_convert_rgb": _parse_flag,
+}

@@ -50,11 +50,23 @@ def accumulation_dtype(x: Any) -> np.dtype:
     Raises
     ------
     InputError
-        If `x` is not floating-point.
+        If `x` is no floating-point array.
     """
+    array_module(x)  # refuses what is no array
     if x.dtype.kind != "f":
         raise InputError(f"expected a floating-point array, got {x.dtype}; convert with .astype('float32')")
     return np.dtype("float32") if x.dtype.itemsize < 4 else x.dtype
+
+
+def widen(x: Any) -> Any:
+    """Return `x` in the dtype in which sums over it are taken: float16 as float32, anything else as it is.
+
+    Raises
+    ------
+    InputError
+        If `x` is no floating-point array.
+    """
+    return x.astype(accumulation_dtype(x), copy=False)
 
 
 def device_module(device: str) -> ModuleType:
@@ -67,12 +79,12 @@ def device_module(device: str) -> ModuleType:
     UnavailableError
         If CuPy is not installed or finds no CUDA device.
     """
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         raise InputError(f"expected device 'cpu' or 'cuda', got {device!r}")
     if device == "cpu":
         return np
     try:
-        cupy = importlib.import_module("cupy")
+        cupy = importlib.import_module(DEVICES[device])
     except ImportError as error:
         raise UnavailableError("device 'cuda' needs CuPy: pip install 'npconv[cuda]', or use device='cpu'") from error
     try:
@@ -84,7 +96,7 @@ def device_module(device: str) -> ModuleType:
 
 def to_device(x: Any, device: str) -> Any:
     """Return `x` as an array on `device`; no copy is made of an array that is there already."""
-    return device_module(device).asarray(x)
+    return to_host(x) if device == "cpu" else device_module(device).asarray(x)
 
 
 def to_host(x: Any) -> np.ndarray:

@@ -70,6 +70,13 @@ def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> 
     return to_device(pixel_values, device).astype(dtype, copy=False)
 
 
+def prepare_labels(labels: Any, *, device: str) -> Any:
+    """Return the labels as an array on the device of the model, or None if there are none."""
+    if labels is None:
+        return None
+    return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
+
+
 def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
     """Return the generator of a training call, or None for inference."""
     return np.random.default_rng(rng) if training else None

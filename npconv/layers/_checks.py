@@ -31,9 +31,16 @@ def check_weight(layer: str, weight: Any, ndim: Sequence[int]) -> None:
         raise InputError(f"{layer}: expected a weight with {expected} axes, got shape {weight.shape}")
 
 
+def check_per_channel(layer: str, channels: int, **parameters: Any) -> None:
+    """Refuse parameters, given by name, that are not of shape (channels,); None stands for none."""
+    for name, parameter in parameters.items():
+        if parameter is not None and parameter.shape != (channels,):
+            raise InputError(f"{layer}: expected {name} of shape ({channels},), got {parameter.shape}")
+
+
 def pair(layer: str, name: str, value: int | Sequence[int], *, minimum: int) -> tuple[int, int]:
     """Return `value` as (vertical, horizontal); a single number stands for both."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
+    values = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else (value,)
     if len(values) != 2 or any(not isinstance(v, int) or v < minimum for v in values):
         raise InputError(
             f"{layer}: expected {name} to be an int or a pair of ints of at least {minimum}, got {value!r}"

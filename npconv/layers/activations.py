@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from npconv.backend import accumulation_dtype, array_module, special_functions
+from npconv.backend import array_module, special_functions, widen
 from npconv.errors import InputError
 
 
@@ -22,7 +22,7 @@ def gelu(x: Any) -> Any:
     -----
     https://arxiv.org/abs/1606.08415; ``torch.nn.GELU()``. The activation of ConvNeXt, V2 and transformers' CvT.
     """
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     y = x_wide * 0.5 * (1.0 + special_functions(x).erf(x_wide / math.sqrt(2.0)))
     return y.astype(x.dtype, copy=False)
 
@@ -35,7 +35,7 @@ def gelu_tanh(x: Any) -> Any:
     At most 4.7e-4 away from :func:`gelu`, at x = -2.70 (and +2.70). ``torch.nn.GELU(approximate="tanh")``.
     """
     xp = array_module(x)
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     inner = math.sqrt(2.0 / math.pi) * (x_wide + 0.044715 * (x_wide * x_wide * x_wide))
     y = 0.5 * x_wide * (1.0 + xp.tanh(inner))
     return y.astype(x.dtype, copy=False)
@@ -48,7 +48,7 @@ def quick_gelu(x: Any) -> Any:
     -----
     At most 2.0e-2 away from :func:`gelu`, at x = -2.27 (and +2.27). The activation of Microsoft's CvT.
     """
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     y = x_wide * special_functions(x).expit(1.702 * x_wide)
     return y.astype(x.dtype, copy=False)
 
@@ -65,7 +65,7 @@ def silu(x: Any) -> Any:
     -----
     https://arxiv.org/abs/1606.08415, section 2; ``torch.nn.SiLU``.
     """
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     y = x_wide * special_functions(x).expit(x_wide)
     return y.astype(x.dtype, copy=False)
 
@@ -79,7 +79,7 @@ def selu(x: Any) -> Any:
     """
     alpha, scale = 1.6732632423543772, 1.0507009873554805
     xp = array_module(x)
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     negative = alpha * xp.expm1(xp.minimum(x_wide, 0))
     y = scale * (xp.maximum(x_wide, 0) + negative)
     return y.astype(x.dtype, copy=False)
@@ -93,7 +93,7 @@ def mish(x: Any) -> Any:
     https://arxiv.org/abs/1908.08681; ``torch.nn.Mish``.
     """
     xp = array_module(x)
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     softplus = xp.maximum(x_wide, 0) + xp.log1p(xp.exp(-xp.abs(x_wide)))  # exp never sees a positive number
     y = x_wide * xp.tanh(softplus)
     return y.astype(x.dtype, copy=False)
@@ -107,7 +107,7 @@ def hardswish(x: Any) -> Any:
     https://arxiv.org/abs/1905.02244, section 5.2; ``torch.nn.Hardswish``.
     """
     xp = array_module(x)
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     y = x_wide * xp.clip(x_wide + 3.0, 0.0, 6.0) / 6.0
     return y.astype(x.dtype, copy=False)
 

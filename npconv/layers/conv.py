@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from npconv.backend import accumulation_dtype, array_module
+from npconv.backend import array_module, widen
 from npconv.errors import InputError
-from npconv.layers._checks import check_channels, check_ndim, check_weight, check_window, pair
+from npconv.layers._checks import check_channels, check_ndim, check_per_channel, check_weight, check_window, pair
 
 
 def conv2d(
@@ -54,24 +54,25 @@ def conv2d(
     -----
     The same function as ``torch.nn.functional.conv2d`` with dilation 1.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_ndim("conv2d", x, "NCHW")
     check_weight("conv2d", weight, [4])
     out_channels, group_channels, kernel_h, kernel_w = weight.shape
     if groups < 1 or out_channels % groups:
         raise InputError(f"conv2d: expected groups to divide the {out_channels} output channels, got {groups}")
     check_channels("conv2d", x, group_channels * groups, axis=1)
+    check_per_channel("conv2d", out_channels, bias=bias)
     stride_h, stride_w = pair("conv2d", "stride", stride, minimum=1)
     pad_h, pad_w = pair("conv2d", "padding", padding, minimum=0)
     check_window("conv2d", x.shape[2:], (kernel_h, kernel_w), (pad_h, pad_w))
 
-    x_padded = xp.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
+    x_padded = xp.pad(widen(x), ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
     windows = xp.lib.stride_tricks.sliding_window_view(x_padded, (kernel_h, kernel_w), axis=(2, 3))
     windows = windows[:, :, ::stride_h, ::stride_w]  # (N, C, H', W', kh, kw)
     batch, _, height, width = windows.shape[:4]
-    columns = windows.transpose(0, 1, 4, 5, 2, 3).astype(dtype)  # (N, C, kh, kw, H', W')
+    columns = windows.transpose(0, 1, 4, 5, 2, 3)  # (N, C, kh, kw, H', W')
     columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, height * width)
-    kernels = weight.astype(dtype, copy=False).reshape(groups, out_channels // groups, columns.shape[2])
+    kernels = widen(weight).reshape(groups, out_channels // groups, columns.shape[2])
     y = xp.matmul(kernels, columns)  # (N, groups, O / groups, H' * W')
     y = y.reshape(batch, out_channels, height, width)
     if bias is not None:
@@ -113,26 +114,27 @@ def depthwise_conv2d(
     -----
     :func:`conv2d` with ``groups=C``. ConvNeXt, section 2.3 and 2.5 of https://arxiv.org/abs/2201.03545.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_ndim("depthwise_conv2d", x, "NCHW")
     check_weight("depthwise_conv2d", weight, [4])
     channels, one, kernel_h, kernel_w = weight.shape
     if one != 1:
         raise InputError(f"depthwise_conv2d: expected a weight of shape (C, 1, kh, kw), got {weight.shape}; use conv2d")
     check_channels("depthwise_conv2d", x, channels, axis=1)
+    check_per_channel("depthwise_conv2d", channels, bias=bias)
     stride_h, stride_w = pair("depthwise_conv2d", "stride", stride, minimum=1)
     pad_h, pad_w = pair("depthwise_conv2d", "padding", padding, minimum=0)
     check_window("depthwise_conv2d", x.shape[2:], (kernel_h, kernel_w), (pad_h, pad_w))
 
-    x_padded = xp.pad(x.astype(dtype, copy=False), ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
+    x_padded = xp.pad(widen(x), ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
     height = (x_padded.shape[2] - kernel_h) // stride_h + 1
     width = (x_padded.shape[3] - kernel_w) // stride_w + 1
-    y = xp.zeros((x.shape[0], channels, height, width), dtype)
+    y = xp.zeros((x.shape[0], channels, height, width), x_padded.dtype)
     for u in range(kernel_h):
         for v in range(kernel_w):
             rows = slice(u, u + (height - 1) * stride_h + 1, stride_h)
             columns = slice(v, v + (width - 1) * stride_w + 1, stride_w)
-            y += weight[:, :, u, v, None].astype(dtype, copy=False) * x_padded[:, :, rows, columns]
+            y += widen(weight[:, :, u, v, None]) * x_padded[:, :, rows, columns]
     if bias is not None:
         y = y + bias[:, None, None]
     return y.astype(x.dtype, copy=False)
@@ -162,17 +164,18 @@ def pointwise_conv2d(x: Any, weight: Any, bias: Any = None) -> Any:
     InputError
         If shapes do not fit each other.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_ndim("pointwise_conv2d", x, "NCHW")
     check_weight("pointwise_conv2d", weight, [2, 4])
     if weight.shape[2:] not in ((), (1, 1)):
         raise InputError(f"pointwise_conv2d: expected a weight of shape (O, C) or (O, C, 1, 1), got {weight.shape}")
     out_channels, channels = weight.shape[:2]
     check_channels("pointwise_conv2d", x, channels, axis=1)
+    check_per_channel("pointwise_conv2d", out_channels, bias=bias)
 
     batch, _, height, width = x.shape
-    positions = x.astype(dtype, copy=False).reshape(batch, channels, height * width)
-    y = xp.matmul(weight.astype(dtype, copy=False).reshape(out_channels, channels), positions)  # (N, O, H * W)
+    positions = widen(x).reshape(batch, channels, height * width)
+    y = xp.matmul(widen(weight).reshape(out_channels, channels), positions)  # (N, O, H * W)
     y = y.reshape(batch, out_channels, height, width)
     if bias is not None:
         y = y + bias[:, None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npconv.backend import accumulation_dtype, array_module
+from npconv.backend import array_module, widen
 from npconv.errors import InputError
 from npconv.layers._checks import check_ndim
 
@@ -31,7 +31,7 @@ def cross_entropy(logits: Any, labels: Any, *, ignore_index: int) -> Any:
     InputError
         If shapes do not fit, or a label is no integer or out of range.
     """
-    xp, dtype = array_module(logits), accumulation_dtype(logits)
+    xp = array_module(logits)
     check_ndim("cross_entropy", logits, "NK")
     batch, classes = logits.shape
     if labels.shape != (batch,) or labels.dtype.kind not in "iu":
@@ -40,9 +40,9 @@ def cross_entropy(logits: Any, labels: Any, *, ignore_index: int) -> Any:
     if bool(((labels < 0) | (labels >= classes))[counted].any()):
         raise InputError(f"cross_entropy: expected labels from 0 to {classes - 1} or {ignore_index}, got one outside")
     if not bool(counted.any()):
-        return xp.asarray(float("nan"), logits.dtype)
+        return xp.asarray(float("nan"), logits.dtype)[()]
 
-    wide = logits[counted].astype(dtype, copy=False)
+    wide = widen(logits[counted])
     shifted = wide - wide.max(axis=1, keepdims=True)
     log_probabilities = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     chosen = xp.take_along_axis(log_probabilities, labels[counted].astype("int64")[:, None], axis=1)
@@ -69,9 +69,9 @@ def mean_squared_error(predictions: Any, targets: Any) -> Any:
     InputError
         If the shapes differ.
     """
-    dtype = accumulation_dtype(predictions)
     _check_same_shape("mean_squared_error", predictions, targets)
-    difference = predictions.astype(dtype, copy=False) - targets.astype(dtype, copy=False)
+    wide = widen(predictions)
+    difference = wide - targets.astype(wide.dtype, copy=False)
     return (difference * difference).mean().astype(predictions.dtype)
 
 
@@ -97,9 +97,10 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any) -> Any:
     InputError
         If the shapes differ.
     """
-    xp, dtype = array_module(logits), accumulation_dtype(logits)
+    xp = array_module(logits)
     _check_same_shape("binary_cross_entropy_with_logits", logits, targets)
-    z, t = logits.astype(dtype, copy=False), targets.astype(dtype, copy=False)
+    z = widen(logits)
+    t = targets.astype(z.dtype, copy=False)
     loss = xp.maximum(z, 0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
     return loss.mean().astype(logits.dtype)
 

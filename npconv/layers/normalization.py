@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from npconv.backend import accumulation_dtype, array_module
-from npconv.layers._checks import check_channels, check_ndim
+from npconv.backend import array_module, widen
+from npconv.layers._checks import check_channels, check_ndim, check_per_channel
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
@@ -44,12 +44,13 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
     Layer Normalization, https://arxiv.org/abs/1607.06450, over channels only, as ConvNeXt's ``LayerNorm`` and
     ``torch.nn.LayerNorm`` over the last axis.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
-    check_channels("layer_norm", x, weight.shape[0], axis=axis)
+    xp = array_module(x)
+    check_channels("layer_norm", x, weight.size, axis=axis)
+    check_per_channel("layer_norm", weight.size, weight=weight, bias=bias)
     channels = [1] * x.ndim
     channels[axis] = weight.shape[0]
 
-    x_wide = x.astype(dtype, copy=False)
+    x_wide = widen(x)
     deviation = x_wide - x_wide.mean(axis=axis, keepdims=True)
     variance = (deviation * deviation).mean(axis=axis, keepdims=True)
     y = deviation / xp.sqrt(variance + eps) * weight.reshape(channels) + bias.reshape(channels)
@@ -95,12 +96,14 @@ def batch_norm(
     -----
     Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 2.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_ndim("batch_norm", x, "NCHW")
-    check_channels("batch_norm", x, weight.shape[0], axis=1)
-    deviation = x.astype(dtype, copy=False) - running_mean.astype(dtype, copy=False)[:, None, None]
-    deviation_unit = deviation / xp.sqrt(running_var.astype(dtype, copy=False) + eps)[:, None, None]
-    y = deviation_unit * weight[:, None, None] + bias[:, None, None]
+    check_channels("batch_norm", x, weight.size, axis=1)
+    check_per_channel("batch_norm", weight.size, weight=weight, bias=bias)
+    check_per_channel("batch_norm", weight.size, running_mean=running_mean, running_var=running_var)
+    deviation = widen(x) - widen(running_mean)[:, None, None]
+    spread = xp.sqrt(widen(running_var) + eps)[:, None, None]
+    y = deviation / spread * weight[:, None, None] + bias[:, None, None]
     return y.astype(x.dtype, copy=False)
 
 
@@ -135,10 +138,11 @@ def global_response_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     ConvNeXt V2, section 3.3 and algorithm 1 of https://arxiv.org/abs/2301.00808. The residual ``+ x`` is part of the
     layer.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_ndim("global_response_norm", x, "NCHW")
     check_channels("global_response_norm", x, weight.size, axis=1)
-    x_wide = x.astype(dtype, copy=False)
+    check_per_channel("global_response_norm", weight.size, bias=bias.reshape(-1))
+    x_wide = widen(x)
     strength = xp.sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))  # (N, C, 1, 1)
     relative = strength / (strength.mean(axis=1, keepdims=True) + eps)
     y = weight.reshape(-1, 1, 1) * (x_wide * relative) + bias.reshape(-1, 1, 1) + x_wide

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from npconv.backend import accumulation_dtype, array_module
+from npconv.backend import array_module, widen
+from npconv.errors import InputError
 from npconv.layers._checks import check_ndim, check_window, pair
 
 
@@ -23,7 +24,7 @@ def global_average_pool(x: Any) -> Any:
         In the dtype of `x`; float16 is summed in float32.
     """
     check_ndim("global_average_pool", x, "NCHW")
-    return x.mean(axis=(2, 3), dtype=accumulation_dtype(x)).astype(x.dtype, copy=False)
+    return widen(x).mean(axis=(2, 3)).astype(x.dtype, copy=False)
 
 
 def average_pool2d(
@@ -56,17 +57,19 @@ def average_pool2d(
     Raises
     ------
     InputError
-        If the window is larger than the padded map.
+        If the window is larger than the padded map, or the padding larger than half the window.
 
     Notes
     -----
     ``torch.nn.functional.avg_pool2d`` with ``count_include_pad=True``. CvT's ``qkv_projection_method="avg"``.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_ndim("average_pool2d", x, "NCHW")
     kernel = pair("average_pool2d", "kernel_size", kernel_size, minimum=1)
     strides = pair("average_pool2d", "stride", stride, minimum=1)
     pads = pair("average_pool2d", "padding", padding, minimum=0)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise InputError(f"average_pool2d: expected a padding of at most half the window {kernel}, got {pads}")
     check_window("average_pool2d", x.shape[2:], kernel, pads)
 
     height, width = (
@@ -77,12 +80,12 @@ def average_pool2d(
         max(0, (count - 1) * s + k - size - 2 * p)
         for count, s, k, size, p in zip((height, width), strides, kernel, x.shape[2:], pads, strict=True)
     ]
-    inside = xp.pad(x.astype(dtype, copy=False), ((0, 0), (0, 0), (pads[0], pads[0]), (pads[1], pads[1])))
+    inside = xp.pad(widen(x), ((0, 0), (0, 0), (pads[0], pads[0]), (pads[1], pads[1])))
     x_padded = xp.pad(inside, ((0, 0), (0, 0), (0, overhang[0]), (0, overhang[1])))
-    covered = xp.pad(xp.ones(inside.shape[2:], dtype), ((0, overhang[0]), (0, overhang[1])))
+    covered = xp.pad(xp.ones(inside.shape[2:], inside.dtype), ((0, overhang[0]), (0, overhang[1])))
 
-    total = xp.zeros((*x.shape[:2], height, width), dtype)
-    count = xp.zeros((height, width), dtype)
+    total = xp.zeros((*x.shape[:2], height, width), inside.dtype)
+    count = xp.zeros((height, width), inside.dtype)
     for u in range(kernel[0]):
         for v in range(kernel[1]):
             rows = slice(u, u + (height - 1) * strides[0] + 1, strides[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.backend import accumulation_dtype, array_module
+from npconv.backend import array_module, widen
 from npconv.layers._checks import check_rate
 
 
@@ -78,4 +78,5 @@ def _drop(x: Any, mask_shape: tuple[int, ...], layer: str, rate: float, rng: np.
         return x
     kept = rng.random(mask_shape) >= rate
     mask = array_module(x).asarray(kept / (1 - rate) if rate < 1 else np.zeros(mask_shape))
-    return (x * mask.astype(accumulation_dtype(x), copy=False)).astype(x.dtype, copy=False)
+    x_wide = widen(x)
+    return (x_wide * mask.astype(x_wide.dtype, copy=False)).astype(x.dtype, copy=False)

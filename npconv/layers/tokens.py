@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from npconv.backend import accumulation_dtype, array_module
+from npconv.backend import array_module, widen
 from npconv.errors import InputError
-from npconv.layers._checks import check_channels, check_ndim, check_weight
+from npconv.layers._checks import check_channels, check_ndim, check_per_channel, check_weight
 from npconv.layers.stochastic import dropout
 
 
@@ -32,10 +32,11 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     InputError
         If shapes do not fit each other.
     """
-    xp, dtype = array_module(x), accumulation_dtype(x)
+    xp = array_module(x)
     check_weight("linear", weight, [2])
     check_channels("linear", x, weight.shape[1], axis=-1)
-    y = xp.matmul(x.astype(dtype, copy=False), weight.astype(dtype, copy=False).T)
+    check_per_channel("linear", weight.shape[0], bias=bias)
+    y = xp.matmul(widen(x), widen(weight).T)
     if bias is not None:
         y = y + bias
     return y.astype(x.dtype, copy=False)
@@ -60,7 +61,7 @@ def softmax(x: Any, *, axis: int) -> Any:
         float16 is computed in float32.
     """
     xp = array_module(x)
-    x_wide = x.astype(accumulation_dtype(x), copy=False)
+    x_wide = widen(x)
     exponentials = xp.exp(x_wide - x_wide.max(axis=axis, keepdims=True))
     y = exponentials / exponentials.sum(axis=axis, keepdims=True)
     return y.astype(x.dtype, copy=False)
@@ -105,10 +106,10 @@ def attention(
     -----
     Attention Is All You Need, section 3.2, https://arxiv.org/abs/1706.03762.
     """
-    xp, dtype = array_module(query), accumulation_dtype(query)
+    xp = array_module(query)
     check_ndim("attention", query, "NTD")
     batch, tokens, embed_dim = query.shape
-    if key.shape != value.shape or key.shape != (batch, key.shape[1], embed_dim):
+    if key.shape != value.shape or key.ndim != 3 or key.shape[::2] != (batch, embed_dim):
         raise InputError(
             f"attention: expected key and value of one shape ({batch}, S, {embed_dim}) to go with query {query.shape}, "
             f"got {key.shape} and {value.shape}"
@@ -117,7 +118,7 @@ def attention(
         raise InputError(f"attention: expected num_heads to divide the {embed_dim} channels, got {num_heads}")
 
     def split_heads(x: Any) -> Any:
-        heads = x.astype(dtype, copy=False).reshape(batch, x.shape[1], num_heads, embed_dim // num_heads)
+        heads = widen(x).reshape(batch, x.shape[1], num_heads, embed_dim // num_heads)
         return heads.transpose(0, 2, 1, 3)  # (N, h, T, D / h)
 
     scores = xp.matmul(split_heads(query), split_heads(key).transpose(0, 1, 3, 2)) * scale  # (N, h, T, S)

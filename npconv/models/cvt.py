@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.backend import accumulation_dtype, array_module
+from npconv.backend import array_module, widen
 from npconv.errors import InputError
 from npconv.layers import (
     activation,
@@ -274,7 +274,7 @@ def image_classification(
     cls_token, hidden_states = model(pixel_values, **cvt, config=config, rng=rng)
     x = to_tokens(hidden_states[-1]) if cls_token is None else cls_token
     x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=-1)
-    x = x.mean(axis=1, dtype=accumulation_dtype(x)).astype(x.dtype, copy=False)  # (N, D)
+    x = widen(x).mean(axis=1).astype(x.dtype, copy=False)  # (N, D)
     logits = x if classifier is None else linear(x, **classifier)
     return logits, hidden_states
 

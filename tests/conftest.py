@@ -1,0 +1,35 @@
+"""Settings and fixtures that every room of the tests shares."""
+
+import os
+import sys
+from types import ModuleType
+
+import hypothesis
+import pytest
+import standins
+
+from npconv import backend
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the network
+
+# No deadline, no check for slowness: the machine may be busy. No database: a run leaves nothing behind.
+hypothesis.settings.register_profile(
+    "npconv",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    database=None,
+    max_examples=50,
+    print_blob=True,
+)
+hypothesis.settings.load_profile("npconv")
+
+
+@pytest.fixture
+def device_stub(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A strict device array library, known to npconv as the device ``"stub"``; its ``ledger`` counts transfers."""
+    module = standins.make_device_stub()
+    monkeypatch.setitem(sys.modules, "device_stub", module)
+    monkeypatch.setitem(sys.modules, "device_stub.special", module.special)
+    monkeypatch.setitem(backend.SPECIAL_FUNCTIONS, "device_stub", "device_stub.special")
+    monkeypatch.setitem(backend.DEVICES, "stub", "device_stub")
+    return module

@@ -1,0 +1,260 @@
+"""A naive twin of every layer: plain loops over single numbers, in float64, written from the formulas.
+
+Slow on purpose. Nothing is shared with ``npconv.layers``; sums are ``math.fsum``, which rounds once. The signatures are
+those of the layers, so that a test can call both alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
+from math import fsum
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Return a vertical and a horizontal number."""
+    return (value, value) if isinstance(value, int) else value
+
+
+def _float64(*arrays: Array | None) -> Iterator[Array | None]:
+    """Widen the arrays; None stays."""
+    return (None if array is None else np.asarray(array, np.float64) for array in arrays)
+
+
+# --- convolutions ----------------------------------------------------------------------------------------------------
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 1, padding: Any = 0, groups: int = 1) -> Array:  # fmt: skip  # noqa: E501
+    x, weight, bias = _float64(x, weight, bias)
+    (batch, _, height, width), (out_channels, group_channels, kernel_h, kernel_w) = x.shape, weight.shape
+    (stride_h, stride_w), (pad_h, pad_w) = _pair(stride), _pair(padding)
+    out_h, out_w = (height + 2 * pad_h - kernel_h) // stride_h + 1, (width + 2 * pad_w - kernel_w) // stride_w + 1
+    y = np.empty((batch, out_channels, out_h, out_w))
+    for n, o, i, j in np.ndindex(*y.shape):
+        first_channel = o // (out_channels // groups) * group_channels
+        terms = [0.0 if bias is None else bias[o]]
+        for c in range(group_channels):
+            for u in range(kernel_h):
+                for v in range(kernel_w):
+                    row, column = i * stride_h + u - pad_h, j * stride_w + v - pad_w
+                    if 0 <= row < height and 0 <= column < width:
+                        terms.append(weight[o, c, u, v] * x[n, first_channel + c, row, column])
+        y[n, o, i, j] = fsum(terms)
+    return y
+
+
+def depthwise_conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 1, padding: Any = 0) -> Array:
+    return conv2d(x, weight, bias, stride=stride, padding=padding, groups=x.shape[1])
+
+
+def pointwise_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    x, weight, bias = _float64(x, weight, bias)
+    (batch, channels, height, width), out_channels = x.shape, weight.shape[0]
+    y = np.empty((batch, out_channels, height, width))
+    for n, o, i, j in np.ndindex(*y.shape):
+        terms = [weight[o, c].item() * x[n, c, i, j] for c in range(channels)]
+        y[n, o, i, j] = fsum([*terms, 0.0 if bias is None else bias[o]])
+    return y
+
+
+# --- normalization ---------------------------------------------------------------------------------------------------
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -> Array:
+    x, weight, bias = _float64(x, weight, bias)
+    y = np.empty(x.shape)
+    length = x.shape[axis]
+    for place in np.ndindex(*np.delete(x.shape, axis)):
+        line = [*place]
+        line.insert(axis % x.ndim, slice(None))
+        values = x[tuple(line)]
+        mean = fsum(values) / length
+        variance = fsum((value - mean) ** 2 for value in values) / length
+        y[tuple(line)] = [
+            (value - mean) / math.sqrt(variance + eps) * w + b for value, w, b in zip(values, weight, bias, strict=True)
+        ]
+    return y
+
+
+def batch_norm(x: Array, weight: Array, bias: Array, running_mean: Array, running_var: Array, num_batches_tracked: Any = None, *, eps: float) -> Array:  # fmt: skip  # noqa: E501
+    x, weight, bias, running_mean, running_var = _float64(x, weight, bias, running_mean, running_var)
+    y = np.empty(x.shape)
+    for n, c, i, j in np.ndindex(*x.shape):
+        y[n, c, i, j] = (x[n, c, i, j] - running_mean[c]) / math.sqrt(running_var[c] + eps) * weight[c] + bias[c]
+    return y
+
+
+def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
+    x, weight, bias = _float64(x, weight.reshape(-1), bias.reshape(-1))
+    batch, channels = x.shape[:2]
+    y = np.empty(x.shape)
+    for n in range(batch):
+        strength = [math.sqrt(fsum(value * value for value in x[n, c].ravel())) for c in range(channels)]
+        mean_strength = fsum(strength) / channels
+        for c in range(channels):
+            y[n, c] = weight[c] * (x[n, c] * (strength[c] / (mean_strength + eps))) + bias[c] + x[n, c]
+    return y
+
+
+# --- activations -----------------------------------------------------------------------------------------------------
+
+
+def elementwise(function: Callable[[float], float]) -> Callable[[Array], Array]:
+    """Return the layer that applies `function` to one number at a time."""
+
+    def layer(x: Array) -> Array:
+        return np.array([function(float(value)) for value in x.ravel()], np.float64).reshape(x.shape)
+
+    return layer
+
+
+def _selu(x: float) -> float:
+    scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+    return scale * (x if x > 0 else alpha * math.expm1(x))
+
+
+gelu = elementwise(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)
+gelu_tanh = elementwise(lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2)
+quick_gelu = elementwise(lambda x: x / (1 + math.exp(-1.702 * x)))
+relu = elementwise(lambda x: max(x, 0.0))
+silu = elementwise(lambda x: x / (1 + math.exp(-x)))
+selu = elementwise(_selu)
+mish = elementwise(lambda x: x * math.tanh(math.log1p(math.exp(x))))
+hardswish = elementwise(lambda x: x * min(max(x + 3, 0), 6) / 6)
+identity = elementwise(lambda x: x)
+
+
+# --- pooling ---------------------------------------------------------------------------------------------------------
+
+
+def global_average_pool(x: Array) -> Array:
+    (x,) = _float64(x)
+    height, width = x.shape[2:]
+    return np.array([[fsum(plane.ravel()) / (height * width) for plane in sample] for sample in x])
+
+
+def average_pool2d(x: Array, *, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool) -> Array:
+    (x,) = _float64(x)
+    axes = list(zip(x.shape[2:], _pair(kernel_size), _pair(stride), _pair(padding), strict=True))
+    rows, columns = (list(_pool_windows(*axis, ceil_mode)) for axis in axes)
+    y = np.empty((*x.shape[:2], len(rows), len(columns)))
+    for n, c, i, j in np.ndindex(*y.shape):
+        values, positions = [], 0
+        for row, column in product(rows[i], columns[j]):
+            positions += 1  # also where a zero of the padding stands
+            if 0 <= row < x.shape[2] and 0 <= column < x.shape[3]:
+                values.append(x[n, c, row, column])
+        y[n, c, i, j] = fsum(values) / positions
+    return y
+
+
+def _pool_windows(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> Iterator[range]:
+    """Yield the positions of each window along one axis, from -padding to size + padding - 1."""
+    start = -padding
+    while True:
+        whole = start + kernel <= size + padding
+        begins_before_right_padding = start < size
+        previous_reached_the_end = start - stride + kernel >= size + padding
+        if not whole and not (ceil_mode and begins_before_right_padding and not previous_reached_the_end):
+            return
+        yield range(start, min(start + kernel, size + padding))
+        start += stride
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    x, weight, bias = _float64(x, weight, bias)
+    y = np.empty((*x.shape[:-1], weight.shape[0]))
+    for place in np.ndindex(*y.shape):
+        *token, o = place
+        terms = [weight[o, d] * x[(*token, d)] for d in range(weight.shape[1])]
+        y[place] = fsum([*terms, 0.0 if bias is None else bias[o]])
+    return y
+
+
+def softmax(x: Array, *, axis: int) -> Array:
+    (x,) = _float64(x)
+    lines = np.moveaxis(x, axis, -1)
+    y = np.empty(lines.shape)
+    for place in np.ndindex(*lines.shape[:-1]):
+        exponentials = [math.exp(score - max(lines[place])) for score in lines[place]]
+        y[place] = [value / fsum(exponentials) for value in exponentials]
+    return np.moveaxis(y, -1, axis)
+
+
+def attention(query: Array, key: Array, value: Array, *, num_heads: int, scale: float, dropout_rate: float = 0.0, rng: Any = None) -> Array:  # fmt: skip  # noqa: E501
+    query, key, value = _float64(query, key, value)
+    (batch, tokens, embed_dim), seen = query.shape, key.shape[1]
+    probabilities = np.empty((batch, num_heads, tokens, seen))
+    head_channels = [range(h * (embed_dim // num_heads), (h + 1) * (embed_dim // num_heads)) for h in range(num_heads)]
+    for n, h, t in np.ndindex(batch, num_heads, tokens):
+        scores = [fsum(query[n, t, d] * key[n, s, d] for d in head_channels[h]) * scale for s in range(seen)]
+        probabilities[n, h, t] = softmax(np.array(scores), axis=0)
+    probabilities = dropout(probabilities, rate=dropout_rate, rng=rng)
+    y = np.empty((batch, tokens, embed_dim))
+    for n, h, t in np.ndindex(batch, num_heads, tokens):
+        for d in head_channels[h]:
+            y[n, t, d] = fsum(probabilities[n, h, t, s] * value[n, s, d] for s in range(seen))
+    return y
+
+
+# --- chance ----------------------------------------------------------------------------------------------------------
+
+
+def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
+    return _drop(x, x.shape, rate, rng)
+
+
+def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
+    return _drop(x, (len(x), *[1] * (x.ndim - 1)), rate, rng)
+
+
+def _drop(x: Array, draws_shape: tuple[int, ...], rate: float, rng: np.random.Generator | None) -> Array:
+    """Keep what draws at least `rate`, divided by ``1 - rate``: one draw for each place of `draws_shape`."""
+    (x,) = _float64(x)
+    if rng is None or rate == 0:
+        return x
+    draws = np.broadcast_to(rng.random(draws_shape), x.shape)
+    y = np.zeros(x.shape)
+    for place in np.ndindex(*x.shape):
+        if draws[place] >= rate:
+            y[place] = x[place] / (1 - rate)
+    return y
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
+    (logits,) = _float64(logits)
+    losses = []
+    for scores, label in zip(logits, labels, strict=True):
+        if label != ignore_index:
+            largest = max(scores)
+            losses.append(largest + math.log(fsum(math.exp(score - largest) for score in scores)) - scores[label])
+    return np.array(fsum(losses) / len(losses) if losses else math.nan)
+
+
+def mean_squared_error(predictions: Array, targets: Array) -> Array:
+    predictions, targets = _float64(predictions, targets)
+    return np.array(
+        fsum((p - t) ** 2 for p, t in zip(predictions.ravel(), targets.ravel(), strict=True)) / targets.size
+    )
+
+
+def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> Array:
+    logits, targets = _float64(logits, targets)
+    losses = []
+    for z, t in zip(logits.ravel(), targets.ravel(), strict=True):
+        log_positive = -math.log1p(math.exp(-z)) if z > 0 else z - math.log1p(math.exp(z))  # log sigmoid(z)
+        log_negative = log_positive - z  # log sigmoid(-z)
+        losses.append(-t * log_positive - (1 - t) * log_negative)
+    return np.array(fsum(losses) / len(losses))

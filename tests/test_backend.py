@@ -1,0 +1,133 @@
+"""Which library an array belongs to, and the border between host and device."""
+
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import scipy.special
+from standins import DeviceArray
+
+from npconv.backend import (
+    accumulation_dtype,
+    array_module,
+    device_module,
+    special_functions,
+    to_device,
+    to_host,
+)
+from npconv.errors import InputError, UnavailableError
+
+
+def fake_cupy(device_count):
+    """Return a module in which ``cuda.runtime.getDeviceCount`` is `device_count`."""
+    cupy = ModuleType("cupy")
+    cupy.cuda = ModuleType("cupy.cuda")
+    cupy.cuda.runtime = ModuleType("cupy.cuda.runtime")
+    cupy.cuda.runtime.getDeviceCount = device_count
+    cupy.asarray = lambda x: ("on the device", x)
+    return cupy
+
+
+class ForeignTensor:
+    """An array of a framework that npconv does not know."""
+
+    __module__ = "foreign.tensor"
+
+
+@pytest.mark.parametrize("x", [np.ones(2), np.float32(1), np.ones(3)[0], np.ma.ones(2)], ids=lambda x: type(x).__name__)
+def test_numpy_arrays_and_scalars_belong_to_numpy(x):
+    assert array_module(x) is np
+    assert special_functions(x) is scipy.special
+
+
+def test_a_device_array_belongs_to_its_own_library(device_stub):
+    x = device_stub.asarray([1.0])
+    assert array_module(x) is device_stub
+    assert special_functions(x) is device_stub.special
+    assert type(special_functions(x).erf(x)) is DeviceArray
+
+
+@pytest.mark.parametrize(
+    ("x", "name"),
+    [
+        ([1.0], "builtins.list"),
+        (1.0, "builtins.float"),
+        (None, "builtins.NoneType"),
+        (ForeignTensor(), "foreign.tensor"),
+    ],
+)
+def test_other_arrays_are_refused(x, name):
+    with pytest.raises(InputError, match=f"expected a NumPy or CuPy array, got {name}.*; convert with numpy.asarray"):
+        array_module(x)
+    with pytest.raises(InputError, match=name):
+        special_functions(x)
+    with pytest.raises(InputError, match=name):
+        to_host(x)
+
+
+@pytest.mark.parametrize(("dtype", "wide"), [("float16", "float32"), ("float32", "float32"), ("float64", "float64")])
+def test_sums_are_taken_in_at_least_float32(dtype, wide):
+    assert accumulation_dtype(np.ones(1, dtype)) == wide
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "complex64", "object", "str"])
+def test_sums_over_anything_but_floats_are_refused(dtype):
+    with pytest.raises(InputError, match=r"expected a floating-point array, got .*; convert with .astype\('float32'\)"):
+        accumulation_dtype(np.ones(1).astype(dtype))
+
+
+def test_the_cpu_is_numpy():
+    assert device_module("cpu") is np
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:0", "", None, 0, ["cpu"]])
+def test_an_unknown_device_is_refused(device):
+    with pytest.raises(InputError, match="expected device 'cpu' or 'cuda', got ") as refusal:
+        device_module(device)
+    assert repr(device) in str(refusal.value)
+    with pytest.raises(InputError):
+        to_device(np.ones(1), device)
+
+
+def test_without_cupy_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)  # import cupy raises ImportError
+    with pytest.raises(UnavailableError, match=r"needs CuPy: pip install 'npconv\[cuda\]', or use device='cpu'"):
+        to_device(np.ones(1), "cuda")
+
+
+def test_cupy_without_a_usable_device_is_unavailable(monkeypatch):
+    def no_driver():
+        raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy(no_driver))
+    with pytest.raises(UnavailableError, match=r"finds no usable CUDA device \(cudaErrorNoDevice: .*\); use 'cpu'"):
+        device_module("cuda")
+
+
+def test_cuda_is_cupy_where_it_finds_a_device(monkeypatch):
+    cupy = fake_cupy(lambda: 1)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    assert device_module("cuda") is cupy
+    assert to_device(3, "cuda") == ("on the device", 3)
+
+
+def test_to_the_cpu_copies_nothing():
+    x = np.ones(3)
+    assert to_device(x, "cpu") is x
+    assert to_host(x) is x
+
+
+def test_there_and_back(device_stub):
+    x = np.arange(6.0).reshape(2, 3)
+    device = to_device(x, "stub")
+    assert type(device) is DeviceArray
+    assert to_device(device, "stub") is device
+    back = to_host(device)
+    assert type(back) is np.ndarray
+    np.testing.assert_array_equal(back, x)
+    assert (device_stub.ledger.to_device, device_stub.ledger.to_host) == (1, 1)
+
+
+def test_a_device_array_moves_to_the_cpu(device_stub):
+    np.testing.assert_array_equal(to_device(device_stub.asarray([1.0, 2.0]), "cpu"), [1.0, 2.0])

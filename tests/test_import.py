@@ -1,0 +1,167 @@
+"""What ``import npconv`` loads, what it offers, and that imports inside the package run one way."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import npconv
+
+PACKAGE = Path(npconv.__file__).parent
+
+#: Which rooms of the package a room may import: those that it stands on.
+ROOMS = {
+    "_version": set(),
+    "errors": set(),
+    "backend": {"errors"},
+    "zoo": set(),
+    "layers": {"backend", "errors"},
+    "weights": {"backend", "errors"},
+    "images": {"errors", "weights"},
+    "models": {"backend", "errors", "layers", "weights"},
+    "fast": {"backend", "errors", "layers", "models", "weights"},
+    "api": {"_version", "backend", "errors", "fast", "images", "layers", "models", "weights", "zoo"},
+    "golden": {"_version", "api", "backend", "errors", "fast", "images", "layers", "models", "weights", "zoo"},
+}
+#: Those that may import every other.
+TOP_ROOMS = {"cli", "__main__", "__init__"}
+
+
+def run_python(code: str, *options: str) -> str:
+    """Run `code` in a fresh interpreter and return what it prints; a word on stderr or a failure is an error."""
+    command = [sys.executable, *options, "-c", code]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_import_loads_numpy_and_the_standard_library_only():
+    """Compared with what NumPy loads by itself: it has parts without a file of their own."""
+    loaded = run_python(
+        "import sys, numpy, numpy.random\n"
+        "before = {name.partition('.')[0] for name in sys.modules}\n"
+        "import npconv\n"
+        "after = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(after - before - set(sys.stdlib_module_names)))"
+    )
+    assert loaded.split() == ["npconv"]
+
+
+def test_all_public_names_together_load_run_time_dependencies_only():
+    loaded = run_python(
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import npconv\n"
+        "for name in npconv.__all__: getattr(npconv, name)\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
+        "print(*sorted(name for name in new if getattr(sys.modules[name], '__file__', None)))"
+    )
+    third_party = {name for name in loaded.split() if not name.startswith("_")}  # NumPy's and SciPy's own helpers
+    assert third_party <= {"npconv", "numpy", "scipy", "PIL"}
+
+
+def test_import_is_silent_with_warnings_as_errors():
+    assert run_python("import npconv", "-W", "error") == ""
+
+
+@pytest.mark.parametrize("name", npconv.__all__)
+def test_every_public_name_resolves(name):
+    assert getattr(npconv, name) is not None
+    assert name in dir(npconv)
+
+
+def test_the_public_face_is_complete():
+    families = ["ConvNext", "ConvNextV2", "Cvt"]
+    promised = [f"{family}{kind}" for family in families for kind in ("Config", "Model", "ForImageClassification")]
+    promised += ["ConvNextBackbone", "ConvNextV2Backbone", "ConvNextImageProcessor", "ConvNextFeatureExtractor"]
+    promised += ["AutoConfig", "AutoModel", "AutoModelForImageClassification", "AutoBackbone", "AutoImageProcessor"]
+    assert {*promised, "pipeline", "__version__", "NpconvError"} <= set(npconv.__all__)
+    assert len(set(npconv.__all__)) == len(npconv.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'npconv' has no attribute 'ResNetModel'"):
+        _ = npconv.ResNetModel
+    assert not hasattr(npconv, "ResNetModel")
+
+
+def test_errors_belong_to_one_family():
+    for name in npconv.__all__:
+        if name.endswith("Error"):
+            assert issubclass(getattr(npconv, name), npconv.NpconvError)
+    assert issubclass(npconv.InputError, ValueError)
+
+
+def modules() -> dict[str, Path]:
+    """Return the files of the package by module name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def room(module: str) -> str:
+    """Return the room that a module stands in: the second part of its name."""
+    return "__init__" if module == "npconv" else module.split(".")[1]
+
+
+def without_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module, but not those under ``if TYPE_CHECKING``, which never run."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
+            yield node
+            yield from without_type_checking(node)
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the modules of the package that `module` imports, anywhere in its file."""
+    package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in without_type_checking(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.partition(".")[0] == "npconv")
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(part for part in (parent, node.module) if part)
+            if base.partition(".")[0] == "npconv":
+                names = {f"{base}.{alias.name}" for alias in node.names}
+                submodules = names & MODULES.keys()
+                yield from submodules
+                if names - submodules:
+                    yield base
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_one_way(module):
+    """layers <- models <- fast <- api <- golden <- cli; weights and images stand beside models."""
+    here = room(module)
+    assert here in ROOMS.keys() | TOP_ROOMS, f"{module}: say in this test what the room {here!r} may import"
+    allowed = ROOMS.get(here, ROOMS.keys() | TOP_ROOMS) | {here}
+    wrong = [imported for imported in imports(module) if room(imported) not in allowed]
+    assert not wrong, f"{module} imports {wrong}, which do not stand below it"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    graph = {module: {name for name in imports(module) if name in MODULES} for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_nothing_optional_is_imported_at_the_top_of_a_module():
+    """Extras are imported where they are needed, so that their absence is an error of that call alone."""
+    dependencies = {"numpy", "scipy", "PIL", "npconv", *sys.stdlib_module_names}
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.Import):
+                tops = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                tops = {node.module.partition(".")[0]}
+            else:
+                tops = set()
+            assert tops <= dependencies, f"{module} imports {tops - dependencies}"

@@ -39,7 +39,7 @@ class AutoConfig:
         """
         fields = read_config_file(model, revision=revision)
         model_type = fields.get("model_type")
-        if model_type not in CONFIGS:
+        if not isinstance(model_type, str) or model_type not in CONFIGS:
             raise ConfigError(f"{model}: expected model_type to be one of {', '.join(CONFIGS)}; got {model_type!r}")
         return CONFIGS[model_type].from_dict(fields, **overrides)
 

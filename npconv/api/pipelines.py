@@ -133,7 +133,7 @@ class ImageClassificationPipeline:
         self, pixel_values: list[np.ndarray], *, top_k: int | None = 5, function_to_apply: str | None = None
     ) -> list[list[dict[str, Any]]]:
         """Return the best classes of each picture, given their pixel values."""
-        logits = to_host(self.model(np.stack(pixel_values)).logits)
+        logits = to_host(self.model(np.stack(pixel_values), return_dict=True).logits)
         return [best_labels(row, self.model.config, top_k, function_to_apply) for row in logits]
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from npconv.errors import ConfigError
+from npconv.errors import ConfigError, InputError, WeightsError
+from npconv.layers import activation
+from npconv.weights.files import map_file
 from npconv.weights.locate import locate
 
 Self = TypeVar("Self", bound="PretrainedConfig")
@@ -35,7 +39,7 @@ class PretrainedConfig:
     output_hidden_states, return_dict : bool
         What a model returns when its call does not say.
     **kwargs
-        Any other field is kept as an attribute and written back.
+        Any other field is kept in ``other_fields``, can be read as an attribute and is written back.
 
     Raises
     ------
@@ -47,6 +51,7 @@ class PretrainedConfig:
 
     def __init__(
         self,
+        /,
         *,
         num_labels: int | None = None,
         id2label: Mapping[Any, str] | None = None,
@@ -58,18 +63,24 @@ class PretrainedConfig:
         **kwargs: Any,
     ) -> None:
         if problem_type is not None and problem_type not in PROBLEM_TYPES:
-            raise ConfigError(f"expected problem_type to be one of {', '.join(PROBLEM_TYPES)}; got {problem_type!r}")
+            raise ConfigError(
+                f"expected problem_type to be one of {', '.join(PROBLEM_TYPES)}; got {_shown(problem_type)}"
+            )
         self.problem_type = problem_type
-        self.output_hidden_states = bool(output_hidden_states)
-        self.return_dict = bool(return_dict)
-        self.architectures = None if architectures is None else list(architectures)
+        self.output_hidden_states = check_bool("output_hidden_states", output_hidden_states)
+        self.return_dict = check_bool("return_dict", return_dict)
+        self.architectures = None if architectures is None else check_list("architectures", architectures, _check_text)
         self.id2label = _label_names(num_labels, id2label)
-        self.label2id = dict(label2id) if label2id else {name: index for index, name in self.id2label.items()}
+        self.label2id = _label_numbers(label2id, self.id2label)
         kwargs.pop("model_type", None)
-        for name, value in kwargs.items():
-            if not name.isidentifier() or hasattr(type(self), name):
-                raise ConfigError(f"expected the name of a field, got {name!r}; rename or remove it")
-            setattr(self, name, value)
+        self.other_fields = kwargs
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a field that is not the family's own."""
+        try:
+            return self.__dict__["other_fields"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}") from None
 
     @property
     def num_labels(self) -> int:
@@ -78,7 +89,8 @@ class PretrainedConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, unknown ones included, as plain values."""
-        return {"model_type": self.model_type, **vars(self)}
+        own = {name: value for name, value in vars(self).items() if name != "other_fields"}
+        return {**self.other_fields, **own, "model_type": self.model_type}
 
     def to_json_string(self) -> str:
         """Return the configuration as sorted JSON.
@@ -115,9 +127,11 @@ class PretrainedConfig:
         """
         model_type = fields.get("model_type", cls.model_type)
         if model_type != cls.model_type:
-            raise ConfigError(f"expected model_type {cls.model_type!r}, got {model_type!r}; use AutoConfig")
-        if "num_labels" in overrides and overrides["num_labels"] != len(fields.get("id2label") or ()):
-            fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
+            raise ConfigError(f"expected model_type {cls.model_type!r}, got {_shown(model_type)}; use AutoConfig")
+        if "num_labels" in overrides:
+            names = fields.get("id2label")
+            if not isinstance(names, Mapping) or len(names) != overrides["num_labels"]:
+                fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
         return cls(**{**fields, **overrides})
 
     @classmethod
@@ -151,14 +165,16 @@ def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, 
     """
     found = locate(model, revision=revision)
     path = (found if found.is_dir() else found.parent) / "config.json"
+    if not os.path.lexists(path):
+        raise ConfigError(f"{path}: no such file; a model needs its config.json beside its weights")
     try:
-        if path.stat().st_size > LARGEST_CONFIG_FILE:
-            raise ConfigError(f"{path}: expected at most {LARGEST_CONFIG_FILE} bytes of JSON, got a larger file")
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; a model needs its config.json beside its weights") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        data = map_file(path)
+    except WeightsError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if len(data) > LARGEST_CONFIG_FILE:
+        raise ConfigError(f"{path}: expected at most {LARGEST_CONFIG_FILE} bytes of JSON, got {len(data)}")
+    try:
+        fields = json.loads(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: expected JSON, but it cannot be parsed: {error}") from error
     if not isinstance(fields, dict):
@@ -182,24 +198,61 @@ def _label_names(num_labels: int | None, id2label: Mapping[Any, str] | None) -> 
     return dict(sorted(names.items()))
 
 
-def check_int(name: str, value: Any, *, minimum: int) -> int:
+def _label_numbers(label2id: Mapping[str, int] | None, id2label: dict[int, str]) -> dict[str, int]:
+    """Return the class numbers by name."""
+    if label2id is None or label2id == {}:
+        return {name: index for index, name in id2label.items()}
+    if not isinstance(label2id, Mapping):
+        raise ConfigError("expected label2id to map names to class numbers, such as {'cat': 0}")
+    return dict(label2id)
+
+
+def _check_text(name: str, value: Any) -> str:
+    """Return a text, or say what was expected."""
+    if not isinstance(value, str):
+        raise ConfigError(f"expected {name} to be text, got {value!r}")
+    return value
+
+
+def check_activation(hidden_act: str | Callable[[Any], Any]) -> str | Callable[[Any], Any]:
+    """Return an activation's name or function, or say what was expected: here and not at the first call."""
+    try:
+        activation(hidden_act)
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    return hidden_act
+
+
+def check_int(name: str, value: Any, *, minimum: int, maximum: int = LARGEST_INTEGER) -> int:
     """Return an integer field, or say what was expected."""
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= LARGEST_INTEGER:
-        raise ConfigError(f"expected {name} to be an integer from {minimum} to {LARGEST_INTEGER}, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+        raise ConfigError(f"expected {name} to be an integer from {minimum} to {maximum}, got {_shown(value)}")
     return value
 
 
 def check_float(name: str, value: Any, *, minimum: float, maximum: float = float("inf")) -> float:
-    """Return a number field, or say what was expected."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
-        raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {value!r}")
+    """Return a finite number field, or say what was expected."""
+    try:
+        number = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or not minimum <= number <= maximum:
+        raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {_shown(value)}")
     return value
+
+
+def _shown(value: Any) -> str:
+    """Return a value for an error message: one line, not endless."""
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER**2:
+        return "a larger integer"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_bool(name: str, value: Any) -> bool:
     """Return a true-or-false field (0 and 1 stand for them in old files), or say what was expected."""
-    if not isinstance(value, bool) and value not in (0, 1):
-        raise ConfigError(f"expected {name} to be true or false, got {value!r}")
+    if not isinstance(value, bool | int) or value not in (0, 1):
+        raise ConfigError(f"expected {name} to be true or false, got {_shown(value)}")
     return bool(value)
 
 
@@ -207,7 +260,7 @@ def check_size(name: str, value: Any) -> int | list[int]:
     """Return a size field, one number or (height, width), or say what was expected."""
     if isinstance(value, list | tuple):
         if len(value) != 2:
-            raise ConfigError(f"expected {name} to be an integer or a pair (height, width), got {value!r}")
+            raise ConfigError(f"expected {name} to be an integer or a pair (height, width), got {_shown(value)}")
         return [check_int(name, v, minimum=1) for v in value]
     return check_int(name, value, minimum=1)
 
@@ -215,7 +268,7 @@ def check_size(name: str, value: Any) -> int | list[int]:
 def check_list(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[Any]:
     """Return a list field with each entry checked, or say what was expected."""
     if not isinstance(values, list | tuple):
-        raise ConfigError(f"expected {name} to be a list with one entry for each stage, got {values!r}")
+        raise ConfigError(f"expected {name} to be a list, got {_shown(values)}")
     if len(values) > MOST_LAYERS:
         raise ConfigError(f"expected {name} to have at most {MOST_LAYERS} entries, got {len(values)}")
     return [check(f"{name}[{index}]", value) for index, value in enumerate(values)]
@@ -225,5 +278,7 @@ def check_depths(name: str, values: Any) -> list[int]:
     """Return the number of layers of each stage, or say what was expected."""
     depths = check_list(name, values, lambda entry, value: check_int(entry, value, minimum=0))
     if not depths or sum(depths) > MOST_LAYERS:
-        raise ConfigError(f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {values!r}")
+        raise ConfigError(
+            f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {_shown(values)}"
+        )
     return depths

@@ -79,6 +79,7 @@ class ConvNextV2Config(StagedConfig):
 
     def __init__(
         self,
+        /,
         num_channels: int = 3,
         patch_size: int | Sequence[int] = 4,
         num_stages: int = 4,

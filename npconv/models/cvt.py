@@ -201,7 +201,7 @@ def layer(
 def stage(
     x: Any,
     embedding: Mapping[str, Any],
-    layers: Sequence[Mapping[str, Any]],
+    layers: Sequence[Mapping[str, Any]] = (),
     cls_token: Any = None,
     *,
     config: CvtConfig,
@@ -246,11 +246,7 @@ def model(
     hidden_states : list of arrays (N, embed_dim[i], H', W')
         Each stage's map, without the class token.
     """
-    if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
-        raise InputError(
-            f"expected pixel_values of shape (N, {config.num_channels}, H, W), got {pixel_values.shape}; "
-            "an image processor makes them from pictures"
-        )
+    check_pixel_values(pixel_values, config)
     x, cls_token, hidden_states = pixel_values, None, []
     for stage_index, params in enumerate(encoder["stages"]):
         x, cls_token = stage(x, **params, config=config, stage_index=stage_index, rng=rng)
@@ -277,6 +273,15 @@ def image_classification(
     x = widen(x).mean(axis=1).astype(x.dtype, copy=False)  # (N, D)
     logits = x if classifier is None else linear(x, **classifier)
     return logits, hidden_states
+
+
+def check_pixel_values(pixel_values: Any, config: CvtConfig) -> None:
+    """Refuse pictures with other channels than the model's."""
+    if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
+        raise InputError(
+            f"expected pixel_values of shape (N, {config.num_channels}, H, W), got {pixel_values.shape}; "
+            "an image processor makes them from pictures"
+        )
 
 
 def model_shapes(config: CvtConfig) -> Shapes:

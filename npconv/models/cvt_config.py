@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import ConfigError
-from npconv.layers import activation
 from npconv.models.configuration import (
     PretrainedConfig,
+    check_activation,
     check_bool,
     check_depths,
     check_float,
@@ -18,6 +18,9 @@ from npconv.models.configuration import (
     check_list,
     check_size,
 )
+
+#: A wrong file must not ask for terabytes of zeros; no published model has more than 2.
+LARGEST_PADDING = 256
 
 QKV_PROJECTION_METHODS = ("dw_bn", "avg", "linear")
 
@@ -76,6 +79,7 @@ class CvtConfig(PretrainedConfig):
 
     def __init__(
         self,
+        /,
         num_channels: int = 3,
         patch_sizes: Sequence[int] = (7, 3, 3),
         patch_stride: Sequence[int] = (4, 2, 2),
@@ -106,7 +110,7 @@ class CvtConfig(PretrainedConfig):
         self.depth = check_depths("depth", depth)
         self.patch_sizes = self._per_stage("patch_sizes", patch_sizes, check_size)
         self.patch_stride = self._per_stage("patch_stride", patch_stride, _check_positive)
-        self.patch_padding = self._per_stage("patch_padding", patch_padding, _check_not_negative)
+        self.patch_padding = self._per_stage("patch_padding", patch_padding, _check_padding)
         self.embed_dim = self._per_stage("embed_dim", embed_dim, _check_positive, exactly=True)
         self.num_heads = self._per_stage("num_heads", num_heads, _check_positive)
         self.mlp_ratio = self._per_stage("mlp_ratio", mlp_ratio, _check_ratio)
@@ -117,14 +121,13 @@ class CvtConfig(PretrainedConfig):
         self.cls_token = self._per_stage("cls_token", cls_token, check_bool, exactly=True)
         self.qkv_projection_method = self._per_stage("qkv_projection_method", qkv_projection_method, _check_method)
         self.kernel_qkv = self._per_stage("kernel_qkv", kernel_qkv, _check_positive)
-        self.padding_kv = self._per_stage("padding_kv", padding_kv, _check_not_negative)
+        self.padding_kv = self._per_stage("padding_kv", padding_kv, _check_padding)
         self.stride_kv = self._per_stage("stride_kv", stride_kv, _check_positive)
-        self.padding_q = self._per_stage("padding_q", padding_q, _check_not_negative)
+        self.padding_q = self._per_stage("padding_q", padding_q, _check_padding)
         self.stride_q = self._per_stage("stride_q", stride_q, _check_positive)
         self.initializer_range = check_float("initializer_range", initializer_range, minimum=0)
         self.layer_norm_eps = check_float("layer_norm_eps", layer_norm_eps, minimum=0)
-        activation(hidden_act)  # an unknown name is an error here and not at the first call
-        self.hidden_act = hidden_act
+        self.hidden_act = check_activation(hidden_act)
         self.image_size = check_size("image_size", image_size)
         self._check_widths()
 
@@ -170,9 +173,9 @@ def _check_positive(name: str, value: Any) -> int:
     return check_int(name, value, minimum=1)
 
 
-def _check_not_negative(name: str, value: Any) -> int:
-    """Return an integer of at least 0."""
-    return check_int(name, value, minimum=0)
+def _check_padding(name: str, value: Any) -> int:
+    """Return an integer of at least 0 that does not make a picture of zeros."""
+    return check_int(name, value, minimum=0, maximum=LARGEST_PADDING)
 
 
 def _check_rate(name: str, value: Any) -> float:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npconv.errors import ConfigError
-from npconv.layers import activation
 from npconv.models.configuration import (
     PretrainedConfig,
+    check_activation,
     check_depths,
     check_float,
     check_int,
@@ -30,6 +30,7 @@ class StagedConfig(PretrainedConfig):
 
     def __init__(
         self,
+        /,
         *,
         num_channels: int,
         patch_size: int | Sequence[int],
@@ -58,8 +59,7 @@ class StagedConfig(PretrainedConfig):
                 f"expected hidden_sizes and depths to have num_stages = {num_stages} entries each, got "
                 f"{len(self.hidden_sizes)} and {len(self.depths)}; set num_stages to their length"
             )
-        activation(hidden_act)  # an unknown name is an error here and not at the first call
-        self.hidden_act = hidden_act
+        self.hidden_act = check_activation(hidden_act)
         self.initializer_range = check_float("initializer_range", initializer_range, minimum=0)
         self.layer_norm_eps = check_float("layer_norm_eps", layer_norm_eps, minimum=0)
         self.drop_path_rate = check_float("drop_path_rate", drop_path_rate, minimum=0, maximum=1)

@@ -82,7 +82,7 @@ def _hub_model(hub_id: str, revision: str) -> Path:
     """Return the folder of a hub model, from the cache or downloaded into it."""
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise ModelNotFoundError(f"expected a branch, tag or commit as revision, got {quoted(revision)}")
-    cache = _hub_cache()
+    cache = hub_cache()
     snapshot = _cached_snapshot(cache, hub_id, revision)
     if snapshot and any(snapshot.glob(f"*{SUFFIX}")):
         return snapshot
@@ -107,7 +107,7 @@ def _hub_model(hub_id: str, revision: str) -> Path:
         raise ModelNotFoundError(f"no model {quoted(hub_id)}: {tried}; the download failed: {reason}") from error
 
 
-def _hub_cache() -> Path:
+def hub_cache() -> Path:
     """Return the folder in which Hugging Face libraries keep what they have downloaded."""
     environment = os.environ
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):

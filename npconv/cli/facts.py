@@ -1,0 +1,199 @@
+"""What ``npconv info`` finds out about a model, before any of it is printed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from npconv.api import AutoConfig, AutoImageProcessor
+from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
+from npconv.images import ConvNextImageProcessor
+from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
+from npconv.models.parameters import Shapes, is_buffer
+from npconv.models.staged_config import StagedConfig
+from npconv.models.summary import LayerRow, layer_table
+from npconv.weights.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX, load_checkpoint
+from npconv.weights.files import read_json
+from npconv.weights.locate import locate
+from npconv.weights.match import match
+from npconv.weights.messages import listed, quoted
+from npconv.weights.safetensors import read_header
+
+SHAPES: dict[str, Callable[[Any], Shapes]] = {
+    "convnext": convnext.image_classification_shapes,
+    "convnextv2": convnextv2.image_classification_shapes,
+    "cvt": cvt.image_classification_shapes,
+}
+
+#: What a safetensors file calls the dtypes of weights, and what everybody else does.
+DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+#: Fields of a configuration that say nothing of their own: they are shown elsewhere or follow from others.
+SHOWN_ELSEWHERE = ("model_type", "architectures", "id2label", "label2id", "stage_names")
+
+
+class Problem(NamedTuple):
+    """Why a part of the model cannot be shown: it is not there, or (`broken`) there and unusable."""
+
+    reason: str
+    broken: bool
+
+
+class Weights(NamedTuple):
+    """What the weight files say of themselves.
+
+    `bytes` is the size of all `files`, `dtypes` counts parameters by dtype. Of the classifier's parameters, those in
+    `missing` are not in the files; tensors in `unexpected` have no place in it.
+    """
+
+    files: list[str]
+    bytes: int
+    dtypes: dict[str, int]
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+
+
+class Facts(NamedTuple):
+    """All that is known about a model."""
+
+    name: str
+    path: Path
+    config: Any
+    weights: Weights | Problem
+    processor: ConvNextImageProcessor | Problem
+    size: tuple[int, int]
+    layers: list[LayerRow]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The parts that cannot be shown."""
+        return [part for part in (self.weights, self.processor) if isinstance(part, Problem)]
+
+
+def gather(model: str, size: tuple[int, int] | None = None) -> Facts:
+    """Find out what a model is, from its small files and the headers of the large ones.
+
+    Parameters
+    ----------
+    model : str
+        Embedded model, directory, file or hub id.
+    size : (int, int), optional
+        Height and width of the picture for the layer table; what the preprocessing makes when unset.
+
+    Raises
+    ------
+    NpconvError
+        If there is no such model, its configuration cannot be used, or it cannot run on such a picture.
+    """
+    path = locate(model)
+    config = AutoConfig.from_pretrained(path)
+    processor = read_processor(path)
+    size = size or input_size(config, processor)
+    return Facts(
+        name=model,
+        path=path,
+        config=config,
+        weights=read_weights(path, config),
+        processor=processor,
+        size=size,
+        layers=layer_table(config, *size),
+    )
+
+
+def read_processor(path: Path) -> ConvNextImageProcessor | Problem:
+    """Return a model's image processor, or why there is none."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder)
+    except ModelNotFoundError:
+        return Problem("no preprocessor_config.json; npconv classify needs one", broken=False)
+    except NpconvError as error:
+        return Problem(str(error), broken=True)
+    if processor.do_resize and "shortest_edge" not in processor.size:
+        return Problem(
+            f"preprocessor_config.json: expected size to have a shortest_edge, got {processor.size}", broken=True
+        )
+    return processor
+
+
+def input_size(config: Any, processor: ConvNextImageProcessor | Problem) -> tuple[int, int]:
+    """Return height and width of the pictures that the preprocessing makes, or else that the model was made for."""
+    if not isinstance(processor, Problem):
+        if processor.do_center_crop and processor.crop_size:
+            return processor.crop_size["height"], processor.crop_size["width"]
+        if processor.do_resize:
+            return processor.size["shortest_edge"], processor.size["shortest_edge"]
+    given = config.image_size
+    height, width = given if isinstance(given, list) else (given, given)
+    return height, width
+
+
+def read_weights(path: Path, config: PretrainedConfig) -> Weights | Problem:
+    """Return what the headers of the weight files say; no tensor is read."""
+    try:
+        files = weight_files(path)
+        if not files:
+            return no_weights(path)
+        entries = {name: entry for file in files for name, entry in read_header(file).entries.items()}
+        total = sum(file.stat().st_size for file in files)
+        shapes = SHAPES[config.model_type](config)
+        _, report = match(entries, shapes, prefix=f"{config.model_type}.", strict=False)
+    except (NpconvError, OSError) as error:
+        return Problem(str(error), broken=True)
+    dtypes: Counter[str] = Counter()
+    for name, entry in entries.items():
+        if not is_buffer(name):
+            dtypes[DTYPE_NAMES.get(entry.dtype, entry.dtype)] += math.prod(entry.shape)
+    return Weights([file.name for file in files], total, dict(dtypes.most_common()), report.missing, report.unexpected)
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the weight files of a model: one, those that its index names, or none.
+
+    Raises
+    ------
+    WeightsError
+        If the index cannot be read, or names a file that is not in its folder.
+    """
+    if not path.is_dir():
+        return [path]
+    if os.path.lexists(path / SINGLE_FILE):
+        return [path / SINGLE_FILE]
+    if not os.path.lexists(path / INDEX_FILE):
+        return []
+    index = read_json(path / INDEX_FILE)
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsError(f"{INDEX_FILE} has no 'weight_map' from tensor names to files; download it again")
+    named = {str(file) for file in weight_map.values()}
+    strangers = sorted(named - {name for name in os.listdir(path) if name.endswith(SUFFIX)})
+    if strangers:
+        raise WeightsError(
+            f"{INDEX_FILE} names {listed([quoted(name) for name in strangers])}, expected {SUFFIX} files in its folder"
+        )
+    return [path / name for name in sorted(named)]
+
+
+def no_weights(path: Path) -> Problem:
+    """Return what is to be said of a folder without weights: what loading it says, which looks at what is there."""
+    try:
+        load_checkpoint(path)
+    except WeightsError as error:
+        return Problem(str(error), broken=False)
+    return Problem("the weights have just appeared; look again", broken=False)
+
+
+def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return the fields of a configuration, apart: other than the family's default, as the default, unknown to it."""
+    defaults = type(config)().to_dict()
+    fields = {name: value for name, value in config.to_dict().items() if name not in SHOWN_ELSEWHERE}
+    if isinstance(config, StagedConfig) and config.out_features == config.stage_names[-1:]:  # the default
+        del fields["out_features"], fields["out_indices"]
+    other = {name: value for name, value in fields.items() if name in defaults and value != defaults[name]}
+    usual = {name: value for name, value in fields.items() if name in defaults and value == defaults[name]}
+    unknown = {name: value for name, value in fields.items() if name not in defaults}
+    return other, usual, unknown

@@ -1,0 +1,208 @@
+"""The text of ``npconv info``, a function for each part."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from npconv.cli.layer_text import layer_lines
+from npconv.cli.output import escape, table
+
+if TYPE_CHECKING:
+    from npconv.cli.facts import Facts, Problem, Weights
+    from npconv.images import ConvNextImageProcessor
+    from npconv.models.summary import LayerRow
+
+
+class Family(NamedTuple):
+    """What there is to say about a family of models."""
+
+    name: str
+    description: str
+    paper: str
+
+
+FAMILIES = {
+    "convnext": Family(
+        "ConvNeXt",
+        "a convolutional network: depthwise 7x7 convolutions, LayerNorm, wide pointwise layers",
+        "A ConvNet for the 2020s, https://arxiv.org/abs/2201.03545",
+    ),
+    "convnextv2": Family(
+        "ConvNeXt V2",
+        "a convolutional network: ConvNeXt with global response normalization in each block",
+        "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders, https://arxiv.org/abs/2301.00808",
+    ),
+    "cvt": Family(
+        "CvT",
+        "a vision transformer with convolutions in its embeddings and projections",
+        "CvT: Introducing Convolutions to Vision Transformers, https://arxiv.org/abs/2103.15808",
+    ),
+}
+
+LAYERS_NOTE = "MACs are multiply-adds: of convolutions, linear layers and the products of attention."
+
+SHOWN_LABELS = 10
+LONGEST_VALUE = 60
+
+#: A space at which a line is not broken.
+UNBROKEN = "\u00a0"
+
+
+def render(facts: Facts, *, all_blocks: bool, width: int) -> str:
+    """Return everything that is known about a model as text of `width` columns, as far as names allow."""
+    parts = [
+        overview(facts, width),
+        ["Configuration", *configuration(facts, width)],
+        ["Preprocessing", *preprocessing(facts, width)],
+        ["eps and activation at each site", *sites(facts.layers)],
+        [
+            f"Layers, for a picture of {dimensions(facts.size)}",
+            *paragraph("", LAYERS_NOTE + ("" if all_blocks else " Option --all lists every block."), width),
+            "",
+            *layer_lines(facts.layers, all_blocks=all_blocks, width=width),
+        ],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def overview(facts: Facts, width: int) -> list[str]:
+    """Return what one wants to know first."""
+    family = FAMILIES[facts.config.model_type]
+    labels = [escape(label) for label in facts.config.id2label.values()]
+    shown, hidden = ", ".join(labels[:SHOWN_LABELS]), len(labels) - SHOWN_LABELS
+    parameters = sum(row.parameters for row in facts.layers)
+    multiply_adds = sum(row.multiply_adds for row in facts.layers)
+    entries = [
+        ("family", f"{family.name}, {family.description}"),
+        ("paper", family.paper),
+        ("found at", escape(str(facts.path.absolute()))),
+        ("saved as", ", ".join(map(value_text, facts.config.architectures or ()))),
+        ("weights", weights_text(facts.weights)),
+        ("parameters", f"{parameters:,}"),
+        ("multiply-adds", f"{multiply_adds:,} for a picture of {dimensions(facts.size)}"),
+        ("classes", f"{len(labels)}" + (f": {shown}" if shown else "") + (f" and {hidden} more" if hidden > 0 else "")),
+    ]
+    lines = [escape(facts.name), ""]
+    for name, text in entries:
+        if text:
+            lines += paragraph(f"{name:<15}", text, width)
+    return lines
+
+
+def problem_text(problem: Problem) -> str:
+    """Return why there is nothing to show."""
+    return f"{'unusable' if problem.broken else 'none'}: {escape(problem.reason)}"
+
+
+def weights_text(weights: Weights | Problem) -> str:
+    """Return what the weight files are, or why they are not shown."""
+    from npconv.cli.facts import Problem
+
+    if isinstance(weights, Problem):
+        return problem_text(weights)
+    names = weights.files[0] if len(weights.files) == 1 else f"{len(weights.files)} files, {weights.files[0]} and so on"
+    text = f"{escape(names)}: {file_size(weights.bytes)}, {' and '.join(map(escape, weights.dtypes)) or 'no tensors'}"
+    for what, tensors in (("missing", weights.missing), ("left over", weights.unexpected)):
+        if tensors:
+            more = f" and {len(tensors) - 2} more" if len(tensors) > 2 else ""
+            text += f"; {what}: {', '.join(map(escape, tensors[:2]))}{more}"
+    return text
+
+
+def configuration(facts: Facts, width: int) -> list[str]:
+    """Return the fields of the configuration, those first that differ from the family's defaults."""
+    from npconv.cli.facts import config_fields
+
+    other, usual, unknown = config_fields(facts.config)
+    defaults = type(facts.config)().to_dict()
+    lines = []
+    if other:
+        lines.append(f"  other than the defaults of {type(facts.config).__name__}")
+        rows = [(name, value_text(value), f"default {value_text(defaults[name])}") for name, value in other.items()]
+        lines += table(rows, indent=4)
+    for title, fields in (("as the defaults", usual), ("kept, without effect here", unknown)):
+        if fields:
+            text = ", ".join(
+                f"{escape(name)} {value_text(value)}".replace(" ", UNBROKEN) for name, value in fields.items()
+            )
+            lines += [f"  {title}", *paragraph("  ", text, width)]
+    return lines
+
+
+def preprocessing(facts: Facts, width: int) -> list[str]:
+    """Return the steps from a photo to the model's input, in plain words."""
+    from npconv.cli.facts import Problem
+
+    if isinstance(facts.processor, Problem):
+        return paragraph("", problem_text(facts.processor), width)
+    return [f"  {number}. {step}" for number, step in enumerate(steps(facts.processor), 1)]
+
+
+def steps(processor: ConvNextImageProcessor) -> list[str]:
+    """Return what an image processor does, a step a line."""
+    from npconv.images.transforms import WARP_FROM, resample_filter
+
+    channels = 1 if isinstance(processor.image_mean, float) else len(processor.image_mean)
+    is_grey = channels == 1 and not processor.do_convert_rgb and not isinstance(processor.image_mean, float)
+    found = [f"turn upright as EXIF says, convert to {'grey' if is_grey else 'RGB'} of 8 bits"]
+    if processor.do_resize:
+        edge, name = processor.size["shortest_edge"], resample_filter(processor.resample).name.lower()
+        if edge >= WARP_FROM:
+            found.append(f"warp to {edge} x {edge}, whatever the aspect ({name})")
+        else:
+            found.append(f"resize the shorter edge to {int(edge / processor.crop_pct)}, keeping the aspect ({name})")
+            found.append(f"crop the middle {edge} x {edge}")
+    if processor.do_center_crop and processor.crop_size:
+        found.append(f"crop the middle {dimensions((processor.crop_size['height'], processor.crop_size['width']))}")
+    if processor.do_rescale:
+        factor = processor.rescale_factor
+        found.append("divide by 255" if abs(factor * 255 - 1) < 1e-9 else f"multiply by {factor:g}")
+    if processor.do_normalize:
+        found.append(f"subtract the mean {numbers(processor.image_mean)}")
+        found.append(f"divide by the standard deviation {numbers(processor.image_std)}")
+    return found
+
+
+def sites(layers: list[LayerRow]) -> list[str]:
+    """Return the eps and activation of each place in the model; ``*`` and ``**`` stand for what varies in its name."""
+    found: dict[tuple[str, str, str], None] = {}
+    for row in layers:
+        if row.setting.startswith("eps") or row.kind == "activation":
+            site = re.sub(r"\.(stages|layers)\.\d+", r".\1.*", row.name)
+            site = re.sub(r"\.(attention|embedding)\..*\.(\w+)$", r".\1.**.\2", site)
+            found[(row.kind, row.setting, site)] = None
+    return table(list(found), indent=2)
+
+
+def paragraph(head: str, text: str, width: int) -> list[str]:
+    """Return `text` as lines of `width` columns, indented by two and hanging under where it began after `head`."""
+    indent = 2 + len(head)
+    wrapped = textwrap.wrap(text, max(width - indent, 20), break_long_words=False, break_on_hyphens=False)
+    lines = [" " * indent + line.replace(UNBROKEN, " ") for line in wrapped or [""]]
+    return [f"  {head}{lines[0][indent:]}", *lines[1:]]
+
+
+def value_text(value: Any) -> str:
+    """Return the value of a field, short."""
+    text = escape(value if isinstance(value, str) else str(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def dimensions(size: tuple[int, int]) -> str:
+    """Return height and width in words."""
+    return f"{size[0]} x {size[1]}"
+
+
+def numbers(values: float | tuple[float, ...]) -> str:
+    """Return one number for all channels, or those of each."""
+    return f"{values:g}" if isinstance(values, float) else ", ".join(f"{value:g}" for value in values)
+
+
+def file_size(size: int) -> str:
+    """Return a number of bytes in the unit that fits."""
+    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:.3g} {unit}"
+    return f"{size} bytes"

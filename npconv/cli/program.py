@@ -1,0 +1,146 @@
+"""The frame of all commands: arguments in, exit status out, every error one line on stderr.
+
+Exit status: 0 done; 1 done, but something in the input failed; 2 the call or the model is unusable; 130 interrupted;
+141 the reader of the output went away, as with ``| head``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from npconv._version import __version__
+from npconv.cli import classify, info, models
+from npconv.cli.output import escape, write
+from npconv.errors import NpconvError, NpconvWarning
+
+DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+COMMANDS = (classify, info, models)
+
+DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
+EPILOG = """\
+Every command has a --help of its own. Exit status: 0 done; 1 done, but
+something in the input failed; 2 the call or the model is unusable.
+"""
+
+
+class UsageError(NpconvError):
+    """The arguments of a call make no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions, so that they end as one line like all others."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with the whole usage."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def make_parser() -> Parser:
+    """Return the parser of all commands; ``run`` of the result is the function of the chosen one."""
+    parser = Parser(prog="npconv", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"npconv {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after ``npconv``; those of the process when unset.
+
+    Returns
+    -------
+    int
+        The exit status, see the top of this module.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in _without_separator(words)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", NpconvWarning)
+            warnings.showwarning = _show_warning
+            status = _run(words, debug)
+        write(sys.stdout, "", flush=True)
+    except KeyboardInterrupt:
+        _report("npconv: interrupted", debug=False)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _settle_stdout()
+        return PIPE_CLOSED
+    except NpconvError as error:
+        _report(f"npconv: error: {error}", debug=debug and not isinstance(error, UsageError))
+        return UNUSABLE
+    except Exception as error:
+        hint = "" if debug else "; --debug shows where"
+        _report(f"npconv: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
+        return UNUSABLE
+    return status
+
+
+def _run(words: list[str], debug: bool) -> int:
+    """Parse the words and run the command; without one, print the help."""
+    parser = make_parser()
+    try:
+        args, rest = parser.parse_known_args(_without_separator(words))
+    except SystemExit as done:  # after --help and --version
+        return DONE if done.code is None else int(done.code)
+    takes_more = hasattr(args, "photos")
+    unknown = [word for word in rest if not takes_more or (word.startswith("-") and word != "-")]
+    if unknown:
+        raise UsageError(f"unrecognized arguments: {' '.join(unknown)}; see npconv --help")
+    if not hasattr(args, "run"):
+        write(sys.stdout, parser.format_help())
+        return UNUSABLE
+    if rest:
+        args.photos += rest  # argparse itself takes no photos after an option that follows the first ones
+    args.debug = debug
+    return args.run(args)
+
+
+def _without_separator(words: list[str]) -> list[str]:
+    """Return the words without ``--``; what follows it is no option, so a name with a dash in front gets a folder."""
+    if "--" not in words:
+        return words
+    place = words.index("--")
+    names = [os.path.join(os.curdir, word) if word.startswith("-") else word for word in words[place + 1 :]]
+    return words[:place] + names
+
+
+def _report(line: str, *, debug: bool) -> None:
+    """Write one line to stderr, after what stdout still holds, and with the traceback if asked."""
+    _settle_stdout()
+    with suppress(OSError):
+        if debug:
+            write(sys.stderr, traceback.format_exc())
+        write(sys.stderr, f"{escape(line)}\n", flush=True)
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    """Write a warning to stderr as one line."""
+    _report(f"npconv: warning: {message}", debug=False)
+
+
+def _settle_stdout() -> None:
+    """Write out what stdout still holds; if that fails, let it go nowhere, or Python fails with it once more."""
+    try:
+        write(sys.stdout, "", flush=True)
+    except OSError:  # the reader went away, the disk is full
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

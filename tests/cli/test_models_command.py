@@ -1,0 +1,85 @@
+"""``npconv models`` inside this process, with embedded models of the test's own."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from cli_samples import LABELS
+
+import npconv.weights  # noqa: F401  # brings the module below, whose name the package uses for its function
+from npconv.cli import main
+
+Capsys = pytest.CaptureFixture[str]
+
+CARD = """---
+license: apache-2.0
+---
+
+# small
+
+Measured by npconv in float32: 83.12 % top-1, 99.1 % top-5.
+"""
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of embedded models."""
+    monkeypatch.setattr(sys.modules["npconv.weights.locate"], "_zoo", lambda: tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", "/some/where/hub")
+    return tmp_path
+
+
+def test_a_model_with_its_card(capsys: Capsys, zoo: Path, model: Path) -> None:
+    shutil.copytree(model, zoo / "small")
+    (zoo / "small" / "README.md").write_text(CARD)
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(
+        "Embedded models\n"
+        "  name   family       parameters  input    classes  accuracy  licence\n"
+        "  small  ConvNeXt V2       5,682  16 x 16        6   83.12 %  apache-2.0\n\n"
+    )
+    assert main(["models", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "embedded": [
+            {
+                "name": "small",
+                "family": "ConvNeXt V2",
+                "parameters": 5682,
+                "input": [16, 16],
+                "classes": LABELS,
+                "top_1_percent": 83.12,
+                "licence": "apache-2.0",
+            }
+        ],
+        "hub_cache": "/some/where/hub",
+    }
+
+
+def test_a_model_without_a_card(capsys: Capsys, zoo: Path, model: Path) -> None:
+    shutil.copytree(model, zoo / "small")
+    assert main(["models"]) == 0
+    assert "  small  ConvNeXt V2       5,682  16 x 16        6\n" in capsys.readouterr().out
+
+
+def test_without_models(capsys: Capsys, zoo: Path) -> None:
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.startswith("No model is embedded.\n\n")
+
+
+def test_how_to_use_others(capsys: Capsys, zoo: Path) -> None:
+    main(["models"])
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("a directory", "a file", "a hub id", "npconv[hub]"))
+    assert text.endswith("The cache is /some/where/hub\n")
+    assert all(len(line) < 80 for line in text.splitlines())
+
+
+def test_an_embedded_model_is_found_by_its_name(capsys: Capsys, zoo: Path, model: Path, photos: list[str]) -> None:
+    shutil.copytree(model, zoo / "convnextv2-cifar10")
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out.startswith("convnextv2-cifar10\n\n  family         ConvNeXt V2")
+    assert main(["classify", photos[0]]) == 0
+    assert capsys.readouterr().out.startswith(f"{photos[0]}: ")

@@ -1,0 +1,139 @@
+"""npconv gives the numbers of transformers in every golden file, in all three dtypes, without torch."""
+
+import hashlib
+
+import golden_files
+import numpy as np
+import pytest
+
+from npconv.backend import device_module, to_host
+from npconv.errors import UnavailableError
+from npconv.models import convnext, convnextv2, cvt
+
+ALL = pytest.mark.parametrize("name", golden_files.NAMES)
+
+#: float64: the goldens are rounded to within 2**-36 of an array's largest number (half a step, and the power of two
+#: above that number is at most twice it). The two computations themselves differ by less than 1e-13.
+TOLERANCE = 2.0**-36 + 1e-13
+
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11}
+
+
+def rounding_bound(golden, dtype):
+    """Return how far the outputs may be off in a narrower dtype, relative to an array's largest number.
+
+    Each layer rounds its result, and the sums in it, by about one unit roundoff of its largest number. Normalizations
+    between the layers keep these errors from growing, so they add up at worst: to the number of layers. The factor 4
+    is for a normalization that divides by a standard deviation smaller than the largest number.
+    """
+    layers = sum(name.endswith(".weight") for name in golden.weights)
+    return 4 * layers * UNIT_ROUNDOFF[dtype]
+
+
+def outputs_of(golden, dtype, device="cpu"):
+    """Return all outputs by the names in the file, hidden states and feature maps numbered."""
+    arrays = {}
+    for name, value in golden.model(dtype, device)(golden.pixel_values, output_hidden_states=True).items():
+        if isinstance(value, tuple):
+            arrays |= {f"{name}.{index}": part for index, part in enumerate(value)}
+        elif name != "last_hidden_state":
+            arrays[name] = value
+    for name, problem_type in golden.problem_types.items():
+        model = golden.model(dtype, device, problem_type=problem_type)
+        arrays[f"loss.{name}"] = model(golden.pixel_values, labels=golden.labels[name]).loss
+    return {name: to_host(array) for name, array in arrays.items()}
+
+
+def compare(golden, dtype, tolerance, device="cpu"):
+    """Check that every output is there, in the dtype of the model, and near the expected one."""
+    actual = outputs_of(golden, dtype, device)
+    assert set(actual) == set(golden.expected)
+    for name, expected in golden.expected.items():
+        assert actual[name].dtype == dtype
+        assert golden_files.distance(actual[name], expected) <= tolerance, name
+
+
+@ALL
+def test_float64(name):
+    compare(golden_files.load(name), "float64", TOLERANCE)
+
+
+@ALL
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_narrower_dtypes(name, dtype):
+    golden = golden_files.load(name)
+    compare(golden, dtype, rounding_bound(golden, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_on_a_cuda_device(dtype):
+    try:
+        device_module("cuda")
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    for name in golden_files.NAMES:
+        golden = golden_files.load(name)
+        compare(golden, dtype, TOLERANCE if dtype == "float64" else rounding_bound(golden, dtype), "cuda")
+
+
+@pytest.mark.parametrize("name", ["convnext-model", "convnextv2-model", "cvt-model", "cvt-model_without_class_token"])
+def test_last_hidden_state_is_the_last_of_the_hidden_states(name):
+    golden = golden_files.load(name)
+    output = golden.model("float64")(golden.pixel_values, output_hidden_states=True)
+    np.testing.assert_array_equal(output.last_hidden_state, output.hidden_states[-1])
+
+
+def test_files_are_those_in_the_manifest():
+    files = {path.name for path in golden_files.FOLDER.iterdir()}
+    assert files == {"manifest.json", *(f"{name}.safetensors" for name in golden_files.NAMES)}
+    for name, entry in golden_files.MANIFEST["cases"].items():
+        data = (golden_files.FOLDER / f"{name}.safetensors").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == entry["sha256"], name
+
+
+def test_manifest_names_the_versions():
+    assert set(golden_files.MANIFEST["versions"]) == {"torch", "transformers", "numpy"}
+
+
+def test_folder_is_smaller_than_two_megabytes():
+    assert sum(path.stat().st_size for path in golden_files.FOLDER.iterdir()) < 2_000_000
+
+
+def worst_distance(name):
+    """Return the largest distance of any output of a golden file in float64."""
+    golden = golden_files.load(name)
+    actual = outputs_of(golden, "float64")
+    return max(golden_files.distance(actual[key], expected) for key, expected in golden.expected.items())
+
+
+#: A setting that ports get wrong, and the golden file that must see it.
+MISTAKES = [
+    ("convnext-tiny_variance", convnext, "LAYER_NORM_EPS", 1e-5),
+    ("convnext-tiny_variance", convnext, "LAYER_NORM_EPS", 1e-12),
+    ("convnextv2-tiny_variance", convnextv2, "LAYER_NORM_EPS", 1e-5),
+    ("convnextv2-tiny_variance", convnextv2, "GRN_EPS", 1e-12),
+    ("cvt-tiny_variance", cvt, "LAYER_NORM_EPS", 1e-6),
+    ("cvt-tiny_variance", cvt, "BATCH_NORM_EPS", 1e-6),
+]
+
+
+@pytest.mark.parametrize(("name", "module", "constant", "value"), MISTAKES)
+def test_a_wrong_epsilon_is_seen_clearly(monkeypatch, name, module, constant, value):
+    monkeypatch.setattr(module, constant, value)
+    assert worst_distance(name) > 1e-5  # visible in float32 as well
+
+
+@pytest.mark.parametrize("family", ["convnext", "convnextv2"])
+def test_a_wrong_final_epsilon_is_seen_clearly(family):
+    golden = golden_files.load(f"{family}-final_eps")
+    logits, _ = golden.run(golden.pixel_values.astype("float64"), golden.params("float64"), layer_norm_eps=1e-6)
+    assert golden_files.distance(logits, golden.expected["logits"]) > 1e-3
+
+
+@pytest.mark.parametrize("family", ["convnext", "convnextv2", "cvt"])
+def test_another_gelu_is_seen_clearly(family):
+    golden = golden_files.load(f"{family}-default")
+    for hidden_act in ("gelu_new", "quick_gelu"):
+        x, params = golden.pixel_values.astype("float64"), golden.params("float64")
+        logits, _ = golden.run(x, params, hidden_act=hidden_act)
+        assert golden_files.distance(logits, golden.expected["logits"]) > 1e-5

@@ -1,0 +1,194 @@
+"""Train a small image classifier on a folder or zip file of labelled pictures.
+
+    python -m weights_tools.train SOURCE DIRECTORY [options]
+
+SOURCE holds ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, or ``<class>/*.jpg`` only. DIRECTORY gets
+``config.json``, ``model.safetensors`` (float16), ``preprocessor_config.json`` and a model card ``README.md``: what
+npconv and transformers load. Needs the extra ``train``. A run of some seed on one machine and number of threads can be
+repeated; a stopped run goes on with ``--resume``. Nothing is chosen by the test part: it is looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from npconv.errors import InputError, NpconvError, UnavailableError
+from weights_tools.training.augment import colour_statistics
+from weights_tools.training.pictures import Dataset, read_dataset, split_off
+
+if TYPE_CHECKING:
+    from weights_tools.training.loop import Recipe
+
+FAMILIES = {"convnextv2": "ConvNeXt V2", "convnext": "ConvNeXt", "cvt": "CvT"}
+
+MODEL_CARD = Template("""\
+---
+library_name: transformers
+pipeline_tag: image-classification
+license: apache-2.0
+---
+
+# $name
+
+A small $family for pictures of $size x $size pixels: $parameters parameters, stages of $widths channels with
+$depths blocks. It tells apart $count classes: $classes.
+
+## Training
+
+- Data: `$source`, $trained_on pictures to train on, $tested_on to test on, none of them in both.
+- $epochs epochs of AdamW: batches of $batch_size, learning rate up to $learning_rate over $warmup epochs and down by a
+  cosine, weight decay $weight_decay, label smoothing $label_smoothing.
+- The first $early_epochs epochs saw $early_size x $early_size pixels, which costs less.
+- Variations: random cut-outs of other scale and shape, mirroring, brightness, contrast and saturation.
+- The weights are a running average (decay $average_decay a step), rounded to float16. Seed $seed.
+- Nothing was chosen by the test pictures.
+
+## Accuracy
+
+Measured by PyTorch in float32 on the $tested_on test pictures, from the weights as stored: $accuracy % top-1.
+
+## Use
+
+Larger photos are scaled to $size pixels on the shorter edge and the centre is cut out. A picture of anything but the
+classes above gets one of them nevertheless.
+""")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command to `parser`."""
+    parser.add_argument("source", metavar="SOURCE", help="folder or zip file of labelled pictures")
+    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the model is written")
+    parser.add_argument("--family", choices=FAMILIES, default="convnextv2", help="kind of network (%(default)s)")
+    parser.add_argument("--widths", type=_numbers, default=[40, 80, 160], help="channels a stage (40,80,160)")
+    parser.add_argument("--depths", type=_numbers, default=[2, 4, 1], help="blocks a stage (2,4,1)")
+    parser.add_argument("--size", type=int, default=32, help="edge of the pictures in pixels (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=36, help="passes over the pictures (%(default)s)")
+    parser.add_argument("--early-size", type=int, default=24, help="edge in the first epochs (%(default)s)")
+    parser.add_argument("--early-epochs", type=int, default=18, help="how many epochs that is (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=128, help="pictures a step (%(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
+    parser.add_argument("--weight-decay", type=float, default=0.05, help="decay of matrices (%(default)s)")
+    parser.add_argument(
+        "--watch",
+        type=float,
+        default=0.02,
+        help="share of the training pictures kept apart to print progress on (%(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (0: its own choice)")
+    parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 only")
+    parser.add_argument("--resume", action="store_true", help="go on from DIRECTORY/checkpoint.pt")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and write a model; return the exit status 0.
+
+    Raises
+    ------
+    NpconvError
+        If the extra ``train`` is missing, the pictures cannot be read or an option makes no sense.
+    """
+    try:
+        import torch
+
+        from weights_tools.training import families, loop, saving
+    except ImportError as error:
+        raise UnavailableError(f"training needs an extra: pip install 'npconv[train]' ({error})") from error
+    if len(arguments.widths) != len(arguments.depths):
+        raise InputError(f"expected one width and one depth a stage, got {arguments.widths} and {arguments.depths}")
+    if arguments.threads > 0:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    start = time.monotonic()
+    dataset = read_dataset(arguments.source, arguments.size, seed=arguments.seed)
+    recipe = make_recipe(arguments, dataset)
+    train, watch = split_off(dataset.train, arguments.watch, arguments.seed)
+    loop.check_recipe(recipe, len(train))
+    model = families.build(arguments.family, dataset.classes, arguments.size, arguments.widths, arguments.depths)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{parameters} parameters, {len(train)} pictures to train on, {len(dataset.test)} to test on", flush=True)
+    arguments.directory.mkdir(parents=True, exist_ok=True)
+    average = loop.train(model, train, watch, recipe, arguments.directory, arguments.resume)
+    exact = loop.accuracy(average, dataset.test, recipe)
+    average.load_state_dict(saving.rounded_to_float16(average))
+    rounded = loop.accuracy(average, dataset.test, recipe)
+    card = write_card(arguments, dataset, recipe, parameters, len(train), rounded)
+    saving.save_model(average, arguments.directory, arguments.size, recipe.mean, recipe.std, card)
+    print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
+    print(f"{arguments.directory} written, {(time.monotonic() - start) / 60:.1f} minutes")
+    return 0
+
+
+def make_recipe(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
+    """Return how to train, from the arguments and the colours of the training pictures."""
+    from weights_tools.training.loop import Recipe
+
+    mean, std = colour_statistics(dataset.train.pixels)
+    return Recipe(
+        size=arguments.size,
+        early_size=arguments.early_size,
+        early_epochs=arguments.early_epochs,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        warmup_epochs=2,
+        learning_rate=arguments.learning_rate,
+        weight_decay=arguments.weight_decay,
+        label_smoothing=0.1,
+        average_decay=0.999,
+        mean=mean,
+        std=[max(value, 1e-3) for value in std],
+        bfloat16=not arguments.no_bfloat16,
+        seed=arguments.seed,
+    )
+
+
+def write_card(
+    arguments: argparse.Namespace, dataset: Dataset, recipe: Recipe, parameters: int, trained_on: int, accuracy: float
+) -> str:
+    """Return the model card."""
+    return MODEL_CARD.substitute(
+        vars(recipe),
+        name=arguments.directory.name,
+        family=FAMILIES[arguments.family],
+        parameters=f"{parameters:,}",
+        widths=", ".join(map(str, arguments.widths)),
+        depths=", ".join(map(str, arguments.depths)),
+        count=len(dataset.classes),
+        classes=", ".join(dataset.classes),
+        source=Path(arguments.source).name,
+        trained_on=trained_on,
+        tested_on=len(dataset.test),
+        warmup=recipe.warmup_epochs,
+        accuracy=f"{100 * accuracy:.2f}",
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
+    parser = argparse.ArgumentParser(prog="python -m weights_tools.train", description=(__doc__ or "").split("\n")[0])
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args(argv))
+    except NpconvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _numbers(text: str) -> list[int]:
+    """Read whole numbers above zero, separated by commas."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"expected whole numbers above 0 such as 40,80,160, got {text!r}")
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

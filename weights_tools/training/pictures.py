@@ -1,0 +1,247 @@
+"""Labelled pictures from a folder or a zip file, as arrays of one size.
+
+The class of a picture is the name of the folder it lies in. If the folders of the classes lie in folders named
+``train`` and ``test``, these are the two parts; else a seeded split makes them.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from npconv.errors import ImageError, InputError
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+PART_NAMES = ("train", "test")
+#: No picture file of a training set is larger; a zip entry that claims more is refused before it is unpacked.
+LARGEST_FILE = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one size and the number of each one's class.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        (N, H, W, 3) uint8.
+    labels : numpy.ndarray
+        (N,) int64.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Pictures:
+        """Return the pictures at `indices`."""
+        return Pictures(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training set: class names in alphabetical order, the part to train on and the part to test on."""
+
+    classes: list[str]
+    train: Pictures
+    test: Pictures
+
+
+class Source(Protocol):
+    """Where picture files come from: their names, with forward slashes, and the bytes of each."""
+
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one file."""
+
+
+class FolderSource:
+    """The files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of all files, relative to the folder."""
+        return [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one file."""
+        return (self.folder / name).read_bytes()
+
+
+class ZipSource:
+    """The files in a zip file, read without unpacking it."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+        return [entry.filename for entry in self.archive.infolist() if not entry.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        """Return the content of one file.
+
+        Raises
+        ------
+        ImageError
+            If the entry is damaged, encrypted or larger than a picture of a training set can be.
+        """
+        if self.archive.getinfo(name).file_size > LARGEST_FILE:
+            raise ImageError(f"{name}: expected at most {LARGEST_FILE} bytes in the zip file; leave the file out")
+        try:
+            return self.archive.read(name)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, zlib.error) as error:
+            raise ImageError(f"{name}: the zip file is damaged there or encrypted ({error})") from error
+
+
+def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: int = 0) -> Dataset:
+    """Read the labelled pictures of a folder or zip file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder or ``.zip`` with ``train/<class>/*`` and ``test/<class>/*``, or with ``<class>/*`` only; an outer
+        folder around these does not matter.
+    size : int
+        Every picture is scaled and centre-cropped to `size` x `size` pixels.
+    held_out : float
+        Share of each class that becomes the test part where the source names none.
+    seed : int
+        Seed of that split.
+
+    Raises
+    ------
+    InputError
+        If the source is missing, holds no pictures in folders, or its parts have different classes.
+    ImageError
+        If a picture cannot be read.
+    """
+    with open_source(Path(path)) as source:
+        names = sorted(name for name in source.names() if _is_picture(name))
+        parts = sort_into_parts(names, held_out=held_out, seed=seed)
+        classes = sorted({_class_of(name) for name in parts["train"]})
+        number = {name: index for index, name in enumerate(classes)}
+        train, test = (_read_part(source, parts[part], number, size) for part in PART_NAMES)
+    return Dataset(classes, train, test)
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open a folder or a zip file.
+
+    Raises
+    ------
+    InputError
+        If `path` is neither.
+    """
+    if path.is_dir():
+        yield FolderSource(path)
+    elif path.is_file() and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            yield ZipSource(archive)
+    else:
+        raise InputError(f"expected a folder or a zip file with a folder of pictures a class, got {path}")
+
+
+def sort_into_parts(names: list[str], *, held_out: float, seed: int) -> dict[str, list[str]]:
+    """Sort the names of pictures into the parts ``train`` and ``test``.
+
+    Raises
+    ------
+    InputError
+        If there are no pictures, only some lie in ``train`` or ``test``, a part is empty, or their classes differ.
+    """
+    if not names or any(len(PurePosixPath(name).parts) < 2 for name in names):
+        raise InputError("expected pictures in one folder a class, such as cat/1.jpg; found none or some outside")
+    part_of = {name: PurePosixPath("-", "-", name).parts[-3] for name in names}
+    named = [name for name in names if part_of[name] in PART_NAMES]
+    if not named:
+        return _split_by_seed(names, held_out, seed)
+    if len(named) < len(names):
+        outside = next(name for name in names if part_of[name] not in PART_NAMES)
+        raise InputError(f"expected every class below train/ or test/, as for {named[0]}; got {outside}")
+    parts = {part: [name for name in names if part_of[name] == part] for part in PART_NAMES}
+    train, test = ({_class_of(name) for name in parts[part]} for part in PART_NAMES)
+    if train != test:
+        raise InputError(f"expected the same classes in train/ and test/; only in one of them: {sorted(train ^ test)}")
+    return parts
+
+
+def fit_to_square(picture: Image.Image, size: int) -> np.ndarray:
+    """Scale the shorter edge of a picture to `size`, cut out the centre and return it, (size, size, 3) uint8.
+
+    A picture of that size already is returned as it is. This is what ``ConvNextImageProcessor`` does with
+    ``crop_pct`` 1, so that a network is trained on what it will be given.
+    """
+    picture = picture.convert("RGB")
+    width, height = picture.size
+    short = min(width, height)
+    if short != size:
+        scaled = (size * width // short, size * height // short)
+        picture = picture.resize(scaled, Image.Resampling.BICUBIC)
+    left, top = (picture.width - size) // 2, (picture.height - size) // 2
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
+
+
+def split_off(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
+    """Split pictures into (kept, split off), the second with `share` of each class."""
+    rng = np.random.default_rng(seed)
+    split = np.zeros(len(pictures), dtype=bool)
+    for label in np.unique(pictures.labels):
+        members = np.flatnonzero(pictures.labels == label)
+        split[rng.permutation(members)[: round(share * len(members))]] = True
+    return pictures.take(np.flatnonzero(~split)), pictures.take(np.flatnonzero(split))
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a file name is that of a picture, and none of the hidden files that systems leave behind."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
+
+
+def _class_of(name: str) -> str:
+    """Return the class of a picture: the folder it lies in."""
+    return PurePosixPath(name).parts[-2]
+
+
+def _split_by_seed(names: list[str], held_out: float, seed: int) -> dict[str, list[str]]:
+    """Hold out a share of each class, at least one picture, as the part ``test``."""
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[str]] = {part: [] for part in PART_NAMES}
+    for label in sorted({_class_of(name) for name in names}):
+        members = [name for name in names if _class_of(name) == label]
+        if len(members) < 2:
+            raise InputError(f"expected at least 2 pictures of every class, one to test with; {label!r} has 1")
+        count = min(max(1, round(held_out * len(members))), len(members) - 1)
+        chosen = set(rng.permutation(len(members))[:count].tolist())
+        for index, name in enumerate(members):
+            parts["test" if index in chosen else "train"].append(name)
+    return parts
+
+
+def _read_part(source: Source, names: list[str], number: dict[str, int], size: int) -> Pictures:
+    """Read the pictures `names` into one array."""
+    pixels = np.empty((len(names), size, size, 3), dtype=np.uint8)
+    for index, name in enumerate(names):
+        try:
+            with Image.open(io.BytesIO(source.read(name))) as picture:
+                pixels[index] = fit_to_square(picture, size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ImageError(f"{name}: expected a picture that Pillow can read ({error}); leave it out") from error
+    return Pictures(pixels, np.array([number[_class_of(name)] for name in names], dtype=np.int64))

@@ -1,0 +1,45 @@
+"""Writing a trained network as a directory in Hugging Face layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+
+def rounded_to_float16(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Return the state dict with floating-point tensors in float16; counters keep their type."""
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        kept = tensor.half() if tensor.is_floating_point() else tensor
+        tensors[name] = kept.contiguous().clone()
+    return tensors
+
+
+def save_model(model: PreTrainedModel, folder: Path, size: int, mean: list[float], std: list[float], card: str) -> None:
+    """Write ``config.json``, ``model.safetensors`` (float16), ``preprocessor_config.json`` and ``README.md``.
+
+    The configuration says float32: whoever loads the weights computes in float32, from values rounded to float16.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = torch.float32
+    model.config.save_pretrained(folder)
+    save_file(rounded_to_float16(model), folder / "model.safetensors", metadata={"format": "pt"})
+    preprocessing = {
+        "crop_pct": 1.0,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": mean,
+        "image_processor_type": "ConvNextImageProcessor",
+        "image_std": std,
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+        "size": {"shortest_edge": size},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")

@@ -21,7 +21,9 @@ from npconv.images import open_image
 from weights_tools.training.pictures import PART_NAMES, class_of, list_parts, open_source
 
 
-def evaluate(model_name: str, source_path: Path, part: str = "test", batch_size: int = 100) -> tuple[list[str], np.ndarray]:
+def evaluate(
+    model_name: str, source_path: Path, part: str = "test", batch_size: int = 100
+) -> tuple[list[str], np.ndarray]:
     """Classify every picture of one part of a labelled set.
 
     Returns
@@ -44,7 +46,9 @@ def evaluate(model_name: str, source_path: Path, part: str = "test", batch_size:
         names = list_parts(source)[part]
         unknown = {class_of(name) for name in names} - set(classes)
         if unknown:
-            raise InputError(f"expected the model's classes ({', '.join(classes)}); the pictures have {sorted(unknown)[0]!r}")
+            raise InputError(
+                f"expected the model's classes ({', '.join(classes)}); the pictures have {sorted(unknown)[0]!r}"
+            )
         for batch in _batches(names, batch_size):
             pictures = [open_image(source.read(name)) for name in batch]
             answers = model(processor(pictures)).logits.argmax(axis=1)
@@ -73,7 +77,9 @@ def _batches(names: list[str], size: int) -> Iterator[list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
-    parser = argparse.ArgumentParser(prog="python -m weights_tools.evaluate", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m weights_tools.evaluate", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("model", metavar="MODEL", help="name, directory, file or hub id")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or zip file of labelled pictures")
     parser.add_argument("--part", choices=PART_NAMES, default="test", help="which pictures (%(default)s)")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import math
+import os
 
 import hypothesis
 import hypothesis.strategies as st

@@ -132,9 +132,8 @@ def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: i
         If a picture cannot be read.
     """
     with open_source(Path(path)) as source:
-        names = sorted(name for name in source.names() if _is_picture(name))
-        parts = sort_into_parts(names, held_out=held_out, seed=seed)
-        classes = sorted({_class_of(name) for name in parts["train"]})
+        parts = list_parts(source, held_out=held_out, seed=seed)
+        classes = sorted({class_of(name) for name in parts["train"]})
         number = {name: index for index, name in enumerate(classes)}
         train, test = (_read_part(source, parts[part], number, size) for part in PART_NAMES)
     return Dataset(classes, train, test)
@@ -158,6 +157,17 @@ def open_source(path: Path) -> Iterator[Source]:
         raise InputError(f"expected a folder or a zip file with a folder of pictures a class, got {path}")
 
 
+def list_parts(source: Source, *, held_out: float = 0.15, seed: int = 0) -> dict[str, list[str]]:
+    """Return the names of the pictures of the parts ``train`` and ``test``; the arguments are those of `read_dataset`.
+
+    Raises
+    ------
+    InputError
+        As `sort_into_parts`.
+    """
+    return sort_into_parts(sorted(name for name in source.names() if _is_picture(name)), held_out=held_out, seed=seed)
+
+
 def sort_into_parts(names: list[str], *, held_out: float, seed: int) -> dict[str, list[str]]:
     """Sort the names of pictures into the parts ``train`` and ``test``.
 
@@ -176,7 +186,7 @@ def sort_into_parts(names: list[str], *, held_out: float, seed: int) -> dict[str
         outside = next(name for name in names if part_of[name] not in PART_NAMES)
         raise InputError(f"expected every class below train/ or test/, as for {named[0]}; got {outside}")
     parts = {part: [name for name in names if part_of[name] == part] for part in PART_NAMES}
-    train, test = ({_class_of(name) for name in parts[part]} for part in PART_NAMES)
+    train, test = ({class_of(name) for name in parts[part]} for part in PART_NAMES)
     if train != test:
         raise InputError(f"expected the same classes in train/ and test/; only in one of them: {sorted(train ^ test)}")
     return parts
@@ -215,7 +225,7 @@ def _is_picture(name: str) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and not hidden
 
 
-def _class_of(name: str) -> str:
+def class_of(name: str) -> str:
     """Return the class of a picture: the folder it lies in."""
     return PurePosixPath(name).parts[-2]
 
@@ -224,8 +234,8 @@ def _split_by_seed(names: list[str], held_out: float, seed: int) -> dict[str, li
     """Hold out a share of each class, at least one picture, as the part ``test``."""
     rng = np.random.default_rng(seed)
     parts: dict[str, list[str]] = {part: [] for part in PART_NAMES}
-    for label in sorted({_class_of(name) for name in names}):
-        members = [name for name in names if _class_of(name) == label]
+    for label in sorted({class_of(name) for name in names}):
+        members = [name for name in names if class_of(name) == label]
         if len(members) < 2:
             raise InputError(f"expected at least 2 pictures of every class, one to test with; {label!r} has 1")
         count = min(max(1, round(held_out * len(members))), len(members) - 1)
@@ -244,4 +254,4 @@ def _read_part(source: Source, names: list[str], number: dict[str, int], size: i
                 pixels[index] = fit_to_square(picture, size)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ImageError(f"{name}: expected a picture that Pillow can read ({error}); leave it out") from error
-    return Pictures(pixels, np.array([number[_class_of(name)] for name in names], dtype=np.int64))
+    return Pictures(pixels, np.array([number[class_of(name)] for name in names], dtype=np.int64))

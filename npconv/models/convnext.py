@@ -180,6 +180,22 @@ def encode(x: Any, stages: Sequence[Mapping[str, Any]], *, config: ConvNextConfi
     return hidden_states
 
 
+def pool(x: Any, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Any:
+    """Average the last map over its positions, then normalize: (N, C, H, W) -> (N, C)."""
+    x = global_average_pool(x)  # (N, C)
+    return layer_norm(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
+
+
+def choose_features(
+    hidden_states: Sequence[Any], hidden_states_norms: Mapping[str, Mapping[str, Any]], *, config: StagedConfig
+) -> list[Any]:
+    """Take the maps of ``config.out_features``, each normalized: what a backbone returns."""
+    named = dict(zip(config.stage_names, hidden_states, strict=True))
+    return [
+        layer_norm(named[name], **hidden_states_norms[name], eps=LAYER_NORM_EPS, axis=1) for name in config.out_features
+    ]
+
+
 def model(
     pixel_values: Any,
     embeddings: Mapping[str, Any],
@@ -212,8 +228,7 @@ def model(
     check_pixel_values(pixel_values, config)
     x = stem(pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
-    pooled = global_average_pool(hidden_states[-1])  # (N, hidden_sizes[-1])
-    return layer_norm(pooled, **layernorm, eps=config.layer_norm_eps, axis=-1), hidden_states
+    return pool(hidden_states[-1], layernorm, config=config), hidden_states
 
 
 def image_classification(
@@ -243,11 +258,7 @@ def backbone(
     check_pixel_values(pixel_values, config)
     x = stem(pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
-    chosen = [
-        (name, x) for name, x in zip(config.stage_names, hidden_states, strict=True) if name in config.out_features
-    ]
-    feature_maps = [layer_norm(x, **hidden_states_norms[name], eps=LAYER_NORM_EPS, axis=1) for name, x in chosen]
-    return feature_maps, hidden_states
+    return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
 
 
 def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:

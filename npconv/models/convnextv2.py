@@ -1,7 +1,7 @@
 """ConvNeXt V2: "Co-designing and Scaling ConvNets with Masked Autoencoders", https://arxiv.org/abs/2301.00808.
 
-The stem, the downsampling and the overall form are those of ConvNeXt and are taken from ``convnext.py``. The block is
-new: global response normalization (GRN) after the activation, and no layer scale.
+The stem, the downsampling and the pooling are those of ConvNeXt and are taken from ``convnext.py``. The block is new:
+global response normalization (GRN) after the activation, and no layer scale.
 
 Reference implementations: ``models/convnextv2.py`` of facebookresearch/ConvNeXt-V2 and ``modeling_convnextv2.py`` of
 transformers.
@@ -18,18 +18,17 @@ from npconv.layers import (
     activation,
     depthwise_conv2d,
     drop_path,
-    global_average_pool,
     global_response_norm,
     layer_norm,
     linear,
     pointwise_conv2d,
 )
-from npconv.models.convnext import check_pixel_values, downsample, feature_shapes, stem
+from npconv.models.convnext import check_pixel_values, choose_features, downsample, feature_shapes, pool, stem
 from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
 from npconv.models.staged_config import StagedConfig
 
-#: Of the LayerNorms in the blocks and the backbone's outputs (and, in ``convnext.py``, the stem and the downsampling).
-#: Only the final LayerNorm takes ``config.layer_norm_eps``.
+#: Of the LayerNorms in the blocks. Those in the stem, the downsampling and the backbone's outputs are in
+#: ``convnext.py`` and have the same; only the final LayerNorm takes ``config.layer_norm_eps``.
 LAYER_NORM_EPS = 1e-6
 
 GRN_EPS = 1e-6
@@ -193,8 +192,7 @@ def model(
     check_pixel_values(pixel_values, config)
     x = stem(pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
-    pooled = global_average_pool(hidden_states[-1])  # (N, hidden_sizes[-1])
-    return layer_norm(pooled, **layernorm, eps=config.layer_norm_eps, axis=-1), hidden_states
+    return pool(hidden_states[-1], layernorm, config=config), hidden_states
 
 
 def image_classification(
@@ -224,11 +222,7 @@ def backbone(
     check_pixel_values(pixel_values, config)
     x = stem(pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
-    chosen = [
-        (name, x) for name, x in zip(config.stage_names, hidden_states, strict=True) if name in config.out_features
-    ]
-    feature_maps = [layer_norm(x, **hidden_states_norms[name], eps=LAYER_NORM_EPS, axis=1) for name, x in chosen]
-    return feature_maps, hidden_states
+    return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
 
 
 def model_shapes(config: ConvNextV2Config) -> Shapes:

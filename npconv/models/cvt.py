@@ -268,11 +268,15 @@ def image_classification(
     The class token is classified; without one, the mean of all normalized tokens.
     """
     cls_token, hidden_states = model(pixel_values, **cvt, config=config, rng=rng)
-    x = to_tokens(hidden_states[-1]) if cls_token is None else cls_token
+    return classify(cls_token, hidden_states[-1], layernorm, classifier), hidden_states
+
+
+def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: Mapping[str, Any] | None = None) -> Any:
+    """Turn the class token (N, 1, D), or without one the last map (N, D, H, W), into logits (N, K)."""
+    x = to_tokens(x) if cls_token is None else cls_token
     x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=-1)
     x = widen(x).mean(axis=1).astype(x.dtype, copy=False)  # (N, D)
-    logits = x if classifier is None else linear(x, **classifier)
-    return logits, hidden_states
+    return x if classifier is None else linear(x, **classifier)
 
 
 def check_pixel_values(pixel_values: Any, config: CvtConfig) -> None:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from npconv.backend import to_device, to_host
-from npconv.errors import ConfigError, InputError, NpconvWarning, UnavailableError
+from npconv.errors import ConfigError, InputError, NpconvWarning
+from npconv.fast import build_engine
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
@@ -41,7 +42,8 @@ class PreTrainedModel:
     device : str
         ``"cpu"`` or ``"cuda"`` (CuPy).
     engine : str
-        ``"explicit"``: the functions of ``npconv.models``, one layer a line.
+        ``"explicit"``: the functions of ``npconv.models``, one layer a line. ``"fast"``: tuned for CPUs, float32 and
+        inference only; the parameters are folded when the model is made, and later changes of them have no effect.
 
     Attributes
     ----------
@@ -80,7 +82,7 @@ class PreTrainedModel:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
             raise ConfigError(f"{type(self).__name__}: expected a {expected}, got a {got}")
-        _check_engine(engine)
+        _check_engine(engine, parse_dtype(dtype), device)
         self.loading_report = LoadReport()
         self.config = config
         self.dtype = parse_dtype(dtype)
@@ -92,6 +94,7 @@ class PreTrainedModel:
         else:
             tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
         self.params = self._make_tree(tensors)
+        self._fast_engine = build_engine(config, self.params) if engine == "fast" else None
 
     @classmethod
     def parameter_shapes(cls, config: Any) -> Shapes:
@@ -183,9 +186,14 @@ class PreTrainedModel:
         return count_parameters({name: array.shape for name, array in self.state_dict().items()})
 
     def _make_tree(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters as a tree of new arrays in the model's dtype, on its device."""
+        """Return the parameters as a tree of new arrays in the model's dtype, on its device.
+
+        The fast engine folds copies of its own, so for it the tree holds the arrays as they come, of any dtype.
+        """
 
         def place(array: Any) -> Any:
+            if self.engine == "fast":
+                return to_host(array)
             dtype = self.dtype if array.dtype.kind == "f" else array.dtype
             return to_device(array.astype(dtype, copy=True), self.device)
 
@@ -215,12 +223,14 @@ def parse_dtype(dtype: Any) -> np.dtype:
     return parsed
 
 
-def _check_engine(engine: str) -> None:
-    """Refuse an engine that is unknown or not there."""
+def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
+    """Refuse an engine that is unknown or cannot run so."""
     if engine not in ENGINES:
         raise InputError(f"expected engine to be one of {', '.join(ENGINES)}; got {engine!r}")
-    if engine == "fast":
-        raise UnavailableError("engine 'fast' is not part of this version of npconv; use engine='explicit'")
+    if engine == "fast" and (dtype != np.float32 or device != "cpu"):
+        raise InputError(
+            f"engine 'fast' runs in float32 on the CPU, got {dtype} on {device!r}; use engine='explicit' for these"
+        )
 
 
 def _first_values(names: Collection[str], shapes: Shapes, config: PretrainedConfig) -> dict[str, np.ndarray]:

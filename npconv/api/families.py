@@ -17,7 +17,7 @@ class _PooledModel(BareModel):
     _names_of_other_classes = ("classifier.*",)
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
-        pooled, hidden_states = self.family.model(pixel_values, **self.params, config=self.config, rng=rng)
+        pooled, hidden_states = self._compute(self.family.model, pixel_values, rng)
         return BaseModelOutputWithPoolingAndNoAttention(hidden_states[-1], pooled, tuple(hidden_states))
 
 
@@ -80,7 +80,7 @@ class CvtModel(BareModel):
     _names_of_other_classes = ("classifier.*", "layernorm.*")
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
-        cls_token, hidden_states = self.family.model(pixel_values, **self.params, config=self.config, rng=rng)
+        cls_token, hidden_states = self._compute(self.family.model, pixel_values, rng)
         return BaseModelOutputWithCLSToken(hidden_states[-1], cls_token, tuple(hidden_states))
 
 

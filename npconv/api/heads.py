@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from npconv.api.base import PreTrainedModel
 from npconv.api.calls import gather_inputs, prepare_labels, prepare_pixel_values, random_generator
 from npconv.api.loss import image_classification_loss
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput
+from npconv.errors import InputError
 from npconv.models.parameters import Shapes
 from npconv.models.staged_config import StagedConfig
 
@@ -88,6 +90,16 @@ class BareModel(PreTrainedModel):
         """Run the family's function and return the output with all its fields."""
         raise NotImplementedError
 
+    def _compute(
+        self, function: Callable[..., Any], pixel_values: Any, rng: np.random.Generator | None
+    ) -> tuple[Any, list[Any]]:
+        """Return what the family's function returns, by this model's engine."""
+        if self._fast_engine is None:
+            return function(pixel_values, **self.params, config=self.config, rng=rng)
+        if rng is not None:
+            raise InputError("engine 'fast' is for inference; use engine='explicit' for training=True")
+        return self._fast_engine(pixel_values)
+
 
 class ImageClassifier(BareModel):
     """Base of the models with an image-classification head."""
@@ -140,9 +152,7 @@ class ImageClassifier(BareModel):
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's classifier, and take the loss where there are labels."""
-        logits, hidden_states = self.family.image_classification(
-            pixel_values, **self.params, config=self.config, rng=rng
-        )
+        logits, hidden_states = self._compute(self.family.image_classification, pixel_values, rng)
         loss = None if labels is None else image_classification_loss(logits, labels, self.config)
         return ImageClassifierOutputWithNoAttention(loss, logits, tuple(hidden_states))
 
@@ -185,5 +195,5 @@ class Backbone(BareModel):
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's backbone."""
-        feature_maps, hidden_states = self.family.backbone(pixel_values, **self.params, config=self.config, rng=rng)
+        feature_maps, hidden_states = self._compute(self.family.backbone, pixel_values, rng)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))

@@ -45,7 +45,8 @@ def pipeline(
     batch_size : int
         Pictures that pass the model together.
     **model_arguments
-        ``dtype``, ``device``, ``engine`` and so on, as in ``from_pretrained``.
+        ``dtype``, ``device``, ``engine`` and so on, as in ``from_pretrained``. The engine is the fast one when unset,
+        where it can run: in float32 on the CPU.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def pipeline(
             raise InputError("expected an image_processor beside a loaded model; AutoImageProcessor reads it")
         classifier = name
     else:
-        classifier = AutoModelForImageClassification.from_pretrained(name, **model_arguments)
+        classifier = AutoModelForImageClassification.from_pretrained(name, **_with_engine(model_arguments))
     processor = name if image_processor is None else image_processor
     if not isinstance(processor, ConvNextImageProcessor):
         processor = AutoImageProcessor.from_pretrained(processor)
@@ -179,6 +180,12 @@ def _function_of(config: PretrainedConfig) -> str:
     if config.problem_type == "regression":
         return "none"
     return "sigmoid" if config.problem_type == "multi_label_classification" or config.num_labels == 1 else "softmax"
+
+
+def _with_engine(model_arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with an engine: the fast one, where it can run and no other is asked for."""
+    can_be_fast = model_arguments.get("dtype", "float32") == "float32" and model_arguments.get("device", "cpu") == "cpu"
+    return {"engine": "fast" if can_be_fast else "explicit", **model_arguments}
 
 
 def _is_single(images: Any) -> bool:

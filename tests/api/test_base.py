@@ -5,7 +5,7 @@ import pytest
 from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model, filled_state_dict, pictures
 
 import npconv
-from npconv import ConfigError, InputError, NpconvWarning, UnavailableError, WeightsError
+from npconv import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.weights.safetensors import load_file, save_file
 
 CLASS_PAIRS = [
@@ -174,8 +174,9 @@ def test_arguments_that_are_unknown_are_refused():
         npconv.ConvNextModel(config, dtype=int)
     with pytest.raises(InputError, match="engine"):
         npconv.ConvNextModel(config, engine="warp")
-    with pytest.raises(UnavailableError, match="engine='explicit'"):
-        npconv.ConvNextModel(config, engine="fast")
+    for options in ({"dtype": "float64"}, {"device": "cuda"}):
+        with pytest.raises(InputError, match=r"float32 on the CPU.*engine='explicit'"):
+            npconv.ConvNextModel(config, engine="fast", **options)
     with pytest.raises(InputError, match="'cpu' or 'cuda', got 'tpu'"):
         npconv.ConvNextModel(config, device="tpu")
     with pytest.raises(ConfigError, match="expected a ConvNextConfig, got a CvtConfig"):

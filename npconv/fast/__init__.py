@@ -1,0 +1,17 @@
+"""The same models as tuned float32 engines for CPUs, built from the same parameter trees and equal in their numbers.
+
+One file for each idea; read them in this order:
+
+- ``products``: matrices of channels by positions, and products of them
+- ``depthwise``: depthwise convolution as products with banded matrices
+- ``activations``: the GELU family by one polynomial
+- ``bottleneck``: LayerNorm, 1x1, activation, GRN, 1x1, a tile of positions at a time
+- ``patches``: stem, downsampling and patch embedding
+- ``attention``: attention with convolutional projections
+- ``scratch``: arrays that are made once
+- ``convnext``, ``cvt``: the models put together, and ``engines``: with their heads
+"""
+
+from npconv.fast.engines import Engine, build_engine
+
+__all__ = ["Engine", "build_engine"]

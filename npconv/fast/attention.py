@@ -1,0 +1,155 @@
+"""Attention with convolutional projections (CvT), channels first.
+
+Tokens are columns: a map is (D, N, T), and the class token, where a stage has one, is the last column of each picture
+rather than the first, so that the positions before it stay a map. Attention does not care about the order of tokens.
+
+What is folded when the model is loaded, in float64:
+
+- batch norm's scale into the depthwise kernels, and its shift through the linear projection into a bias. The class
+  token skips the convolution, so it keeps the plain bias and is projected by itself.
+- the attention scale and log2(e) into the query's projection: ``exp(s) = 2**(s * log2(e))``, and ``exp2`` is the
+  faster.
+
+The softmax's division is moved behind the product with the values, where there are D / heads numbers a query instead
+of one for each key; the sum of a query's exponentials comes out of the same product, over a row of ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from npconv.fast.depthwise import DepthwiseProduct
+from npconv.fast.scratch import Scratch
+from npconv.layers import average_pool2d
+from npconv.models import cvt
+from npconv.models.cvt_config import CvtConfig
+
+#: Scores that are worked on at a time: 800 kB, for a second-level cache of 1 MB.
+SCORES = 200_000
+
+
+class Projection:
+    """One of query, key and value: look around, then a linear layer."""
+
+    def __init__(
+        self,
+        linear: Mapping[str, Any],
+        convolution_projection: Mapping[str, Any] | None,
+        *,
+        method: str,
+        kernel_size: int,
+        stride: int,
+        padding: int,
+        factor: float,
+    ) -> None:
+        self.method, self.kernel_size, self.stride, self.padding = method, kernel_size, stride, padding
+        weight = np.asarray(linear["weight"], np.float64) * factor
+        bias = np.asarray(linear["bias"], np.float64) * factor if "bias" in linear else np.zeros(len(weight))
+        self.cls_bias = bias.astype(np.float32)[:, None]
+        self.depthwise: DepthwiseProduct | None = None
+        if method == "dw_bn":
+            assert convolution_projection is not None
+            inner = convolution_projection["convolution_projection"]
+            norm = {name: np.asarray(value, np.float64) for name, value in inner["normalization"].items()}
+            scale = norm["weight"] / np.sqrt(norm["running_var"] + cvt.BATCH_NORM_EPS)
+            shift = norm["bias"] - norm["running_mean"] * scale
+            kernel = np.asarray(inner["convolution"]["weight"], np.float64) * scale[:, None, None, None]
+            self.depthwise = DepthwiseProduct(kernel, stride=stride, padding=padding)
+            bias = bias + weight @ shift
+        self.weight = weight.astype(np.float32)
+        self.bias = bias.astype(np.float32)[:, None]
+
+    def __call__(self, x: np.ndarray, cls_token: np.ndarray | None, name: str, scratch: Scratch) -> np.ndarray:
+        """Return the projected tokens (N, D, T) of a map x (D, N, H, W) and its class tokens (D, N)."""
+        seen = self._look_around(x, name, scratch)  # (D, N, T')
+        embed_dim, batch, positions = seen.shape
+        tokens = positions + (cls_token is not None)
+        projected = scratch.array(name, batch, embed_dim, tokens)
+        np.matmul(self.weight, seen.transpose(1, 0, 2), out=projected[:, :, :positions])
+        projected[:, :, :positions] += self.bias
+        if cls_token is not None:
+            projected[:, :, positions] = (self.weight @ cls_token + self.cls_bias).T
+        return projected
+
+    def _look_around(self, x: np.ndarray, name: str, scratch: Scratch) -> np.ndarray:
+        """Return the map that the linear layer sees, as (D, N, T')."""
+        embed_dim, batch, height, width = x.shape
+        if self.depthwise is not None:
+            out = scratch.array(f"{name} map", embed_dim, batch, *self.depthwise.output_size(height, width))
+            self.depthwise(x, out, scratch)
+            x = out
+        elif self.method == "avg":
+            window = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
+            x = average_pool2d(x.transpose(1, 0, 2, 3), **window, ceil_mode=True).transpose(1, 0, 2, 3)
+        return x.reshape(embed_dim, batch, -1)
+
+
+class ConvolutionalAttention:
+    """The attention branch of a block, from the normalized tokens on."""
+
+    def __init__(self, attention: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
+        i, inner = stage_index, attention["attention"]
+        self.num_heads = config.num_heads[i]
+        method = config.qkv_projection_method[i]
+        method_q = "linear" if method == "avg" else method
+        scale = config.embed_dim[i] ** -0.5 * math.log2(math.e)
+
+        def projection(which: str, method: str, stride: int, padding: int, factor: float) -> Projection:
+            return Projection(
+                inner[f"projection_{which}"],
+                inner.get(f"convolution_projection_{which}"),
+                method=method,
+                kernel_size=config.kernel_qkv[i],
+                stride=stride,
+                padding=padding,
+                factor=factor,
+            )
+
+        self.query = projection("query", method_q, config.stride_q[i], config.padding_q[i], scale)
+        self.key = projection("key", method, config.stride_kv[i], config.padding_kv[i], 1.0)
+        self.value = projection("value", method, config.stride_kv[i], config.padding_kv[i], 1.0)
+        dense = attention["output"]["dense"]
+        self.weight = np.asarray(dense["weight"], np.float32)
+        self.bias = np.asarray(dense["bias"], np.float32)[:, None]
+
+    def __call__(self, normed: np.ndarray, size: tuple[int, int], x: np.ndarray, scratch: Scratch) -> None:
+        """Add the branch for the normalized tokens (D, N, T) to the residual x of the same shape."""
+        embed_dim, batch, tokens = normed.shape
+        positions = size[0] * size[1]
+        feature_map = normed[:, :, :positions].reshape(embed_dim, batch, *size)
+        cls_token = normed[:, :, positions] if tokens > positions else None
+        query = self.query(feature_map, cls_token, "query", scratch)
+        key = self.key(feature_map, cls_token, "key", scratch)
+        value = self.value(feature_map, cls_token, "value", scratch)
+        context = scratch.array("context", embed_dim, tokens)
+        branch = scratch.array("attention branch", embed_dim, tokens)
+        for n in range(batch):
+            self._attend(query[n], key[n], value[n], context, scratch)
+            np.matmul(self.weight, context, out=branch)
+            branch += self.bias
+            x[:, n] += branch
+
+    def _attend(
+        self, query: np.ndarray, key: np.ndarray, value: np.ndarray, context: np.ndarray, scratch: Scratch
+    ) -> None:
+        """Store the attention of one picture, all (D, tokens), in `context`, some queries of a head at a time."""
+        embed_dim, tokens = query.shape
+        keys, width = key.shape[1], embed_dim // self.num_heads
+        values = scratch.array("values and ones", width + 1, keys)
+        values[width] = 1
+        step = max(16, SCORES // keys)
+        for first_channel in range(0, embed_dim, width):
+            head = slice(first_channel, first_channel + width)
+            values[:width] = value[head]
+            for first in range(0, tokens, step):
+                part = slice(first, min(first + step, tokens))
+                scores = scratch.array("scores", keys, part.stop - first)
+                np.matmul(key[head].T, query[head, part], out=scores)
+                scores -= scores.max(axis=0)
+                np.exp2(scores, out=scores)
+                weighted = np.matmul(values, scores, out=scratch.array("weighted", width + 1, part.stop - first))
+                np.divide(weighted[:width], weighted[width], out=context[head, part])

@@ -1,0 +1,148 @@
+"""The inverted bottleneck of a ConvNeXt block, a tile of positions at a time.
+
+LayerNorm, 1x1 convolution to 4C channels, activation, 1x1 convolution back: done layer by layer, the 4C hidden values
+of all positions are written to memory and read again several times, and they are the largest array of the model. Done
+for a tile of positions from end to end, they never leave the second-level cache.
+
+What does not depend on the input is folded into the two matrices when the model is loaded, in float64: the
+LayerNorm's weight and bias, the layer scale (V1), GRN's bias (V2), the scale of the activation. The first product's
+bias is one more column of its matrix, over a row of ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from npconv.fast.activations import FoldedActivation
+from npconv.fast.products import fold_norm, multiply, normalize_channels, spans
+from npconv.fast.scratch import Scratch
+
+#: Hidden values of a tile: 320 kB, so that they and their scratch stay in a second-level cache of 1 MB.
+TILE_VALUES = 80_000
+
+#: Narrower tiles make the products inefficient.
+LEAST_TILE = 196
+
+
+class Bottleneck:
+    """The pointwise part of a block: ``x + W2 @ [grn](activation(W1 @ layer_norm(d) + b1)) + b2``.
+
+    Parameters
+    ----------
+    layernorm, pwconv1, pwconv2 : mapping
+        Parameters of the block.
+    grn : mapping, optional
+        Of V2.
+    layer_scale_parameter : array (C,), optional
+        Of V1.
+    hidden_act : str or callable
+    norm_eps, grn_eps : float
+    """
+
+    def __init__(
+        self,
+        *,
+        layernorm: Mapping[str, Any],
+        pwconv1: Mapping[str, Any],
+        pwconv2: Mapping[str, Any],
+        grn: Mapping[str, Any] | None = None,
+        layer_scale_parameter: Any = None,
+        hidden_act: Any,
+        norm_eps: float,
+        grn_eps: float = 0.0,
+    ) -> None:
+        self.activation = FoldedActivation(hidden_act)
+        self.norm_eps, self.grn_eps = norm_eps, grn_eps
+        scale = self.activation.scale
+        weight1, bias1 = (np.asarray(pwconv1[name], np.float64) for name in ("weight", "bias"))
+        weight2, bias2 = (np.asarray(pwconv2[name], np.float64) for name in ("weight", "bias"))
+        weight1, bias1 = fold_norm(weight1, bias1, layernorm)
+        self.grn_weight: np.ndarray | None = None
+        if grn is not None:
+            self.grn_weight = np.asarray(grn["weight"], np.float32).reshape(-1)
+            bias2 = bias2 + weight2 @ np.asarray(grn["bias"], np.float64).reshape(-1)
+        if layer_scale_parameter is not None:
+            layer_scale = np.asarray(layer_scale_parameter, np.float64)
+            weight2, bias2 = weight2 * layer_scale[:, None], bias2 * layer_scale
+        self.weight1 = (np.concatenate([weight1, bias1[:, None]], axis=1) * scale).astype(np.float32)  # (4C, C + 1)
+        self.weight2 = (weight2 / scale).astype(np.float32)  # (C, 4C)
+        self.bias2 = bias2.astype(np.float32)[:, None]
+
+    def __call__(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
+        """Add the branch to the residual x; both x and the depthwise convolution's result d are (C, N, P)."""
+        if self.grn_weight is None:
+            channels = len(x)
+            flat_x, flat_d = x.reshape(channels, -1), d.reshape(channels, -1)
+            for first, end in spans(flat_x.shape[1], self._tile()):
+                hidden = self._hidden(flat_d[:, first:end], scratch, "hidden")
+                self._add(flat_x[:, first:end], self.weight2, hidden, scratch)
+        elif x.shape[2] <= self._tile():
+            together = max(1, self._tile() // x.shape[2])
+            for first in range(0, x.shape[1], together):
+                self._whole_pictures(x[:, first : first + together], d[:, first : first + together], scratch)
+        else:
+            for n in range(x.shape[1]):
+                self._picture_in_tiles(x[:, n], d[:, n], scratch)
+
+    def _tile(self) -> int:
+        """Return the positions of a tile."""
+        return max(LEAST_TILE, TILE_VALUES // len(self.weight1))
+
+    def _whole_pictures(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
+        """Do some whole pictures (C, n, P) at once: GRN takes its statistics of each, and scales its hidden values."""
+        channels, batch, positions = x.shape
+        hidden = self._hidden(d.reshape(channels, batch * positions), scratch, "hidden")
+        by_picture = hidden.reshape(len(hidden), batch, positions)
+        by_picture *= self._grn_factor(np.vecdot(by_picture, by_picture))[:, :, None]
+        branch = multiply(self.weight2, hidden, scratch.array("branch", channels, batch * positions))
+        branch += self.bias2
+        x += branch.reshape(x.shape)
+
+    def _picture_in_tiles(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
+        """Do one picture (C, P) in two passes: GRN needs the hidden values of all tiles before it can scale any.
+
+        The tiles are kept; the second pass scales the matrix, which is smaller than they are.
+        """
+        tiles = spans(x.shape[1], self._tile())
+        squares = np.zeros((len(self.weight1), 1), np.float32)
+        kept = []
+        for index, (first, end) in enumerate(tiles):
+            hidden = self._hidden(d[:, first:end], scratch, f"hidden {index}")
+            squares[:, 0] += np.vecdot(hidden, hidden)
+            kept.append(hidden)
+        weight2 = np.multiply(
+            self.weight2, self._grn_factor(squares)[:, 0], out=scratch.array("scaled weight", *self.weight2.shape)
+        )
+        for (first, end), hidden in zip(tiles, kept, strict=True):
+            self._add(x[:, first:end], weight2, hidden, scratch)
+
+    def _hidden(self, d: np.ndarray, scratch: Scratch, name: str) -> np.ndarray:
+        """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result."""
+        channels, positions = d.shape
+        normed = scratch.array("normed", channels + 1, positions)
+        np.copyto(normed[:channels], d)
+        normalize_channels(normed[:channels], scratch.array("square", channels, positions), self.norm_eps)
+        normed[channels] = 1  # meets the bias column
+        hidden = scratch.array(name, len(self.weight1), positions)
+        multiply(self.weight1, normed, hidden)
+        self.activation.apply(hidden, scratch)
+        return hidden
+
+    def _add(self, x: np.ndarray, weight2: np.ndarray, hidden: np.ndarray, scratch: Scratch) -> None:
+        """Add the second product and its bias to the residual tile x (C, p)."""
+        branch = multiply(weight2, hidden, scratch.array("branch", *x.shape))
+        branch += self.bias2
+        x += branch
+
+    def _grn_factor(self, squares: np.ndarray) -> np.ndarray:
+        """Return what GRN multiplies by, ``weight * strength / mean strength + 1``, for sums of squares (4C, n).
+
+        The hidden values carry the activation's scale, and so do their strengths; eps is compared without it.
+        """
+        strength = np.sqrt(squares) * np.float32(1 / abs(self.activation.scale))
+        relative = strength / (strength.mean(axis=0) + np.float32(self.grn_eps))
+        assert self.grn_weight is not None
+        return relative * self.grn_weight[:, None] + np.float32(1)

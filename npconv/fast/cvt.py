@@ -1,0 +1,138 @@
+"""The fast trunk of CvT: from pixel values to the maps of all stages and the class token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import ConfigError
+from npconv.fast.attention import ConvolutionalAttention
+from npconv.fast.bottleneck import Bottleneck
+from npconv.fast.patches import PatchProduct
+from npconv.fast.products import normalize_channels
+from npconv.fast.scratch import Scratch
+from npconv.models import cvt
+from npconv.models.cvt_config import CvtConfig
+
+#: Values of a map that are worked on together: pictures are taken in groups, so that a stage's map stays in the cache.
+GROUP_VALUES = 400_000
+
+
+class Block:
+    """One block: attention over the normalized tokens, then the multilayer perceptron."""
+
+    def __init__(self, params: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
+        norm = params["layernorm_before"]
+        self.scale, self.shift = (np.asarray(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
+        self.attention = ConvolutionalAttention(params["attention"], config, stage_index)
+        self.perceptron = Bottleneck(
+            layernorm=params["layernorm_after"],
+            pwconv1=params["intermediate"]["dense"],
+            pwconv2=params["output"]["dense"],
+            hidden_act=config.hidden_act,
+            norm_eps=cvt.LAYER_NORM_EPS,
+        )
+
+    def __call__(self, x: np.ndarray, size: tuple[int, int], scratch: Scratch) -> None:
+        """Apply the block in place to the tokens x (D, N, T), contiguous."""
+        normed = scratch.array("normed tokens", *x.shape)
+        np.copyto(normed, x)
+        flat = normed.reshape(len(x), -1)
+        normalize_channels(flat, scratch.array("square", *flat.shape), cvt.LAYER_NORM_EPS)
+        # Not folded into the convolution behind: its padding is zero after the shift, not before.
+        flat *= self.scale
+        flat += self.shift
+        self.attention(normed, size, x, scratch)
+        self.perceptron(x, x, scratch)
+
+
+class Stage:
+    """One stage: the convolutional embedding, the class token, the blocks."""
+
+    def __init__(self, params: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
+        _check_queries(config, stage_index)
+        embedding = params["embedding"]["convolution_embeddings"]
+        weight, bias = (np.asarray(embedding["projection"][name], np.float64) for name in ("weight", "bias"))
+        stride, padding = config.patch_stride[stage_index], config.patch_padding[stage_index]
+        self.patches = PatchProduct(weight, bias, stride=(stride, stride), padding=(padding, padding))
+        norm = embedding["normalization"]
+        self.scale, self.shift = (np.asarray(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
+        self.cls_token = np.asarray(params["cls_token"], np.float32).reshape(-1) if "cls_token" in params else None
+        self.blocks = [Block(layer, config, stage_index) for layer in params.get("layers", ())]
+        self.embed_dim = config.embed_dim[stage_index]
+
+    def __call__(self, x: np.ndarray, scratch: Scratch) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the map (D, N, H', W') and the class tokens (D, N) for a map x (C, N, H, W)."""
+        batch, height, width = x.shape[1:]
+        size = self.patches.output_size(height, width)
+        positions = size[0] * size[1]
+        tokens = positions + (self.cls_token is not None)
+        out = np.empty((self.embed_dim, batch, tokens), np.float32)
+        group = max(1, GROUP_VALUES // (self.embed_dim * tokens))
+        for first in range(0, batch, group):
+            part = slice(first, min(first + group, batch))
+            count = part.stop - part.start
+            embedded = scratch.array("embedded", self.embed_dim, count * positions)
+            self.patches(x[:, part], embedded, scratch)
+            normalize_channels(embedded, scratch.array("square", *embedded.shape), cvt.LAYER_NORM_EPS)
+            embedded *= self.scale
+            embedded += self.shift
+            work = scratch.array("stage", self.embed_dim, count, tokens)
+            work[:, :, :positions] = embedded.reshape(self.embed_dim, count, positions)
+            if self.cls_token is not None:
+                work[:, :, positions] = self.cls_token[:, None]
+            for block in self.blocks:
+                block(work, size, scratch)
+            out[:, part] = work
+        feature_map = out[:, :, :positions].reshape(self.embed_dim, batch, *size)
+        return feature_map, None if self.cls_token is None else out[:, :, positions]
+
+
+class CvtTrunk:
+    """All stages of CvT, folded.
+
+    Parameters
+    ----------
+    config : CvtConfig
+    encoder : mapping
+        The parameter tree, of any floating dtype.
+
+    Raises
+    ------
+    ConfigError
+        If queries are not taken at every position.
+    """
+
+    def __init__(self, config: CvtConfig, encoder: Mapping[str, Any]) -> None:
+        self.config = config
+        self.stages = [Stage(params, config, index) for index, params in enumerate(encoder["stages"])]
+
+    @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
+    def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[np.ndarray | None, list[np.ndarray]]:
+        """Return the class token (N, 1, D) or None, and each stage's map (N, D, H, W), in new arrays.
+
+        Parameters
+        ----------
+        pixel_values : array (N, C, H, W), float32
+        """
+        cvt.check_pixel_values(pixel_values, self.config)
+        x, cls_token = pixel_values.transpose(1, 0, 2, 3), None
+        maps = []
+        for stage in self.stages:
+            x, cls_token = stage(x, scratch)
+            maps.append(x.transpose(1, 0, 2, 3))
+        return None if cls_token is None else cls_token.T[:, None], maps
+
+
+def _check_queries(config: CvtConfig, stage_index: int) -> None:
+    """Refuse queries at fewer positions than the residual has: the explicit engine can only fail later."""
+    if config.qkv_projection_method[stage_index] != "dw_bn":
+        return
+    kernel, stride, padding = (values[stage_index] for values in (config.kernel_qkv, config.stride_q, config.padding_q))
+    if stride != 1 or 2 * padding != kernel - 1:
+        raise ConfigError(
+            f"engine 'fast' expects stride_q 1 and padding_q half of kernel_qkv - 1, got {stride} and {padding} for "
+            f"{kernel} in stage {stage_index}; use engine='explicit'"
+        )

@@ -1,0 +1,54 @@
+"""Convolutions that read each patch once: stem, downsampling, patch embedding, as one product (im2col)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npconv.fast.products import multiply
+from npconv.fast.scratch import Scratch
+
+
+class PatchProduct:
+    """A convolution as ``weight @ patches + bias`` over a channels-first batch.
+
+    Parameters
+    ----------
+    weight : array (O, C, kh, kw), float64
+    bias : array (O,), float64
+    stride, padding : (int, int)
+        Vertical and horizontal.
+    """
+
+    def __init__(
+        self, weight: np.ndarray, bias: np.ndarray, *, stride: tuple[int, int], padding: tuple[int, int] = (0, 0)
+    ) -> None:
+        self.kernel = weight.shape[2:]
+        self.stride, self.padding = stride, padding
+        # Places of the kernel outermost: a row of the patches is then one shifted map of one channel.
+        flat = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
+        self.weight = np.ascontiguousarray(flat, dtype=np.float32)
+        self.bias = bias.astype(np.float32)[:, None]
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result."""
+        sizes = zip((height, width), self.kernel, self.stride, self.padding, strict=True)
+        out_height, out_width = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
+        return out_height, out_width
+
+    def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Convolve x (C, N, H, W) into the matrix out (O, N * H' * W')."""
+        channels, batch, height, width = x.shape
+        out_height, out_width = self.output_size(height, width)
+        (kernel_h, kernel_w), (step_h, step_w), (pad_h, pad_w) = self.kernel, self.stride, self.padding
+        if pad_h or pad_w:
+            padded = scratch.zero_bordered(f"padded {x.shape}", channels, batch, height + 2 * pad_h, width + 2 * pad_w)
+            padded[:, :, pad_h : pad_h + height, pad_w : pad_w + width] = x
+            x = padded
+        patches = scratch.array("patches", kernel_h, kernel_w, channels, batch, out_height, out_width)
+        for u in range(kernel_h):
+            for v in range(kernel_w):
+                rows = slice(u, u + (out_height - 1) * step_h + 1, step_h)
+                columns = slice(v, v + (out_width - 1) * step_w + 1, step_w)
+                patches[u, v] = x[:, :, rows, columns]
+        multiply(self.weight, patches.reshape(self.weight.shape[1], -1), out)
+        out += self.bias

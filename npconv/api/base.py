@@ -44,6 +44,8 @@ class PreTrainedModel:
     engine : str
         ``"explicit"``: the functions of ``npconv.models``, one layer a line. ``"fast"``: tuned for CPUs, float32 and
         inference only; the parameters are folded when the model is made, and later changes of them have no effect.
+    threads : int, optional
+        Of the fast engine; all cores that this process may use when unset.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ class PreTrainedModel:
         *,
         device: str = "cpu",
         engine: str = "explicit",
+        threads: int | None = None,
     ) -> None:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
@@ -94,7 +97,7 @@ class PreTrainedModel:
         else:
             tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
         self.params = self._make_tree(tensors)
-        self._fast_engine = build_engine(config, self.params) if engine == "fast" else None
+        self._fast_engine = build_engine(config, self.params, threads) if engine == "fast" else None
 
     @classmethod
     def parameter_shapes(cls, config: Any) -> Shapes:
@@ -110,6 +113,7 @@ class PreTrainedModel:
         dtype: Any = "float32",
         device: str = "cpu",
         engine: str = "explicit",
+        threads: int | None = None,
         strict: bool = True,
         revision: str = "main",
         **config_overrides: Any,
@@ -125,7 +129,7 @@ class PreTrainedModel:
             In place of the model's own.
         dtype : str or dtype
             ``"float16"``, ``"float32"``, ``"float64"``, or ``"auto"`` for that of the file.
-        device, engine : str
+        device, engine, threads
             See the class.
         strict : bool
             Refuse a file that lacks a parameter or has one too many. With False, the missing ones are random and the
@@ -158,7 +162,7 @@ class PreTrainedModel:
         report = LoadReport((*untrained, *report.missing), report.unexpected)
         _warn(cls.__name__, report)
         dtype = _dtype_of(tensors) if dtype == "auto" else dtype
-        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine)
+        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads)
         loaded.loading_report = report
         return loaded
 

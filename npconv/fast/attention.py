@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from npconv.fast.depthwise import DepthwiseProduct
+from npconv.fast.products import multiply_shared, shares, spans
 from npconv.fast.scratch import Scratch
 from npconv.layers import average_pool2d
 from npconv.models import cvt
@@ -69,8 +71,14 @@ class Projection:
         embed_dim, batch, positions = seen.shape
         tokens = positions + (cls_token is not None)
         projected = scratch.array(name, batch, embed_dim, tokens)
-        np.matmul(self.weight, seen.transpose(1, 0, 2), out=projected[:, :, :positions])
-        projected[:, :, :positions] += self.bias
+
+        def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
+            part = slice(*rows)
+            out = projected[:, part, :positions]
+            np.matmul(self.weight[part], seen.transpose(1, 0, 2), out=out)
+            out += self.bias[part]
+
+        scratch.map(some_rows, shares(embed_dim, scratch))
         if cls_token is not None:
             projected[:, :, positions] = (self.weight @ cls_token + self.cls_bias).T
         return projected
@@ -129,7 +137,7 @@ class ConvolutionalAttention:
         branch = scratch.array("attention branch", embed_dim, tokens)
         for n in range(batch):
             self._attend(query[n], key[n], value[n], context, scratch)
-            np.matmul(self.weight, context, out=branch)
+            multiply_shared(self.weight, context, branch, scratch)
             branch += self.bias
             x[:, n] += branch
 
@@ -139,17 +147,18 @@ class ConvolutionalAttention:
         """Store the attention of one picture, all (D, tokens), in `context`, some queries of a head at a time."""
         embed_dim, tokens = query.shape
         keys, width = key.shape[1], embed_dim // self.num_heads
-        values = scratch.array("values and ones", width + 1, keys)
-        values[width] = 1
-        step = max(16, SCORES // keys)
-        for first_channel in range(0, embed_dim, width):
-            head = slice(first_channel, first_channel + width)
+
+        def attend(part: tuple[slice, tuple[int, int]], scratch: Scratch) -> None:
+            head, queries = part[0], slice(*part[1])
+            count = queries.stop - queries.start
+            values = scratch.array("values and ones", width + 1, keys)
             values[:width] = value[head]
-            for first in range(0, tokens, step):
-                part = slice(first, min(first + step, tokens))
-                scores = scratch.array("scores", keys, part.stop - first)
-                np.matmul(key[head].T, query[head, part], out=scores)
-                scores -= scores.max(axis=0)
-                np.exp2(scores, out=scores)
-                weighted = np.matmul(values, scores, out=scratch.array("weighted", width + 1, part.stop - first))
-                np.divide(weighted[:width], weighted[width], out=context[head, part])
+            values[width] = 1
+            scores = np.matmul(key[head].T, query[head, queries], out=scratch.array("scores", keys, count))
+            scores -= scores.max(axis=0)
+            np.exp2(scores, out=scores)
+            weighted = np.matmul(values, scores, out=scratch.array("weighted", width + 1, count))
+            np.divide(weighted[:width], weighted[width], out=context[head, queries])
+
+        heads = [slice(first, first + width) for first in range(0, embed_dim, width)]
+        scratch.map(attend, product(heads, spans(tokens, max(16, SCORES // keys))))

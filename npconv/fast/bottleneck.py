@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from npconv.fast.activations import FoldedActivation
-from npconv.fast.products import fold_norm, multiply, normalize_channels, spans
+from npconv.fast.products import fold_norm, multiply, multiply_shared, normalize_channels, shares, spans
 from npconv.fast.scratch import Scratch
 
 #: Hidden values of a tile: 320 kB, so that they and their scratch stay in a second-level cache of 1 MB.
@@ -76,9 +76,13 @@ class Bottleneck:
         if self.grn_weight is None:
             channels = len(x)
             flat_x, flat_d = x.reshape(channels, -1), d.reshape(channels, -1)
-            for first, end in spans(flat_x.shape[1], self._tile()):
-                hidden = self._hidden(flat_d[:, first:end], scratch, "hidden")
-                self._add(flat_x[:, first:end], self.weight2, hidden, scratch)
+
+            def add_tile(tile: tuple[int, int], scratch: Scratch) -> None:
+                positions = slice(*tile)
+                hidden = self._hidden(flat_d[:, positions], scratch, "hidden")
+                self._add(flat_x[:, positions], self.weight2, hidden, scratch)
+
+            scratch.map(add_tile, spans(flat_x.shape[1], self._tile()))
         elif x.shape[2] <= self._tile():
             together = max(1, self._tile() // x.shape[2])
             for first in range(0, x.shape[1], together):
@@ -97,7 +101,8 @@ class Bottleneck:
         hidden = self._hidden(d.reshape(channels, batch * positions), scratch, "hidden")
         by_picture = hidden.reshape(len(hidden), batch, positions)
         by_picture *= self._grn_factor(np.vecdot(by_picture, by_picture))[:, :, None]
-        branch = multiply(self.weight2, hidden, scratch.array("branch", channels, batch * positions))
+        branch = scratch.array("branch", channels, batch * positions)
+        multiply_shared(self.weight2, hidden, branch, scratch)
         branch += self.bias2
         x += branch.reshape(x.shape)
 
@@ -106,18 +111,21 @@ class Bottleneck:
 
         The tiles are kept; the second pass scales the matrix, which is smaller than they are.
         """
-        tiles = spans(x.shape[1], self._tile())
-        squares = np.zeros((len(self.weight1), 1), np.float32)
-        kept = []
-        for index, (first, end) in enumerate(tiles):
-            hidden = self._hidden(d[:, first:end], scratch, f"hidden {index}")
-            squares[:, 0] += np.vecdot(hidden, hidden)
-            kept.append(hidden)
-        weight2 = np.multiply(
-            self.weight2, self._grn_factor(squares)[:, 0], out=scratch.array("scaled weight", *self.weight2.shape)
-        )
-        for (first, end), hidden in zip(tiles, kept, strict=True):
-            self._add(x[:, first:end], weight2, hidden, scratch)
+
+        def hide(tile: tuple[int, int], scratch: Scratch) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
+            hidden = self._hidden(d[:, slice(*tile)], scratch, f"hidden {tile}")
+            return tile, hidden, np.vecdot(hidden, hidden)
+
+        kept = scratch.map(hide, spans(x.shape[1], self._tile()))
+        squares = sum(squares for _, _, squares in kept)
+        factor = self._grn_factor(squares[:, None])[:, 0]
+        weight2 = np.multiply(self.weight2, factor, out=scratch.array("scaled weight", *self.weight2.shape))
+
+        def add(part: tuple[tuple[int, int], np.ndarray, np.ndarray], scratch: Scratch) -> None:
+            tile, hidden, _ = part
+            self._add(x[:, slice(*tile)], weight2, hidden, scratch)
+
+        scratch.map(add, kept)
 
     def _hidden(self, d: np.ndarray, scratch: Scratch, name: str) -> np.ndarray:
         """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result."""
@@ -127,13 +135,18 @@ class Bottleneck:
         normalize_channels(normed[:channels], scratch.array("square", channels, positions), self.norm_eps)
         normed[channels] = 1  # meets the bias column
         hidden = scratch.array(name, len(self.weight1), positions)
-        multiply(self.weight1, normed, hidden)
-        self.activation.apply(hidden, scratch)
+
+        def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
+            part = hidden[slice(*rows)]
+            multiply(self.weight1[slice(*rows)], normed, part)
+            self.activation.apply(part, scratch)
+
+        scratch.map(some_rows, shares(len(hidden), scratch))
         return hidden
 
     def _add(self, x: np.ndarray, weight2: np.ndarray, hidden: np.ndarray, scratch: Scratch) -> None:
         """Add the second product and its bias to the residual tile x (C, p)."""
-        branch = multiply(weight2, hidden, scratch.array("branch", *x.shape))
+        branch = multiply_shared(weight2, hidden, scratch.array("branch", *x.shape), scratch)
         branch += self.bias2
         x += branch
 

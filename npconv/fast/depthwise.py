@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npconv.fast.products import spans
 from npconv.fast.scratch import Scratch
 
 #: Widest map that is one tile, and the width to aim at when there are several.
@@ -64,12 +65,14 @@ class DepthwiseProduct:
         tiles = 1 if out_width <= SINGLE_TILE else -(-out_width // TILE)
         tile = -(-out_width // tiles)
         band, reach = self._band(tile, width if tiles == 1 else None)
-        block = max(1, min(channels, GATHERED_BYTES // (4 * batch * out_height * tiles * kernel * reach)))
+        block = GATHERED_BYTES // (4 * batch * out_height * tiles * kernel * reach)
+        block = max(1, min(block, -(-channels // scratch.threads)))
         name = f"gathered {x.shape} {self.stride} {self.padding} {kernel}"
-        gathered = scratch.zero_bordered(name, block, tiles, batch, out_height, kernel, reach)
-        for first in range(0, channels, block):
-            part = slice(first, min(first + block, channels))
-            count = part.stop - part.start
+
+        def convolve(span: tuple[int, int], scratch: Scratch) -> None:
+            """Convolve some of the channels."""
+            part, count = slice(*span), span[1] - span[0]
+            gathered = scratch.zero_bordered(name, block, tiles, batch, out_height, kernel, reach)
             for index in range(tiles):
                 start = min(index * tile, out_width - tile)
                 rows = gathered[:count, index]
@@ -81,6 +84,8 @@ class DepthwiseProduct:
                     product = scratch.array("tile", count, batch * out_height, tile)
                     np.matmul(rows, band[part], out=product)
                     out[part, :, :, start : start + tile] = product.reshape(count, batch, out_height, tile)
+
+        scratch.map(convolve, spans(channels, block))
 
     def _gather(self, x: np.ndarray, rows: np.ndarray, start: int | None) -> None:
         """Lay the k input rows of each output row side by side: (C, N, H, W) -> (C, N, H', k, reach).

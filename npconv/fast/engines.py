@@ -8,39 +8,69 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from npconv.fast.convnext import ConvNextTrunk
 from npconv.fast.cvt import CvtTrunk
+from npconv.fast.products import shares
 from npconv.fast.scratch import Scratch
+from npconv.fast.threads import blas_limit, choose_threads, make_scratch
 from npconv.layers import linear
 from npconv.models import CvtConfig, PretrainedConfig, convnext, cvt
 
 
 class Engine:
-    """Base: keeps scratch arrays for the last input shape, of each Python thread by itself."""
+    """Base: shares the work between threads, and keeps scratch arrays for the last input shape.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    threads : int, optional
+        All cores that this process may use when unset.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = choose_threads(threads)
         self._kept = threading.local()
 
-    def scratch(self, shape: tuple[int, ...]) -> Scratch:
-        """Return the scratch arrays for pictures of this shape."""
+    def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
+        """Run the model on pixel values (N, C, H, W), float32; return what the family's function returns."""
+        scratch = self._scratch(pixel_values.shape)
+        limit = blas_limit() if scratch.threads > 1 else None
+        with limit() if limit else nullcontext():
+            if scratch.threads == 1 or len(pixel_values) < scratch.threads:
+                return self._run(pixel_values, scratch)
+            # Pictures are more work at a time than parts of one, so whole ones are shared where there are enough.
+            parts = shares(len(pixel_values), scratch)
+            return _join(scratch.map(lambda part, own: self._run(pixel_values[slice(*part)], own), parts))
+
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
+        """Run the model with these scratch arrays."""
+        raise NotImplementedError
+
+    def _scratch(self, shape: tuple[int, ...]) -> Scratch:
+        """Return the scratch arrays for pictures of this shape; every calling thread has its own."""
         if getattr(self._kept, "shape", None) != shape:
-            self._kept.shape, self._kept.scratch = shape, Scratch()
+            self._kept.shape, self._kept.scratch = shape, make_scratch(self.threads)
         return self._kept.scratch
 
-    def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
-        """Run the model on pixel values (N, C, H, W), float32."""
-        raise NotImplementedError
+
+def _join(results: list[tuple[Any, list[np.ndarray]]]) -> tuple[Any, list[np.ndarray]]:
+    """Put the results of parts of a batch together."""
+    firsts, hidden_states = zip(*results, strict=True)
+    maps = [np.concatenate(parts) for parts in zip(*hidden_states, strict=True)]
+    if isinstance(firsts[0], list):
+        return [np.concatenate(parts) for parts in zip(*firsts, strict=True)], maps
+    return None if firsts[0] is None else np.concatenate(firsts), maps
 
 
 class ConvNextEngine(Engine):
     """ConvNeXt and V2: bare model, classifier or backbone, whichever the parameters are of."""
 
-    def __init__(self, config: Any, params: Mapping[str, Any]) -> None:
-        super().__init__()
+    def __init__(self, config: Any, params: Mapping[str, Any], threads: int | None = None) -> None:
+        super().__init__(threads)
         base = params.get(config.model_type, params)
         self.config = config
         self.trunk = ConvNextTrunk(config, base["embeddings"], base["encoder"])
@@ -48,9 +78,9 @@ class ConvNextEngine(Engine):
         self.classifier = params.get("classifier")
         self.hidden_states_norms = params.get("hidden_states_norms")
 
-    def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Return the pooled features, logits or feature maps, and all hidden states."""
-        hidden_states = self.trunk(pixel_values, self.scratch(pixel_values.shape))
+        hidden_states = self.trunk(pixel_values, scratch)
         if self.hidden_states_norms is not None:
             return convnext.choose_features(hidden_states, self.hidden_states_norms, config=self.config), hidden_states
         pooled = convnext.pool(hidden_states[-1], self.layernorm or {}, config=self.config)
@@ -60,22 +90,22 @@ class ConvNextEngine(Engine):
 class CvtEngine(Engine):
     """CvT: bare model or classifier, whichever the parameters are of."""
 
-    def __init__(self, config: CvtConfig, params: Mapping[str, Any]) -> None:
-        super().__init__()
+    def __init__(self, config: CvtConfig, params: Mapping[str, Any], threads: int | None = None) -> None:
+        super().__init__(threads)
         base = params.get(config.model_type, params)
         self.trunk = CvtTrunk(config, base["encoder"])
         self.layernorm = params.get("layernorm")
         self.classifier = params.get("classifier")
 
-    def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Return the class token or logits, and all hidden states."""
-        cls_token, hidden_states = self.trunk(pixel_values, self.scratch(pixel_values.shape))
+        cls_token, hidden_states = self.trunk(pixel_values, scratch)
         if self.layernorm is None:
             return cls_token, hidden_states
         return cvt.classify(cls_token, hidden_states[-1], self.layernorm, self.classifier), hidden_states
 
 
-def build_engine(config: PretrainedConfig, params: Mapping[str, Any]) -> Engine:
+def build_engine(config: PretrainedConfig, params: Mapping[str, Any], threads: int | None = None) -> Engine:
     """Fold the parameters of a model into an engine.
 
     Parameters
@@ -84,10 +114,14 @@ def build_engine(config: PretrainedConfig, params: Mapping[str, Any]) -> Engine:
     params : dict
         The parameter tree of a bare model, classifier or backbone; NumPy arrays of any floating dtype. It is not kept
         but for the head, and later changes of it have no effect.
+    threads : int, optional
+        All cores that this process may use when unset. More than one needs the BLAS held to one thread: see
+        ``npconv.fast.threads``.
 
     Raises
     ------
-    ConfigError
-        If an option is not covered; names it.
+    ConfigError, InputError
+        If an option is not covered, which the message names, or `threads` is no number of threads.
     """
-    return CvtEngine(config, params) if isinstance(config, CvtConfig) else ConvNextEngine(config, params)
+    engine: type[Any] = CvtEngine if isinstance(config, CvtConfig) else ConvNextEngine
+    return engine(config, params, threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npconv.fast.products import multiply
+from npconv.fast.products import multiply_shared
 from npconv.fast.scratch import Scratch
 
 
@@ -50,5 +50,5 @@ class PatchProduct:
                 rows = slice(u, u + (out_height - 1) * step_h + 1, step_h)
                 columns = slice(v, v + (out_width - 1) * step_w + 1, step_w)
                 patches[u, v] = x[:, :, rows, columns]
-        multiply(self.weight, patches.reshape(self.weight.shape[1], -1), out)
+        multiply_shared(self.weight, patches.reshape(self.weight.shape[1], -1), out, scratch)
         out += self.bias

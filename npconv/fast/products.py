@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from npconv.fast.scratch import Scratch
+
 #: Products with at most this many multiplications run in the BLAS's small kernel, which does not copy its operands.
 SMALL_PRODUCT = 1_000_000
 NARROW = 64
@@ -32,6 +34,16 @@ def multiply(weight: np.ndarray, x: np.ndarray, out: np.ndarray) -> np.ndarray:
                 np.matmul(slabs, x, out=out.reshape(rows // slab, slab, columns))
                 return out
     return np.matmul(weight, x, out=out)
+
+
+def multiply_shared(weight: np.ndarray, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> np.ndarray:
+    """Store ``weight @ x`` in `out`, each thread some rows, and return it."""
+
+    def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
+        multiply(weight[slice(*rows)], x, out[slice(*rows)])
+
+    scratch.map(some_rows, shares(len(weight), scratch))
+    return out
 
 
 def normalize_channels(x: np.ndarray, square: np.ndarray, eps: float) -> None:
@@ -62,8 +74,13 @@ def fold_norm(weight: np.ndarray, bias: np.ndarray, norm: Mapping[str, Any]) -> 
     return weight * scale, bias + weight @ shift
 
 
+def shares(length: int, scratch: Scratch) -> list[tuple[int, int]]:
+    """Cut a length into one span (first, end) for each thread."""
+    return spans(length, -(-length // scratch.threads))
+
+
 def spans(length: int, longest: int) -> list[tuple[int, int]]:
     """Cut a length into equal spans (first, end) of at most `longest`."""
-    count = max(1, -(-length // longest))
+    count = max(1, -(-length // max(1, longest)))
     edges = [length * i // count for i in range(count + 1)]
     return list(pairwise(edges))

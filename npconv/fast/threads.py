@@ -1,0 +1,67 @@
+"""How many cores there are, and who uses them: our threads or the BLAS's.
+
+Two layers of threads on the same cores slow each other down, so only one of them may run at a time. Ours share
+everything (tiles, channels, attention heads), the BLAS's share large products only. Ours need the BLAS held to one
+thread: by the environment, set before NumPy was loaded, or by threadpoolctl. Where neither is there, the BLAS keeps its
+threads and ours stay out of the way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+from npconv.errors import InputError
+from npconv.fast.scratch import Scratch, SharedScratch
+
+#: Environment variables that hold a BLAS to one thread when they are "1" at the time NumPy is loaded.
+BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: by its affinity and the limit of its container."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max" for no limit
+        return cores
+
+
+def choose_threads(threads: int | None) -> int:
+    """Return the number of threads for a request; None asks for all cores.
+
+    Raises
+    ------
+    InputError
+        If it is no whole number of at least 1.
+    """
+    if threads is None:
+        return available_cores()
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"expected threads to be a whole number of at least 1, or None for all cores; got {threads!r}")
+    return threads
+
+
+@cache
+def blas_limit() -> Callable[[], AbstractContextManager[Any]] | None:
+    """Return a function that makes a context in which the BLAS keeps to one thread; None if nothing can hold it."""
+    if any(os.environ.get(name) == "1" for name in BLAS_THREAD_VARIABLES[:3]):
+        return nullcontext
+    try:
+        threadpoolctl = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return None
+    controller = threadpoolctl.ThreadpoolController()
+    return lambda: controller.limit(limits=1, user_api="blas")
+
+
+def make_scratch(threads: int) -> Scratch:
+    """Return scratch arrays for this many threads, as far as the BLAS can be held to one."""
+    return SharedScratch(threads) if threads > 1 and blas_limit() is not None else Scratch()

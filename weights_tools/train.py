@@ -40,8 +40,8 @@ $depths blocks. It tells apart $count classes: $classes.
 
 ## Training
 
-- Data: `$source`, $trained_on pictures to train on, $tested_on to test on, none of them in both.
-- $epochs epochs of AdamW: batches of $batch_size, learning rate up to $learning_rate over $warmup epochs and down by a
+- Data: $source, $trained_on pictures to train on, $watched more to watch the progress on, $tested_on to test on.
+- $epochs epochs of AdamW: batches of $batch_size, learning rate up to $learning_rate in $warmup epochs and down by a
   cosine, weight decay $weight_decay, label smoothing $label_smoothing.
 - The first $early_epochs epochs saw $early_size x $early_size pixels, which costs less.
 - Variations: random cut-outs of other scale and shape, mirroring, brightness, contrast and saturation.
@@ -67,9 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--widths", type=_numbers, default=[40, 80, 160], help="channels a stage (40,80,160)")
     parser.add_argument("--depths", type=_numbers, default=[2, 4, 1], help="blocks a stage (2,4,1)")
     parser.add_argument("--size", type=int, default=32, help="edge of the pictures in pixels (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=36, help="passes over the pictures (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=38, help="passes over the pictures (%(default)s)")
     parser.add_argument("--early-size", type=int, default=24, help="edge in the first epochs (%(default)s)")
-    parser.add_argument("--early-epochs", type=int, default=18, help="how many epochs that is (%(default)s)")
+    parser.add_argument("--early-epochs", type=int, default=22, help="how many epochs that is (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=128, help="pictures a step (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--weight-decay", type=float, default=0.05, help="decay of matrices (%(default)s)")
@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (0: its own choice)")
     parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 only")
+    parser.add_argument("--data-name", help="what the model card calls the pictures (the file name of SOURCE)")
     parser.add_argument("--resume", action="store_true", help="go on from DIRECTORY/checkpoint.pt")
 
 
@@ -160,7 +161,8 @@ def write_card(
         depths=", ".join(map(str, arguments.depths)),
         count=len(dataset.classes),
         classes=", ".join(dataset.classes),
-        source=Path(arguments.source).name,
+        source=arguments.data_name or Path(arguments.source).name,
+        watched=len(dataset.train) - trained_on,
         trained_on=trained_on,
         tested_on=len(dataset.test),
         warmup=recipe.warmup_epochs,

@@ -1,9 +1,12 @@
 """The drawn sample pictures: the same each time, small, and what they claim to show in colour and place."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+import npconv
 from weights_tools import draw_samples
 
 
@@ -26,6 +29,14 @@ def test_files_are_small_pictures_of_the_stated_size(drawn, name):
     with Image.open(drawn[name]) as picture:
         assert picture.size == (draw_samples.WIDTH, draw_samples.HEIGHT)
         assert picture.format == "PNG"
+
+
+def test_the_sample_that_comes_with_the_package_is_the_drawn_ship(drawn):
+    kept = Path(npconv.__file__).parent / "zoo" / "samples" / "ship.png"
+    with Image.open(kept) as old, Image.open(drawn["ship"]) as new:
+        difference = np.asarray(old.convert("RGB"), dtype=float) - np.asarray(new.convert("RGB"), dtype=float)
+    # Another version of Pillow may choose other colours for the palette; another picture differs by 40 and more.
+    assert np.abs(difference).mean() < 4
 
 
 def test_ship_stands_dark_between_bright_sky_and_blue_sea(drawn):

@@ -1,5 +1,6 @@
 """Training: reading labelled pictures, splitting, varying, the learning rate; with PyTorch, a whole small run."""
 
+import copy
 import io
 import json
 import zipfile
@@ -200,14 +201,17 @@ def test_a_small_run_writes_what_transformers_loads(tmp_path, family, capsys):
     transformers = pytest.importorskip("transformers")
     source = write_folder(tmp_path / "source", picture_files())
     target = tmp_path / "small"
-    assert train.main([str(source), str(target), "--family", family, "--epochs", "2", *SMALL]) == 0
+    name = ["--data-name", "three colours"]
+    assert train.main([str(source), str(target), "--family", family, "--epochs", "2", *SMALL, *name]) == 0
     assert "accuracy on the test part" in capsys.readouterr().out
     model, report = transformers.AutoModelForImageClassification.from_pretrained(target, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert model.config.id2label == dict(enumerate(sorted(COLOURS)))
     preprocessing = json.loads((target / "preprocessor_config.json").read_text())
     assert preprocessing["size"] == {"shortest_edge": 16}
-    assert "# small" in (target / "README.md").read_text()
+    card = (target / "README.md").read_text()
+    assert "# small" in card
+    assert "- Data: three colours, 6 pictures to train on, 3 more to watch the progress on, 9 to test on." in card
     assert _dtypes(target / "model.safetensors") <= {"F16", "I64"}
 
 
@@ -285,6 +289,20 @@ def test_fast_grn_has_the_values_and_derivatives_of_transformers():
         use_fast_grn(layer)
     for expected, ours in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)  # some hundred roundings of float64
+
+
+@pytest.mark.reference
+def test_a_copy_with_fast_grn_computes_with_its_own_weights():
+    torch = pytest.importorskip("torch")
+    modeling = pytest.importorskip("transformers.models.convnextv2.modeling_convnextv2")
+    from weights_tools.training.fast_grn import use_fast_grn
+
+    layer = modeling.ConvNextV2GRN(7)
+    use_fast_grn(layer)
+    other = copy.deepcopy(layer)
+    torch.nn.init.constant_(other.bias, 0.5)
+    x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(other(x) - layer(x), torch.full_like(x, 0.5))
 
 
 @pytest.mark.reference

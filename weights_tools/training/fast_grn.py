@@ -6,6 +6,7 @@ does not know of it.
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any
 
 import torch
@@ -57,4 +58,10 @@ def use_fast_grn(model: nn.Module) -> None:
     """Make every ``ConvNextV2GRN`` inside `model` compute by the quicker function."""
     for module in model.modules():
         if type(module).__name__ == "ConvNextV2GRN":
-            module.forward = lambda x, norm=module: _GlobalResponseNorm.apply(x, norm.weight, norm.bias)
+            # A bound method, as a copy of the module then computes with its own weights.
+            module.forward = MethodType(_forward, module)
+
+
+def _forward(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Compute a ``ConvNextV2GRN``."""
+    return _GlobalResponseNorm.apply(x, norm.weight, norm.bias)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from transformers import PreTrainedModel
 
 
@@ -28,7 +28,8 @@ def save_model(model: PreTrainedModel, folder: Path, size: int, mean: list[float
     model.config.architectures = [type(model).__name__]
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
-    save_file(rounded_to_float16(model), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = save(rounded_to_float16(model), metadata={"format": "pt"})
+    (folder / "model.safetensors").write_bytes(weights)
     preprocessing = {
         "crop_pct": 1.0,
         "do_normalize": True,

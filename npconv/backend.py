@@ -33,9 +33,8 @@ def array_module(x: Any) -> ModuleType:
         return np
     library = type(x).__module__.partition(".")[0]
     if library not in SPECIAL_FUNCTIONS:
-        raise InputError(
-            f"expected a NumPy or CuPy array, got {type(x).__module__}.{type(x).__name__}; convert with numpy.asarray"
-        )
+        name = f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+        raise InputError(f"expected a NumPy or CuPy array, got {name}; convert with numpy.asarray")
     return importlib.import_module(library)
 
 
@@ -66,7 +65,8 @@ def widen(x: Any) -> Any:
     InputError
         If `x` is no floating-point array.
     """
-    return x.astype(accumulation_dtype(x), copy=False)
+    dtype = accumulation_dtype(x)
+    return x.astype(dtype, copy=False)
 
 
 def device_module(device: str) -> ModuleType:
@@ -86,7 +86,7 @@ def device_module(device: str) -> ModuleType:
     try:
         cupy = importlib.import_module(DEVICES[device])
     except ImportError as error:
-        raise UnavailableError("device 'cuda' needs CuPy: pip install 'npconv[cuda]', or use device='cpu'") from error
+        raise UnavailableError("device 'cuda' needs CuPy: pip install cupy-cuda12x, or use device='cpu'") from error
     try:
         cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own CUDARuntimeError, a type known only once CuPy is there

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         import torch
         import transformers  # noqa: F401
     except ImportError as error:
-        print(f"make_goldens: {error}; pip install 'npconv[reference]'", file=sys.stderr)
+        print(f"make_goldens: {error}; pip install '.[reference]'", file=sys.stderr)
         return 2
     torch.set_num_threads(options.threads)
     if options.check:

@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         from weights_tools.training import families, loop, saving
     except ImportError as error:
-        raise UnavailableError(f"training needs an extra: pip install 'npconv[train]' ({error})") from error
+        raise UnavailableError(f"training needs an extra: pip install '.[train]' ({error})") from error
     if len(arguments.widths) != len(arguments.depths):
         raise InputError(f"expected one width and one depth a stage, got {arguments.widths} and {arguments.depths}")
     if arguments.threads > 0:

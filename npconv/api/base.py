@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npconv.backend import to_device, to_host
+from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.fast import build_engine
 from npconv.models import PretrainedConfig
@@ -21,6 +21,17 @@ from npconv.weights.match import LoadReport, match
 from npconv.weights.tree import flatten, map_tree, nest
 
 Self = TypeVar("Self", bound="PreTrainedModel")
+
+#: Arguments of ``from_pretrained`` in transformers that change nothing here.
+LOADING_WITHOUT_EFFECT = (
+    "attn_implementation",
+    "force_download",
+    "local_files_only",
+    "low_cpu_mem_usage",
+    "token",
+    "trust_remote_code",
+    "use_safetensors",
+)
 
 DTYPES = ("float16", "float32", "float64")
 ENGINES = ("explicit", "fast")
@@ -137,16 +148,23 @@ class PreTrainedModel:
         revision : str
             Of a hub id: branch, tag or commit.
         **config_overrides
-            Fields of the configuration to replace, such as ``out_features=["stage2"]``.
+            Fields of the configuration to replace, such as ``out_features=["stage2"]``. ``torch_dtype`` is taken as
+            `dtype`.
 
         Raises
         ------
         NpconvError
             If there is no such model, or its configuration or weights cannot be used.
         """
+        overrides = {name: value for name, value in config_overrides.items() if name not in LOADING_WITHOUT_EFFECT}
+        dtype = overrides.pop("torch_dtype", dtype)  # the older name of the same argument
+        if config is not None and overrides:
+            raise InputError(
+                f"expected a config or its fields, got both: {', '.join(overrides)}; set them in the config"
+            )
         path = locate(model, revision=revision)
         if config is None:
-            config = cls.config_class.from_dict(read_config_file(path), **config_overrides)
+            config = cls.config_class.from_dict(read_config_file(path), **overrides)
         shapes = cls.parameter_shapes(config)
         stored = dict(load_checkpoint(path))
         untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
@@ -166,20 +184,30 @@ class PreTrainedModel:
         loaded.loading_report = report
         return loaded
 
-    def save_pretrained(self, directory: str | Path, *, max_shard_size: int | None = None) -> None:
+    def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` as transformers reads them.
 
         Parameters
         ----------
         directory : str or Path
             Made if it is not there.
-        max_shard_size : int, optional
-            In bytes; larger models are cut into several files with an index.
+        max_shard_size : int or str, optional
+            In bytes, or as ``"200MB"``; larger models are cut into several files with an index.
+
+        Raises
+        ------
+        ConfigError, WeightsError
+            If the files cannot be written.
         """
-        fields = {**self.config.to_dict(), "architectures": [type(self).__name__], "dtype": str(self.dtype)}
+        fields = {name: value for name, value in self.config.to_dict().items() if name != "torch_dtype"}
+        fields |= {"architectures": [type(self).__name__], "dtype": str(_dtype_of(self.state_dict()))}
         self.config.from_dict(fields).save_pretrained(directory)
         tensors = {name: to_host(array) for name, array in self.state_dict().items()}
         save_checkpoint(directory, tensors, metadata={"format": "pt"}, max_shard_size=max_shard_size)
+
+    def eval(self: Self) -> Self:
+        """Return the model as it is: a call is inference unless it says ``training=True``."""
+        return self
 
     def state_dict(self) -> dict[str, Any]:
         """Return all parameters and stored statistics by their names in a checkpoint."""
@@ -196,6 +224,7 @@ class PreTrainedModel:
         """
 
         def place(array: Any) -> Any:
+            array_module(array)  # refuses tensors of another framework
             if self.engine == "fast":
                 return to_host(array)
             dtype = self.dtype if array.dtype.kind == "f" else array.dtype

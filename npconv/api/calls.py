@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.backend import to_device
+from npconv.backend import array_module, to_device
 from npconv.errors import InputError
 
 
@@ -32,7 +32,7 @@ def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str
     if isinstance(inputs, Mapping):
         unknown = [name for name in inputs if name not in given and name not in tensors]
         if unknown:
-            raise InputError(f"expected inputs from {', '.join([*tensors, *given])}; got {unknown[0]!r}")
+            raise InputError(f"expected inputs from {', '.join(dict.fromkeys([*tensors, *given]))}; got {unknown[0]!r}")
         named = dict(inputs)
     elif isinstance(inputs, list | tuple):
         if len(inputs) > len(tensors):
@@ -61,9 +61,8 @@ def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> 
             pixel_values = np.stack(pixel_values)
         except (TypeError, ValueError) as error:
             raise InputError(f"expected pixel_values of one shape, an array (N, C, H, W): {error}") from error
-    if not hasattr(pixel_values, "dtype") or not hasattr(pixel_values, "ndim"):
-        raise InputError(f"expected pixel_values as an array (N, C, H, W), got {type(pixel_values).__name__}")
-    if getattr(pixel_values.dtype, "kind", None) != "f":
+    array_module(pixel_values)  # refuses what is no array
+    if pixel_values.dtype.kind != "f":
         raise InputError(
             f"expected normalized floating-point pixel_values, got {pixel_values.dtype}; an image processor makes them"
         )

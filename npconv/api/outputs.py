@@ -51,7 +51,7 @@ class ModelOutput:
         return {name: value for name, value in every.items() if value is not None}
 
 
-@dataclass
+@dataclass(eq=False)
 class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
     """Output of the bare ConvNeXt models.
 
@@ -70,7 +70,7 @@ class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class BaseModelOutputWithCLSToken(ModelOutput):
     """Output of the bare CvT model.
 
@@ -89,7 +89,7 @@ class BaseModelOutputWithCLSToken(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class ImageClassifierOutputWithNoAttention(ModelOutput):
     """Output of the image classifiers.
 
@@ -108,7 +108,7 @@ class ImageClassifierOutputWithNoAttention(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class BackboneOutput(ModelOutput):
     """Output of the backbones.
 

@@ -21,7 +21,7 @@ Other ConvNeXt, ConvNeXt V2 and CvT classifiers work as well. For MODEL, give:
   a file        ending in .safetensors, with the two .json files beside it
   a hub id      such as facebook/convnextv2-tiny-1k-224: taken from the cache,
                 or downloaded to it once if huggingface_hub is installed
-                (pip install 'npconv[hub]')
+                (pip install huggingface_hub)
 The cache is {cache}
 """
 

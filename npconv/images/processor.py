@@ -258,6 +258,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
         path = Path(model) if is_settings_file else locate(model, revision=revision)
         file, config = read_settings(path.parent if path.suffix == SUFFIX else path)
         overrides = {name: value for name, value in overrides.items() if name not in LOADING_WITHOUT_EFFECT}
+        _check_overrides(overrides, config)
         try:
             return cls.from_dict(config, **overrides)
         except (InputError, ConfigError) as error:
@@ -274,9 +275,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
                 f"expected the settings of a {TYPE_NAME}, got those of a {str(type_name)[:60]!r}, which npconv lacks; "
                 "prepare the pictures as that one does and give the model the arrays"
             )
-        unknown = sorted(set(overrides) - set(SETTING_NAMES) - set(config))
-        if unknown:
-            raise InputError(f"expected settings ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
+        _check_overrides(overrides, config)
         return cls(**{**config, **{name: value for name, value in overrides.items() if value is not None}})
 
     def to_dict(self) -> dict[str, Any]:
@@ -367,6 +366,13 @@ def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
     if not np.isfinite(image).all():
         raise InputError("the values overflow; check rescale_factor, image_mean and image_std")
     return image
+
+
+def _check_overrides(overrides: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Raise `InputError` for an override that is no setting."""
+    unknown = sorted(set(overrides) - set(SETTING_NAMES) - set(config))
+    if unknown:
+        raise InputError(f"expected settings ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
 
 
 def _check_call(return_tensors: Any, data_format: Any, without_effect: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from npconv.backend import array_module
 from npconv.errors import InputError
 
 
@@ -25,7 +26,8 @@ def check_channels(layer: str, x: Any, channels: int, *, axis: int) -> None:
 
 
 def check_weight(layer: str, weight: Any, ndim: Sequence[int]) -> None:
-    """Refuse `weight` unless its number of axes is one of `ndim`."""
+    """Refuse `weight` unless it is an array whose number of axes is one of `ndim`."""
+    array_module(weight)
     if weight.ndim not in ndim:
         expected = " or ".join(str(n) for n in ndim)
         raise InputError(f"{layer}: expected a weight with {expected} axes, got shape {weight.shape}")

@@ -32,6 +32,7 @@ def cross_entropy(logits: Any, labels: Any, *, ignore_index: int) -> Any:
         If shapes do not fit, or a label is no integer or out of range.
     """
     xp = array_module(logits)
+    array_module(labels)
     check_ndim("cross_entropy", logits, "NK")
     batch, classes = logits.shape
     if labels.shape != (batch,) or labels.dtype.kind not in "iu":
@@ -107,5 +108,6 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any) -> Any:
 
 def _check_same_shape(layer: str, predictions: Any, targets: Any) -> None:
     """Refuse targets of another shape: broadcasting them would give a wrong mean without a word."""
+    array_module(targets)
     if predictions.shape != targets.shape:
         raise InputError(f"{layer}: expected targets of shape {predictions.shape}, got {targets.shape}")

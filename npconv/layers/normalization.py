@@ -135,7 +135,7 @@ def global_response_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
 
     Notes
     -----
-    ConvNeXt V2, section 3.3 and algorithm 1 of https://arxiv.org/abs/2301.00808. The residual ``+ x`` is part of the
+    ConvNeXt V2, section 4 and algorithm 1 of https://arxiv.org/abs/2301.00808. The residual ``+ x`` is part of the
     layer.
     """
     xp = array_module(x)

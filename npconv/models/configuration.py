@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
+import inspect
 import json
 import math
 import os
@@ -84,13 +87,19 @@ class PretrainedConfig:
 
     @property
     def num_labels(self) -> int:
-        """Number of classes."""
+        """Number of classes. Setting another one gives them the names ``LABEL_0`` and so on."""
         return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, count: int) -> None:
+        if count != len(self.id2label):
+            self.id2label = _label_names(count, None)
+            self.label2id = _label_numbers(None, self.id2label)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, unknown ones included, as plain values."""
         own = {name: value for name, value in vars(self).items() if name != "other_fields"}
-        return {**self.other_fields, **own, "model_type": self.model_type}
+        return copy.deepcopy({**self.other_fields, **own, "model_type": self.model_type})
 
     def to_json_string(self) -> str:
         """Return the configuration as sorted JSON.
@@ -112,9 +121,21 @@ class PretrainedConfig:
             raise ConfigError(f"the configuration cannot be written as JSON: {error}") from error
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write ``config.json`` into a directory, which is made if it is not there."""
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        (Path(directory) / "config.json").write_text(self.to_json_string(), encoding="utf-8")
+        """Write ``config.json`` into a directory, which is made if it is not there.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be written.
+        """
+        text = self.to_json_string()
+        try:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            (Path(directory) / "config.json").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"{directory}: config.json cannot be written: {error.strerror}; give another directory"
+            ) from error
 
     @classmethod
     def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
@@ -123,8 +144,13 @@ class PretrainedConfig:
         Raises
         ------
         ConfigError
-            If the fields describe no model of this family.
+            If the fields describe no model of this family, or an override is no field.
         """
+        unknown = [name for name in overrides if name not in fields and name not in cls._field_names()]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], sorted(cls._field_names()), 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{hint}")
         model_type = fields.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ConfigError(f"expected model_type {cls.model_type!r}, got {_shown(model_type)}; use AutoConfig")
@@ -133,6 +159,12 @@ class PretrainedConfig:
             if not isinstance(names, Mapping) or len(names) != overrides["num_labels"]:
                 fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
         return cls(**{**fields, **overrides})
+
+    @classmethod
+    def _field_names(cls) -> set[str]:
+        """Return the names of the fields that the class knows."""
+        makers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
+        return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kwargs"}
 
     @classmethod
     def from_pretrained(cls: type[Self], model: str | Path, *, revision: str = "main", **overrides: Any) -> Self:

@@ -118,8 +118,11 @@ class ConvNextConfig(StagedConfig):
 def stem(
     pixel_values: Any, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any], *, config: StagedConfig
 ) -> Any:
-    """Cut the picture into patches and embed each: (N, C, H, W) -> (N, hidden_sizes[0], H / 4, W / 4)."""
-    x = conv2d(pixel_values, **patch_embeddings, stride=config.patch_size)  # (N, hidden_sizes[0], H / 4, W / 4)
+    """Cut the picture into patches and embed each: (N, C, H, W) -> (N, hidden_sizes[0], H / patch, W / patch).
+
+    Sizes are rounded down, here and in every downsampling: 225 pixels give 56, 28, 14 and 7 positions.
+    """
+    x = conv2d(pixel_values, **patch_embeddings, stride=config.patch_size)  # (N, hidden_sizes[0], H / patch, W / patch)
     return layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=1)
 
 
@@ -148,7 +151,7 @@ def layer(
     x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
     x = activation(config.hidden_act)(x)
     x = pointwise_conv2d(x, **pwconv2)  # (N, C, H, W)
-    if layer_scale_parameter is not None:
+    if config.layer_scale_init_value > 0:
         x = layer_scale_parameter[:, None, None] * x
     x = drop_path(x, rate=drop_path_rate, rng=rng)
     return residual + x
@@ -234,14 +237,14 @@ def model(
 def image_classification(
     pixel_values: Any,
     convnext: Mapping[str, Any],
-    classifier: Mapping[str, Any] | None = None,
+    classifier: Any = None,
     *,
     config: ConvNextConfig,
     rng: Rng = None,
 ) -> tuple[Any, list[Any]]:
     """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
     pooled, hidden_states = model(pixel_values, **convnext, config=config, rng=rng)
-    logits = pooled if classifier is None else linear(pooled, **classifier)
+    logits = pooled if config.num_labels == 0 else linear(pooled, **classifier)
     return logits, hidden_states
 
 

@@ -198,14 +198,14 @@ def model(
 def image_classification(
     pixel_values: Any,
     convnextv2: Mapping[str, Any],
-    classifier: Mapping[str, Any] | None = None,
+    classifier: Any = None,
     *,
     config: ConvNextV2Config,
     rng: Rng = None,
 ) -> tuple[Any, list[Any]]:
     """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
     pooled, hidden_states = model(pixel_values, **convnextv2, config=config, rng=rng)
-    logits = pooled if classifier is None else linear(pooled, **classifier)
+    logits = pooled if config.num_labels == 0 else linear(pooled, **classifier)
     return logits, hidden_states
 
 

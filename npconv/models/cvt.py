@@ -82,7 +82,9 @@ def convolutional_projection(
 
     ``"dw_bn"`` is a depthwise convolution and a batch norm, ``"avg"`` an average, ``"linear"`` nothing.
     """
-    if method == "dw_bn" and convolution_projection is not None:
+    if method == "dw_bn":
+        if convolution_projection is None:
+            raise InputError("expected convolution_projection for the method 'dw_bn', got none; check the parameters")
         x = depthwise_conv2d(x, **convolution_projection["convolution"], stride=stride, padding=padding)
         x = batch_norm(x, **convolution_projection["normalization"], eps=BATCH_NORM_EPS)
     elif method == "avg":
@@ -258,7 +260,7 @@ def image_classification(
     pixel_values: Any,
     cvt: Mapping[str, Any],
     layernorm: Mapping[str, Any],
-    classifier: Mapping[str, Any] | None = None,
+    classifier: Any = None,
     *,
     config: CvtConfig,
     rng: Rng = None,
@@ -268,15 +270,15 @@ def image_classification(
     The class token is classified; without one, the mean of all normalized tokens.
     """
     cls_token, hidden_states = model(pixel_values, **cvt, config=config, rng=rng)
-    return classify(cls_token, hidden_states[-1], layernorm, classifier), hidden_states
+    return classify(cls_token, hidden_states[-1], layernorm, classifier, config=config), hidden_states
 
 
-def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: Mapping[str, Any] | None = None) -> Any:
+def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: Any = None, *, config: CvtConfig) -> Any:
     """Turn the class token (N, 1, D), or without one the last map (N, D, H, W), into logits (N, K)."""
     x = to_tokens(x) if cls_token is None else cls_token
     x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=-1)
     x = widen(x).mean(axis=1).astype(x.dtype, copy=False)  # (N, D)
-    return x if classifier is None else linear(x, **classifier)
+    return x if config.num_labels == 0 else linear(x, **classifier)
 
 
 def check_pixel_values(pixel_values: Any, config: CvtConfig) -> None:

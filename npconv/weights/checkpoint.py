@@ -172,7 +172,7 @@ def _what_is_there(directory: Path) -> str:
         return f"there is {listed(others)}: give the path of the file itself, or rename it"
     foreign = [quoted(name) for name in names if name.endswith(_FOREIGN_SUFFIXES)]
     if foreign:
-        return f"there is {listed(foreign)}, but npconv reads safetensors: convert with python -m weights_tools convert"
+        return f"there is {listed(foreign)}, but npconv reads safetensors: load and save it with transformers"
     return f"the folder holds {listed([quoted(name) for name in names]) or 'nothing'}"
 
 

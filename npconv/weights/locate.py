@@ -13,7 +13,13 @@ from npconv.weights.checkpoint import SUFFIX
 from npconv.weights.messages import quoted
 
 #: What a download brings: never another framework's weights, which may be large or a pickle.
-DOWNLOADED = ("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json")
+DOWNLOADED = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+)
 
 # As the hub has them. No part can be "." or "..", so none leads out of the cache.
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -52,6 +58,8 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
     ModelNotFoundError
         If there is no such model; says what was looked for, and where.
     """
+    if not isinstance(model, str | os.PathLike):
+        raise ModelNotFoundError(f"expected a model's name or path, got {type(model).__name__} {quoted(model)}")
     name = os.fspath(model)
     if isinstance(model, str) and model in embedded_models():
         return _zoo() / model
@@ -96,7 +104,7 @@ def _hub_model(hub_id: str, revision: str) -> Path:
         hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise ModelNotFoundError(
-            f"no model {quoted(hub_id)}: {tried}; to download it: pip install 'npconv[hub]'"
+            f"no model {quoted(hub_id)}: {tried}; to download it: pip install huggingface_hub"
         ) from error
     try:
         return Path(

@@ -5,7 +5,7 @@ import pytest
 from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model, filled_state_dict, pictures
 
 import npconv
-from npconv import ConfigError, InputError, NpconvWarning, WeightsError
+from npconv import ConfigError, InputError, ModelNotFoundError, NpconvWarning, WeightsError
 from npconv.weights.safetensors import load_file, save_file
 
 CLASS_PAIRS = [
@@ -186,3 +186,45 @@ def test_arguments_that_are_unknown_are_refused():
 def test_repr_tells_what_the_model_is():
     assert repr(npconv.CvtModel(CONFIGS["cvt"])).startswith("CvtModel(")
     assert "dtype=float32, device='cpu', engine='explicit'" in repr(npconv.CvtModel(CONFIGS["cvt"]))
+
+
+def test_keywords_are_fields_or_refused(tmp_path):
+    CLASSIFIERS["cvt"](CONFIGS["cvt"]).save_pretrained(tmp_path)
+    load = npconv.AutoModelForImageClassification.from_pretrained
+    assert load(tmp_path, torch_dtype="float16").dtype == np.float16
+    loaded = load(tmp_path, trust_remote_code=True, use_safetensors=True, output_hidden_states=True)
+    assert loaded.config.output_hidden_states
+    assert "trust_remote_code" not in loaded.config.to_dict()
+    with pytest.raises(ConfigError, match="got 'drop_path_rates'; did you mean 'drop_path_rate'"):
+        load(tmp_path, drop_path_rates=[0, 0, 0])
+    with pytest.raises(ConfigError, match="got 'engin'"):
+        load(tmp_path, engin="fast")
+    with pytest.raises(InputError, match="expected a config or its fields, got both: output_hidden_states"):
+        load(tmp_path, config=CONFIGS["cvt"], output_hidden_states=True)
+
+
+def test_saved_dtype_is_that_of_the_saved_arrays(tmp_path):
+    filled_model(CLASSIFIERS["convnext"], CONFIGS["convnext"], dtype="float16").save_pretrained(tmp_path / "half")
+    fast = CLASSIFIERS["convnext"].from_pretrained(tmp_path / "half", engine="fast")
+    fast.config.other_fields["torch_dtype"] = "float32"
+    fast.save_pretrained(tmp_path / "again")
+    fields = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert fields["dtype"] == "float16"
+    assert "torch_dtype" not in fields
+
+
+def test_what_cannot_be_a_model_is_refused(tmp_path):
+    for model in (None, 3):
+        with pytest.raises(ModelNotFoundError, match="expected a model's name or path"):
+            npconv.AutoModel.from_pretrained(model)
+    state = filled_state_dict(npconv.ConvNextModel, CONFIGS["convnext"])
+    with pytest.raises(InputError, match="expected a NumPy or CuPy array, got memoryview"):
+        npconv.ConvNextModel(CONFIGS["convnext"], {**state, "layernorm.bias": memoryview(state["layernorm.bias"])})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"config\.json cannot be written"):
+        npconv.ConvNextModel(CONFIGS["convnext"]).save_pretrained(tmp_path / "file")
+
+
+def test_eval_is_the_model_itself():
+    model = npconv.CvtModel(CONFIGS["cvt"])
+    assert model.eval() is model

@@ -103,7 +103,7 @@ def test_training_with_a_seed_can_be_repeated_and_differs_from_inference():
         ([], "expected pixel_values"),
         ({"pixels": pictures()}, "got 'pixels'"),
         ([pictures(), [1, 2], 3], "at most 2 inputs"),
-        ("photo.jpg", "got str"),
+        ("photo.jpg", "expected a NumPy or CuPy array, got str"),
         (pictures()[0], r"\(N, 3, H, W\), got \(3, 21, 17\)"),
         (pictures(channels=5), r"\(N, 3, H, W\), got \(2, 5, 21, 17\)"),
         (np.zeros((1, 3, 24, 24), np.uint8), "floating-point pixel_values, got uint8"),

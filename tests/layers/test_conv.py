@@ -124,7 +124,7 @@ CONV, DEPTHWISE, POINTWISE = normal(0, 6, 4, 3, 3), normal(0, 4, 1, 3, 3), norma
         (lambda: conv2d(X, CONV, np.ones(5)), "bias"),
         (lambda: conv2d(X, CONV, np.ones(1)), "bias"),
         (lambda: conv2d(X.astype(int), CONV), "expected a floating-point array, got int64"),
-        (lambda: conv2d(X.tolist(), CONV), "expected a NumPy or CuPy array, got builtins.list"),
+        (lambda: conv2d(X.tolist(), CONV), "expected a NumPy or CuPy array, got list"),
         (lambda: depthwise_conv2d(X[0], DEPTHWISE), r"depthwise_conv2d: expected x of shape \(N, C, H, W\)"),
         (lambda: depthwise_conv2d(X, DEPTHWISE[:, 0]), "depthwise_conv2d: expected a weight with 4 axes"),
         (

@@ -147,7 +147,7 @@ X, WEIGHT = normal(0, 2, 3, 8), normal(0, 5, 8)
         (lambda: linear(X, WEIGHT, np.ones(8)), "bias"),
         (lambda: linear(X, WEIGHT, np.ones(1)), "bias"),
         (lambda: linear(X.astype(int), WEIGHT), "expected a floating-point array, got int64"),
-        (lambda: linear(X.tolist(), WEIGHT), "expected a NumPy or CuPy array, got builtins.list"),
+        (lambda: linear(X.tolist(), WEIGHT), "expected a NumPy or CuPy array, got list"),
         (lambda: softmax(np.arange(3), axis=0), "expected a floating-point array, got int64"),
         (lambda: attention(X[0], X, X, num_heads=2, scale=1.0), r"attention: expected x of shape \(N, T, D\)"),
         (

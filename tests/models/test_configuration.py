@@ -288,3 +288,23 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(configuration, "LARGEST_CONFIG_FILE", 100)
     with pytest.raises(ConfigError, match="expected at most 100 bytes of JSON, got 102"):
         read_config_file(tmp_path)
+
+
+@EACH
+def test_a_dictionary_of_the_fields_is_a_copy(config_class):
+    config = config_class()
+    fields = config.to_dict()
+    for value in fields.values():
+        if isinstance(value, list):
+            value.append("changed")
+    fields["id2label"][0] = "changed"
+    assert config == config_class()
+
+
+@EACH
+def test_the_number_of_labels_can_be_set(config_class):
+    config = config_class(id2label={0: "cat", 1: "dog"})
+    config.num_labels = 2
+    assert config.id2label == {0: "cat", 1: "dog"}
+    config.num_labels = 3
+    assert (config.num_labels, config.id2label[2], config.label2id["LABEL_2"]) == (3, "LABEL_2", 2)

@@ -326,3 +326,16 @@ def test_stages_may_have_no_blocks(name, changes):
     outputs = model(golden.pixel_values, output_hidden_states=True)
     assert np.isfinite(outputs.logits).all()
     assert len(outputs.hidden_states) == len(golden.expected) - 1
+
+
+def test_parameters_that_the_configuration_asks_for_must_be_there():
+    golden = golden_files.load("cvt-default")
+    x, params = golden.pixel_values.astype("float64"), golden.params("float64")
+    inner = params["cvt"]["encoder"]["stages"][0]["layers"][0]["attention"]["attention"]
+    projection = inner.pop("convolution_projection_key")
+    with pytest.raises(InputError, match="expected convolution_projection for the method 'dw_bn', got none"):
+        golden.run(x, params)
+    inner["convolution_projection_key"] = projection
+    del params["classifier"]
+    with pytest.raises(TypeError, match="NoneType"):
+        golden.run(x, params)

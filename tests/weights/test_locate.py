@@ -166,7 +166,7 @@ def test_a_path_is_never_a_hub_id(tmp_path, monkeypatch):
 
 
 def test_without_huggingface_hub():
-    with pytest.raises(ModelNotFoundError, match=r"'facebook/convnextv2-tiny': .*pip install 'npconv\[hub\]'"):
+    with pytest.raises(ModelNotFoundError, match=r"'facebook/convnextv2-tiny': .*pip install huggingface_hub"):
         locate(HUB_ID)
 
 
@@ -188,7 +188,13 @@ def test_download(tmp_path, monkeypatch, hub):
 
     hub.snapshot_download = snapshot_download
     assert locate(HUB_ID, revision="v1") == tmp_path / "downloaded"
-    patterns = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
+    patterns = [
+        "config.json",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "*.safetensors",
+        "*.safetensors.index.json",
+    ]
     cache_dir = str(tmp_path / "hf" / "hub")
     assert hub.calls == [(HUB_ID, {"revision": "v1", "cache_dir": cache_dir, "allow_patterns": patterns})]
 

@@ -27,6 +27,7 @@ from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.products import multiply_shared, shares, spans
 from npconv.fast.scratch import Scratch
 from npconv.layers import average_pool2d
+from npconv.layers._checks import check_window
 from npconv.models import cvt
 from npconv.models.cvt_config import CvtConfig
 
@@ -61,8 +62,9 @@ class Projection:
             shift = norm["bias"] - norm["running_mean"] * scale
             kernel = np.asarray(inner["convolution"]["weight"], np.float64) * scale[:, None, None, None]
             self.depthwise = DepthwiseProduct(kernel, stride=stride, padding=padding)
+            self.window = ((kernel_size, kernel_size), (padding, padding))
             bias = bias + weight @ shift
-        self.weight = weight.astype(np.float32)
+        self.weight = weight.astype(np.float32, order="C")
         self.bias = bias.astype(np.float32)[:, None]
 
     def __call__(self, x: np.ndarray, cls_token: np.ndarray | None, name: str, scratch: Scratch) -> np.ndarray:
@@ -87,6 +89,7 @@ class Projection:
         """Return the map that the linear layer sees, as (D, N, T')."""
         embed_dim, batch, height, width = x.shape
         if self.depthwise is not None:
+            check_window(f"depthwise convolution of the {name}", (height, width), *self.window)
             out = scratch.array(f"{name} map", embed_dim, batch, *self.depthwise.output_size(height, width))
             self.depthwise(x, out, scratch)
             x = out
@@ -121,8 +124,8 @@ class ConvolutionalAttention:
         self.key = projection("key", method, config.stride_kv[i], config.padding_kv[i], 1.0)
         self.value = projection("value", method, config.stride_kv[i], config.padding_kv[i], 1.0)
         dense = attention["output"]["dense"]
-        self.weight = np.asarray(dense["weight"], np.float32)
-        self.bias = np.asarray(dense["bias"], np.float32)[:, None]
+        self.weight = np.array(dense["weight"], np.float32, order="C")
+        self.bias = np.array(dense["bias"], np.float32)[:, None]
 
     def __call__(self, normed: np.ndarray, size: tuple[int, int], x: np.ndarray, scratch: Scratch) -> None:
         """Add the branch for the normalized tokens (D, N, T) to the residual x of the same shape."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from npconv.fast.activations import FoldedActivation
-from npconv.fast.products import fold_norm, multiply, multiply_shared, normalize_channels, shares, spans
+from npconv.fast.products import fold_linear, multiply, multiply_shared, normalize_channels, shares, spans
 from npconv.fast.scratch import Scratch
 
 #: Hidden values of a tile: 320 kB, so that they and their scratch stay in a second-level cache of 1 MB.
@@ -56,19 +56,21 @@ class Bottleneck:
     ) -> None:
         self.activation = FoldedActivation(hidden_act)
         self.norm_eps, self.grn_eps = norm_eps, grn_eps
-        scale = self.activation.scale
-        weight1, bias1 = (np.asarray(pwconv1[name], np.float64) for name in ("weight", "bias"))
-        weight2, bias2 = (np.asarray(pwconv2[name], np.float64) for name in ("weight", "bias"))
-        weight1, bias1 = fold_norm(weight1, bias1, layernorm)
-        self.grn_weight: np.ndarray | None = None
-        if grn is not None:
-            self.grn_weight = np.asarray(grn["weight"], np.float32).reshape(-1)
-            bias2 = bias2 + weight2 @ np.asarray(grn["bias"], np.float64).reshape(-1)
-        if layer_scale_parameter is not None:
-            layer_scale = np.asarray(layer_scale_parameter, np.float64)
-            weight2, bias2 = weight2 * layer_scale[:, None], bias2 * layer_scale
-        self.weight1 = (np.concatenate([weight1, bias1[:, None]], axis=1) * scale).astype(np.float32)  # (4C, C + 1)
-        self.weight2 = (weight2 / scale).astype(np.float32)  # (C, 4C)
+        self.grn_weight = None if grn is None else np.array(grn["weight"], np.float32).reshape(-1)
+        hidden, channels = pwconv1["weight"].shape
+        before = np.full(hidden, self.activation.scale)
+        self.weight1 = np.empty((hidden, channels + 1), np.float32)
+        self.weight1[:, channels] = fold_linear(
+            pwconv1, self.weight1[:, :channels], columns=layernorm["weight"], shift=layernorm["bias"], rows=before
+        )
+        self.weight2 = np.empty((channels, hidden), np.float32)
+        bias2 = fold_linear(
+            pwconv2,
+            self.weight2,
+            columns=1 / before,
+            shift=np.zeros(hidden) if grn is None else grn["bias"],
+            rows=np.ones(channels) if layer_scale_parameter is None else layer_scale_parameter,
+        )
         self.bias2 = bias2.astype(np.float32)[:, None]
 
     def __call__(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:

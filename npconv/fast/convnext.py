@@ -25,7 +25,7 @@ class Block:
     def __init__(self, params: Mapping[str, Any], config: StagedConfig) -> None:
         pointwise = {name: value for name, value in params.items() if name != "dwconv"}
         self.depthwise = DepthwiseProduct(params["dwconv"]["weight"], padding=3)
-        self.bias = np.asarray(params["dwconv"]["bias"], np.float32).reshape(-1, 1)
+        self.bias = np.array(params["dwconv"]["bias"], np.float32).reshape(-1, 1)
         self.bottleneck = Bottleneck(
             **pointwise, hidden_act=config.hidden_act, norm_eps=convnext.LAYER_NORM_EPS, grn_eps=convnextv2.GRN_EPS
         )
@@ -68,7 +68,7 @@ class Stem:
     def __init__(self, config: StagedConfig, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]) -> None:
         weight, bias = (np.asarray(patch_embeddings[name], np.float64) for name in ("weight", "bias"))
         self.patches = PatchProduct(weight, bias, stride=config.patch_shape)
-        self.scale, self.shift = (np.asarray(layernorm[name], np.float32)[:, None] for name in ("weight", "bias"))
+        self.scale, self.shift = (np.array(layernorm[name], np.float32)[:, None] for name in ("weight", "bias"))
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""

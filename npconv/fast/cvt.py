@@ -13,6 +13,7 @@ from npconv.fast.bottleneck import Bottleneck
 from npconv.fast.patches import PatchProduct
 from npconv.fast.products import normalize_channels
 from npconv.fast.scratch import Scratch
+from npconv.layers._checks import check_window
 from npconv.models import cvt
 from npconv.models.cvt_config import CvtConfig
 
@@ -25,7 +26,7 @@ class Block:
 
     def __init__(self, params: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
         norm = params["layernorm_before"]
-        self.scale, self.shift = (np.asarray(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
+        self.scale, self.shift = (np.array(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
         self.attention = ConvolutionalAttention(params["attention"], config, stage_index)
         self.perceptron = Bottleneck(
             layernorm=params["layernorm_after"],
@@ -58,14 +59,15 @@ class Stage:
         stride, padding = config.patch_stride[stage_index], config.patch_padding[stage_index]
         self.patches = PatchProduct(weight, bias, stride=(stride, stride), padding=(padding, padding))
         norm = embedding["normalization"]
-        self.scale, self.shift = (np.asarray(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
-        self.cls_token = np.asarray(params["cls_token"], np.float32).reshape(-1) if "cls_token" in params else None
+        self.scale, self.shift = (np.array(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
+        self.cls_token = np.array(params["cls_token"], np.float32).reshape(-1) if "cls_token" in params else None
         self.blocks = [Block(layer, config, stage_index) for layer in params.get("layers", ())]
         self.embed_dim = config.embed_dim[stage_index]
 
     def __call__(self, x: np.ndarray, scratch: Scratch) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the map (D, N, H', W') and the class tokens (D, N) for a map x (C, N, H, W)."""
         batch, height, width = x.shape[1:]
+        check_window("convolutional embedding", (height, width), self.patches.kernel, self.patches.padding)
         size = self.patches.output_size(height, width)
         positions = size[0] * size[1]
         tokens = positions + (self.cls_token is not None)

@@ -47,7 +47,7 @@ class DepthwiseProduct:
     """
 
     def __init__(self, weight: np.ndarray, *, stride: int = 1, padding: int) -> None:
-        self.weight = np.asarray(weight, np.float32)[:, 0]
+        self.weight = np.array(weight, np.float32)[:, 0]
         self.stride = stride
         self.padding = padding
         self._bands: dict[tuple[int, int], np.ndarray] = {}
@@ -101,7 +101,7 @@ class DepthwiseProduct:
             top = u - self.padding  # input row of output row 0
             begin = max(0, -(top // self.stride))
             stop = min(out_height, (height - 1 - top) // self.stride + 1)
-            if begin < stop:
+            if begin < stop and first < end:
                 chosen = slice(begin * self.stride + top, (stop - 1) * self.stride + top + 1, self.stride)
                 rows[:, :, begin:stop, u, first - left : end - left] = x[:, :, chosen, first:end]
 
@@ -114,10 +114,11 @@ class DepthwiseProduct:
         reach = (tile - 1) * self.stride + kernel
         trimmed = slice(0, reach) if width is None else slice(self.padding, self.padding + width)
         key = (tile, -1 if width is None else width)
-        if key not in self._bands:
-            band = np.zeros((channels, kernel, max(reach, trimmed.stop), tile), np.float32)
+        band = self._bands.get(key)
+        if band is None:
+            whole = np.zeros((channels, kernel, max(reach, trimmed.stop), tile), np.float32)
             for column in range(tile):
-                band[:, :, column * self.stride : column * self.stride + kernel, column] = self.weight
-            band = np.ascontiguousarray(band[:, :, trimmed])
-            self._bands = {key: band.reshape(channels, -1, tile)}
-        return self._bands[key], trimmed.stop - trimmed.start
+                whole[:, :, column * self.stride : column * self.stride + kernel, column] = self.weight
+            band = np.ascontiguousarray(whole[:, :, trimmed]).reshape(channels, -1, tile)
+            self._bands = {key: band}  # in one step: threads may ask for different ones
+        return band, trimmed.stop - trimmed.start

@@ -46,6 +46,13 @@ class Engine:
             parts = shares(len(pixel_values), scratch)
             return _join(scratch.map(lambda part, own: self._run(pixel_values[slice(*part)], own), parts))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the scratch arrays, which belong to the threads of this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _kept=threading.local())
+
     def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Run the model with these scratch arrays."""
         raise NotImplementedError
@@ -66,6 +73,13 @@ def _join(results: list[tuple[Any, list[np.ndarray]]]) -> tuple[Any, list[np.nda
     return None if firsts[0] is None else np.concatenate(firsts), maps
 
 
+def _own(params: Any) -> Any:
+    """Return a float32 copy of parameters of the head; None if there are none."""
+    if isinstance(params, Mapping):
+        return {name: _own(value) for name, value in params.items()}
+    return None if params is None else np.array(params, np.float32, order="C")
+
+
 class ConvNextEngine(Engine):
     """ConvNeXt and V2: bare model, classifier or backbone, whichever the parameters are of."""
 
@@ -74,9 +88,9 @@ class ConvNextEngine(Engine):
         base = params.get(config.model_type, params)
         self.config = config
         self.trunk = ConvNextTrunk(config, base["embeddings"], base["encoder"])
-        self.layernorm = base.get("layernorm")
-        self.classifier = params.get("classifier")
-        self.hidden_states_norms = params.get("hidden_states_norms")
+        self.layernorm = _own(base.get("layernorm"))
+        self.classifier = _own(params.get("classifier"))
+        self.hidden_states_norms = _own(params.get("hidden_states_norms"))
 
     def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Return the pooled features, logits or feature maps, and all hidden states."""
@@ -93,16 +107,17 @@ class CvtEngine(Engine):
     def __init__(self, config: CvtConfig, params: Mapping[str, Any], threads: int | None = None) -> None:
         super().__init__(threads)
         base = params.get(config.model_type, params)
+        self.config = config
         self.trunk = CvtTrunk(config, base["encoder"])
-        self.layernorm = params.get("layernorm")
-        self.classifier = params.get("classifier")
+        self.layernorm = _own(params.get("layernorm"))
+        self.classifier = _own(params.get("classifier"))
 
     def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Return the class token or logits, and all hidden states."""
         cls_token, hidden_states = self.trunk(pixel_values, scratch)
         if self.layernorm is None:
             return cls_token, hidden_states
-        return cvt.classify(cls_token, hidden_states[-1], self.layernorm, self.classifier), hidden_states
+        return cvt.classify(cls_token, hidden_states[-1], self.layernorm, self.classifier, config=self.config), hidden_states
 
 
 def build_engine(config: PretrainedConfig, params: Mapping[str, Any], threads: int | None = None) -> Engine:
@@ -112,8 +127,8 @@ def build_engine(config: PretrainedConfig, params: Mapping[str, Any], threads: i
     ----------
     config : ConvNextConfig, ConvNextV2Config or CvtConfig
     params : dict
-        The parameter tree of a bare model, classifier or backbone; NumPy arrays of any floating dtype. It is not kept
-        but for the head, and later changes of it have no effect.
+        The parameter tree of a bare model, classifier or backbone; NumPy arrays of any floating dtype. It is not kept,
+        and later changes of it have no effect.
     threads : int, optional
         All cores that this process may use when unset. More than one needs the BLAS held to one thread: see
         ``npconv.fast.threads``.

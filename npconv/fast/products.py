@@ -18,6 +18,9 @@ from npconv.fast.scratch import Scratch
 SMALL_PRODUCT = 1_000_000
 NARROW = 64
 
+#: Weights that are in float64 at a time while they are folded.
+FOLDED_VALUES = 32_768
+
 
 def multiply(weight: np.ndarray, x: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Store ``weight @ x`` in `out` and return it.
@@ -65,13 +68,33 @@ def normalize_channels(x: np.ndarray, square: np.ndarray, eps: float) -> None:
     np.divide(x, variance, out=x)
 
 
-def fold_norm(weight: np.ndarray, bias: np.ndarray, norm: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight (O, C) and bias (O,) of a linear layer that takes in the scale and shift of the LayerNorm before.
+def fold_linear(layer: Mapping[str, Any], out: np.ndarray, *, columns: Any, shift: Any, rows: Any) -> np.ndarray:
+    """Fold what scales and shifts come before and after a linear layer into it.
 
-    ``weight @ (scale * x + shift) + bias``, in float64.
+    ``rows * (weight @ (columns * x) + weight @ shift + bias)``, in float64, and some rows at a time: all of the weights
+    in float64 would be twice as much memory as is kept.
+
+    Parameters
+    ----------
+    layer : mapping
+        weight (O, C) and bias (O,), of any floating dtype.
+    out : array (O, C), float32
+        Takes the folded weight.
+    columns, shift : array (C,)
+    rows : array (O,)
+
+    Returns
+    -------
+    array (O,), float64
+        The folded bias.
     """
-    scale, shift = np.asarray(norm["weight"], np.float64), np.asarray(norm["bias"], np.float64)
-    return weight * scale, bias + weight @ shift
+    columns, shift, rows = (np.asarray(values, np.float64).reshape(-1) for values in (columns, shift, rows))
+    bias = np.array(layer["bias"], np.float64)
+    for first, end in spans(len(out), FOLDED_VALUES // out.shape[1]):
+        weight = np.asarray(layer["weight"][first:end], np.float64)
+        bias[first:end] += weight @ shift
+        out[first:end] = rows[first:end, None] * weight * columns
+    return rows * bias
 
 
 def shares(length: int, scratch: Scratch) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,7 +81,10 @@ class SharedScratch(Scratch):
                     results[index] = function(listed[index], self._own[thread])
 
         others = [self._pool.submit(do_share, thread) for thread in range(1, min(self.threads, len(listed)))]
-        do_share(0)
+        try:
+            do_share(0)
+        finally:
+            wait(others)  # after an error as well: they write into arrays that the next call uses
         for other in others:
             other.result()
         return results

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -49,6 +50,35 @@ def choose_threads(threads: int | None) -> int:
     return threads
 
 
+class SharedLimit:
+    """A limit of the whole process that threads may want at the same time: the first sets it, the last lifts it.
+
+    Each with a limit of its own would put back, at its end, what another had set.
+    """
+
+    def __init__(self, set_limit: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._set_limit = set_limit
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limit: AbstractContextManager[Any] = nullcontext()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Make a context in which the limit holds."""
+        with self._lock:
+            if self._users == 0:
+                self._limit = self._set_limit()
+                self._limit.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._limit.__exit__(None, None, None)
+
+
 @cache
 def blas_limit() -> Callable[[], AbstractContextManager[Any]] | None:
     """Return a function that makes a context in which the BLAS keeps to one thread; None if nothing can hold it."""
@@ -59,7 +89,7 @@ def blas_limit() -> Callable[[], AbstractContextManager[Any]] | None:
     except ImportError:
         return None
     controller = threadpoolctl.ThreadpoolController()
-    return lambda: controller.limit(limits=1, user_api="blas")
+    return SharedLimit(lambda: controller.limit(limits=1, user_api="blas"))
 
 
 def make_scratch(threads: int) -> Scratch:

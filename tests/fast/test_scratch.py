@@ -1,0 +1,97 @@
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from npconv.fast.scratch import Scratch, SharedScratch
+
+
+def test_an_array_is_made_once_and_a_smaller_one_is_its_front():
+    scratch = Scratch()
+    large = scratch.array("name", 4, 5)
+    assert large.dtype == np.float32
+    large[...] = np.arange(20).reshape(4, 5)
+    small = scratch.array("name", 2, 3)
+    np.testing.assert_array_equal(small, np.arange(6).reshape(2, 3))
+    assert np.shares_memory(small, large)
+    assert np.shares_memory(scratch.array("name", 5, 4), large)
+    assert scratch.nbytes == 80
+
+
+def test_a_larger_shape_and_another_name_get_other_memory():
+    scratch = Scratch()
+    first = scratch.array("name", 3)
+    assert not np.shares_memory(scratch.array("other", 3), first)
+    assert not np.shares_memory(scratch.array("name", 4), first)
+    assert not np.shares_memory(scratch.zero_bordered("name", 3), scratch.array("name", 3))
+    assert scratch.array("name", 0, 7).shape == (0, 7)
+
+
+def test_a_zero_bordered_array_is_zero_when_made_and_kept_for_its_shape_only():
+    scratch = Scratch()
+    first = scratch.zero_bordered("name", 2, 3)
+    np.testing.assert_array_equal(first, np.zeros((2, 3)))
+    first[:, 1] = 7
+    np.testing.assert_array_equal(scratch.zero_bordered("name", 2, 3)[:, 1], 7)
+    np.testing.assert_array_equal(scratch.zero_bordered("name", 3, 2), 0)
+    np.testing.assert_array_equal(scratch.zero_bordered("name", 2, 3), 0)
+
+
+@pytest.mark.parametrize("make", [Scratch, lambda: SharedScratch(2), lambda: SharedScratch(3)])
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_map_keeps_the_order(make, count):
+    assert make().map(lambda part, scratch: part * part, iter(range(count))) == [i * i for i in range(count)]
+
+
+def test_parts_at_the_same_time_have_arrays_of_their_own():
+    scratch = SharedScratch(3)
+    together = threading.Barrier(3, timeout=30)
+
+    def work(part, own):
+        own.array("name", 2)[...] = part
+        together.wait()  # all three have written
+        return own.array("name", 2).tolist(), own.threads
+
+    assert scratch.map(work, range(3)) == [([i, i], 1) for i in range(3)]
+
+
+def test_a_single_part_shares_its_own_work():
+    scratch = SharedScratch(2)
+    assert scratch.map(lambda part, own: own, ["only"]) == [scratch]
+
+
+@pytest.mark.parametrize("bad", range(4))
+def test_an_error_in_one_part_arrives_when_all_are_done(bad):
+    scratch = SharedScratch(2)
+    running = []
+
+    def work(part, own):
+        running.append(part)
+        try:
+            if part == bad:
+                raise KeyError(part)
+            threading.Event().wait(0.01)
+        finally:
+            running.remove(part)
+
+    with pytest.raises(KeyError, match=str(bad)):
+        scratch.map(work, range(4))
+    assert running == []
+    assert scratch.map(lambda part, own: part, range(4)) == [0, 1, 2, 3]
+
+
+def test_numbers_beyond_float32_are_no_warning_in_any_thread():
+    scratch = SharedScratch(2)
+    huge = np.full(3, 1e30, np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for result in scratch.map(lambda part, own: huge * huge, range(4)):
+            assert np.isinf(result).all()
+
+
+def test_the_bytes_of_all_threads_count():
+    scratch = SharedScratch(2)
+    scratch.array("name", 10)
+    scratch.map(lambda part, own: own.array("name", 5), range(2))
+    assert scratch.nbytes == 40 + 2 * 20

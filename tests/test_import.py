@@ -25,6 +25,7 @@ ROOMS = {
     "models": {"backend", "errors", "layers", "weights"},
     "fast": {"backend", "errors", "layers", "models", "weights"},
     "api": {"_version", "backend", "errors", "fast", "images", "layers", "models", "weights", "zoo"},
+    "bench": {"_version", "api", "backend", "errors", "fast", "layers", "models", "weights"},
     "golden": {"_version", "api", "backend", "errors", "fast", "images", "layers", "models", "weights", "zoo"},
 }
 #: Those that may import every other.

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from npconv.backend import array_module, to_device, to_host
-from npconv.errors import ConfigError, InputError, NpconvWarning
+from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.fast import build_engine
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
@@ -107,6 +107,7 @@ class PreTrainedModel:
             tensors = dict(random_parameters(shapes, config, seed))
         else:
             tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
+        _check_dtypes(tensors)
         self.params = self._make_tree(tensors)
         self._fast_engine = build_engine(config, self.params, threads) if engine == "fast" else None
 
@@ -139,7 +140,8 @@ class PreTrainedModel:
         config : PretrainedConfig, optional
             In place of the model's own.
         dtype : str or dtype
-            ``"float16"``, ``"float32"``, ``"float64"``, or ``"auto"`` for that of the file.
+            ``"float16"``, ``"float32"``, ``"float64"``, or ``"auto"`` for that of the file (float32 with
+            the fast engine).
         device, engine, threads
             See the class.
         strict : bool
@@ -179,7 +181,8 @@ class PreTrainedModel:
         tensors |= _first_values(report.missing, shapes, config)
         report = LoadReport((*untrained, *report.missing), report.unexpected)
         _warn(cls.__name__, report)
-        dtype = _dtype_of(tensors) if dtype == "auto" else dtype
+        if isinstance(dtype, str) and dtype == "auto":
+            dtype = "float32" if engine == "fast" else _dtype_of(tensors)
         loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads)
         loaded.loading_report = report
         return loaded
@@ -224,7 +227,6 @@ class PreTrainedModel:
         """
 
         def place(array: Any) -> Any:
-            array_module(array)  # refuses tensors of another framework
             if self.engine == "fast":
                 return to_host(array)
             dtype = self.dtype if array.dtype.kind == "f" else array.dtype
@@ -264,6 +266,14 @@ def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
         raise InputError(
             f"engine 'fast' runs in float32 on the CPU, got {dtype} on {device!r}; use engine='explicit' for these"
         )
+
+
+def _check_dtypes(tensors: Mapping[str, Any]) -> None:
+    """Refuse tensors of another framework, and parameters that are no floating-point numbers."""
+    for name, tensor in tensors.items():
+        array_module(tensor)
+        if tensor.dtype.kind != "f" and not name.endswith("num_batches_tracked"):
+            raise WeightsError(f"expected floating-point numbers for {name}, got {tensor.dtype}; convert with astype")
 
 
 def _first_values(names: Collection[str], shapes: Shapes, config: PretrainedConfig) -> dict[str, np.ndarray]:

@@ -73,9 +73,23 @@ def prepare_labels(labels: Any, *, device: str) -> Any:
     """Return the labels as an array on the device of the model, or None if there are none."""
     if labels is None:
         return None
-    return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
+    try:
+        return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
+    except ValueError as error:
+        raise InputError(f"expected labels of one shape: {error}") from error
 
 
 def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
-    """Return the generator of a training call, or None for inference."""
-    return np.random.default_rng(rng) if training else None
+    """Return the generator of a training call, or None for inference.
+
+    Raises
+    ------
+    InputError
+        If `rng` is neither a generator nor a seed.
+    """
+    if not training:
+        return None
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected rng to be a numpy.random.Generator or a seed of at least 0, got {rng!r}") from error

@@ -42,6 +42,8 @@ def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig
     labels = xp.asarray(labels)
     if labels.dtype.kind not in "iufb":
         raise InputError(f"expected labels to be numbers, got {labels.dtype}")
+    if config.num_labels == 0:
+        raise InputError("expected a model with classes for a loss, got one with num_labels 0; call it without labels")
     problem_type = config.problem_type or infer_problem_type(labels, config)
     if problem_type == "regression":
         predictions = logits.reshape(-1) if config.num_labels == 1 else logits

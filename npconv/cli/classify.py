@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import math
-import os
 import sys
-import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.formats import FORMATS, Result
-from npconv.cli.output import escape, write
-from npconv.errors import ConfigError, InputError, NpconvError
+from npconv.cli import sharing
+from npconv.cli.formats import FORMATS, RESUMABLE, Format, Result
+from npconv.cli.output import Output, escape, write
+from npconv.cli.photos import Photo, read_photos, reason_of
+from npconv.cli.progress import Progress, make_progress
+from npconv.cli.resume import Earlier, read_earlier
+from npconv.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from npconv.api.pipelines import ImageClassificationPipeline
+    from npconv.cli.classify_batch import Options
 
 DESCRIPTION = """\
-Name what is in each photo. Photos are read one after another, turned upright,
-and reported in the order given. One that cannot be read is named on stderr
-with the reason, the others go on, and the exit status is then 1.
+Name what is in each photo. Photos are turned upright, and reported in the
+order given. One that cannot be read is named on stderr with the reason, the
+others go on, and the exit status is then 1. Many photos are shared between
+processes.
 """
 
 EPILOG = """\
@@ -32,17 +35,15 @@ formats:
   json  an array with an object a photo:
         {"file": ..., "labels": [{"label": ..., "score": ...}, ...]}
         or {"file": ..., "error": ...}
+  jsonl such an object a photo, each on a line of its own
   csv   one row a photo: file, label_1, score_1, label_2, score_2, ..., error
 
 examples:
   npconv classify holiday/*.jpg
   npconv classify --model facebook/convnextv2-tiny-1k-224 --top-k 3 cat.jpg
   npconv classify --format csv *.png > labels.csv
+  npconv classify --format jsonl --output labels.jsonl --resume *.png
 """
-
-
-#: What errors call a picture from standard input.
-STANDARD_INPUT_NAMES = ("<stdin>", "the picture")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -59,9 +60,16 @@ def add_parser(subparsers: Any) -> None:
         choices=FORMATS,
         default="text",
         metavar="FORMAT",
-        help="text, json or csv, see below (default text)",
+        help="text, json, jsonl or csv, see below (default text)",
     )
-    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="photos at a time (default 8)")
+    parser.add_argument("--output", metavar="FILE", help="write there and not to standard output")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an earlier run with the same --output ended; only for csv and jsonl. Photos that are in the "
+        "file are left out, failed ones too; a last line that was not written to its end is done again",
+    )
+    sharing.add_arguments(parser, positive)
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", metavar="DEVICE", help="cpu or cuda (default cpu)"
     )
@@ -84,126 +92,113 @@ def positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Classify the photos; return 1 if one of them failed, else 0."""
-    from npconv.api import pipeline
+    form, earlier = _plan(args)
+    photos = earlier.missing(args.photos, form.name) if args.resume else args.photos  # type: ignore[attr-defined]
+    if not photos:
+        return 1 if earlier.failed else 0
+    workers = sharing.choose_workers(args, len(photos))
+    with (
+        sharing.find_helpers(args, workers) as helpers,
+        closing(_results(args, photos, helpers)) as batches,
+        Output(args.output, keep=earlier.size) as output,
+        closing(make_progress(len(photos), "photos", output_is_elsewhere=args.output is not None)) as progress,
+    ):
+        failed = report(batches, form, output, progress, goes_on=earlier.size > 0)
+    return 1 if failed or earlier.failed else 0
 
-    classifier = pipeline(model=args.model, dtype=args.dtype, device=args.device)
-    config = classifier.model.config
+
+def _plan(args: argparse.Namespace) -> tuple[Format, Earlier]:
+    """Return the form of the results, and what there is already; refuse a call that makes no sense."""
+    from npconv.api import AutoConfig
+    from npconv.api.pipelines import DEFAULT_MODEL
+
+    if args.resume and (args.output is None or args.format not in RESUMABLE):
+        raise InputError(f"--resume needs --output FILE and --format {' or '.join(RESUMABLE)}")
+    config = AutoConfig.from_pretrained(args.model or DEFAULT_MODEL)
     if config.num_labels == 0:
-        raise ConfigError("expected a model with classes, got one with num_labels 0; use it from Python for features")
+        raise ConfigError("expected a model with classes, got one with num_labels 0; see npconv features")
     form = FORMATS[args.format](args.photos, min(args.top_k, config.num_labels), config.problem_type == "regression")
+    if not args.resume:
+        return form, Earlier()
+    return form, read_earlier(args.output, form)  # type: ignore[arg-type]  # RESUMABLE: this one can read
+
+
+def report(batches: Iterator[list[Result]], form: Format, output: Output, progress: Progress, *, goes_on: bool) -> bool:
+    """Write the results, and failures on stderr; return whether there were any.
+
+    Whatever ends it, what is written then is whole: the array of JSON is closed.
+    """
     failed = False
-    write(sys.stdout, form.start())
+    started = goes_on
     try:
-        for batch in results(args.photos, classifier, args.top_k, args.batch_size, debug=args.debug):
+        for batch in batches:
+            if not started:
+                output.write(form.start())
+                started = True
             for result in batch:
-                write(sys.stdout, form.entry(result))
+                output.write(form.entry(result))
                 if result.error is not None:
                     failed = True
-                    write(sys.stdout, "", flush=True)
+                    output.flush()
+                    progress.clear()
                     write(sys.stderr, f"npconv classify: {escape(result.file)}: {result.error}\n", flush=True)
-            write(sys.stdout, "", flush=True)
+            output.flush()
+            progress.advance(len(batch))
     finally:
-        write(sys.stdout, form.end())
-    return 1 if failed else 0
+        if started:
+            output.write(form.end())
+    return failed
+
+
+def _results(
+    args: argparse.Namespace, photos: list[str], helpers: sharing.Helpers | None
+) -> Generator[list[Result], None, None]:
+    """Load the model and yield the results of the photos in their order, a batch at a time."""
+    from npconv.api import pipeline
+    from npconv.cli.classify_batch import Options
+
+    classifier = pipeline(
+        model=args.model, dtype=args.dtype, device=args.device, workers=helpers.executor if helpers else 1
+    )
+    options = Options(args.top_k, args.debug)
+    if helpers is None:
+        yield from results(read_photos(photos), classifier, options, args.batch_size)
+    else:
+        ready = read_photos(photos, absolute=args.scheduler is not None)
+        yield from results_of_helpers(ready, classifier, options, args.batch_size, helpers)
 
 
 def results(
-    photos: Iterable[str], classifier: ImageClassificationPipeline, top_k: int, batch_size: int, *, debug: bool = False
+    photos: Iterator[Photo], classifier: ImageClassificationPipeline, options: Options, batch_size: int
 ) -> Iterator[list[Result]]:
-    """Yield the results of the photos in their order, a batch at a time.
+    """Yield the results of photos, found by this process: no more than a batch is in memory."""
+    from npconv.cli.classify_batch import classify_batch
 
-    Parameters
-    ----------
-    photos : iterable of str
-        Paths, or ``"-"`` for standard input. Read as it goes on: no more than a batch is in memory.
-    classifier : ImageClassificationPipeline
-    top_k : int
-        Labels for each photo.
-    batch_size : int
-        Photos that pass the model together.
-    debug : bool
-        Print the traceback of each failure to stderr.
-    """
-    remaining = iter(photos)
-    while batch := list(islice(remaining, batch_size)):
-        found: dict[int, Result] = {}
-        pixels: dict[int, np.ndarray] = {}
-        for place, photo in enumerate(batch):
-            try:
-                pixels[place] = classifier.prepare(source_of(photo))
-            except Exception as error:
-                found[place] = Result(photo, error=reason_of(error, photo, debug))
-        for places in by_shape(pixels):
-            found |= classify_together({place: batch[place] for place in places}, pixels, classifier, top_k, debug)
-        yield [found[place] for place in range(len(batch))]
+    while batch := list(islice(photos, batch_size)):
+        yield classify_batch(classifier, options, batch)
 
 
-def source_of(photo: str) -> Any:
-    """Return what to read a photo from.
-
-    Raises
-    ------
-    InputError
-        If it is a folder, or there is no standard input.
-    """
-    if photo == "-":
-        if sys.stdin is None:
-            raise InputError("standard input is closed; give the path of a picture")
-        return sys.stdin.buffer
-    if os.path.isdir(photo):
-        raise InputError(f"is a folder; give the pictures in it: {os.path.join(photo, '*')}")
-    return photo
-
-
-def by_shape(pixels: dict[int, np.ndarray]) -> list[list[int]]:
-    """Return the places of arrays of one shape together: without resizing, photos keep the sizes they have."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place, array in pixels.items():
-        groups.setdefault(array.shape, []).append(place)
-    return list(groups.values())
-
-
-def classify_together(
-    photos: dict[int, str],
-    pixels: dict[int, np.ndarray],
+def results_of_helpers(
+    photos: Iterator[Photo],
     classifier: ImageClassificationPipeline,
-    top_k: int,
-    debug: bool,
-) -> dict[int, Result]:
-    """Return the results of photos that pass the model together; if they cannot, one by one."""
-    import numpy as np
+    options: Options,
+    batch_size: int,
+    helpers: sharing.Helpers,
+) -> Iterator[list[Result]]:
+    """Yield the results of photos, found by others: no more than they have on their way is in memory."""
+    from npconv.api.streaming import map_batches
+    from npconv.cli.classify_batch import classify_in_worker
 
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):  # scores that come out as no numbers are reported below
-            labels = classifier.classify([pixels[place] for place in photos], top_k=top_k)
-    except Exception as error:
-        if len(photos) == 1:
-            return {place: Result(photo, error=reason_of(error, photo, debug)) for place, photo in photos.items()}
-        labels = None
-    if labels is not None:
-        return {place: scored(photo, row) for (place, photo), row in zip(photos.items(), labels, strict=True)}
-    found: dict[int, Result] = {}
-    for place, photo in photos.items():  # after the handler: until then, the error keeps the batch's arrays in memory
-        found |= classify_together({place: photo}, pixels, classifier, top_k, debug)
-    return found
+    assert classifier.recipe is not None  # it was made for helpers
 
+    def given_up(photo: Photo, error: Exception) -> Result:
+        return Result(photo.name, error=reason_of(error, photo, options.debug))
 
-def scored(photo: str, labels: list[dict[str, Any]]) -> Result:
-    """Return the result of a photo, which is an error if the scores are no numbers."""
-    if all(math.isfinite(entry["score"]) for entry in labels):
-        return Result(photo, labels)
-    return Result(photo, error="the scores are not finite: numbers overflowed inside the model; try --dtype float32")
-
-
-def reason_of(error: Exception, photo: str, debug: bool) -> str:
-    """Return why a photo failed, on one line and without its name."""
-    if debug:
-        write(sys.stderr, "".join(traceback.format_exception(error)))
-    if isinstance(error, MemoryError):
-        return "out of memory; use a smaller picture or model"
-    text = escape(str(error))
-    if not isinstance(error, NpconvError):
-        return f"unexpected {type(error).__name__}: {text}" + ("" if debug else "; --debug shows where")
-    for name in STANDARD_INPUT_NAMES if photo == "-" else (escape(photo),):
-        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
-    return text
+    return map_batches(
+        helpers.executor,
+        partial(classify_in_worker, classifier.recipe, options),
+        photos,
+        batch_size=batch_size,
+        given_up=given_up,
+        in_flight=helpers.in_flight,
+    )

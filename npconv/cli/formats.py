@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -79,14 +80,44 @@ class JsonFormat:
 
     def entry(self, result: Result) -> str:
         """Return the object of one photo, and before it what separates it from the last."""
-        content: dict[str, Any] = {"file": result.file}
-        content |= {"labels": result.labels} if result.error is None else {"error": result.error}
         separator, self.separator = self.separator, ",\n  "
-        return separator + to_json(content)
+        return separator + to_json(json_entry(result))
 
     def end(self) -> str:
         """Close the array."""
         return "\n]\n"
+
+
+class JsonlFormat:
+    """An object a photo, each on a line of its own: what can be read and gone on with at any point."""
+
+    def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:
+        pass
+
+    def start(self) -> str:
+        """Nothing comes first."""
+        return ""
+
+    def entry(self, result: Result) -> str:
+        """Return the object of one photo."""
+        return to_json(json_entry(result)) + "\n"
+
+    def end(self) -> str:
+        """Nothing comes last."""
+        return ""
+
+    def name(self, file: str) -> str:
+        """Return the name of a photo as it is written."""
+        return file
+
+    def read(self, line: str) -> tuple[str, bool]:
+        """Return the photo that a line is of, and whether it failed; ValueError if it is no such line."""
+        content = json.loads(line)
+        if not isinstance(content, dict) or content.keys() not in ({"file", "labels"}, {"file", "error"}):
+            raise ValueError("no result")
+        if not isinstance(content["file"], str):
+            raise ValueError("no result of a file")
+        return content["file"], "error" in content
 
 
 class CsvFormat:
@@ -110,6 +141,25 @@ class CsvFormat:
         """Nothing comes last."""
         return ""
 
+    def name(self, file: str) -> str:
+        """Return the name of a photo as it is written."""
+        return escape(file)
+
+    def read(self, line: str) -> tuple[str, bool]:
+        """Return the photo that a line is of, and whether it failed; ValueError if it is no such line."""
+        try:
+            (cells,) = csv.reader([line], strict=True)
+        except csv.Error as error:
+            raise ValueError("no row") from error
+        if len(cells) != 2 + 2 * self.labels:
+            raise ValueError("another number of columns")
+        return cells[0], bool(cells[-1])
+
+
+def json_entry(result: Result) -> dict[str, Any]:
+    """Return a result as JSON has it."""
+    return {"file": result.file, **({"labels": result.labels} if result.error is None else {"error": result.error})}
+
 
 def csv_row(cells: Sequence[Any]) -> str:
     """Return one row of a CSV file."""
@@ -118,4 +168,7 @@ def csv_row(cells: Sequence[Any]) -> str:
     return stream.getvalue()
 
 
-FORMATS: dict[str, type[Format]] = {"text": TextFormat, "json": JsonFormat, "csv": CsvFormat}
+FORMATS: dict[str, type[Format]] = {"text": TextFormat, "json": JsonFormat, "jsonl": JsonlFormat, "csv": CsvFormat}
+
+#: Those that can go on where an earlier run ended.
+RESUMABLE: dict[str, type[JsonlFormat] | type[CsvFormat]] = {"jsonl": JsonlFormat, "csv": CsvFormat}

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TextIO
+
+from npconv.errors import InputError
 
 
 def escape(text: str) -> str:
@@ -30,6 +34,64 @@ def write(stream: TextIO | None, text: str, *, flush: bool = False) -> None:
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     if flush:
         stream.flush()
+
+
+class Output:
+    """Where a command writes its results: standard output, or a file that is opened when there is something to write.
+
+    Parameters
+    ----------
+    path : str, optional
+        Of the file; standard output when unset.
+    keep : int
+        Bytes at the start of the file that stay; it is written anew from there on.
+    """
+
+    def __init__(self, path: str | None, *, keep: int = 0) -> None:
+        self.path = path
+        self.keep = keep
+        self._stream = sys.stdout if path is None else None
+
+    def write(self, text: str) -> None:
+        """Write text.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        try:
+            if self._stream is None and self.path is not None:
+                mode = "a" if self.keep else "w"
+                self._stream = open(self.path, mode, encoding="utf-8", newline="")  # noqa: SIM115 - closed by __exit__
+                if self.keep:
+                    self._stream.truncate(self.keep)
+            write(self._stream, text)
+        except OSError as error:
+            if self.path is None:
+                raise
+            raise self._error(error) from error
+
+    def flush(self) -> None:
+        """Hand on what is written, so that it is there whatever happens to this process."""
+        try:
+            write(self._stream, "", flush=True)
+        except OSError as error:
+            if self.path is None:
+                raise
+            raise self._error(error) from error
+
+    def _error(self, error: OSError) -> InputError:
+        """Return the error for a file that cannot be written."""
+        return InputError(f"{escape(str(self.path))}: cannot be written ({error.strerror}); check --output")
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.path is not None and self._stream is not None:
+            with suppress(OSError):  # told when it was flushed
+                self._stream.close()
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

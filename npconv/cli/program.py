@@ -16,13 +16,13 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from npconv._version import __version__
-from npconv.cli import classify, info, models
+from npconv.cli import bench, classify, features, info, models
 from npconv.cli.output import escape, write
 from npconv.errors import NpconvError, NpconvWarning
 
 DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
-COMMANDS = (classify, info, models)
+COMMANDS = (classify, features, info, models, bench)
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\

@@ -8,7 +8,7 @@ One file for each idea; read them in this order:
 - ``bottleneck``: LayerNorm, 1x1, activation, GRN, 1x1, a tile of positions at a time
 - ``patches``: stem, downsampling and patch embedding
 - ``attention``: attention with convolutional projections
-- ``scratch``: arrays that are made once, and ``threads``: who uses the cores
+- ``scratch``: arrays that are made once, ``threads``: who uses the cores, and ``workers``: processes
 - ``convnext``, ``cvt``: the models put together, and ``engines``: with their heads
 """
 

@@ -6,6 +6,7 @@ so the explicit layers do them.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -37,6 +38,7 @@ class Engine:
 
     def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
         """Run the model on pixel values (N, C, H, W), float32; return what the family's function returns."""
+        self._check(pixel_values)
         scratch = self._scratch(pixel_values.shape)
         limit = blas_limit() if scratch.threads > 1 else None
         with limit() if limit else nullcontext():
@@ -53,14 +55,22 @@ class Engine:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _kept=threading.local())
 
+    def _check(self, pixel_values: np.ndarray) -> None:
+        """Refuse pictures that do not fit the model."""
+        raise NotImplementedError
+
     def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Run the model with these scratch arrays."""
         raise NotImplementedError
 
     def _scratch(self, shape: tuple[int, ...]) -> Scratch:
-        """Return the scratch arrays for pictures of this shape; every calling thread has its own."""
-        if getattr(self._kept, "shape", None) != shape:
-            self._kept.shape, self._kept.scratch = shape, make_scratch(self.threads)
+        """Return the scratch arrays for pictures of this shape; every calling thread has its own.
+
+        So has every process: a fork inherits the arrays, but not the threads that would share the work.
+        """
+        wanted = (os.getpid(), shape)
+        if getattr(self._kept, "wanted", None) != wanted:
+            self._kept.wanted, self._kept.scratch = wanted, make_scratch(self.threads)
         return self._kept.scratch
 
 
@@ -92,6 +102,9 @@ class ConvNextEngine(Engine):
         self.classifier = _own(params.get("classifier"))
         self.hidden_states_norms = _own(params.get("hidden_states_norms"))
 
+    def _check(self, pixel_values: np.ndarray) -> None:
+        convnext.check_pixel_values(pixel_values, self.config)
+
     def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Return the pooled features, logits or feature maps, and all hidden states."""
         hidden_states = self.trunk(pixel_values, scratch)
@@ -112,12 +125,17 @@ class CvtEngine(Engine):
         self.layernorm = _own(params.get("layernorm"))
         self.classifier = _own(params.get("classifier"))
 
+    def _check(self, pixel_values: np.ndarray) -> None:
+        cvt.check_pixel_values(pixel_values, self.config)
+
     def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
         """Return the class token or logits, and all hidden states."""
         cls_token, hidden_states = self.trunk(pixel_values, scratch)
         if self.layernorm is None:
             return cls_token, hidden_states
-        return cvt.classify(cls_token, hidden_states[-1], self.layernorm, self.classifier, config=self.config), hidden_states
+        return cvt.classify(
+            cls_token, hidden_states[-1], self.layernorm, self.classifier, config=self.config
+        ), hidden_states
 
 
 def build_engine(config: PretrainedConfig, params: Mapping[str, Any], threads: int | None = None) -> Engine:

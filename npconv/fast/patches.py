@@ -6,6 +6,7 @@ import numpy as np
 
 from npconv.fast.products import multiply_shared
 from npconv.fast.scratch import Scratch
+from npconv.layers._checks import check_window
 
 
 class PatchProduct:
@@ -22,7 +23,7 @@ class PatchProduct:
     def __init__(
         self, weight: np.ndarray, bias: np.ndarray, *, stride: tuple[int, int], padding: tuple[int, int] = (0, 0)
     ) -> None:
-        self.kernel = weight.shape[2:]
+        self.kernel = (weight.shape[2], weight.shape[3])
         self.stride, self.padding = stride, padding
         # Places of the kernel outermost: a row of the patches is then one shifted map of one channel.
         flat = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
@@ -30,7 +31,14 @@ class PatchProduct:
         self.bias = bias.astype(np.float32)[:, None]
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of the result."""
+        """Return height and width of the result.
+
+        Raises
+        ------
+        InputError
+            If the map is smaller than the kernel.
+        """
+        check_window("patch embedding", (height, width), self.kernel, self.padding)
         sizes = zip((height, width), self.kernel, self.stride, self.padding, strict=True)
         out_height, out_width = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
         return out_height, out_width

@@ -18,21 +18,13 @@ from typing import Any
 
 from npconv.errors import InputError
 from npconv.fast.scratch import Scratch, SharedScratch
+from npconv.fast.workers import available_cores
 
 #: Environment variables that hold a BLAS to one thread when they are "1" at the time NumPy is loaded.
 BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
 
-
-def available_cores() -> int:
-    """Return how many cores this process may use: by its affinity and the limit of its container."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or "max" for no limit
-        return cores
+#: More bring nothing, and each has arrays of its own.
+MOST_THREADS = 256
 
 
 def choose_threads(threads: int | None) -> int:
@@ -47,7 +39,7 @@ def choose_threads(threads: int | None) -> int:
         return available_cores()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise InputError(f"expected threads to be a whole number of at least 1, or None for all cores; got {threads!r}")
-    return threads
+    return min(threads, MOST_THREADS)
 
 
 class SharedLimit:

@@ -148,5 +148,7 @@ def activation(hidden_act: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
     if callable(hidden_act):
         return hidden_act
     if not isinstance(hidden_act, str) or hidden_act not in ACTIVATIONS:
-        raise InputError(f"expected hidden_act to be a callable or one of {', '.join(ACTIVATIONS)}; got {hidden_act!r}")
+        raise InputError(
+            f"expected hidden_act to be a callable or one of {', '.join(ACTIVATIONS)}; got {str(hidden_act)[:80]!r}"
+        )
     return ACTIVATIONS[hidden_act]

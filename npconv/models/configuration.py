@@ -7,6 +7,7 @@ import difflib
 import inspect
 import json
 import math
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ class PretrainedConfig:
     ) -> None:
         if problem_type is not None and problem_type not in PROBLEM_TYPES:
             raise ConfigError(
-                f"expected problem_type to be one of {', '.join(PROBLEM_TYPES)}; got {_shown(problem_type)}"
+                f"expected problem_type to be one of {', '.join(PROBLEM_TYPES)}; got {shown(problem_type)}"
             )
         self.problem_type = problem_type
         self.output_hidden_states = check_bool("output_hidden_states", output_hidden_states)
@@ -153,7 +154,7 @@ class PretrainedConfig:
             raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{hint}")
         model_type = fields.get("model_type", cls.model_type)
         if model_type != cls.model_type:
-            raise ConfigError(f"expected model_type {cls.model_type!r}, got {_shown(model_type)}; use AutoConfig")
+            raise ConfigError(f"expected model_type {cls.model_type!r}, got {shown(model_type)}; use AutoConfig")
         if "num_labels" in overrides:
             names = fields.get("id2label")
             if not isinstance(names, Mapping) or len(names) != overrides["num_labels"]:
@@ -220,10 +221,13 @@ def _label_names(num_labels: int | None, id2label: Mapping[Any, str] | None) -> 
         count = check_int("num_labels", 2 if num_labels is None else num_labels, minimum=0)
         return {index: f"LABEL_{index}" for index in range(count)}
     try:
-        names = {int(index): str(name) for index, name in id2label.items()}
+        names = {
+            operator.index(int(index) if isinstance(index, str) else index): str(name)
+            for index, name in id2label.items()
+        }
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigError("expected id2label to map class numbers to names, such as {0: 'cat'}") from error
-    if sorted(names) != list(range(len(names))):
+    if len(names) != len(id2label) or sorted(names) != list(range(len(names))):
         raise ConfigError(f"expected id2label to number the classes from 0 to {len(names) - 1} without a gap")
     if num_labels is not None and num_labels != len(names):
         raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of the two")
@@ -242,7 +246,7 @@ def _label_numbers(label2id: Mapping[str, int] | None, id2label: dict[int, str])
 def _check_text(name: str, value: Any) -> str:
     """Return a text, or say what was expected."""
     if not isinstance(value, str):
-        raise ConfigError(f"expected {name} to be text, got {value!r}")
+        raise ConfigError(f"expected {name} to be text, got {shown(value)}")
     return value
 
 
@@ -258,7 +262,7 @@ def check_activation(hidden_act: str | Callable[[Any], Any]) -> str | Callable[[
 def check_int(name: str, value: Any, *, minimum: int, maximum: int = LARGEST_INTEGER) -> int:
     """Return an integer field, or say what was expected."""
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-        raise ConfigError(f"expected {name} to be an integer from {minimum} to {maximum}, got {_shown(value)}")
+        raise ConfigError(f"expected {name} to be an integer from {minimum} to {maximum}, got {shown(value)}")
     return value
 
 
@@ -269,11 +273,11 @@ def check_float(name: str, value: Any, *, minimum: float, maximum: float = float
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or not minimum <= number <= maximum:
-        raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {_shown(value)}")
+        raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {shown(value)}")
     return value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value for an error message: one line, not endless."""
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER**2:
         return "a larger integer"
@@ -284,7 +288,7 @@ def _shown(value: Any) -> str:
 def check_bool(name: str, value: Any) -> bool:
     """Return a true-or-false field (0 and 1 stand for them in old files), or say what was expected."""
     if not isinstance(value, bool | int) or value not in (0, 1):
-        raise ConfigError(f"expected {name} to be true or false, got {_shown(value)}")
+        raise ConfigError(f"expected {name} to be true or false, got {shown(value)}")
     return bool(value)
 
 
@@ -292,7 +296,7 @@ def check_size(name: str, value: Any) -> int | list[int]:
     """Return a size field, one number or (height, width), or say what was expected."""
     if isinstance(value, list | tuple):
         if len(value) != 2:
-            raise ConfigError(f"expected {name} to be an integer or a pair (height, width), got {_shown(value)}")
+            raise ConfigError(f"expected {name} to be an integer or a pair (height, width), got {shown(value)}")
         return [check_int(name, v, minimum=1) for v in value]
     return check_int(name, value, minimum=1)
 
@@ -300,7 +304,7 @@ def check_size(name: str, value: Any) -> int | list[int]:
 def check_list(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[Any]:
     """Return a list field with each entry checked, or say what was expected."""
     if not isinstance(values, list | tuple):
-        raise ConfigError(f"expected {name} to be a list, got {_shown(values)}")
+        raise ConfigError(f"expected {name} to be a list, got {shown(values)}")
     if len(values) > MOST_LAYERS:
         raise ConfigError(f"expected {name} to have at most {MOST_LAYERS} entries, got {len(values)}")
     return [check(f"{name}[{index}]", value) for index, value in enumerate(values)]
@@ -311,6 +315,6 @@ def check_depths(name: str, values: Any) -> list[int]:
     depths = check_list(name, values, lambda entry, value: check_int(entry, value, minimum=0))
     if not depths or sum(depths) > MOST_LAYERS:
         raise ConfigError(
-            f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {_shown(values)}"
+            f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {shown(values)}"
         )
     return depths

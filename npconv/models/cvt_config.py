@@ -17,6 +17,7 @@ from npconv.models.configuration import (
     check_int,
     check_list,
     check_size,
+    shown,
 )
 
 #: A wrong file must not ask for terabytes of zeros; no published model has more than 2.
@@ -191,5 +192,5 @@ def _check_ratio(name: str, value: Any) -> float:
 def _check_method(name: str, value: Any) -> str:
     """Return the name of a projection method."""
     if value not in QKV_PROJECTION_METHODS:
-        raise ConfigError(f"expected {name} to be one of {', '.join(QKV_PROJECTION_METHODS)}; got {value!r}")
+        raise ConfigError(f"expected {name} to be one of {', '.join(QKV_PROJECTION_METHODS)}; got {shown(value)}")
     return value

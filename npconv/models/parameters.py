@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from npconv.errors import InputError
+
 #: Name in a checkpoint -> shape.
 Shapes = dict[str, tuple[int, ...]]
 
@@ -54,6 +56,8 @@ def random_parameters(shapes: Shapes, config: Any, seed: int) -> Iterator[tuple[
     ``config.layer_scale_init_value``. Each parameter has a stream of random numbers of its own, from the seed and its
     place in the list.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"expected seed to be a whole number of at least 0, got {seed!r}")
     for (name, shape), stream in zip(shapes.items(), np.random.SeedSequence(seed).spawn(len(shapes)), strict=True):
         kind = name.rpartition(".")[2]
         if kind == "num_batches_tracked":

@@ -16,6 +16,7 @@ from npconv.models.configuration import (
     check_int,
     check_list,
     check_size,
+    shown,
 )
 
 Self = TypeVar("Self", bound="StagedConfig")
@@ -120,7 +121,7 @@ class StagedConfig(PretrainedConfig):
             raise ConfigError(f"expected out_features to be a list, got {type(out_features).__name__}")
         if out_features != [name for name in self.stage_names if name in out_features]:
             raise ConfigError(
-                f"expected out_features from {self.stage_names}, in this order and each once; got {out_features}"
+                f"expected out_features from {self.stage_names}, in this order and each once; got {shown(out_features)}"
             )
         return out_features
 
@@ -129,13 +130,13 @@ class StagedConfig(PretrainedConfig):
         if out_indices is None:
             return None
         if not isinstance(out_indices, list | tuple) or not all(isinstance(index, int) for index in out_indices):
-            raise ConfigError(f"expected out_indices to be a list or tuple of integers, got {out_indices!r}")
+            raise ConfigError(f"expected out_indices to be a list or tuple of integers, got {shown(out_indices)}")
         stages = len(self.stage_names)
         positive = [index + stages if index < 0 else index for index in out_indices]
         if positive != [index for index in range(stages) if index in positive]:
             raise ConfigError(
                 f"expected out_indices from {-stages} to {stages - 1} for the stages {self.stage_names}, in this order "
-                f"and each once; got {out_indices}"
+                f"and each once; got {shown(out_indices)}"
             )
         return list(out_indices)
 

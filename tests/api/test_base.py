@@ -131,6 +131,7 @@ def test_dtype_auto_is_that_of_the_file(tmp_path, stored):
     filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"], dtype=stored).save_pretrained(tmp_path)
     assert npconv.CvtForImageClassification.from_pretrained(tmp_path, dtype="auto").dtype == stored
     assert npconv.CvtForImageClassification.from_pretrained(tmp_path).dtype == "float32"
+    assert npconv.CvtForImageClassification.from_pretrained(tmp_path, dtype="auto", engine="fast").dtype == "float32"
 
 
 def test_parameters_are_copies_that_may_be_written_to(tmp_path):
@@ -228,3 +229,17 @@ def test_what_cannot_be_a_model_is_refused(tmp_path):
 def test_eval_is_the_model_itself():
     model = npconv.CvtModel(CONFIGS["cvt"])
     assert model.eval() is model
+
+
+def test_parameters_must_be_floating_point_numbers():
+    state = filled_state_dict(npconv.CvtModel, CONFIGS["cvt"])
+    name = "encoder.stages.0.embedding.convolution_embeddings.normalization.bias"
+    for dtype in ("int64", "bool", "complex64"):
+        with pytest.raises(WeightsError, match=rf"floating-point numbers for {name}, got {dtype}"):
+            npconv.CvtModel(CONFIGS["cvt"], {**state, name: state[name].astype(dtype)})
+
+
+def test_seeds_that_are_none_are_refused():
+    for seed in (-1, "a", 1.5, True):
+        with pytest.raises(InputError, match="expected seed to be a whole number"):
+            npconv.CvtModel(CONFIGS["cvt"], seed=seed)

@@ -130,3 +130,11 @@ def test_no_model_writes_to_its_input_or_parameters():
         for array in model.state_dict().values():
             array.flags.writeable = False
         model(x, training=True, rng=0)
+
+
+def test_labels_and_generators_that_are_none_are_refused(classifier):
+    with pytest.raises(InputError, match="expected labels of one shape"):
+        classifier(pictures(), labels=[[1], [1, 2]])
+    for rng in (-1, "a"):
+        with pytest.raises(InputError, match="expected rng to be"):
+            classifier(pictures(), training=True, rng=rng)

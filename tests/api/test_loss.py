@@ -26,6 +26,12 @@ def test_integers_are_a_single_label_and_minus_100_does_not_count():
     assert image_classification_loss(LOGITS, [-100, 2], config(3)) == pytest.approx(expected)
 
 
+def test_two_classes_are_a_single_label_too():
+    logits = np.array([[2.0, -1.0], [0.25, 0.5]])
+    expected = (math.log1p(math.exp(2.0 - -1.0)) + math.log1p(math.exp(0.25 - 0.5))) / 2
+    assert image_classification_loss(logits, [1, 1], config(2)) == pytest.approx(expected)
+
+
 def test_numbers_are_a_multi_label():
     targets = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 1.0]])
     terms = [
@@ -63,3 +69,8 @@ def test_a_call_leaves_no_trace_in_the_configuration():
 def test_labels_that_do_not_fit_are_refused(labels, problem_type, message):
     with pytest.raises(InputError, match=message):
         image_classification_loss(LOGITS, labels, config(3, problem_type))
+
+
+def test_a_model_without_classes_has_no_loss():
+    with pytest.raises(InputError, match="num_labels 0"):
+        image_classification_loss(LOGITS, [0, 1], config(0))

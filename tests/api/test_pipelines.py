@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -116,3 +117,133 @@ def test_what_cannot_be_done_is_refused(classify, tmp_path):
         classify(tmp_path / "missing.png")
     with pytest.raises(ConfigError, match="num_labels 0"):
         best_labels(np.zeros(3), npconv.ConvNextConfig(num_labels=0))
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """A pipeline of two workers, and the same without them."""
+    folder = tmp_path_factory.mktemp("model")
+    filled_model(CLASSIFIERS["convnextv2"], CONFIGS["convnextv2"]).save_pretrained(folder)
+    npconv.ConvNextImageProcessor(size={"shortest_edge": 24}).save_pretrained(folder)
+    with npconv.pipeline(model=folder, batch_size=2, workers=2) as shared:
+        yield shared, npconv.pipeline(model=folder, batch_size=2), folder
+
+
+def assert_same(found, expected):
+    """Labels and scores are the same, but for float32 sums in another order where threads share a batch."""
+    assert len(found) == len(expected)
+    for row, expected_row in zip(found, expected, strict=True):
+        assert [entry["label"] for entry in row] == [entry["label"] for entry in expected_row]
+        assert [entry["score"] for entry in row] == pytest.approx([entry["score"] for entry in expected_row], abs=1e-6)
+
+
+def test_few_pictures_start_no_workers(workers):
+    shared, alone, _ = workers
+    assert shared(photo()) == alone(photo())
+    assert shared([photo(1), photo(2)]) == alone([photo(1), photo(2)])
+    assert shared([]) == []
+    assert shared._pool is None
+
+
+def test_workers_give_the_same_in_the_same_order(workers, tmp_path, monkeypatch):
+    shared, alone, _ = workers
+    monkeypatch.chdir(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo(4).save("turned.png", exif=exif)
+    pictures = [
+        photo(0),
+        "turned.png",
+        tmp_path / "turned.png",
+        Image.open("turned.png"),
+        np.asarray(photo(3)),
+        photo(5),
+    ]
+    pictures += [Image.open("turned.png").convert("P"), photo(6, (31, 77))]
+    with open("turned.png", "rb") as file, open("turned.png", "rb") as again:
+        found = shared([*pictures, file])
+        expected = alone([*pictures, again])
+    assert_same(found, expected)
+    assert len(shared.executor().process_ids()) == 2
+
+
+def test_an_iterator_is_read_a_bounded_way_ahead_of_workers(workers):
+    shared, _, _ = workers
+    read = []
+
+    def camera():
+        for seed in range(60):
+            read.append(seed)
+            yield photo(seed)
+
+    results = shared(camera(), top_k=1)
+    next(results)
+    assert len(read) <= 2 * 2 * 2  # pictures in a batch, batches for each worker, workers
+    assert len(list(results)) == 59
+
+
+def test_errors_come_out_of_workers(workers, tmp_path):
+    shared, _, _ = workers
+    with pytest.raises(ImageError, match=r"missing\.png"):
+        shared([photo(), photo(), tmp_path / "missing.png"])
+    with pytest.raises(InputError, match="top_k"):
+        shared([photo()] * 3, top_k=0)
+
+
+def test_closed_workers_are_started_anew(workers):
+    shared, _, _ = workers
+    expected = shared([photo()] * 3)
+    shared.close()
+    assert shared([photo()] * 3) == expected
+
+
+def test_any_executor_can_do_the_work(workers):
+    _, alone, folder = workers
+    pictures = [photo(seed) for seed in range(5)]
+    with ThreadPoolExecutor(2) as executor:
+        others = npconv.pipeline(model=folder, workers=executor, batch_size=2)
+        assert_same(others(pictures), alone(pictures))
+
+
+def test_a_loaded_model_cannot_be_shared(classify):
+    with pytest.raises(InputError, match="got a loaded one"):
+        npconv.pipeline(model=classify.model, image_processor=classify.image_processor, workers=2)
+
+
+def test_a_missing_model_is_refused_before_workers_start(tmp_path):
+    with pytest.raises(npconv.ModelNotFoundError):
+        npconv.pipeline(model=tmp_path / "nothing", workers=2)
+
+
+def test_the_pipeline_has_defaults_of_its_own(tmp_path, classify):
+    classify.model.save_pretrained(tmp_path)
+    classify.image_processor.save_pretrained(tmp_path)
+    raw = npconv.pipeline(model=tmp_path, top_k=2, function_to_apply="none", feature_extractor=tmp_path)
+    assert [len(raw(photo())), len(raw(photo(), top_k=None)), len(raw(photo(), top_k=1))] == [2, 4, 1]
+    assert raw(photo()) == classify(photo(), top_k=2, function_to_apply="none")
+    assert raw(inputs=photo()) == raw(images=photo()) == raw(photo())
+    np.testing.assert_allclose(sum(e["score"] for e in raw(photo(), top_k=None, function_to_apply="softmax")), 1)
+
+
+def test_what_is_no_picture_is_refused_at_once(classify):
+    for nothing in (None, 3, {"a": 1}):
+        with pytest.raises(InputError, match="expected a picture or an iterable of pictures"):
+            classify(nothing)
+    with pytest.raises(InputError, match="array of one picture"):
+        classify(np.zeros((2, 32, 32, 3), np.uint8))
+    with pytest.raises(InputError, match="batch_size of at least 1, got -1"):
+        classify([photo()], batch_size=-1)
+    with pytest.raises(InputError, match="expected no dtype beside a loaded model"):
+        npconv.pipeline(model=classify.model, image_processor=classify.image_processor, dtype="float64")
+
+
+def test_the_bytes_of_a_file_are_one_picture(classify, tmp_path):
+    photo().save(tmp_path / "photo.png")
+    assert classify((tmp_path / "photo.png").read_bytes()) == classify(photo())
+
+
+def test_the_engine_is_the_fast_one_where_it_can_run(tmp_path, classify):
+    classify.model.save_pretrained(tmp_path)
+    classify.image_processor.save_pretrained(tmp_path)
+    for dtype, engine in [("float32", "fast"), (np.float32, "fast"), ("float64", "explicit"), ("auto", "explicit")]:
+        assert npconv.pipeline(model=tmp_path, dtype=dtype).model.engine == engine

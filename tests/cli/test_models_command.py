@@ -72,7 +72,7 @@ def test_without_models(capsys: Capsys, zoo: Path) -> None:
 def test_how_to_use_others(capsys: Capsys, zoo: Path) -> None:
     main(["models"])
     text = capsys.readouterr().out
-    assert all(word in text for word in ("a directory", "a file", "a hub id", "npconv[hub]"))
+    assert all(word in text for word in ("a directory", "a file", "a hub id", "huggingface_hub"))
     assert text.endswith("The cache is /some/where/hub\n")
     assert all(len(line) < 80 for line in text.splitlines())
 

@@ -1,9 +1,10 @@
 """The fast engine as users have it, ``engine="fast"``, against the explicit one: see ``fast_models`` for how near."""
 
 import copy
+import multiprocessing
+import os
 import pickle
 import threading
-import tracemalloc
 import warnings
 
 import fast_models as models
@@ -11,7 +12,20 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import standins
-from fast_models import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, outputs_of, own_threads, pictures, tiny_blocks
+from fast_models import (
+    BACKBONES,
+    CLASSIFIERS,
+    CONFIGS,
+    KINDS,
+    SMALL,
+    assert_same,
+    in_dtype,
+    outputs_of,
+    own_threads,
+    pictures,
+    small,
+    tiny_blocks,
+)
 from hypothesis import given, settings
 
 import npconv
@@ -21,27 +35,6 @@ from npconv.weights.tree import map_tree, nest
 
 FAMILIES = pytest.mark.parametrize("family", list(CLASSIFIERS))
 THREADS = pytest.mark.parametrize("threads", [1, 2])
-STAGED = {"hidden_sizes": [8, 12, 10], "depths": [1, 2, 1], "num_stages": 3, "patch_size": 4, "num_labels": 5}
-SMALL = {
-    "convnext": {**STAGED, "layer_scale_init_value": 0.5},
-    "convnextv2": STAGED,
-    "cvt": {"embed_dim": [6, 10, 12], "num_heads": [1, 2, 3], "depth": [1, 1, 2], "num_labels": 5},
-}
-KINDS = [(kind, family) for kind in (CLASSIFIERS, BARE_MODELS, BACKBONES) for family in kind]
-
-
-def small(family, kind=CLASSIFIERS, engine="fast", seed=0, **options):
-    """Return a small model with random weights."""
-    config = CONFIGS[family](**SMALL[family])
-    return kind[family](config, models.weights(kind[family], config, seed), engine=engine, **options)
-
-
-def assert_same(outputs, expected):
-    """Assert that all outputs are the same numbers; NaN is as good as NaN."""
-    assert set(outputs) == set(expected)
-    for name in expected:
-        np.testing.assert_array_equal(outputs[name], expected[name], err_msg=name)
-
 
 # Equal to the explicit engine
 
@@ -125,7 +118,7 @@ def test_inputs_and_weights_are_never_written_to(kind, family, threads):
     config, x = CONFIGS[family](**SMALL[family]), standins.readonly(pictures((2, 3, 40, 36)))
     tensors = {name: standins.readonly(array) for name, array in models.weights(kind[family], config).items()}
     for dtype in ("float16", "float32"):
-        given_tensors = {name: standins.readonly(_in(array, dtype)) for name, array in tensors.items()}
+        given_tensors = {name: standins.readonly(in_dtype(array, dtype)) for name, array in tensors.items()}
         with own_threads():
             outputs_of(kind[family](config, given_tensors, engine="fast", threads=threads), x)
     np.testing.assert_array_equal(x, pictures((2, 3, 40, 36)))
@@ -280,105 +273,6 @@ def test_activations_far_beyond_their_curve(family, hidden_act):
     assert models.farthest(fast, truth) <= max(bound, models.LEAST_BOUND)
 
 
-# Weights
-
-
-def _in(array, dtype):
-    """Return floating-point weights in a dtype, others as they are."""
-    return array.astype(dtype) if array.dtype.kind == "f" else array
-
-
-@pytest.mark.parametrize(("kind", "family"), KINDS)
-def test_the_dtype_and_layout_of_weights_do_not_show(kind, family):
-    """float16 numbers are exact in all of these."""
-    config, x = CONFIGS[family](**SMALL[family]), pictures((1, 3, 40, 36))
-    tensors = models.weights(kind[family], config)
-    expected = outputs_of(kind[family](config, tensors, engine="fast"), x)
-    for change in (
-        lambda array: _in(array, np.float32),
-        lambda array: _in(array, np.float64),
-        lambda array: _in(array, np.float32).copy(order="F"),
-        lambda array: _in(array, ">f4"),
-    ):
-        changed = {name: change(array) for name, array in tensors.items()}
-        assert_same(outputs_of(kind[family](config, changed, engine="fast"), x), expected)
-
-
-@pytest.mark.parametrize(("kind", "family"), KINDS)
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_later_changes_of_the_weights_have_no_effect(kind, family, dtype):
-    config, x = CONFIGS[family](**SMALL[family]), pictures((1, 3, 40, 36))
-    tensors = {name: _in(array, dtype) for name, array in models.weights(kind[family], config).items()}
-    model = kind[family](config, tensors, engine="fast")
-    expected = outputs_of(kind[family](config, tensors, engine="fast"), x)
-    for array in (*tensors.values(), *model.state_dict().values()):
-        array[...] = 0
-    assert_same(outputs_of(model, x), expected)  # its first call, so nothing was kept of an earlier one
-    x_wide = pictures((1, 3, 40, 67))
-    fresh = kind[family](config, models.weights(kind[family], config), engine="fast")
-    assert_same(outputs_of(model, x_wide), outputs_of(fresh, x_wide))
-
-
-@pytest.mark.parametrize(("kind", "family"), KINDS)
-def test_a_model_gives_back_the_weights_it_was_made_of(kind, family, tmp_path):
-    config, x = CONFIGS[family](**SMALL[family]), pictures((1, 3, 40, 36))
-    tensors = models.weights(kind[family], config)
-    model = kind[family](config, tensors, engine="fast")
-    assert_same(model.state_dict(), tensors)
-    model.save_pretrained(tmp_path)
-    loaded = kind[family].from_pretrained(tmp_path, engine="fast")  # a float16 file
-    assert_same(loaded.state_dict(), tensors)
-    assert {array.dtype for array in loaded.state_dict().values()} <= {np.dtype("float16"), np.dtype("int64")}
-    assert_same(outputs_of(loaded, x), outputs_of(model, x))
-    assert loaded.num_parameters() == kind[family](config).num_parameters()
-
-
-@FAMILIES
-def test_a_bfloat16_file(family, tmp_path):
-    config, x = CONFIGS[family](**SMALL[family]), pictures((1, 3, 40, 36))
-    tensors = models.weights(CLASSIFIERS[family], config)
-    stored = {name: _in(array, np.float32) for name, array in tensors.items()}
-    dtypes = {name: "BF16" for name, array in stored.items() if array.dtype.kind == "f"}
-    npconv.weights.safetensors.save_file(stored, tmp_path / "model.safetensors", dtypes=dtypes)
-    config.save_pretrained(tmp_path)
-    fast = CLASSIFIERS[family].from_pretrained(tmp_path, engine="fast")
-    explicit = CLASSIFIERS[family].from_pretrained(tmp_path)
-    rounding = models.rounding_of(CLASSIFIERS[family], config, explicit.state_dict(), x)
-    truth = outputs_of(CLASSIFIERS[family](config, explicit.state_dict(), dtype="float64"), x)
-    assert models.farthest(outputs_of(fast, x), truth) <= models.SLACK * rounding
-
-
-@FAMILIES
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_loading_takes_little_more_memory_than_is_kept(family, dtype, tmp_path):
-    """Beyond the mapped file: 1.4 times the weights in float32 at most, while they are folded and after."""
-    fields = {"hidden_sizes": [16, 256], "depths": [1, 2], "num_stages": 2}
-    fields = {"embed_dim": [16, 256], "depth": [1, 2], "num_heads": [1, 2]} if family == "cvt" else fields
-    config = CONFIGS[family](**fields, **({"cls_token": [False, True]} if family == "cvt" else {}))
-    tensors = models.weights(CLASSIFIERS[family], config)
-    npconv.weights.safetensors.save_file(
-        {name: _in(array, dtype) for name, array in tensors.items()}, tmp_path / "model.safetensors"
-    )
-    config.save_pretrained(tmp_path)
-    in_float32 = sum(4 * array.size for array in tensors.values())
-    tracemalloc.start()
-    try:
-        model = CLASSIFIERS[family].from_pretrained(tmp_path, engine="fast")
-        kept, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    print(f"{family}, {dtype}: {kept / in_float32:.2f} kept, {peak / in_float32:.2f} at most")
-    assert model.num_parameters() * 3 < kept <= peak <= 1.4 * in_float32
-
-
-@FAMILIES
-def test_random_first_weights(family):
-    config, x = CONFIGS[family](**SMALL[family]), pictures((1, 3, 40, 36))
-    fast, explicit = (CLASSIFIERS[family](config, seed=3, engine=engine) for engine in ("fast", "explicit"))
-    assert_same(fast.state_dict(), explicit.state_dict())
-    np.testing.assert_allclose(fast(x).logits, explicit(x).logits, atol=1e-6)  # rounding of logits below 1
-
-
 # What is refused
 
 
@@ -438,3 +332,43 @@ def test_an_engine_returns_what_the_function_of_the_family_returns(kind, family)
     for actual, right in zip(hidden_states, expected.hidden_states, strict=True):
         np.testing.assert_array_equal(actual, right)
     assert isinstance(first, list) == (kind is BACKBONES)
+
+
+def _answer_in_a_fork(model, pixel_values, queue):
+    queue.put(model(pixel_values).logits)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_gets_threads_of_its_own():
+    config = npconv.ConvNextConfig(hidden_sizes=[8, 12], depths=[1, 1], num_stages=2)
+    model = npconv.ConvNextForImageClassification(config, engine="fast", threads=2)
+    x = np.random.default_rng(0).standard_normal((1, 3, 40, 40)).astype(np.float32)
+    expected = model(x).logits
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks with threads: that is the point
+        child = context.Process(target=_answer_in_a_fork, args=(model, x, queue))
+        child.start()
+    child.join(timeout=30)
+    alive = child.is_alive()
+    child.kill()
+    assert not alive
+    np.testing.assert_array_equal(queue.get(), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 9), (3, 3)])
+def test_pictures_smaller_than_a_kernel_are_refused_as_by_the_explicit_engine(size):
+    config = npconv.CvtConfig(
+        embed_dim=[4, 6],
+        num_heads=[1, 2],
+        depth=[1, 1],
+        cls_token=[False, True],
+        kernel_qkv=[5, 5],
+        padding_q=[2, 2],
+        padding_kv=[0, 0],
+    )
+    x = np.zeros((1, 3, *size), np.float32)
+    for engine in ("explicit", "fast"):
+        with pytest.raises(InputError, match="does not fit"):
+            npconv.CvtModel(config, engine=engine)(x)

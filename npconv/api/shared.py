@@ -1,0 +1,67 @@
+"""A classifier whose batches are shared between worker processes."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.api.auto import AutoModelForImageClassification
+from npconv.api.calls import prepare_pixel_values
+from npconv.api.recipes import Recipe, findable
+from npconv.fast.workers import WorkerPool
+
+
+class SharedClassifier:
+    """A function from pixel values to logits that gives each of several worker processes a part of the batch.
+
+    The workers are started by the first call and kept until :meth:`close` or the end of a ``with`` block. For files of
+    pictures, ``pipeline(workers=...)`` is faster: there the workers decode as well.
+
+    Parameters
+    ----------
+    model : str or Path
+        As in ``AutoModelForImageClassification.from_pretrained``.
+    workers : int or Executor, optional
+        Processes, as many as this process may use cores when unset; or what runs the parts.
+    **model_arguments
+        As in ``from_pretrained``. The engine is the fast one when unset.
+
+    Raises
+    ------
+    NpconvError
+        If there can be no workers; in a call, what loading and running the model raise.
+    """
+
+    def __init__(self, model: str | Path, *, workers: int | Executor | None = None, **model_arguments: Any) -> None:
+        self._executor = workers if isinstance(workers, Executor) else WorkerPool(workers)
+        self._owns_executor = not isinstance(workers, Executor)
+        arguments = {"engine": "fast", "threads": 1, **model_arguments}
+        load = AutoModelForImageClassification.from_pretrained
+        self._recipe = Recipe.of(load, model=findable(model), **arguments)
+        self._dtype = np.dtype(arguments.get("dtype", "float32"))
+
+    def __call__(self, pixel_values: np.ndarray) -> np.ndarray:
+        """Return the logits (N, K) of normalized pictures (N, C, H, W)."""
+        pixel_values = prepare_pixel_values(pixel_values, dtype=self._dtype, device="cpu")
+        parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
+        futures = [self._executor.submit(_logits, self._recipe, part) for part in parts]
+        return np.concatenate([future.result() for future in futures])
+
+    def close(self) -> None:
+        """End the workers, if they are the classifier's own."""
+        if self._owns_executor:
+            self._executor.shutdown()
+
+    def __enter__(self) -> SharedClassifier:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def _logits(recipe: Recipe, pixel_values: np.ndarray) -> np.ndarray:
+    """Run the model on a part of a batch, in a worker."""
+    return recipe.load()(pixel_values, return_dict=True).logits

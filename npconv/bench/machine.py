@@ -1,0 +1,54 @@
+"""What the figures were measured on: processor, cores, system, versions, and the fastest matrix product it reaches."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv._version import __version__
+from npconv.bench.engines import Engine
+from npconv.bench.remote import RemoteEngine
+from npconv.fast.workers import available_cores
+
+
+def describe() -> dict[str, Any]:
+    """Return a description of this machine."""
+    return {
+        "processor": processor_name(),
+        "cores": available_cores(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "npconv": __version__,
+        "numpy": np.__version__,
+        "blas": _blas(),
+    }
+
+
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return what the processor calls itself."""
+    try:
+        match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text("utf-8", "replace"), re.MULTILINE)
+    except OSError:
+        match = None
+    return match[1].strip() if match else platform.processor() or platform.machine() or "unknown"
+
+
+def _blas() -> str:
+    """Return name and version of NumPy's matrix library."""
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def sgemm_peak(threads: int, *, size: int, calls: int) -> float:
+    """Return the fastest float32 matrix product of NumPy in floating-point operations a second, in a fresh process.
+
+    Two operations for each multiply-add; the best of some calls.
+    """
+    engine = Engine("sgemm", "explicit", (), threads, threads, False)
+    with RemoteEngine(engine.environment) as remote:
+        return 2 * size**3 / remote.ask("sgemm", size=size, calls=calls)["seconds"]

@@ -1,0 +1,54 @@
+"""How much of the machine other programs used during a measurement: what decides whether its figures can be trusted.
+
+On Linux: the time that all cores were busy, less that of this process and its descendants. Elsewhere unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from npconv.bench.memory import PROC, process_tree
+
+#: Cores' worth of other programs from which on a report warns.
+DISTURBING = 0.1
+
+#: Places in the first line of /proc/stat that are no work of this machine: idle, waiting for a disk, and the time of
+#: guests, which is counted as the user's as well. Time stolen by the host counts: the cores were not ours then.
+NOT_BUSY = (3, 4, 8, 9)
+
+
+class OtherPrograms:
+    """Watches from its making on; :meth:`cores` says how many cores others have used since, on average."""
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._start = self._seconds()
+        self._began = time.monotonic()
+
+    def cores(self) -> float | None:
+        """Return how many cores other programs kept busy on average; None where that is unknown."""
+        now = self._seconds()
+        if now is None or self._start is None:
+            return None
+        elapsed = max(time.monotonic() - self._began, 1e-3)
+        return max(0.0, (now[0] - self._start[0]) - (now[1] - self._start[1])) / elapsed
+
+    def _seconds(self) -> tuple[float, float] | None:
+        """Return the seconds that all cores, and this process with its descendants, have been busy so far."""
+        try:
+            tick = 1 / os.sysconf("SC_CLK_TCK")
+            fields = (self._proc / "stat").read_text().split("\n")[0].split()[1:]
+            busy = sum(int(field) for place, field in enumerate(fields) if place not in NOT_BUSY)
+            return busy * tick, sum(self._ticks(pid) for pid in process_tree(os.getpid(), self._proc)) * tick
+        except (AttributeError, OSError, ValueError):
+            return None
+
+    def _ticks(self, pid: int) -> int:
+        """Return the time of a process and of its children that have ended; 0 if it has gone."""
+        try:
+            fields = (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            return sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
+        except (OSError, ValueError):
+            return 0

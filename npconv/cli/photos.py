@@ -1,0 +1,91 @@
+"""The photos of a call: where their bytes come from, and what is said of one that fails."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from npconv.cli.output import escape, write
+from npconv.errors import InputError, NpconvError
+
+#: What errors call a picture from standard input.
+STANDARD_INPUT_NAMES = ("<stdin>", "the picture")
+
+
+class Photo(NamedTuple):
+    """A photo, such that any process can read it.
+
+    Attributes
+    ----------
+    name : str
+        As it was typed.
+    path : str
+        Where the file is.
+    content : bytes, optional
+        Of standard input, in place of a file.
+    """
+
+    name: str
+    path: str
+    content: bytes | None = None
+
+
+def read_photos(names: Iterable[str], *, absolute: bool = False) -> Iterator[Photo]:
+    """Yield the photos of a call; standard input is read when it is reached.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Paths, or ``"-"`` for standard input.
+    absolute : bool
+        Let paths start at the root, for processes that work in another folder.
+    """
+    for name in names:
+        if name == "-":
+            yield Photo(name, name, _standard_input())
+        else:
+            yield Photo(name, os.path.abspath(name) if absolute else name)
+
+
+def _standard_input() -> bytes | None:
+    """Return what standard input holds, up to a byte more than any picture may have; None if it is closed."""
+    if sys.stdin is None:
+        return None
+    from npconv.images.decode import MAX_BYTES
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def source_of(photo: Photo) -> Any:
+    """Return what to read a photo from.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or there is no standard input.
+    """
+    if photo.name == "-":
+        if photo.content is None:
+            raise InputError("standard input is closed; give the path of a picture")
+        return io.BytesIO(photo.content)
+    if os.path.isdir(photo.path):
+        raise InputError(f"is a folder; give the pictures in it: {os.path.join(photo.name, '*')}")
+    return photo.path
+
+
+def reason_of(error: Exception, photo: Photo, debug: bool) -> str:
+    """Return why a photo failed, on one line and without its name; with `debug`, write the traceback to stderr."""
+    if debug:
+        write(sys.stderr, "".join(traceback.format_exception(error)), flush=True)
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller picture or model"
+    text = escape(str(error))
+    if not isinstance(error, NpconvError):
+        return f"unexpected {type(error).__name__}: {text}" + ("" if debug else "; --debug shows where")
+    for name in STANDARD_INPUT_NAMES if photo.name == "-" else (escape(photo.path), escape(photo.name)):
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+    return text

@@ -12,7 +12,8 @@ The tensors of a file
     ``labels.LOSS``: labels. ``expected.NAME``: an output in float64 (``logits``, ``pooler_output``,
     ``cls_token_value``, ``hidden_states.0`` and so on, ``feature_maps.0`` and so on, ``loss.LOSS``). Float16 numbers
     are exact in every wider dtype: cast them to the dtype you compute in. The metadata ``case`` is a JSON object with
-    the model's family and task, the fields of its configuration and the problem type of each loss.
+    the model's family and task, its complete configuration, what the reference was given beyond transformers, and the
+    problem type of each loss. ``README.md`` beside the files says more to those who read them.
 
 Why the bytes come out the same
     transformers runs in one thread, and its outputs are rounded to multiples of ``2**-36`` times the power of two above
@@ -37,11 +38,19 @@ from typing import Any
 
 import numpy as np
 
+import npconv
 from npconv.weights.safetensors import load_file, save_file
 from weights_tools.goldens import draw
 from weights_tools.goldens.cases import Case, all_cases
 
 MANIFEST = "manifest.json"
+
+#: npconv's own: the fields of transformers' classes change with its version, and its CvT has no ``hidden_act``.
+CONFIGS: dict[str, type[npconv.ConvNextConfig | npconv.ConvNextV2Config | npconv.CvtConfig]] = {
+    "convnext": npconv.ConvNextConfig,
+    "convnextv2": npconv.ConvNextV2Config,
+    "cvt": npconv.CvtConfig,
+}
 
 #: Bits that are kept, and the part of a step that must lie between any number and a border.
 BITS = 36
@@ -131,9 +140,17 @@ def compute(case: Case, seed: int | None) -> tuple[int, dict[str, np.ndarray]]:
 
 
 def describe(case: Case) -> dict[str, Any]:
-    """Return what a reader of the file needs to build the model."""
-    problem_types = {name: problem_type for name, (problem_type, _) in case.labels.items()}
-    return {"family": case.family, "task": case.task, "config": case.fields, "problem_types": problem_types}
+    """Return what a reader of the file needs to build the model, no default left out."""
+    from weights_tools.goldens import reference
+
+    config = CONFIGS[case.family](**case.fields)
+    return {
+        "family": case.family,
+        "task": case.task,
+        "config": {**config.to_dict(), "num_labels": config.num_labels},
+        "patched": reference.patched(case.family, case.fields),
+        "problem_types": {name: problem_type for name, (problem_type, _) in case.labels.items()},
+    }
 
 
 def rounded(values: np.ndarray) -> np.ndarray:

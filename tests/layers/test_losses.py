@@ -78,6 +78,14 @@ def test_extreme_logits_give_neither_a_warning_nor_an_infinity(dtype):
     assert binary_cross_entropy_with_logits(logits[2:], np.array([0.0, 1.0], dtype)) == 1e4
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_rows_of_logits_far_apart_do_not_disturb_each_other(dtype):
+    rows = np.array([[0, 1], [2000, 2001]], dtype)
+    expected = np.log1p(np.exp(1.0))  # of either row
+    loss = cross_entropy(rows, np.array([0, 0]), ignore_index=-100)
+    assert_rounded(np.asarray(loss), np.asarray(expected), np.asarray(expected), operations=6 + 2 * LIBRARY)
+
+
 def test_known_values():
     zeros = np.zeros((3, 10))
     assert cross_entropy(zeros, np.array([0, 4, 9]), ignore_index=-100) == pytest.approx(np.log(10), rel=1e-15)

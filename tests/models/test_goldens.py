@@ -1,6 +1,8 @@
 """npconv gives the numbers of transformers in every golden file, in all three dtypes, without torch."""
 
 import hashlib
+import json
+import re
 
 import golden_files
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from npconv.backend import device_module, to_host
 from npconv.errors import UnavailableError
 from npconv.models import convnext, convnextv2, cvt
+from npconv.weights.safetensors import load_file, read_metadata
 
 ALL = pytest.mark.parametrize("name", golden_files.NAMES)
 
@@ -85,7 +88,7 @@ def test_last_hidden_state_is_the_last_of_the_hidden_states(name):
 
 def test_files_are_those_in_the_manifest():
     files = {path.name for path in golden_files.FOLDER.iterdir()}
-    assert files == {"manifest.json", *(f"{name}.safetensors" for name in golden_files.NAMES)}
+    assert files == {"manifest.json", "README.md", *(f"{name}.safetensors" for name in golden_files.NAMES)}
     for name, entry in golden_files.MANIFEST["cases"].items():
         data = (golden_files.FOLDER / f"{name}.safetensors").read_bytes()
         assert hashlib.sha256(data).hexdigest() == entry["sha256"], name
@@ -97,6 +100,57 @@ def test_manifest_names_the_versions():
 
 def test_folder_is_smaller_than_two_megabytes():
     assert sum(path.stat().st_size for path in golden_files.FOLDER.iterdir()) < 2_000_000
+
+
+def case_of(name):
+    """Return the metadata of a golden file."""
+    return json.loads(read_metadata(golden_files.FOLDER / f"{name}.safetensors")["case"])
+
+
+@ALL
+def test_the_configuration_is_complete(name):
+    case = case_of(name)
+    assert set(case["config"]) == {*golden_files.CONFIGS[case["family"]]().to_dict(), "num_labels"}
+    assert case["config"]["model_type"] == case["family"]
+    assert case["config"]["num_labels"] == len(case["config"]["id2label"])
+
+
+#: Files for which the reference is more than transformers, by field. ``depth``: stages with too few blocks for the
+#: rate of drop path that transformers looks up.
+PATCHED = {
+    "depth": {
+        *("cvt-all_lists_differ", "cvt-average_even", "cvt-class_token_everywhere", "cvt-class_token_not_last"),
+        *("cvt-default", "cvt-few_blocks", "cvt-model", "cvt-no_class_token", "cvt-one_pixel"),
+    },
+    "hidden_act": {"convnext-selu", "convnextv2-selu", "cvt-quick_gelu"},
+    "qkv_projection_method": {"cvt-all_lists_differ", "cvt-average_even", "cvt-average_odd", "cvt-linear"},
+}
+
+
+@ALL
+def test_patched_cases_say_so(name):
+    assert case_of(name)["patched"] == [field for field, names in PATCHED.items() if name in names]
+
+
+def test_the_readme_names_the_patched_cases():
+    readme = (golden_files.FOLDER / "README.md").read_text(encoding="utf-8")
+    named = {field: set() for field in PATCHED}
+    for field, names in re.findall(r"^\| `(\w+)` \| [^|]+ \| (`[^|]+) \| [^|]+ \|$", readme, re.MULTILINE):
+        named[field] |= set(re.findall(r"`([^`]+)`", names))
+    assert named == PATCHED
+
+
+def test_the_code_in_the_readme_reads_a_file(monkeypatch):
+    readme = (golden_files.FOLDER / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(golden_files.FOLDER.parents[1])
+    found = {}
+    exec(code, found)
+    assert found["case"] == case_of("cvt-default")
+    expected = load_file(golden_files.FOLDER / "cvt-default.safetensors")
+    assert set(found["tensors"]) == set(expected)
+    for name, tensor in expected.items():
+        np.testing.assert_array_equal(found["tensors"][name], tensor, strict=True)
 
 
 def worst_distance(name):

@@ -174,35 +174,59 @@ def test_the_mean_over_many_draws_nears_inference(family, module):
     assert 0.65 < (np.abs(trained - batch).max(axis=(1, 2, 3)) > 0).mean() < 0.85  # so many were kept
 
 
+class RateRecorder:
+    """Stands for a random generator: keeps every element, and notes the shape and the rate of each draw."""
+
+    def __init__(self):
+        self.draws = []
+
+    def random(self, shape):
+        return _Draw(shape, self.draws)
+
+
+class _Draw:
+    """Random numbers that note what they are compared with."""
+
+    def __init__(self, shape, draws):
+        self.shape, self.draws = shape, draws
+
+    def __ge__(self, rate):
+        self.draws.append((self.shape, rate))
+        return np.ones(self.shape, bool)
+
+
 @STAGED
 def test_drop_path_draws_once_a_block_with_a_rate_and_once_a_sample(family, module):
     golden = golden_files.load(f"{family}-default")
+    assert golden.config().depths == [1, 1, 2, 1]
     x = np.repeat(golden.pixel_values.astype("float64"), 3, axis=0)
-    recorder = ScriptedGenerator()
+    recorder = RateRecorder()
     golden.run(x, golden.params("float64"), rng=recorder, drop_path_rate=0.5)
-    blocks = sum(golden.config().depths)
-    assert recorder.shapes == [(3, 1, 1, 1)] * (blocks - 1)  # the first block has rate 0
+    # From 0 in the first block, which draws nothing, to 0.5 in the fifth.
+    assert recorder.draws == [((3, 1, 1, 1), rate) for rate in (0.125, 0.25, 0.375, 0.5)]
 
 
 def test_cvt_draws_at_the_sites_of_transformers():
     golden = golden_files.load("cvt-two_stages")  # depth 1, 2; a class token in stage 1
     x = np.repeat(golden.pixel_values.astype("float64"), 3, axis=0)
-    recorder = ScriptedGenerator()
+    recorder = RateRecorder()
     rates = {"drop_rate": [0.1, 0.2], "attention_drop_rate": [0.3, 0.4], "drop_path_rate": [0.5, 0.6]}
     _, hidden_states = golden.run(x, golden.params("float64"), rng=recorder, **rates)
 
     def sites(stage, tokens, keys, paths):
         batch, width, height, length = hidden_states[stage].shape
         heads = golden.config().num_heads[stage]
-        path = [(batch, 1, 1)] if paths else []  # the one rate of the first stage is 0
-        attention = [(batch, heads, tokens, keys), (batch, tokens, width), *path]
-        return (batch, width, height, length), [*attention, (batch, tokens, width), *path]
+        drop, attention_drop, drop_path = (rate[stage] for rate in rates.values())
+        path = [((batch, 1, 1), drop_path)] if paths else []  # the one rate of the first stage is 0
+        output = [((batch, tokens, width), drop), *path]
+        embedding = ((batch, width, height, length), drop)
+        return embedding, [((batch, heads, tokens, keys), attention_drop), *output, *output]
 
     (_, _, h0, w0), (_, _, h1, w1) = hidden_states[0].shape, hidden_states[1].shape
     keys = [((h + 1) // 2) * ((w + 1) // 2) for h, w in ((h0, w0), (h1, w1))]
     embedding0, block0 = sites(0, h0 * w0, keys[0], paths=False)
     embedding1, block1 = sites(1, 1 + h1 * w1, 1 + keys[1], paths=True)
-    assert recorder.shapes == [embedding0, *block0, embedding1, *block1, *block1]
+    assert recorder.draws == [embedding0, *block0, embedding1, *block1, *block1]
 
 
 def test_cvt_drop_path_scales_or_drops_either_branch():

@@ -18,7 +18,12 @@ FAMILIES = pytest.mark.parametrize("family", parity.FAMILIES)
 @FAMILIES
 @pytest.mark.parametrize("seed", range(parity.CASES))
 def test_float64(family, seed):
-    """The truncated constant of transformers' ``gelu_fast`` accounts for 4e-12, all else for less than 1e-13."""
+    """Below the bound: 1943 seeds of each family gave at most 8.1e-14, and 1.9e-11 with ``gelu_fast``.
+
+    transformers truncates a constant of ``gelu_fast``; what that makes of an output depends on the model. CvT is never
+    drawn with it: its configuration in transformers has no ``hidden_act``, and the few activations that the generator
+    tries there do not include it.
+    """
     for name, value in parity.measure(family, seed).float64.items():
         assert value <= 1e-10, name
 

@@ -64,6 +64,21 @@ def build(family: str, task: str, fields: Mapping[str, Any]) -> Any:
     return make(family, task, dict(fields)).double().eval()
 
 
+def patched(family: str, fields: Mapping[str, Any]) -> list[str]:
+    """Return the names of the fields, sorted, whose values transformers does not run; none: its classes as they are."""
+    if family != "cvt":
+        return ["hidden_act"] if fields.get("hidden_act") == "selu" else []
+    config = CvtConfig(**fields)
+    shallow = any(blocks <= stage for stage, blocks in enumerate(config.depth))
+    methods = config.qkv_projection_method[: len(config.depth)]
+    found = {
+        "depth": shallow,
+        "hidden_act": fields.get("hidden_act", "gelu") != "gelu",
+        "qkv_projection_method": any(method != "dw_bn" for method in methods),
+    }
+    return [name for name, is_patched in found.items() if is_patched]
+
+
 def load(model: Any, weights: Mapping[str, np.ndarray]) -> None:
     """Give a model its weights: all of them, exactly."""
     model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})

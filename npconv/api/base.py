@@ -96,10 +96,10 @@ class PreTrainedModel:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
             raise ConfigError(f"{type(self).__name__}: expected a {expected}, got a {got}")
-        _check_engine(engine, parse_dtype(dtype), device)
+        self.dtype = parse_dtype(dtype)
+        _check_engine(engine, self.dtype, device)
         self.loading_report = LoadReport()
         self.config = config
-        self.dtype = parse_dtype(dtype)
         self.device = device
         self.engine = engine
         shapes = self.parameter_shapes(config)

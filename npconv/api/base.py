@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
-from npconv.fast import build_engine
+from npconv.fast import fold, make_engine
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
@@ -109,7 +109,7 @@ class PreTrainedModel:
             tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
         _check_dtypes(tensors)
         self.params = self._make_tree(tensors)
-        self._fast_engine = build_engine(config, self.params, threads) if engine == "fast" else None
+        self._fast_engine = make_engine(config, fold(config, self.params), threads) if engine == "fast" else None
 
     @classmethod
     def parameter_shapes(cls, config: Any) -> Shapes:

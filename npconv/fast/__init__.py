@@ -1,5 +1,9 @@
 """The same models as tuned float32 engines for CPUs, built from the same parameter trees and equal in their numbers.
 
+Each part comes in two pieces: a function `fold_...` from parameters to float32 arrays, which works out beforehand what
+does not depend on the input, and a class that runs with these arrays and never writes to them. So processes can share
+one folded file.
+
 One file for each idea; read them in this order:
 
 - ``products``: matrices of channels by positions, and products of them
@@ -12,6 +16,6 @@ One file for each idea; read them in this order:
 - ``convnext``, ``cvt``: the models put together, and ``engines``: with their heads
 """
 
-from npconv.fast.engines import Engine, build_engine
+from npconv.fast.engines import Engine, fold, make_engine
 
-__all__ = ["Engine", "build_engine"]
+__all__ = ["Engine", "fold", "make_engine"]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from npconv.fast.depthwise import DepthwiseProduct
-from npconv.fast.products import multiply_shared, shares, spans
+from npconv.fast.products import as_column, multiply_shared, shares, spans
 from npconv.fast.scratch import Scratch
 from npconv.layers import average_pool2d
 from npconv.layers._checks import check_window
@@ -35,37 +35,57 @@ from npconv.models.cvt_config import CvtConfig
 SCORES = 200_000
 
 
+def fold_projection(
+    linear: Mapping[str, Any], convolution_projection: Mapping[str, Any] | None, *, method: str, factor: float
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a :class:`Projection` whose result is multiplied by a factor."""
+    weight = np.asarray(linear["weight"], np.float64) * factor
+    bias = np.asarray(linear["bias"], np.float64) * factor if "bias" in linear else np.zeros(len(weight))
+    folded = {"weight": weight.astype(np.float32, order="C"), "cls_bias": as_column(bias)}
+    if method == "dw_bn":
+        assert convolution_projection is not None
+        inner = convolution_projection["convolution_projection"]
+        norm = {name: np.asarray(value, np.float64) for name, value in inner["normalization"].items()}
+        scale = norm["weight"] / np.sqrt(norm["running_var"] + cvt.BATCH_NORM_EPS)
+        shift = norm["bias"] - norm["running_mean"] * scale
+        kernel = np.asarray(inner["convolution"]["weight"], np.float64) * scale[:, None, None, None]
+        folded["depthwise"] = kernel.astype(np.float32, order="C")
+        bias = bias + weight @ shift
+    return {**folded, "bias": as_column(bias)}
+
+
 class Projection:
-    """One of query, key and value: look around, then a linear layer."""
+    """One of query, key and value: look around, then a linear layer.
+
+    Parameters
+    ----------
+    weight : array (D, D)
+    bias, cls_bias : array (D, 1)
+        Of the positions, and of the class token.
+    depthwise : array (D, 1, k, k), optional
+        Of the method ``"dw_bn"``.
+    method : str
+        ``"dw_bn"``, ``"avg"`` or ``"linear"``.
+    kernel_size, stride, padding : int
+        Of the window with which it looks around.
+    """
 
     def __init__(
         self,
-        linear: Mapping[str, Any],
-        convolution_projection: Mapping[str, Any] | None,
         *,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        cls_bias: np.ndarray,
+        depthwise: np.ndarray | None = None,
         method: str,
         kernel_size: int,
         stride: int,
         padding: int,
-        factor: float,
     ) -> None:
         self.method, self.kernel_size, self.stride, self.padding = method, kernel_size, stride, padding
-        weight = np.asarray(linear["weight"], np.float64) * factor
-        bias = np.asarray(linear["bias"], np.float64) * factor if "bias" in linear else np.zeros(len(weight))
-        self.cls_bias = bias.astype(np.float32)[:, None]
-        self.depthwise: DepthwiseProduct | None = None
-        if method == "dw_bn":
-            assert convolution_projection is not None
-            inner = convolution_projection["convolution_projection"]
-            norm = {name: np.asarray(value, np.float64) for name, value in inner["normalization"].items()}
-            scale = norm["weight"] / np.sqrt(norm["running_var"] + cvt.BATCH_NORM_EPS)
-            shift = norm["bias"] - norm["running_mean"] * scale
-            kernel = np.asarray(inner["convolution"]["weight"], np.float64) * scale[:, None, None, None]
-            self.depthwise = DepthwiseProduct(kernel, stride=stride, padding=padding)
-            self.window = ((kernel_size, kernel_size), (padding, padding))
-            bias = bias + weight @ shift
-        self.weight = weight.astype(np.float32, order="C")
-        self.bias = bias.astype(np.float32)[:, None]
+        self.weight, self.bias, self.cls_bias = weight, bias, cls_bias
+        self.window = ((kernel_size, kernel_size), (padding, padding))
+        self.depthwise = None if depthwise is None else DepthwiseProduct(depthwise, stride=stride, padding=padding)
 
     def __call__(self, x: np.ndarray, cls_token: np.ndarray | None, name: str, scratch: Scratch) -> np.ndarray:
         """Return the projected tokens (N, D, T) of a map x (D, N, H, W) and its class tokens (D, N)."""
@@ -99,33 +119,64 @@ class Projection:
         return x.reshape(embed_dim, batch, -1)
 
 
+def fold_attention(attention: Mapping[str, Any], config: CvtConfig, stage_index: int) -> dict[str, Any]:
+    """Return the arrays of :class:`ConvolutionalAttention` for the parameters of a block's attention."""
+    inner, dense = attention["attention"], attention["output"]["dense"]
+    factors = {"query": config.embed_dim[stage_index] ** -0.5 * math.log2(math.e), "key": 1.0, "value": 1.0}
+    projections = {
+        which: fold_projection(
+            inner[f"projection_{which}"],
+            inner.get(f"convolution_projection_{which}"),
+            method=_method(which, config, stage_index),
+            factor=factor,
+        )
+        for which, factor in factors.items()
+    }
+    return {**projections, "weight": np.array(dense["weight"], np.float32, order="C"), "bias": as_column(dense["bias"])}
+
+
+def _method(which: str, config: CvtConfig, stage_index: int) -> str:
+    """Return how a projection looks around: queries never average."""
+    method = config.qkv_projection_method[stage_index]
+    return "linear" if (which, method) == ("query", "avg") else method
+
+
 class ConvolutionalAttention:
-    """The attention branch of a block, from the normalized tokens on."""
+    """The attention branch of a block, from the normalized tokens on.
 
-    def __init__(self, attention: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
-        i, inner = stage_index, attention["attention"]
+    Parameters
+    ----------
+    query, key, value : mapping
+        The arrays of the projections.
+    weight : array (D, D)
+    bias : array (D, 1)
+        Of the output.
+    config : CvtConfig
+    stage_index : int
+    """
+
+    def __init__(
+        self,
+        query: Mapping[str, Any],
+        key: Mapping[str, Any],
+        value: Mapping[str, Any],
+        weight: np.ndarray,
+        bias: np.ndarray,
+        *,
+        config: CvtConfig,
+        stage_index: int,
+    ) -> None:
+        i = stage_index
         self.num_heads = config.num_heads[i]
-        method = config.qkv_projection_method[i]
-        method_q = "linear" if method == "avg" else method
-        scale = config.embed_dim[i] ** -0.5 * math.log2(math.e)
+        self.weight, self.bias = weight, bias
 
-        def projection(which: str, method: str, stride: int, padding: int, factor: float) -> Projection:
-            return Projection(
-                inner[f"projection_{which}"],
-                inner.get(f"convolution_projection_{which}"),
-                method=method,
-                kernel_size=config.kernel_qkv[i],
-                stride=stride,
-                padding=padding,
-                factor=factor,
-            )
+        def projection(which: str, folded: Mapping[str, Any], stride: int, padding: int) -> Projection:
+            window: Any = {"kernel_size": config.kernel_qkv[i], "stride": stride, "padding": padding}
+            return Projection(**folded, method=_method(which, config, i), **window)
 
-        self.query = projection("query", method_q, config.stride_q[i], config.padding_q[i], scale)
-        self.key = projection("key", method, config.stride_kv[i], config.padding_kv[i], 1.0)
-        self.value = projection("value", method, config.stride_kv[i], config.padding_kv[i], 1.0)
-        dense = attention["output"]["dense"]
-        self.weight = np.array(dense["weight"], np.float32, order="C")
-        self.bias = np.array(dense["bias"], np.float32)[:, None]
+        self.query = projection("query", query, config.stride_q[i], config.padding_q[i])
+        self.key = projection("key", key, config.stride_kv[i], config.padding_kv[i])
+        self.value = projection("value", value, config.stride_kv[i], config.padding_kv[i])
 
     def __call__(self, normed: np.ndarray, size: tuple[int, int], x: np.ndarray, scratch: Scratch) -> None:
         """Add the branch for the normalized tokens (D, N, T) to the residual x of the same shape."""

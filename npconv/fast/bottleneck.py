@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from npconv.fast.activations import FoldedActivation
-from npconv.fast.products import fold_linear, multiply, multiply_shared, normalize_channels, shares, spans
+from npconv.fast.products import as_column, fold_linear, multiply, multiply_shared, normalize_channels, shares, spans
 from npconv.fast.scratch import Scratch
 
 #: Hidden values of a tile: 320 kB, so that they and their scratch stay in a second-level cache of 1 MB.
@@ -27,8 +27,16 @@ TILE_VALUES = 80_000
 LEAST_TILE = 196
 
 
-class Bottleneck:
-    """The pointwise part of a block: ``x + W2 @ [grn](activation(W1 @ layer_norm(d) + b1)) + b2``.
+def fold_bottleneck(
+    *,
+    layernorm: Mapping[str, Any],
+    pwconv1: Mapping[str, Any],
+    pwconv2: Mapping[str, Any],
+    grn: Mapping[str, Any] | None = None,
+    layer_scale_parameter: Any = None,
+    hidden_act: Any,
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a :class:`Bottleneck`.
 
     Parameters
     ----------
@@ -39,39 +47,54 @@ class Bottleneck:
     layer_scale_parameter : array (C,), optional
         Of V1.
     hidden_act : str or callable
+    """
+    hidden, channels = pwconv1["weight"].shape
+    before = np.full(hidden, FoldedActivation(hidden_act).scale)
+    weight1 = np.empty((hidden, channels + 1), np.float32)
+    weight1[:, channels] = fold_linear(
+        pwconv1, weight1[:, :channels], columns=layernorm["weight"], shift=layernorm["bias"], rows=before
+    )
+    weight2 = np.empty((channels, hidden), np.float32)
+    bias2 = fold_linear(
+        pwconv2,
+        weight2,
+        columns=1 / before,
+        shift=np.zeros(hidden) if grn is None else grn["bias"],
+        rows=np.ones(channels) if layer_scale_parameter is None else layer_scale_parameter,
+    )
+    folded = {"weight1": weight1, "weight2": weight2, "bias2": as_column(bias2)}
+    return folded if grn is None else {**folded, "grn_weight": as_column(grn["weight"])}
+
+
+class Bottleneck:
+    """The pointwise part of a block: ``x + W2 @ [grn](activation(W1 @ layer_norm(d) + b1)) + b2``.
+
+    Parameters
+    ----------
+    weight1 : array (4C, C + 1)
+        Its last column is the bias.
+    weight2 : array (C, 4C)
+    bias2 : array (C, 1)
+    grn_weight : array (4C, 1), optional
+        Of V2.
+    hidden_act : str or callable
     norm_eps, grn_eps : float
     """
 
     def __init__(
         self,
         *,
-        layernorm: Mapping[str, Any],
-        pwconv1: Mapping[str, Any],
-        pwconv2: Mapping[str, Any],
-        grn: Mapping[str, Any] | None = None,
-        layer_scale_parameter: Any = None,
+        weight1: np.ndarray,
+        weight2: np.ndarray,
+        bias2: np.ndarray,
+        grn_weight: np.ndarray | None = None,
         hidden_act: Any,
         norm_eps: float,
         grn_eps: float = 0.0,
     ) -> None:
         self.activation = FoldedActivation(hidden_act)
         self.norm_eps, self.grn_eps = norm_eps, grn_eps
-        self.grn_weight = None if grn is None else np.array(grn["weight"], np.float32).reshape(-1)
-        hidden, channels = pwconv1["weight"].shape
-        before = np.full(hidden, self.activation.scale)
-        self.weight1 = np.empty((hidden, channels + 1), np.float32)
-        self.weight1[:, channels] = fold_linear(
-            pwconv1, self.weight1[:, :channels], columns=layernorm["weight"], shift=layernorm["bias"], rows=before
-        )
-        self.weight2 = np.empty((channels, hidden), np.float32)
-        bias2 = fold_linear(
-            pwconv2,
-            self.weight2,
-            columns=1 / before,
-            shift=np.zeros(hidden) if grn is None else grn["bias"],
-            rows=np.ones(channels) if layer_scale_parameter is None else layer_scale_parameter,
-        )
-        self.bias2 = bias2.astype(np.float32)[:, None]
+        self.weight1, self.weight2, self.bias2, self.grn_weight = weight1, weight2, bias2, grn_weight
 
     def __call__(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
         """Add the branch to the residual x; both x and the depthwise convolution's result d are (C, N, P)."""
@@ -160,4 +183,4 @@ class Bottleneck:
         strength = np.sqrt(squares) * np.float32(1 / abs(self.activation.scale))
         relative = strength / (strength.mean(axis=0) + np.float32(self.grn_eps))
         assert self.grn_weight is not None
-        return relative * self.grn_weight[:, None] + np.float32(1)
+        return relative * self.grn_weight + np.float32(1)

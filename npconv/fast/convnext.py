@@ -7,27 +7,65 @@ from typing import Any
 
 import numpy as np
 
-from npconv.fast.bottleneck import Bottleneck
+from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
-from npconv.fast.patches import PatchProduct
-from npconv.fast.products import normalize_channels
+from npconv.fast.patches import PatchProduct, fold_patches
+from npconv.fast.products import as_column, groups, normalize_channels
 from npconv.fast.scratch import Scratch
 from npconv.models import convnext, convnextv2
 from npconv.models.staged_config import StagedConfig
 
-#: Values of a map that are worked on together: pictures are taken in groups, so that a stage's map stays in the cache.
-GROUP_VALUES = 400_000
+
+def fold_trunk(config: StagedConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a :class:`ConvNextTrunk` for the parameter tree, which may be of any floating dtype."""
+    stages = [_fold_stage(config, **params) for params in encoder["stages"]]
+    return {"stem": _fold_stem(**embeddings), "stages": stages}
+
+
+def _fold_stem(patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]) -> dict[str, Any]:
+    """Fold the stem: nothing comes behind its norm that could take weight and bias."""
+    scale, shift = as_column(layernorm["weight"]), as_column(layernorm["bias"])
+    return {"patches": fold_patches(**patch_embeddings), "scale": scale, "shift": shift}
+
+
+def _fold_stage(
+    config: StagedConfig, downsampling_layer: Any = None, layers: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Fold a stage. The first has no downsampling."""
+    blocks = [_fold_block(config, **layer) for layer in layers]
+    return (
+        {"downsampling": _fold_downsampling(*downsampling_layer), "blocks": blocks}
+        if downsampling_layer
+        else {"blocks": blocks}
+    )
+
+
+def _fold_downsampling(norm: Mapping[str, Any], conv: Mapping[str, Any]) -> dict[str, Any]:
+    """Fold the norm's weight and bias into the convolution."""
+    weight, bias = (np.asarray(conv[name], np.float64) for name in ("weight", "bias"))
+    scale, shift = (np.asarray(norm[name], np.float64) for name in ("weight", "bias"))
+    return fold_patches(weight * scale[:, None, None], bias + np.einsum("ocuv,c->o", weight, shift))
+
+
+def _fold_block(config: StagedConfig, dwconv: Mapping[str, Any], **pointwise: Any) -> dict[str, Any]:
+    """Fold a block."""
+    return {
+        "depthwise": np.array(dwconv["weight"], np.float32, order="C"),
+        "bias": as_column(dwconv["bias"]),
+        "bottleneck": fold_bottleneck(**pointwise, hidden_act=config.hidden_act),
+    }
 
 
 class Block:
     """One block: depthwise convolution, then the bottleneck."""
 
-    def __init__(self, params: Mapping[str, Any], config: StagedConfig) -> None:
-        pointwise = {name: value for name, value in params.items() if name != "dwconv"}
-        self.depthwise = DepthwiseProduct(params["dwconv"]["weight"], padding=3)
-        self.bias = np.array(params["dwconv"]["bias"], np.float32).reshape(-1, 1)
+    def __init__(
+        self, depthwise: np.ndarray, bias: np.ndarray, bottleneck: Mapping[str, Any], *, config: StagedConfig
+    ) -> None:
+        self.depthwise = DepthwiseProduct(depthwise, padding=3)
+        self.bias = bias
         self.bottleneck = Bottleneck(
-            **pointwise, hidden_act=config.hidden_act, norm_eps=convnext.LAYER_NORM_EPS, grn_eps=convnextv2.GRN_EPS
+            **bottleneck, hidden_act=config.hidden_act, norm_eps=convnext.LAYER_NORM_EPS, grn_eps=convnextv2.GRN_EPS
         )
 
     def __call__(self, x: np.ndarray, scratch: Scratch) -> None:
@@ -41,13 +79,10 @@ class Block:
 
 
 class Downsampling:
-    """LayerNorm, then a convolution over patches. The norm's weight and bias go into the convolution."""
+    """LayerNorm, then a convolution over patches."""
 
-    def __init__(self, norm: Mapping[str, Any], conv: Mapping[str, Any]) -> None:
-        weight, bias = (np.asarray(conv[name], np.float64) for name in ("weight", "bias"))
-        scale, shift = (np.asarray(norm[name], np.float64) for name in ("weight", "bias"))
-        bias = bias + np.einsum("ocuv,c->o", weight, shift)
-        self.patches = PatchProduct(weight * scale[:, None, None], bias, stride=(2, 2))
+    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        self.patches = PatchProduct(weight, bias, stride=(2, 2))
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -65,10 +100,11 @@ class Downsampling:
 class Stem:
     """Patch embedding, then LayerNorm."""
 
-    def __init__(self, config: StagedConfig, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]) -> None:
-        weight, bias = (np.asarray(patch_embeddings[name], np.float64) for name in ("weight", "bias"))
-        self.patches = PatchProduct(weight, bias, stride=config.patch_shape)
-        self.scale, self.shift = (np.array(layernorm[name], np.float32)[:, None] for name in ("weight", "bias"))
+    def __init__(
+        self, patches: Mapping[str, Any], scale: np.ndarray, shift: np.ndarray, *, config: StagedConfig
+    ) -> None:
+        self.patches = PatchProduct(**patches, stride=config.patch_shape)
+        self.scale, self.shift = scale, shift
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -88,18 +124,18 @@ class ConvNextTrunk:
     Parameters
     ----------
     config : ConvNextConfig or ConvNextV2Config
-    embeddings, encoder : mapping
-        The parameter tree, of any floating dtype.
+    stem : mapping
+    stages : sequence of mapping
+        Their arrays, of :func:`fold_trunk`.
     """
 
-    def __init__(self, config: StagedConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> None:
+    def __init__(self, config: StagedConfig, stem: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> None:
         self.config = config
-        self.stages: list[tuple[Stem | Downsampling | None, list[Block]]] = []
-        self.stem = Stem(config, **embeddings)
-        for params in encoder["stages"]:
-            layers: Sequence[Mapping[str, Any]] = params.get("layers", ())
-            entry = Downsampling(*params["downsampling_layer"]) if "downsampling_layer" in params else None
-            self.stages.append((entry, [Block(layer, config) for layer in layers]))
+        self.stem = Stem(**stem, config=config)
+        self.stages: list[tuple[Downsampling | None, list[Block]]] = []
+        for folded in stages:
+            entry = Downsampling(**folded["downsampling"]) if "downsampling" in folded else None
+            self.stages.append((entry, [Block(**block, config=config) for block in folded.get("blocks", ())]))
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
     def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> list[np.ndarray]:
@@ -125,9 +161,7 @@ def _enter(
     batch, height, width = x.shape[1:]
     out_height, out_width = (height, width) if entry is None else entry.output_size(height, width)
     out = np.empty((channels, batch, out_height, out_width), np.float32)
-    group = max(1, GROUP_VALUES // (channels * out_height * out_width))
-    for first in range(0, batch, group):
-        part = slice(first, min(first + group, batch))
+    for part in groups(batch, channels * out_height * out_width):
         count = part.stop - part.start
         # A single group may work in the result itself; a part of it would not be contiguous.
         work = out if count == batch else scratch.array("stage", channels, count, out_height, out_width)

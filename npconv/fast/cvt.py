@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import ConfigError
-from npconv.fast.attention import ConvolutionalAttention
-from npconv.fast.bottleneck import Bottleneck
-from npconv.fast.patches import PatchProduct
-from npconv.fast.products import normalize_channels
+from npconv.fast.attention import ConvolutionalAttention, fold_attention
+from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
+from npconv.fast.patches import PatchProduct, fold_patches
+from npconv.fast.products import as_column, groups, normalize_channels
 from npconv.fast.scratch import Scratch
 from npconv.layers._checks import check_window
 from npconv.models import cvt
 from npconv.models.cvt_config import CvtConfig
 
-#: Values of a map that are worked on together: pictures are taken in groups, so that a stage's map stays in the cache.
-GROUP_VALUES = 400_000
+
+def fold_trunk(config: CvtConfig, encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a :class:`CvtTrunk` for the parameter tree, which may be of any floating dtype."""
+    return {"stages": [_fold_stage(config, index, **params) for index, params in enumerate(encoder["stages"])]}
+
+
+def _fold_stage(
+    config: CvtConfig,
+    stage_index: int,
+    embedding: Mapping[str, Any],
+    layers: Sequence[Mapping[str, Any]] = (),
+    cls_token: Any = None,
+) -> dict[str, Any]:
+    """Fold a stage."""
+    inner = embedding["convolution_embeddings"]
+    folded = {
+        "patches": fold_patches(**inner["projection"]),
+        "scale": as_column(inner["normalization"]["weight"]),
+        "shift": as_column(inner["normalization"]["bias"]),
+        "blocks": [_fold_block(layer, config, stage_index) for layer in layers],
+    }
+    return folded if cls_token is None else {**folded, "cls_token": as_column(cls_token)}
+
+
+def _fold_block(params: Mapping[str, Any], config: CvtConfig, stage_index: int) -> dict[str, Any]:
+    """Fold a block, but not its first norm: the padding behind it is zero after the shift, not before."""
+    return {
+        "scale": as_column(params["layernorm_before"]["weight"]),
+        "shift": as_column(params["layernorm_before"]["bias"]),
+        "attention": fold_attention(params["attention"], config, stage_index),
+        "perceptron": fold_bottleneck(
+            layernorm=params["layernorm_after"],
+            pwconv1=params["intermediate"]["dense"],
+            pwconv2=params["output"]["dense"],
+            hidden_act=config.hidden_act,
+        ),
+    }
 
 
 class Block:
     """One block: attention over the normalized tokens, then the multilayer perceptron."""
 
-    def __init__(self, params: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
-        norm = params["layernorm_before"]
-        self.scale, self.shift = (np.array(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
-        self.attention = ConvolutionalAttention(params["attention"], config, stage_index)
-        self.perceptron = Bottleneck(
-            layernorm=params["layernorm_after"],
-            pwconv1=params["intermediate"]["dense"],
-            pwconv2=params["output"]["dense"],
-            hidden_act=config.hidden_act,
-            norm_eps=cvt.LAYER_NORM_EPS,
-        )
+    def __init__(
+        self,
+        scale: np.ndarray,
+        shift: np.ndarray,
+        attention: Mapping[str, Any],
+        perceptron: Mapping[str, Any],
+        *,
+        config: CvtConfig,
+        stage_index: int,
+    ) -> None:
+        self.scale, self.shift = scale, shift
+        self.attention = ConvolutionalAttention(**attention, config=config, stage_index=stage_index)
+        self.perceptron = Bottleneck(**perceptron, hidden_act=config.hidden_act, norm_eps=cvt.LAYER_NORM_EPS)
 
     def __call__(self, x: np.ndarray, size: tuple[int, int], scratch: Scratch) -> None:
         """Apply the block in place to the tokens x (D, N, T), contiguous."""
@@ -42,7 +79,6 @@ class Block:
         np.copyto(normed, x)
         flat = normed.reshape(len(x), -1)
         normalize_channels(flat, scratch.array("square", *flat.shape), cvt.LAYER_NORM_EPS)
-        # Not folded into the convolution behind: its padding is zero after the shift, not before.
         flat *= self.scale
         flat += self.shift
         self.attention(normed, size, x, scratch)
@@ -52,16 +88,22 @@ class Block:
 class Stage:
     """One stage: the convolutional embedding, the class token, the blocks."""
 
-    def __init__(self, params: Mapping[str, Any], config: CvtConfig, stage_index: int) -> None:
+    def __init__(
+        self,
+        patches: Mapping[str, Any],
+        scale: np.ndarray,
+        shift: np.ndarray,
+        blocks: Sequence[Mapping[str, Any]] = (),
+        cls_token: np.ndarray | None = None,
+        *,
+        config: CvtConfig,
+        stage_index: int,
+    ) -> None:
         _check_queries(config, stage_index)
-        embedding = params["embedding"]["convolution_embeddings"]
-        weight, bias = (np.asarray(embedding["projection"][name], np.float64) for name in ("weight", "bias"))
         stride, padding = config.patch_stride[stage_index], config.patch_padding[stage_index]
-        self.patches = PatchProduct(weight, bias, stride=(stride, stride), padding=(padding, padding))
-        norm = embedding["normalization"]
-        self.scale, self.shift = (np.array(norm[name], np.float32)[:, None] for name in ("weight", "bias"))
-        self.cls_token = np.array(params["cls_token"], np.float32).reshape(-1) if "cls_token" in params else None
-        self.blocks = [Block(layer, config, stage_index) for layer in params.get("layers", ())]
+        self.patches = PatchProduct(**patches, stride=(stride, stride), padding=(padding, padding))
+        self.scale, self.shift, self.cls_token = scale, shift, cls_token
+        self.blocks = [Block(**block, config=config, stage_index=stage_index) for block in blocks]
         self.embed_dim = config.embed_dim[stage_index]
 
     def __call__(self, x: np.ndarray, scratch: Scratch) -> tuple[np.ndarray, np.ndarray | None]:
@@ -72,9 +114,7 @@ class Stage:
         positions = size[0] * size[1]
         tokens = positions + (self.cls_token is not None)
         out = np.empty((self.embed_dim, batch, tokens), np.float32)
-        group = max(1, GROUP_VALUES // (self.embed_dim * tokens))
-        for first in range(0, batch, group):
-            part = slice(first, min(first + group, batch))
+        for part in groups(batch, self.embed_dim * tokens):
             count = part.stop - part.start
             embedded = scratch.array("embedded", self.embed_dim, count * positions)
             self.patches(x[:, part], embedded, scratch)
@@ -84,7 +124,7 @@ class Stage:
             work = scratch.array("stage", self.embed_dim, count, tokens)
             work[:, :, :positions] = embedded.reshape(self.embed_dim, count, positions)
             if self.cls_token is not None:
-                work[:, :, positions] = self.cls_token[:, None]
+                work[:, :, positions] = self.cls_token
             for block in self.blocks:
                 block(work, size, scratch)
             out[:, part] = work
@@ -98,8 +138,8 @@ class CvtTrunk:
     Parameters
     ----------
     config : CvtConfig
-    encoder : mapping
-        The parameter tree, of any floating dtype.
+    stages : sequence of mapping
+        Their arrays, of :func:`fold_trunk`.
 
     Raises
     ------
@@ -107,9 +147,9 @@ class CvtTrunk:
         If queries are not taken at every position.
     """
 
-    def __init__(self, config: CvtConfig, encoder: Mapping[str, Any]) -> None:
+    def __init__(self, config: CvtConfig, stages: Sequence[Mapping[str, Any]]) -> None:
         self.config = config
-        self.stages = [Stage(params, config, index) for index, params in enumerate(encoder["stages"])]
+        self.stages = [Stage(**folded, config=config, stage_index=index) for index, folded in enumerate(stages)]
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
     def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[np.ndarray | None, list[np.ndarray]]:

@@ -40,14 +40,13 @@ class DepthwiseProduct:
 
     Parameters
     ----------
-    weight : array (C, 1, k, k)
-        Any floating dtype; the bands are float32.
+    weight : array (C, 1, k, k), float32
     stride, padding : int
         The same vertically and horizontally.
     """
 
     def __init__(self, weight: np.ndarray, *, stride: int = 1, padding: int) -> None:
-        self.weight = np.array(weight, np.float32)[:, 0]
+        self.weight = weight[:, 0]
         self.stride = stride
         self.padding = padding
         self._bands: dict[tuple[int, int], np.ndarray] = {}

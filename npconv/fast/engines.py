@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from npconv.fast.convnext import ConvNextTrunk
-from npconv.fast.cvt import CvtTrunk
+from npconv.fast import convnext as convnext_trunk
+from npconv.fast import cvt as cvt_trunk
 from npconv.fast.products import shares
 from npconv.fast.scratch import Scratch
 from npconv.fast.threads import blas_limit, choose_threads, make_scratch
@@ -83,24 +83,57 @@ def _join(results: list[tuple[Any, list[np.ndarray]]]) -> tuple[Any, list[np.nda
     return None if firsts[0] is None else np.concatenate(firsts), maps
 
 
+def fold(config: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a model's engine: what does not depend on the input, worked out once, in float64.
+
+    Parameters
+    ----------
+    config : ConvNextConfig, ConvNextV2Config or CvtConfig
+    params : dict
+        The parameter tree of a bare model, classifier or backbone; arrays of any floating dtype.
+
+    Returns
+    -------
+    dict
+        A tree of new float32 arrays, for :func:`make_engine`; what `params` hold may change afterwards.
+    """
+    base = params.get(config.model_type, params)
+    if isinstance(config, CvtConfig):
+        trunk, holder = cvt_trunk.fold_trunk(config, base["encoder"]), params
+    else:
+        trunk, holder = convnext_trunk.fold_trunk(config, base["embeddings"], base["encoder"]), base
+    heads = {
+        "layernorm": holder.get("layernorm"),
+        "classifier": params.get("classifier"),
+        "hidden_states_norms": params.get("hidden_states_norms"),
+    }
+    return {"trunk": trunk, **{name: _own(head) for name, head in heads.items() if head is not None}}
+
+
 def _own(params: Any) -> Any:
-    """Return a float32 copy of parameters of the head; None if there are none."""
+    """Return a float32 copy of parameters of a head, which the explicit layers will use."""
     if isinstance(params, Mapping):
         return {name: _own(value) for name, value in params.items()}
-    return None if params is None else np.array(params, np.float32, order="C")
+    return np.array(params, np.float32, order="C")
 
 
 class ConvNextEngine(Engine):
     """ConvNeXt and V2: bare model, classifier or backbone, whichever the parameters are of."""
 
-    def __init__(self, config: Any, params: Mapping[str, Any], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Any,
+        trunk: Mapping[str, Any],
+        layernorm: Any = None,
+        classifier: Any = None,
+        hidden_states_norms: Any = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
         super().__init__(threads)
-        base = params.get(config.model_type, params)
         self.config = config
-        self.trunk = ConvNextTrunk(config, base["embeddings"], base["encoder"])
-        self.layernorm = _own(base.get("layernorm"))
-        self.classifier = _own(params.get("classifier"))
-        self.hidden_states_norms = _own(params.get("hidden_states_norms"))
+        self.trunk = convnext_trunk.ConvNextTrunk(config, **trunk)
+        self.layernorm, self.classifier, self.hidden_states_norms = layernorm, classifier, hidden_states_norms
 
     def _check(self, pixel_values: np.ndarray) -> None:
         convnext.check_pixel_values(pixel_values, self.config)
@@ -117,13 +150,19 @@ class ConvNextEngine(Engine):
 class CvtEngine(Engine):
     """CvT: bare model or classifier, whichever the parameters are of."""
 
-    def __init__(self, config: CvtConfig, params: Mapping[str, Any], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        config: CvtConfig,
+        trunk: Mapping[str, Any],
+        layernorm: Any = None,
+        classifier: Any = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
         super().__init__(threads)
-        base = params.get(config.model_type, params)
         self.config = config
-        self.trunk = CvtTrunk(config, base["encoder"])
-        self.layernorm = _own(params.get("layernorm"))
-        self.classifier = _own(params.get("classifier"))
+        self.trunk = cvt_trunk.CvtTrunk(config, **trunk)
+        self.layernorm, self.classifier = layernorm, classifier
 
     def _check(self, pixel_values: np.ndarray) -> None:
         cvt.check_pixel_values(pixel_values, self.config)
@@ -138,15 +177,14 @@ class CvtEngine(Engine):
         ), hidden_states
 
 
-def build_engine(config: PretrainedConfig, params: Mapping[str, Any], threads: int | None = None) -> Engine:
-    """Fold the parameters of a model into an engine.
+def make_engine(config: PretrainedConfig, folded: Mapping[str, Any], threads: int | None = None) -> Engine:
+    """Return the engine that works with the arrays of :func:`fold`, which it never writes to.
 
     Parameters
     ----------
     config : ConvNextConfig, ConvNextV2Config or CvtConfig
-    params : dict
-        The parameter tree of a bare model, classifier or backbone; NumPy arrays of any floating dtype. It is not kept,
-        and later changes of it have no effect.
+        With which they were folded.
+    folded : dict
     threads : int, optional
         All cores that this process may use when unset. More than one needs the BLAS held to one thread: see
         ``npconv.fast.threads``.
@@ -157,4 +195,4 @@ def build_engine(config: PretrainedConfig, params: Mapping[str, Any], threads: i
         If an option is not covered, which the message names, or `threads` is no number of threads.
     """
     engine: type[Any] = CvtEngine if isinstance(config, CvtConfig) else ConvNextEngine
-    return engine(config, params, threads)
+    return engine(config, **folded, threads=threads)

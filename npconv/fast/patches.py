@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from npconv.fast.products import multiply_shared
+from npconv.fast.products import as_column, multiply_shared
 from npconv.fast.scratch import Scratch
 from npconv.layers._checks import check_window
+
+
+def fold_patches(weight: Any, bias: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a :class:`PatchProduct` for a weight (O, C, kh, kw) and a bias (O,).
+
+    The places of the kernel go outermost: a row of the patches is then one shifted map of one channel.
+    """
+    return {"weight": np.array(np.transpose(weight, (0, 2, 3, 1)), np.float32, order="C"), "bias": as_column(bias)}
 
 
 class PatchProduct:
@@ -14,8 +24,8 @@ class PatchProduct:
 
     Parameters
     ----------
-    weight : array (O, C, kh, kw), float64
-    bias : array (O,), float64
+    weight : array (O, kh, kw, C)
+    bias : array (O, 1)
     stride, padding : (int, int)
         Vertical and horizontal.
     """
@@ -23,12 +33,10 @@ class PatchProduct:
     def __init__(
         self, weight: np.ndarray, bias: np.ndarray, *, stride: tuple[int, int], padding: tuple[int, int] = (0, 0)
     ) -> None:
-        self.kernel = (weight.shape[2], weight.shape[3])
+        self.kernel = (weight.shape[1], weight.shape[2])
         self.stride, self.padding = stride, padding
-        # Places of the kernel outermost: a row of the patches is then one shifted map of one channel.
-        flat = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1)
-        self.weight = np.ascontiguousarray(flat, dtype=np.float32)
-        self.bias = bias.astype(np.float32)[:, None]
+        self.weight = weight.reshape(len(weight), -1)
+        self.bias = bias
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result.

@@ -18,6 +18,9 @@ from npconv.fast.scratch import Scratch
 SMALL_PRODUCT = 1_000_000
 NARROW = 64
 
+#: Values of a map that are worked on together: pictures are taken in groups, so that a stage's map stays in the cache.
+GROUP_VALUES = 400_000
+
 #: Weights that are in float64 at a time while they are folded.
 FOLDED_VALUES = 32_768
 
@@ -95,6 +98,17 @@ def fold_linear(layer: Mapping[str, Any], out: np.ndarray, *, columns: Any, shif
         bias[first:end] += weight @ shift
         out[first:end] = rows[first:end, None] * weight * columns
     return rows * bias
+
+
+def as_column(values: Any) -> np.ndarray:
+    """Return the values of a parameter, one for each channel, as a float32 column (C, 1) of its own."""
+    return np.array(values, np.float32).reshape(-1, 1)
+
+
+def groups(batch: int, values: int) -> list[slice]:
+    """Cut a batch into groups of pictures with maps of so many values, each small enough to stay in the cache."""
+    together = max(1, GROUP_VALUES // values)
+    return [slice(first, min(first + together, batch)) for first in range(0, batch, together)]
 
 
 def shares(length: int, scratch: Scratch) -> list[tuple[int, int]]:

@@ -17,7 +17,7 @@ import hypothesis.strategies as st
 import numpy as np
 
 import npconv
-from npconv.fast import activations, attention, bottleneck, convnext, cvt, depthwise, engines, threads
+from npconv.fast import activations, attention, bottleneck, depthwise, engines, products, threads
 from npconv.layers import ACTIVATIONS
 from weights_tools.goldens import draw
 
@@ -212,9 +212,8 @@ def tiny_blocks() -> Any:
         activations: {"CHUNK": 50},
         attention: {"SCORES": 30},
         bottleneck: {"TILE_VALUES": 100, "LEAST_TILE": 3},
-        convnext: {"GROUP_VALUES": 500},
-        cvt: {"GROUP_VALUES": 500},
         depthwise: {"SINGLE_TILE": 3, "TILE": 2, "GATHERED_BYTES": 1000},
+        products: {"GROUP_VALUES": 500},
     }
     with ExitStack() as stack:
         for module, values in changes.items():

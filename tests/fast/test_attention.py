@@ -6,7 +6,7 @@ from hypothesis import given
 
 import npconv
 from npconv.errors import InputError
-from npconv.fast.attention import ConvolutionalAttention
+from npconv.fast.attention import ConvolutionalAttention, fold_attention
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import linear
 from npconv.models import cvt
@@ -34,7 +34,10 @@ def fast(tokens, size, params, config, stage_index, scratch):
     columns = np.ascontiguousarray(np.roll(tokens, -extra, axis=1).transpose(2, 0, 1))
     columns.flags.writeable = False
     x = np.zeros_like(columns)
-    ConvolutionalAttention(params, config, stage_index)(columns, size, x, scratch)
+    attention = ConvolutionalAttention(
+        **fold_attention(params, config, stage_index), config=config, stage_index=stage_index
+    )
+    attention(columns, size, x, scratch)
     return np.roll(x.transpose(1, 2, 0), extra, axis=1)
 
 

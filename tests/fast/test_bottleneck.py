@@ -5,7 +5,7 @@ from fast_models import HIDDEN_ACTS, LEAST_BOUND, SLACK, distance, tiny_blocks
 from hypothesis import given
 
 from npconv.fast import bottleneck
-from npconv.fast.bottleneck import Bottleneck
+from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import activation, global_response_norm, layer_norm, pointwise_conv2d
 from npconv.weights.tree import map_tree
@@ -42,7 +42,9 @@ def check(x, d, params, hidden_act, scratch):
     """Assert that the tiled bottleneck is about as near to the truth as the explicit layers in float32."""
     truth = explicit(x, d, params, hidden_act, np.float64)
     bound = max(SLACK * distance(explicit(x, d, params, hidden_act, np.float32), truth), LEAST_BOUND)
-    block = Bottleneck(**params, hidden_act=hidden_act, norm_eps=1e-6, grn_eps=1e-6)
+    block = Bottleneck(
+        **fold_bottleneck(**params, hidden_act=hidden_act), hidden_act=hidden_act, norm_eps=1e-6, grn_eps=1e-6
+    )
     channels_first = [np.ascontiguousarray(a.transpose(1, 0, 2, 3)).reshape(a.shape[1], len(a), -1) for a in (x, d)]
     channels_first[1].flags.writeable = False
     with np.errstate(over="ignore", under="ignore"):
@@ -111,7 +113,7 @@ def test_statistics_are_those_of_each_picture():
     params = parameters(8, 32, grn=True)
     x = draw.pixel_values(draw.generator(5, "inputs"), (3, 8, 3, 3)).astype(np.float32)
     x[1] *= 20
-    block = Bottleneck(**params, hidden_act="gelu", norm_eps=1e-6, grn_eps=1e-6)
+    block = Bottleneck(**fold_bottleneck(**params, hidden_act="gelu"), hidden_act="gelu", norm_eps=1e-6, grn_eps=1e-6)
 
     def run(part):
         out = np.ascontiguousarray(part.transpose(1, 0, 2, 3)).reshape(8, len(part), -1)

@@ -3,7 +3,8 @@ import pytest
 from fast_models import BARE_MODELS, CONFIGS, LEAST_BOUND, SLACK, distance, pictures, tiny_blocks, weights
 
 from npconv.errors import InputError
-from npconv.fast.convnext import GROUP_VALUES, ConvNextTrunk
+from npconv.fast.convnext import ConvNextTrunk, fold_trunk
+from npconv.fast.products import GROUP_VALUES
 from npconv.fast.scratch import Scratch
 from npconv.models import convnext, convnextv2
 from npconv.weights.tree import map_tree, nest
@@ -19,7 +20,7 @@ def make(family, **changes):
 
 
 def trunk(config, params):
-    return ConvNextTrunk(config, params["embeddings"], params["encoder"])
+    return ConvNextTrunk(config, **fold_trunk(config, params["embeddings"], params["encoder"]))
 
 
 def explicit(module, config, params, x, dtype):

@@ -4,7 +4,7 @@ from fast_models import BARE_MODELS, LEAST_BOUND, SLACK, distance, pictures, tin
 
 import npconv
 from npconv.errors import ConfigError, InputError
-from npconv.fast.cvt import CvtTrunk
+from npconv.fast.cvt import CvtTrunk, fold_trunk
 from npconv.fast.scratch import Scratch
 from npconv.models import cvt
 from npconv.weights.tree import map_tree, nest
@@ -16,6 +16,10 @@ def make(**changes):
     """Return a configuration and random parameters."""
     config = npconv.CvtConfig(**{**FIELDS, **changes})
     return config, nest(weights(BARE_MODELS["cvt"], config))
+
+
+def make_trunk(config, params):
+    return CvtTrunk(config, **fold_trunk(config, params["encoder"]))
 
 
 def check(config, params, x, result):
@@ -39,7 +43,7 @@ def check(config, params, x, result):
 @pytest.mark.parametrize("cls_token", [[False, False, True], [False, True, False], [False, False, False]])
 def test_the_maps_of_all_stages_and_the_class_token(batch, tiny, cls_token):
     config, params = make(cls_token=cls_token)
-    trunk, x = CvtTrunk(config, params["encoder"]), pictures((batch, 3, 21, 30))
+    trunk, x = make_trunk(config, params), pictures((batch, 3, 21, 30))
     if tiny:
         with tiny_blocks():
             result = trunk(x, Scratch())
@@ -51,7 +55,7 @@ def test_the_maps_of_all_stages_and_the_class_token(batch, tiny, cls_token):
 
 def test_results_are_no_scratch_and_survive_the_next_call():
     config, params = make()
-    trunk, scratch = CvtTrunk(config, params["encoder"]), Scratch()
+    trunk, scratch = make_trunk(config, params), Scratch()
     cls_token, maps = trunk(pictures((2, 3, 20, 20), seed=1), scratch)
     kept = [x.copy() for x in (cls_token, *maps)]
     trunk(pictures((2, 3, 20, 20), seed=2), scratch)
@@ -70,20 +74,20 @@ def test_results_are_no_scratch_and_survive_the_next_call():
 def test_queries_at_other_places_than_the_positions_are_refused_when_it_is_made(changes, named):
     config, params = make(**changes)
     with pytest.raises(ConfigError, match=f"engine 'fast' expects {named}; use engine='explicit'"):
-        CvtTrunk(config, params["encoder"])
+        make_trunk(config, params)
 
 
 def test_without_a_convolution_the_place_of_queries_is_not_asked_for():
     config, params = make(stride_q=[2, 2, 2], qkv_projection_method=["avg", "dw_bn", "linear"], depth=[1, 0, 1])
     config.stride_q[1] = 1
     x = pictures((1, 3, 20, 20))
-    check(config, params, x, CvtTrunk(config, params["encoder"])(x, Scratch()))
+    check(config, params, x, make_trunk(config, params)(x, Scratch()))
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 2, 20), (1, 3, 20, 2), (2, 3, 0, 0)])
 def test_pictures_smaller_than_the_first_window_are_refused(shape):
     config, params = make()
-    trunk = CvtTrunk(config, params["encoder"])
+    trunk = make_trunk(config, params)
     for run in (lambda x: trunk(x, Scratch()), lambda x: cvt.model(x, **params, config=config)):
         with pytest.raises(InputError, match="a 7 x 7 window does not fit"):
             run(np.zeros(shape, np.float32))

@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
 
-from npconv.fast.patches import PatchProduct
+from npconv.fast.patches import PatchProduct, fold_patches
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import conv2d
 from tests.layers.rounding import assert_rounded, normal
@@ -12,7 +12,7 @@ PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
 
 def check(weight, bias, x, stride, padding, scratch):
     """Assert that the product of patches is the convolution, up to rounding."""
-    product = PatchProduct(weight.astype(np.float64), bias.astype(np.float64), stride=stride, padding=padding)
+    product = PatchProduct(**fold_patches(weight, bias), stride=stride, padding=padding)
     channels_first = np.ascontiguousarray(x.transpose(1, 0, 2, 3))
     channels_first.flags.writeable = False
     size = product.output_size(*x.shape[2:])

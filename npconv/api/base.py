@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from npconv.api.folded import cache_file, cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
-from npconv.fast import fold, make_engine
+from npconv.fast import Engine, fold, make_engine
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
 from npconv.weights.checkpoint import load_checkpoint, save_checkpoint
 from npconv.weights.locate import locate
 from npconv.weights.match import LoadReport, match
+from npconv.weights.stored import StoredTensor
 from npconv.weights.tree import flatten, map_tree, nest
 
 Self = TypeVar("Self", bound="PreTrainedModel")
@@ -57,6 +60,8 @@ class PreTrainedModel:
         inference only; the parameters are folded when the model is made, and later changes of them have no effect.
     threads : int, optional
         Of the fast engine; all cores that this process may use when unset.
+    folded : mapping, optional
+        Of the fast engine: what ``npconv.fast.fold`` gives for these parameters, if it is there already.
 
     Attributes
     ----------
@@ -92,6 +97,7 @@ class PreTrainedModel:
         device: str = "cpu",
         engine: str = "explicit",
         threads: int | None = None,
+        folded: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
@@ -108,8 +114,13 @@ class PreTrainedModel:
         else:
             tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
         _check_dtypes(tensors)
-        self.params = self._make_tree(tensors)
-        self._fast_engine = make_engine(config, fold(config, self.params), threads) if engine == "fast" else None
+        self._fast_engine: Engine | None = None
+        if engine == "fast":
+            self._tensors = {name: _on_host(tensor) for name, tensor in tensors.items()}
+            folded = fold(config, nest(self._tensors)) if folded is None else folded
+            self._fast_engine = make_engine(config, folded, threads)
+        else:
+            self.params = self._place(tensors)
 
     @classmethod
     def parameter_shapes(cls, config: Any) -> Shapes:
@@ -126,6 +137,7 @@ class PreTrainedModel:
         device: str = "cpu",
         engine: str = "explicit",
         threads: int | None = None,
+        cache: bool | str | Path = False,
         strict: bool = True,
         revision: str = "main",
         **config_overrides: Any,
@@ -144,6 +156,9 @@ class PreTrainedModel:
             the fast engine).
         device, engine, threads
             See the class.
+        cache : bool, str or Path
+            Of the fast engine: keep the folded weights in a file, and map it, so that processes that run the same model
+            share them in memory. True for a file beside the model's, or the file's name. See ``npconv.api.folded``.
         strict : bool
             Refuse a file that lacks a parameter or has one too many. With False, the missing ones are random and the
             others are left out; a warning and ``loading_report`` name both.
@@ -168,7 +183,9 @@ class PreTrainedModel:
         if config is None:
             config = cls.config_class.from_dict(read_config_file(path), **overrides)
         shapes = cls.parameter_shapes(config)
-        stored = dict(load_checkpoint(path))
+        if cache and engine != "fast":
+            raise InputError(f"expected engine 'fast' beside cache, got {engine!r}; the explicit one folds nothing")
+        stored = dict(load_checkpoint(path, lazy=True))
         untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
         untrained = [name for name in untrained if name not in stored]
         tensors, report = match(
@@ -183,7 +200,11 @@ class PreTrainedModel:
         _warn(cls.__name__, report)
         if isinstance(dtype, str) and dtype == "auto":
             dtype = "float32" if engine == "fast" else _dtype_of(tensors)
-        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads)
+        folded = None
+        if cache:
+            file = cache_file(path, cls.__name__) if cache is True else Path(cache)
+            folded = cached_fold(file, path, cls.__name__, config, lambda: fold(config, nest(tensors)))
+        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
         loaded.loading_report = report
         return loaded
 
@@ -220,17 +241,17 @@ class PreTrainedModel:
         """Return the number of trained parameters (stored batch-norm statistics do not count)."""
         return count_parameters({name: array.shape for name, array in self.state_dict().items()})
 
-    def _make_tree(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters as a tree of new arrays in the model's dtype, on its device.
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The parameters as they came, of any dtype: the fast engine, which has folded copies, leaves them so."""
+        return map_tree(_decoded, nest(self._tensors))
 
-        The fast engine folds copies of its own, so for it the tree holds the arrays as they come, of any dtype.
-        """
+    def _place(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters as a tree of new arrays in the model's dtype, on its device."""
 
-        def place(array: Any) -> Any:
-            if self.engine == "fast":
-                return to_host(array)
-            dtype = self.dtype if array.dtype.kind == "f" else array.dtype
-            return to_device(array.astype(dtype, copy=True), self.device)
+        def place(tensor: Any) -> Any:
+            dtype = self.dtype if tensor.dtype.kind == "f" else tensor.dtype
+            return to_device(_decoded(tensor).astype(dtype, copy=True), self.device)
 
         return map_tree(place, nest(tensors))
 
@@ -268,10 +289,21 @@ def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
         )
 
 
+def _on_host(tensor: Any) -> Any:
+    """Return a tensor without the device; one that is stored otherwise than NumPy can stays so."""
+    return tensor if isinstance(tensor, StoredTensor) else to_host(tensor)
+
+
+def _decoded(tensor: Any) -> Any:
+    """Return a tensor as an array."""
+    return np.asarray(tensor) if isinstance(tensor, StoredTensor) else tensor
+
+
 def _check_dtypes(tensors: Mapping[str, Any]) -> None:
     """Refuse tensors of another framework, and parameters that are no floating-point numbers."""
     for name, tensor in tensors.items():
-        array_module(tensor)
+        if not isinstance(tensor, StoredTensor):
+            array_module(tensor)
         if tensor.dtype.kind != "f" and not name.endswith("num_batches_tracked"):
             raise WeightsError(f"expected floating-point numbers for {name}, got {tensor.dtype}; convert with astype")
 

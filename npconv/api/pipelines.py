@@ -14,6 +14,7 @@ import numpy as np
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 from npconv.api.base import parse_dtype
+from npconv.api.folded import shared_recipe
 from npconv.api.heads import ImageClassifier
 from npconv.api.recipes import Recipe, findable
 from npconv.api.streaming import map_batches
@@ -98,9 +99,11 @@ def pipeline(
         return ImageClassificationPipeline(_load_model(name, **arguments), processor, **options)
     if "config" not in arguments:
         AutoConfig.from_pretrained(name, revision=arguments.get("revision", "main"))  # to fail here, not in a worker
-    recipe = Recipe.of(load_pipeline, model=findable(name), image_processor=processor, **{"threads": 1, **arguments})
+    sent = {"model": findable(name), "image_processor": processor, "threads": 1, **arguments}
+    Recipe.of(load_pipeline, **sent)  # likewise
+    share = partial(shared_recipe, load=load_pipeline, **sent)
     load = partial(_load_model, name, **arguments)
-    return ImageClassificationPipeline(load, processor, workers=workers, recipe=recipe, **options)
+    return ImageClassificationPipeline(load, processor, workers=workers, share=share, **options)
 
 
 def load_pipeline(model: Any, image_processor: ConvNextImageProcessor, **arguments: Any) -> ImageClassificationPipeline:
@@ -121,8 +124,8 @@ class ImageClassificationPipeline:
     image_processor : ConvNextImageProcessor
     batch_size, workers, top_k, function_to_apply
         As in :func:`pipeline`.
-    recipe : Recipe, optional
-        By which workers load the pipeline.
+    share : callable, optional
+        From what runs the work to the recipe by which it loads the pipeline.
     """
 
     def __init__(
@@ -132,7 +135,7 @@ class ImageClassificationPipeline:
         *,
         batch_size: int = 1,
         workers: int | Executor = 1,
-        recipe: Recipe | None = None,
+        share: Callable[[Executor], Recipe] | None = None,
         top_k: int | None = 5,
         function_to_apply: str | None = None,
     ) -> None:
@@ -143,7 +146,7 @@ class ImageClassificationPipeline:
         self.image_processor = image_processor
         self.batch_size = batch_size
         self.workers = workers
-        self.recipe = recipe
+        self._share = share
         self._pool: WorkerPool | None = None
 
     @property
@@ -160,6 +163,20 @@ class ImageClassificationPipeline:
         if self._pool is None:
             self._pool = WorkerPool(self.workers)
         return self._pool
+
+    def recipe(self) -> Recipe:
+        """Return how the processes of :meth:`executor` load this pipeline.
+
+        Raises
+        ------
+        InputError
+            If it has no workers.
+        NpconvError
+            If the model cannot be loaded.
+        """
+        if self._share is None:
+            raise InputError("expected a pipeline with workers, got one without; give pipeline(workers=...)")
+        return self._share(self.executor())
 
     def close(self) -> None:
         """End the worker processes at once, if there are any; they are started anew when they are needed again."""
@@ -232,11 +249,11 @@ class ImageClassificationPipeline:
     def _stream(self, images: Iterable[Any], batch_size: int, **options: Any) -> Iterator[list[dict[str, Any]]]:
         """Yield the result of each picture, a batch at a time."""
         remaining = iter(images)
-        if self.recipe is not None:
+        if self._share is not None:
             first = list(islice(remaining, batch_size + 1))
             remaining = chain(first, remaining)
             if len(first) > batch_size:
-                task = partial(_classify_by_recipe, self.recipe, options)
+                task = partial(_classify_by_recipe, self.recipe(), options)
                 sendable = map(_sendable, remaining)
                 yield from chain.from_iterable(
                     map_batches(self.executor(), task, sendable, batch_size=batch_size, given_up=_raise)

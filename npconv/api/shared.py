@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.calls import prepare_pixel_values
+from npconv.api.folded import shared_recipe
 from npconv.api.recipes import Recipe, findable
 from npconv.fast.workers import WorkerPool
 
@@ -38,10 +40,8 @@ class SharedClassifier:
     def __init__(self, model: str | Path, *, workers: int | Executor | None = None, **model_arguments: Any) -> None:
         self._executor = workers if isinstance(workers, Executor) else WorkerPool(workers)
         self._owns_executor = not isinstance(workers, Executor)
-        arguments = {"engine": "fast", "threads": 1, **model_arguments}
-        load = AutoModelForImageClassification.from_pretrained
-        self._recipe = Recipe.of(load, model=findable(model), **arguments)
-        self._dtype = np.dtype(arguments.get("dtype", "float32"))
+        self._arguments = {"model": findable(model), "engine": "fast", "threads": 1, **model_arguments}
+        self._dtype = np.dtype(self._arguments.get("dtype", "float32"))
 
     def __call__(self, pixel_values: np.ndarray) -> np.ndarray:
         """Return the logits (N, K) of normalized pictures (N, C, H, W)."""
@@ -49,6 +49,11 @@ class SharedClassifier:
         parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
         futures = [self._executor.submit(_logits, self._recipe, part) for part in parts]
         return np.concatenate([future.result() for future in futures])
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        """By which the workers load the model."""
+        return shared_recipe(self._executor, AutoModelForImageClassification.from_pretrained, **self._arguments)
 
     def close(self) -> None:
         """End the workers, if they are the classifier's own."""

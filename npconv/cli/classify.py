@@ -158,7 +158,11 @@ def _results(
     from npconv.cli.classify_batch import Options
 
     classifier = pipeline(
-        model=args.model, dtype=args.dtype, device=args.device, workers=helpers.executor if helpers else 1
+        model=args.model,
+        dtype=args.dtype,
+        device=args.device,
+        cache=args.cache,
+        workers=helpers.executor if helpers else 1,
     )
     options = Options(args.top_k, args.debug)
     if helpers is None:
@@ -189,14 +193,12 @@ def results_of_helpers(
     from npconv.api.streaming import map_batches
     from npconv.cli.classify_batch import classify_in_worker
 
-    assert classifier.recipe is not None  # it was made for helpers
-
     def given_up(photo: Photo, error: Exception) -> Result:
         return Result(photo.name, error=reason_of(error, photo, options.debug))
 
     return map_batches(
         helpers.executor,
-        partial(classify_in_worker, classifier.recipe, options),
+        partial(classify_in_worker, classifier.recipe(), options),
         photos,
         batch_size=batch_size,
         given_up=given_up,

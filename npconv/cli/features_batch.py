@@ -43,8 +43,8 @@ class FeatureExtractor(NamedTuple):
     image_processor: ConvNextImageProcessor
 
     @classmethod
-    def load(cls, model: str, dtype: str, threads: int | None) -> FeatureExtractor:
-        """Load a model; its classifier, if the file has one, is left out.
+    def load(cls, model: str, **arguments: Any) -> FeatureExtractor:
+        """Load a model, with arguments as in ``from_pretrained``; its classifier, if the file has one, is left out.
 
         Raises
         ------
@@ -52,12 +52,9 @@ class FeatureExtractor(NamedTuple):
             If the model cannot be loaded.
         """
         config = AutoConfig.from_pretrained(model, num_labels=0)
-        arguments: dict[str, Any] = {"dtype": dtype, "engine": "fast" if dtype == "float32" else "explicit"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NpconvWarning)  # what is left out and what is missing is looked at below
-            loaded = AutoModelForImageClassification.from_pretrained(
-                model, config=config, strict=False, threads=threads, **arguments
-            )
+            loaded = AutoModelForImageClassification.from_pretrained(model, config=config, strict=False, **arguments)
         report = loaded.loading_report
         wrong = [*report.missing, *(name for name in report.unexpected if name not in CLASSIFIER)]
         if wrong:

@@ -4,7 +4,8 @@ In reading order:
 
 - :mod:`~npconv.weights.safetensors`: the four functions that read and write a safetensors file, resting on
   :mod:`~npconv.weights.header` (what a file may say, and every way it can lie),
-  :mod:`~npconv.weights.dtypes` (bfloat16 and 8-bit floats, which NumPy lacks) and
+  :mod:`~npconv.weights.dtypes` (bfloat16 and 8-bit floats, which NumPy lacks),
+  :mod:`~npconv.weights.stored` (a tensor that is decoded when it is asked for) and
   :mod:`~npconv.weights.files` (mapping a file, replacing one in a single step)
 - :mod:`~npconv.weights.checkpoint`: all the files of one model, sharded or not
 - :mod:`~npconv.weights.tree`: ``"a.0.b"`` to ``{"a": [{"b": ...}]}`` and back

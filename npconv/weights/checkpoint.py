@@ -13,14 +13,15 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from npconv.errors import InputError, WeightsError
 from npconv.weights.files import read_json, write_file
 from npconv.weights.messages import listed, quoted
-from npconv.weights.safetensors import load_file, save_file
+from npconv.weights.safetensors import load_file, open_file, save_file
+from npconv.weights.stored import StoredTensor
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -33,7 +34,15 @@ _FOREIGN_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".npz", 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+@overload
+def load_checkpoint(path: str | os.PathLike[str], *, lazy: Literal[False] = ...) -> dict[str, np.ndarray]: ...
+
+
+@overload
+def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool) -> dict[str, np.ndarray | StoredTensor]: ...
+
+
+def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict[str, Any]:
     """Return the tensors of a model.
 
     Parameters
@@ -41,11 +50,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     path : str or path
         A folder with ``model.safetensors``, or with ``model.safetensors.index.json`` and the shards it names; or a
         ``.safetensors`` file.
+    lazy : bool
+        Leave tensors that must be decoded (BF16, 8-bit floats, BOOL) as they are stored. They then take no memory until
+        each is made an array: ``np.array(tensor, dtype)``.
 
     Returns
     -------
-    dict of str to ndarray
-        By the names in the files; read-only, see `npconv.weights.safetensors.load_file`.
+    dict of str to ndarray, or to ndarray and StoredTensor if `lazy`
+        By the names in the files; read-only, see `npconv.weights.safetensors.load_file` and `open_file`.
 
     Raises
     ------
@@ -54,15 +66,34 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     SafetensorsError
         If a file breaks the format.
     """
+    found = _find(path)
+    return _load_shards(found.parent, lazy) if found.name == INDEX_FILE else _load(found, lazy)
+
+
+def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that a model's tensors are read from: one, or the shards in the order of their names.
+
+    Raises
+    ------
+    WeightsError
+        As `load_checkpoint`, if there are no weights or the index is damaged.
+    """
+    found = _find(path)
+    if found.name != INDEX_FILE:
+        return [found]
+    return [found.parent / name for name in sorted(set(_read_weight_map(found).values()))]
+
+
+def _find(path: str | os.PathLike[str]) -> Path:
+    """Return the file of a checkpoint, or its index."""
     path = Path(path)
     if not os.path.isdir(path):
         if path.suffix != SUFFIX:
             raise WeightsError(f"expected a folder or a {SUFFIX} file, got {quoted(path)}")
-        return load_file(path)
-    if os.path.lexists(path / SINGLE_FILE):
-        return load_file(path / SINGLE_FILE)
-    if os.path.lexists(path / INDEX_FILE):
-        return _load_shards(path)
+        return path
+    for name in (SINGLE_FILE, INDEX_FILE):
+        if os.path.lexists(path / name):
+            return path / name
     raise WeightsError(f"no {SINGLE_FILE} and no {INDEX_FILE} in {quoted(path)}; {_what_is_there(path)}")
 
 
@@ -114,15 +145,20 @@ def save_checkpoint(
     _remove_others(directory, {*files, INDEX_FILE} if len(shards) > 1 else set(files))
 
 
-def _load_shards(directory: Path) -> dict[str, np.ndarray]:
+def _load(path: Path, lazy: bool) -> dict[str, Any]:
+    """Return the tensors of one file."""
+    return open_file(path) if lazy else load_file(path)
+
+
+def _load_shards(directory: Path, lazy: bool) -> dict[str, Any]:
     """Return the tensors of all shards that the index of a folder names."""
     weight_map = _read_weight_map(directory / INDEX_FILE)
-    tensors: dict[str, np.ndarray] = {}
+    tensors: dict[str, Any] = {}
     home: dict[str, str] = {}
     for file_name in sorted(set(weight_map.values())):
         if not os.path.lexists(directory / file_name):
             raise WeightsError(f"{INDEX_FILE} names {quoted(file_name)}, which is not in {quoted(directory)}; get it")
-        for name, tensor in load_file(directory / file_name).items():
+        for name, tensor in _load(directory / file_name, lazy).items():
             if name in tensors:
                 raise WeightsError(f"tensor {quoted(name)} is in both {quoted(home[name])} and {quoted(file_name)}")
             tensors[name] = tensor

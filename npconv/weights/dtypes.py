@@ -45,6 +45,9 @@ WIDENED: dict[str, np.dtype] = {
     "F8_E5M2": np.dtype(np.float16),
 }
 
+#: The dtypes that `decode` cannot return as a view: their values have to be made.
+DECODED = (*WIDENED, "BOOL")
+
 _OF_ARRAY = {stored: name for name, stored in STORED.items() if name not in WIDENED}
 
 

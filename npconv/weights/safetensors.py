@@ -1,6 +1,7 @@
 """Reading and writing safetensors files, in plain NumPy.
 
-`load`, `load_file`, `save` and `save_file` take the arguments of ``safetensors.numpy``. What differs:
+`load`, `load_file`, `save` and `save_file` take the arguments of ``safetensors.numpy``; `open_file` is `load_file`
+for those who decode what must be decoded themselves, one tensor at a time. What differs:
 
 - Arrays are read-only views of the file, which is mapped, not read: a tensor costs nothing until it is used, and bytes
   need not be aligned. BF16 and the two 8-bit float formats, which NumPy does not have, arrive exactly as float32 and
@@ -22,12 +23,13 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import InputError
-from npconv.weights.dtypes import STORED, WIDENED, decode, dtype_of, encode
+from npconv.weights.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
 from npconv.weights.files import map_file, write_file
 from npconv.weights.header import MAX_HEADER_SIZE, METADATA_NAME, Entry, Header, parse_header
 from npconv.weights.messages import quoted
+from npconv.weights.stored import StoredTensor
 
-__all__ = ["Entry", "Header", "load", "load_file", "read_header", "read_metadata", "save", "save_file"]
+__all__ = ["Entry", "Header", "load", "load_file", "open_file", "read_header", "read_metadata", "save", "save_file"]
 
 _RANK = {dtype: rank for rank, dtype in enumerate(STORED)}
 _ALIGNMENT = 8
@@ -82,6 +84,29 @@ def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     buffer = map_file(filename)
     return _tensors(buffer, parse_header(buffer, quoted(filename)))
+
+
+def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | StoredTensor]:
+    """Return the tensors of a safetensors file, none of them decoded: no memory is taken for numbers.
+
+    Parameters
+    ----------
+    filename : str or path
+        As for `load_file`; it is checked as thoroughly.
+
+    Returns
+    -------
+    dict of str to ndarray or StoredTensor
+        In the order of the header. Read-only views of the mapped file, and `StoredTensor` for the dtypes that must be
+        decoded (`npconv.weights.dtypes.DECODED`).
+
+    Raises
+    ------
+    SafetensorsError, WeightsError
+        As `load_file`.
+    """
+    buffer = map_file(filename)
+    return _tensors(buffer, parse_header(buffer, quoted(filename)), lazy=True)
 
 
 def read_header(filename: str | os.PathLike[str]) -> Header:
@@ -158,12 +183,16 @@ def save_file(
     write_file(filename, _file_chunks(tensor_dict, metadata, dtypes))
 
 
-def _tensors(buffer: memoryview, header: Header) -> dict[str, np.ndarray]:
-    """Return the arrays that a checked header describes."""
+def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str, Any]:
+    """Return the arrays that a checked header describes; if `lazy`, `StoredTensor` where the dtype must be decoded."""
     data = np.frombuffer(buffer, np.uint8)[header.data_start :]
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, entry in header.entries.items():
-        array = decode(data[entry.start : entry.stop], entry.dtype).reshape(entry.shape)
+        stored = data[entry.start : entry.stop]
+        if lazy and entry.dtype in DECODED:
+            tensors[name] = StoredTensor(stored, entry.dtype, entry.shape)
+            continue
+        array = decode(stored, entry.dtype).reshape(entry.shape)
         array.flags.writeable = False
         tensors[name] = array
     return tensors

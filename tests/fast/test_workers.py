@@ -1,5 +1,6 @@
 """Worker processes: what they answer, and what becomes of tasks and processes when one is killed."""
 
+import gc
 import math
 import os
 import pickle
@@ -161,20 +162,33 @@ def test_terminate_ends_the_workers_at_once():
 
 @linux
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_when_their_parent_is_killed(end):
+def test_workers_end_and_clean_up_when_their_parent_is_killed(end, tmp_path):
     command = "import worker_tasks; worker_tasks.start_and_print_ids(2)"
     home = Path(workers.__file__).parents[2]
     path = os.pathsep.join([str(home), str(Path(__file__).parent)])
-    parent = subprocess.Popen(
-        [sys.executable, "-c", command], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
-    )
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, env=environment)
     ids = [int(word) for word in parent.stdout.readline().split()]
     parent.stdout.close()
     assert len(ids) == 2
     assert all(map(is_alive, ids))
+    assert next(folder.name for folder in tmp_path.iterdir()).startswith("npconv-")
     parent.send_signal(end)
     assert parent.wait(20) == -end
     assert wait_until(lambda: not any(map(is_alive, ids)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_pool_goes_with_it():
+    with WorkerPool(1) as own:
+        (own.folder / "shared").write_text("by all of them")
+        assert own.submit(os.listdir, own.folder).result() == ["shared"]
+    assert not own.folder.exists()
+    forgotten = WorkerPool(1)
+    folder = forgotten.folder
+    del forgotten
+    gc.collect()
+    assert not folder.exists()
 
 
 UNGUARDED = """\
@@ -223,17 +237,17 @@ def test_a_process_that_cannot_be_made_is_tried_again(monkeypatch):
     tried = []
 
     class Second(workers.Worker):
-        def __init__(self):
+        def __init__(self, folder):
             tried.append(self)
             if len(tried) == 1:
                 raise BrokenPipeError("killed while it was started")
-            super().__init__()
+            super().__init__(folder)
 
     monkeypatch.setattr(workers, "Worker", Second)
     with WorkerPool(1) as own:
         assert own.submit(tasks.double, 1).result(60) == 2
     tried.clear()
-    monkeypatch.setattr(workers, "Worker", lambda: (_ for _ in ()).throw(OSError("no memory")))
+    monkeypatch.setattr(workers, "Worker", lambda folder: (_ for _ in ()).throw(OSError("no memory")))
     with WorkerPool(1) as own, pytest.raises(UnavailableError, match="the last: no memory"):
         own.submit(tasks.double, 1).result(60)
 

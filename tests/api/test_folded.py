@@ -1,0 +1,188 @@
+"""Folded weights in a file: who writes it, when it is made anew, and that processes share it in memory."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, filled_model, pictures
+
+import npconv
+from npconv import NpconvWarning
+from npconv.api.folded import cache_file, shared_recipe
+from npconv.api.shared import SharedClassifier
+from npconv.fast.workers import WorkerPool
+from npconv.weights.safetensors import load_file, read_metadata, save_file
+
+KINDS = [(kind, family) for kind in (CLASSIFIERS, BARE_MODELS, BACKBONES) for family in kind]
+
+
+def save(folder, family="convnext", kind=CLASSIFIERS, **options):
+    filled_model(kind[family], CONFIGS[family]).save_pretrained(folder, **options)
+    return kind[family]
+
+
+def first_output(model):
+    """Return the first array that a model gives."""
+    output = model(pictures(2))[0]
+    return output[0] if isinstance(output, tuple) else output
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """Return the folder of a model, its class, what it gives, and the file of its folded weights, which is there."""
+    model_class = save(tmp_path)
+    expected = first_output(model_class.from_pretrained(tmp_path, engine="fast", cache=True))
+    return tmp_path, model_class, expected, cache_file(tmp_path, model_class.__name__)
+
+
+@pytest.mark.parametrize(("kind", "family"), KINDS)
+def test_a_model_from_the_cache_is_the_same(kind, family, tmp_path):
+    model_class = save(tmp_path, family, kind)
+    expected = first_output(model_class.from_pretrained(tmp_path, engine="fast"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NpconvWarning)
+        warnings.filterwarnings("ignore", message=".*never trained", category=NpconvWarning)  # norms of a backbone
+        for _ in ("written", "read"):
+            model = model_class.from_pretrained(tmp_path, engine="fast", cache=True)
+            np.testing.assert_array_equal(first_output(model), expected)
+    assert cache_file(tmp_path, model_class.__name__).is_file()
+    assert set(model.state_dict()) == set(model_class.parameter_shapes(CONFIGS[family]))
+
+
+def test_what_is_in_the_cache_is_not_folded_again(loaded, monkeypatch):
+    folder, model_class, expected, _ = loaded
+    monkeypatch.setattr("npconv.api.base.fold", lambda *_: pytest.fail("folded again"))
+    np.testing.assert_array_equal(
+        first_output(model_class.from_pretrained(folder, engine="fast", cache=True)), expected
+    )
+
+
+@pytest.mark.parametrize("make", ["folder", "file", "shards"])
+def test_where_the_cache_is(tmp_path, make):
+    model_class = save(tmp_path, max_shard_size="8KB" if make == "shards" else None)
+    model = tmp_path / "model.safetensors" if make == "file" else tmp_path
+    before = set(os.listdir(tmp_path))
+    for _ in ("written", "read"):
+        model_class.from_pretrained(model, engine="fast", cache=True)
+    name = "folded.ConvNextForImageClassification.npconv"
+    assert set(os.listdir(tmp_path)) - before == {f"model.{name}" if make == "file" else name}
+
+
+def test_a_cache_of_another_name(tmp_path):
+    model_class = save(tmp_path)
+    model_class.from_pretrained(tmp_path, engine="fast", cache=tmp_path / "mine")
+    assert read_metadata(tmp_path / "mine")["class"] == model_class.__name__
+
+
+def flip_a_bit(content):
+    changed = bytearray(content)
+    changed[-7] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda content: content[:-1], "made anew"),
+        (lambda content: content[:100], "made anew"),
+        (lambda content: b"", "made anew"),
+        (lambda content: b"\xff" * 1000, "made anew"),
+        (flip_a_bit, "made anew: it is damaged"),
+        (lambda content: content.replace(b'"npconv":"', b'"npconv":"9'), "made anew"),
+    ],
+    ids=["short", "header only", "empty", "noise", "bit", "header"],
+)
+def test_a_damaged_cache_is_made_anew(loaded, damage, said):
+    folder, model_class, expected, file = loaded
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(NpconvWarning, match=said):
+        model = model_class.from_pretrained(folder, engine="fast", cache=True)
+    np.testing.assert_array_equal(first_output(model), expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model_class.from_pretrained(folder, engine="fast", cache=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "said"), [("npconv", "another version"), ("weights", "other weights"), ("configuration", "other config")]
+)
+def test_a_stale_cache_is_made_anew(loaded, field, said):
+    folder, model_class, expected, file = loaded
+    save_file(load_file(file), file, {**read_metadata(file), field: "0"})
+    with pytest.warns(NpconvWarning, match=said):
+        model = model_class.from_pretrained(folder, engine="fast", cache=True)
+    np.testing.assert_array_equal(first_output(model), expected)
+
+
+def test_new_weights_in_the_same_folder_are_seen(loaded):
+    folder, model_class, expected, _ = loaded
+    model_class(CONFIGS["convnext"], seed=3).save_pretrained(folder)
+    with pytest.warns(NpconvWarning, match="other weights"):
+        model = model_class.from_pretrained(folder, engine="fast", cache=True)
+    explicit = model_class.from_pretrained(folder)
+    np.testing.assert_allclose(first_output(model), first_output(explicit), atol=1e-5)  # float32 logits of a few units
+    assert not np.allclose(first_output(model), expected)
+
+
+def test_a_folder_that_cannot_be_written_to_costs_the_cache_only(tmp_path):
+    model_class = save(tmp_path)
+    with pytest.warns(NpconvWarning, match="kept in memory only: cannot write"):
+        model = model_class.from_pretrained(tmp_path, engine="fast", cache=tmp_path / "missing" / "folded")
+    assert np.isfinite(first_output(model)).all()
+
+
+def test_the_explicit_engine_has_no_cache(tmp_path):
+    with pytest.raises(npconv.InputError, match="expected engine 'fast' beside cache, got 'explicit'"):
+        save(tmp_path).from_pretrained(tmp_path, cache=True)
+
+
+def test_an_activation_of_ones_own_is_no_hindrance(tmp_path):
+    model_class = save(tmp_path)
+    config = npconv.ConvNextConfig(**{**CONFIGS["convnext"].to_dict(), "hidden_act": np.tanh})
+    for _ in ("written", "read"):
+        model_class.from_pretrained(tmp_path, config=config, engine="fast", cache=True)
+
+
+def mapped_files(model: str, **arguments) -> list[str]:
+    """Return the files that a process maps after it has loaded and run a model."""
+    loaded = npconv.AutoModelForImageClassification.from_pretrained(model, **arguments)
+    loaded(pictures(1))
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return sorted({line.split(maxsplit=5)[-1] for line in lines if line.endswith(".npconv")})
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at mapped files in /proc")
+def test_workers_map_one_file(tmp_path):
+    save(tmp_path)
+    with WorkerPool(2) as pool:
+        load = npconv.AutoModelForImageClassification.from_pretrained
+        recipe = shared_recipe(pool, load, model=str(tmp_path), engine="fast", threads=1)
+        files = [str(file) for file in pool.folder.iterdir()]
+        assert len(files) == 1
+        assert shared_recipe(pool, load, model=str(tmp_path), engine="fast", threads=1) == recipe
+        found = [pool.submit(mapped_files, str(tmp_path), engine="fast", cache=files[0]) for _ in range(2)]
+        assert [future.result() for future in found] == [files, files]
+
+
+def test_a_shared_classifier_leaves_nothing_behind(tmp_path):
+    save(tmp_path)
+    before = set(os.listdir(tmp_path))
+    with SharedClassifier(tmp_path, workers=2) as classifier:
+        classifier(pictures(2))
+        folder = classifier._executor.folder
+        assert len(list(folder.iterdir())) == 1
+    assert not folder.exists()
+    assert set(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("engine", ["explicit", "fast"])
+def test_other_executors_and_engines_fold_for_themselves(tmp_path, engine):
+    save(tmp_path)
+    load = npconv.AutoModelForImageClassification.from_pretrained
+    with WorkerPool(1) as pool:
+        recipe = shared_recipe(pool, load, model=str(tmp_path), engine=engine, cache=engine == "fast")
+        assert list(pool.folder.iterdir()) == []
+    model = recipe.load()
+    assert model.engine == engine

@@ -21,11 +21,13 @@ def add_ratios(report: dict[str, Any]) -> None:
     """Write into a report what follows from its measurements.
 
     ``base``; for each result ``ratio`` (of times, median within a round; above 1 is slower than the base), ``flops``
-    (operations a second, two for each multiply-add) and ``of_peak`` (their part of the sgemm peak on all threads); for
-    each fresh start ``cold_ratio`` and ``memory_ratios`` by batch. A ratio that cannot be taken is None.
+    (operations a second, two for each multiply-add) and ``of_peak`` (their part of the sgemm peak on all threads, or of
+    the device); for each fresh start ``cold_ratio`` and ``memory_ratios`` by batch. A ratio that cannot be taken is
+    None.
     """
     base = report["base"] = choose_base(report)
-    peak = report["sgemm"][str(report["settings"]["threads"])]
+    settings = report["settings"]
+    peak = report["sgemm"][str(settings["threads"]) if settings["device"] == "cpu" else settings["device"]]
     for model in report["models"]:
         base_times = {result["batch"]: _by_round(result) for result in model["results"] if result["engine"] == base}
         for result in model["results"]:

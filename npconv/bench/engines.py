@@ -47,6 +47,8 @@ class Engine(NamedTuple):
         """What must be set before its process loads NumPy or PyTorch."""
         count = str(self.blas_threads)
         limits = {f"{library}_NUM_THREADS": count for library in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")}
+        # On GPUs, no library may round float32 to TF32, whatever it was told or its defaults are.
+        limits |= {"NVIDIA_TF32_OVERRIDE": "0", "CUPY_TF32": "0"}
         return {**limits, "TORCHINDUCTOR_COMPILE_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "0"}
 
 
@@ -57,9 +59,14 @@ RIVALS = {
     "onnxruntime": ("onnxruntime", ("onnxruntime", *EXPORT_MODULES)),
 }
 
+#: The rivals that can run on each device.
+RIVALS_ON = {"cpu": tuple(RIVALS), "cuda": ("torch",)}
 
-def npconv_engines(threads: int) -> list[Engine]:
-    """Return npconv's engines for `threads` cores, with every way to use them."""
+
+def npconv_engines(threads: int, device: str = "cpu") -> list[Engine]:
+    """Return npconv's engines for `threads` cores, with every way to use them; on a GPU, the explicit one alone."""
+    if device != "cpu":
+        return [Engine("explicit", "explicit", (), threads, threads, False)]
     engines = [Engine("explicit", "explicit", (), threads, threads, False)]
     engines.append(Engine("fast, 1 thread", "fast", (), 1, 1, False))
     if threads > 1:
@@ -69,17 +76,19 @@ def npconv_engines(threads: int) -> list[Engine]:
     return engines
 
 
-def rivals(names: Sequence[str], threads: int) -> list[Engine]:
+def rivals(names: Sequence[str], threads: int, device: str = "cpu") -> list[Engine]:
     """Return rivals by their names.
 
     Raises
     ------
     InputError
-        If a name is unknown.
+        If a name is unknown, or none that can run on the device.
     """
-    unknown = [name for name in names if name not in RIVALS]
+    known = RIVALS_ON[device]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(f"expected rivals from {', '.join(RIVALS)}; got {unknown[0]!r}")
+        place = "" if device == "cpu" else f" on {device}"
+        raise InputError(f"expected rivals{place} from {', '.join(known)}; got {unknown[0]!r}")
     return [Engine(name, *RIVALS[name], threads, threads, True) for name in dict.fromkeys(names)]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from npconv._version import __version__
+from npconv.backend import device_module
 from npconv.bench.engines import Engine
 from npconv.bench.remote import RemoteEngine
 from npconv.fast.workers import available_cores
 
 
-def describe() -> dict[str, Any]:
-    """Return a description of this machine."""
+def describe(device: str = "cpu") -> dict[str, Any]:
+    """Return a description of this machine, and of its GPU if that is the device."""
     return {
         "processor": processor_name(),
         "cores": available_cores(),
@@ -25,7 +26,15 @@ def describe() -> dict[str, Any]:
         "npconv": __version__,
         "numpy": np.__version__,
         "blas": _blas(),
+        **({} if device == "cpu" else {"device": device_name(device)}),
     }
+
+
+def device_name(device: str) -> str:
+    """Return what a GPU calls itself, and the version of CuPy that runs it."""
+    cupy: Any = device_module(device)
+    name = cupy.cuda.runtime.getDeviceProperties(0)["name"]
+    return f"{name.decode('utf-8', 'replace')}, CuPy {cupy.__version__}"
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -44,11 +53,11 @@ def _blas() -> str:
     return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
 
 
-def sgemm_peak(threads: int, *, size: int, calls: int) -> float:
-    """Return the fastest float32 matrix product of NumPy in floating-point operations a second, in a fresh process.
+def sgemm_peak(threads: int, *, size: int, calls: int, device: str = "cpu") -> float:
+    """Return the fastest float32 matrix product of NumPy or CuPy in operations a second, in a fresh process.
 
     Two operations for each multiply-add; the best of some calls.
     """
     engine = Engine("sgemm", "explicit", (), threads, threads, False)
     with RemoteEngine(engine.environment) as remote:
-        return 2 * size**3 / remote.ask("sgemm", size=size, calls=calls)["seconds"]
+        return 2 * size**3 / remote.ask("sgemm", size=size, calls=calls, device=device)["seconds"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from npconv.api import AutoConfig
+from npconv.backend import device_module
 from npconv.bench import machine
 from npconv.bench.architectures import ARCHITECTURES, write_random_model
 from npconv.bench.comparison import add_ratios, means
@@ -53,6 +54,8 @@ class Settings(NamedTuple):
         Height and width of the pictures; what each model was made for when unset.
     quick : bool
         Take few and small measurements, to see that everything works.
+    device : str
+        ``"cpu"`` or ``"cuda"``.
     """
 
     models: Sequence[str] = tuple(ARCHITECTURES)
@@ -62,6 +65,7 @@ class Settings(NamedTuple):
     rounds: int = 10
     size: int | None = None
     quick: bool = False
+    device: str = "cpu"
 
     @property
     def fresh_starts(self) -> int:
@@ -81,15 +85,17 @@ def measure(settings: Settings, progress: Progress = lambda text: None) -> dict[
     Returns
     -------
     dict
-        ``machine``, ``settings``, ``sgemm`` (GFLOP/s by threads), ``engines``, ``models`` and ``means``. Seconds,
-        bytes, and plain ratios.
+        ``machine``, ``settings``, ``sgemm`` (operations a second by threads, or of the device), ``engines``,
+        ``models`` and ``means``. Seconds, bytes, and plain ratios. Memory is measured on the CPU only.
 
     Raises
     ------
     NpconvError
-        If a model or rival is unknown. What an engine does wrong is in the report.
+        If a model or rival is unknown, or the device is not there. What an engine does wrong is in the report.
     """
-    wanted = [*npconv_engines(settings.threads), *rivals(settings.against, settings.threads)]
+    device_module(settings.device)
+    how = (settings.threads, settings.device)
+    wanted = [*npconv_engines(*how), *rivals(settings.against, *how)]
     missing = {engine.name: missing_modules(engine) for engine in wanted}
     engines = [engine for engine in wanted if not missing[engine.name]]
     with tempfile.TemporaryDirectory(prefix="npconv-bench-") as name:
@@ -98,7 +104,7 @@ def measure(settings: Settings, progress: Progress = lambda text: None) -> dict[
         subjects = [_subject(model, settings, folder) for model in settings.models]  # all first: names may be wrong
         progress("sgemm")
         report: dict[str, Any] = {
-            "machine": machine.describe(),
+            "machine": machine.describe(settings.device),
             "settings": {**settings._asdict(), "models": list(settings.models), "batches": list(settings.batches)},
             "sgemm": _sgemm_peaks(settings),
             "engines": [_describe_engine(engine, missing[engine.name]) for engine in wanted],
@@ -110,17 +116,21 @@ def measure(settings: Settings, progress: Progress = lambda text: None) -> dict[
 
 
 class Subject(NamedTuple):
-    """A model to measure: its name, folder or file, shape of a picture (C, H, W), facts, and a folder for exports."""
+    """A model to measure: its name, folder or file, shape of a picture (C, H, W), facts, device, folder for exports."""
 
     name: str
     path: Path
     picture_shape: tuple[int, int, int]
     facts: dict[str, Any]
+    device: str
     scratch: Path
 
     def job(self, engine: Engine) -> dict[str, Any]:
         """Return what an engine is told to load."""
-        return {"model": str(self.path), "threads": engine.threads, "onnx": str(self.scratch)}
+        return {
+            **{"model": str(self.path), "threads": engine.threads},
+            **{"scratch": str(self.scratch), "device": self.device},
+        }
 
 
 def _subject(name: str, settings: Settings, folder: Path) -> Subject:
@@ -149,13 +159,17 @@ def _subject(name: str, settings: Settings, folder: Path) -> Subject:
         "parameters": sum(row.parameters for row in rows),
         "multiply_adds": sum(row.multiply_adds for row in rows),
     }
-    return Subject(name, path, (config.num_channels, height, width), facts, scratch)
+    return Subject(name, path, (config.num_channels, height, width), facts, settings.device, scratch)
 
 
 def _sgemm_peaks(settings: Settings) -> dict[str, float]:
-    """Return the fastest matrix product on one thread and on all, in floating-point operations a second."""
-    how: dict[str, int] = {"size": 256, "calls": 3} if settings.quick else {"size": 2048, "calls": 15}
-    return {str(count): machine.sgemm_peak(count, **how) for count in sorted({1, settings.threads})}
+    """Return the fastest matrix product on one thread and on all, or on the device, in operations a second."""
+    if settings.device != "cpu":
+        # Large enough to fill any GPU of today: 4 ms at 35 TFLOP/s.
+        size = 256 if settings.quick else 4096
+        return {settings.device: machine.sgemm_peak(settings.threads, size=size, calls=15, device=settings.device)}
+    size, calls = (256, 3) if settings.quick else (2048, 15)
+    return {str(count): machine.sgemm_peak(count, size=size, calls=calls) for count in sorted({1, settings.threads})}
 
 
 def _describe_engine(engine: Engine, missing: list[str]) -> dict[str, Any]:
@@ -285,7 +299,7 @@ def _measure_fresh(
                 with _failing_into(failures, engine.name):
                     seconds = cold_start(engine, subject.job(engine), picture, subject.picture_shape)
                     starts[engine.name].append(seconds)
-    for batch in settings.batches:
+    for batch in settings.batches if settings.device == "cpu" else ():  # of a GPU's memory the system tells nothing
         for engine in engines:
             if engine.name not in failures and batch >= engine.least_batch:
                 progress(f"{subject.name}, batch {batch}: memory of {engine.name}")

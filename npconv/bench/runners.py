@@ -1,16 +1,23 @@
 """How each engine loads a model and computes logits. Runs in the engine's own process.
 
-A runner is a function from a :class:`Job` to a function from pixel values to logits, both NumPy arrays.
+A runner is a function from a :class:`Job` to a function from pixel values to logits, both NumPy arrays. So on a GPU a
+call takes the pictures there and fetches the logits, and has done all its work when it returns: whoever times it need
+not ask the GPU to catch up.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from npconv.backend import to_host
+from npconv.errors import UnavailableError
 
 Compute = Callable[[np.ndarray], np.ndarray]
 
@@ -26,22 +33,25 @@ class Job(NamedTuple):
         To use for one call.
     dtype : str
         ``"float32"``; ``"float64"`` for the truth, which the explicit engine tells.
-    onnx : str, optional
-        Folder with the exported models, for ONNX Runtime.
+    scratch : str, optional
+        Folder for what rivals make of the model: exported for ONNX Runtime, compiled by PyTorch.
+    device : str
+        ``"cpu"``, or ``"cuda"`` for those that can run there.
     """
 
     model: str
     threads: int = 1
     dtype: str = "float32"
-    onnx: str | None = None
+    scratch: str | None = None
+    device: str = "cpu"
 
 
 def explicit(job: Job) -> Compute:
     """Load the explicit engine, one layer a line."""
     from npconv.api import AutoModelForImageClassification
 
-    model = AutoModelForImageClassification.from_pretrained(job.model, dtype=job.dtype)
-    return lambda pixel_values: model(pixel_values, return_dict=True).logits
+    model = AutoModelForImageClassification.from_pretrained(job.model, dtype=job.dtype, device=job.device)
+    return lambda pixel_values: to_host(model(pixel_values, return_dict=True).logits)
 
 
 def fast(job: Job) -> Compute:
@@ -65,7 +75,7 @@ def torch(job: Job) -> Compute:
 
     def compute(pixel_values: np.ndarray) -> np.ndarray:
         with framework.inference_mode():
-            return model(pixel_values=framework.from_numpy(pixel_values)).logits.numpy()
+            return model(pixel_values=framework.as_tensor(pixel_values, device=job.device)).logits.cpu().numpy()
 
     return compute
 
@@ -88,15 +98,30 @@ def torch_compile(job: Job) -> Compute:
 
 
 def _load_torch(job: Job) -> tuple[Any, Any]:
-    """Return PyTorch and a model of transformers."""
+    """Return PyTorch and a model of transformers; on a GPU, products are of full float32 as on the CPU.
+
+    Raises
+    ------
+    UnavailableError
+        If PyTorch finds no GPU.
+    """
+    if job.scratch is not None:
+        # Else PyTorch keeps what it compiles, 150 MB, among the temporary files, where later runs would find it.
+        os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)
+        tempfile.tempdir = job.scratch
     framework = importlib.import_module("torch")
     framework.set_num_threads(job.threads)
+    if job.device == "cuda":
+        if not framework.cuda.is_available():
+            raise UnavailableError(f"expected a PyTorch that finds a CUDA device, got version {framework.__version__}")
+        framework.backends.cuda.matmul.allow_tf32 = False
+        framework.backends.cudnn.allow_tf32 = False  # on by default, with a thousandth of float32's precision
     transformers = importlib.import_module("transformers")
     transformers.logging.set_verbosity_error()
     # transformers takes a folder; what the file is called does not matter to the others.
     folder = Path(job.model) if Path(job.model).is_dir() else Path(job.model).parent
     model = transformers.AutoModelForImageClassification.from_pretrained(folder, dtype=framework.float32)
-    return framework, model.eval()
+    return framework, model.eval().to(job.device)
 
 
 def onnxruntime(job: Job) -> Compute:
@@ -111,7 +136,7 @@ def onnxruntime(job: Job) -> Compute:
             options.intra_op_num_threads = job.threads
             options.log_severity_level = 3
             sessions.clear()
-            file = onnx_file(str(job.onnx), batch)
+            file = onnx_file(str(job.scratch), batch)
             sessions[batch] = framework.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         return sessions[batch].run(None, {"pixel_values": pixel_values})[0]
 
@@ -143,6 +168,6 @@ def export_onnx(job: Job, shape: tuple[int, ...]) -> None:
             return self.model(pixel_values=pixel_values).logits
 
     pictures = framework.zeros(shape)
-    file = onnx_file(str(job.onnx), shape[0])
+    file = onnx_file(str(job.scratch), shape[0])
     names = {"input_names": ["pixel_values"], "output_names": ["logits"]}
     framework.onnx.export(Logits().eval(), (pictures,), file, dynamo=True, verbose=False, **names)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from npconv.cli.bench_text import render
 from npconv.cli.classify import positive
@@ -25,6 +28,10 @@ models: an embedded model, directory, .safetensors file or hub id, or one of
 rivals: torch (PyTorch through transformers), torch.compile, onnxruntime.
   Those that are not installed are named and left out. "none" is none.
 
+On a GPU (--device cuda) the explicit engine runs through CuPy and torch is the
+only rival; both in float32 without TF32, and a call takes the pictures to the
+GPU and fetches the logits. Of the GPU's memory nothing is said.
+
 Close other programs first. The exit status is 1 when an engine fails or its
 logits differ from the others'.
 
@@ -36,17 +43,23 @@ examples:
 
 RIVALS = "torch,torch.compile,onnxruntime"
 
+#: What a shell calls the status of a process that SIGTERM ended.
+TERMINATED = 128 + 15
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser("bench", help="measure the engines", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("models", metavar="MODEL", nargs="*", help="what to measure, see below")
-    parser.add_argument("--against", type=names, default=names(RIVALS), metavar="NAMES", help=f"default {RIVALS}")
+    parser.add_argument("--against", type=names, metavar="NAMES", help=f"default {RIVALS}; on cuda, torch")
     parser.add_argument("--batch", type=numbers, default=[1, 8], metavar="N,N", help="pictures in a call (default 1,8)")
     parser.add_argument("--threads", type=positive, metavar="N", help="cores to use (default: all)")
     parser.add_argument("--rounds", type=positive, metavar="N", help="turns of each engine (default 10)")
     parser.add_argument(
         "--size", type=positive, metavar="N", help="of the pictures (default: what a model is made for)"
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", metavar="DEVICE", help="cpu or cuda (default cpu)"
     )
     parser.add_argument("--json", action="store_true", help="print everything that was measured as JSON")
     parser.add_argument("--quick", action="store_true", help="few measurements, to see that everything works")
@@ -64,7 +77,15 @@ def numbers(text: str) -> list[int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; return 1 if an engine failed or disagrees, else 0."""
+    """Measure and print; return 1 if an engine failed or disagrees, else 0.
+
+    Raises
+    ------
+    InputError
+        If more cores are asked for than there are.
+    SystemExit
+        If SIGTERM comes.
+    """
     from npconv.bench.measure import Settings, measure
     from npconv.fast.workers import available_cores
 
@@ -76,20 +97,40 @@ def run(args: argparse.Namespace) -> int:
     chosen = {"models": list(dict.fromkeys(args.models))} if args.models else {}
     settings = Settings(
         **chosen,
-        against=args.against,
+        against=names(RIVALS if args.device == "cpu" else "torch") if args.against is None else args.against,
         batches=args.batch,
         threads=args.threads or cores,
         rounds=args.rounds or (2 if args.quick else 10),
         size=args.size,
         quick=args.quick,
+        device=args.device,
     )
     progress = show_progress()
-    try:
-        report = measure(settings, progress)
-    finally:
-        progress("")
+    with ending_on_sigterm():
+        try:
+            report = measure(settings, progress)
+        finally:
+            progress("")
     write(sys.stdout, f"{to_json(report, indent=1)}\n" if args.json else render(report))
     return 0 if all(is_sound(model) for model in report["models"]) else 1
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the ``with`` block as an error would, so that engines are ended and temporary files removed."""
+
+    def end(*_: Any) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not end the cleaning up
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def show_progress() -> Callable[[str], None]:

@@ -39,15 +39,19 @@ def overview(report: dict[str, Any]) -> list[str]:
     machine, settings = report["machine"], report["settings"]
     threads = "1 thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
     peaks = ", ".join(f"{flops / 1e9:.0f} GFLOP/s on {count}" for count, flops in report["sgemm"].items())
+    if settings["device"] == "cpu":
+        peaks += " thread" if settings["threads"] == 1 else " threads"
     rows = [
         ["machine", f"{machine['processor']}, {machine['cores']} cores; {machine['system']}"],
         ["npconv", f"{machine['npconv']}, NumPy {machine['numpy']} with {machine['blas']}, Python {machine['python']}"],
     ]
+    if "device" in machine:
+        rows.append([settings["device"], f"{machine['device']}; float32 without TF32"])
     for engine in report["engines"]:
         if engine["rival"]:
             rows.append([engine["engine"], rival_text(engine)])
     rows.append(["measured", f"{threads}, float32, {settings['rounds']} rounds" + ", quick" * settings["quick"]])
-    rows.append(["sgemm", f"{peaks} {'thread' if threads == '1 thread' else 'threads'}"])
+    rows.append(["sgemm", peaks])
     others = max((result["others"] or 0 for model in report["models"] for result in model["results"]), default=0)
     if others > DISTURBING:
         rows.append(["WARNING", f"other programs kept up to {others:.1f} cores busy meanwhile: do not trust the times"])

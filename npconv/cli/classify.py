@@ -80,7 +80,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="TYPE",
         help="float16, float32 or float64 (default float32)",
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, can_resume=lambda args: args.output is not None and args.format in RESUMABLE)
 
 
 def positive(text: str) -> int:

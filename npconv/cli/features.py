@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli import sharing
@@ -58,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
         "--resume", action="store_true", help="go on where an earlier run ended; leave out photos that are there"
     )
     sharing.add_arguments(parser, positive)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, can_resume=lambda args: Path(f"{args.output}.part").is_dir())
 
 
 def run(args: argparse.Namespace) -> int:
@@ -124,13 +125,16 @@ def _features(
     args: argparse.Namespace, names: list[str], options: Options, helpers: sharing.Helpers | None
 ) -> Generator[list[Features], None, None]:
     """Load the model and yield the features of the photos in their order, a batch at a time."""
-    from npconv.api.recipes import Recipe, findable
+    from npconv.api.folded import shared_recipe
+    from npconv.api.recipes import findable
     from npconv.api.streaming import map_batches
     from npconv.cli.features_batch import FeatureExtractor, Features, features_in_worker, features_of_batch
 
     model = findable(args.model or _default_model())
+    engine = "fast" if args.dtype == "float32" else "explicit"
+    arguments: dict[str, Any] = {"dtype": args.dtype, "engine": engine, "cache": args.cache}
     if helpers is None:
-        extractor = FeatureExtractor.load(model, args.dtype, None) if names else None
+        extractor = FeatureExtractor.load(model, **arguments) if names else None
         photos = read_photos(names)
         while extractor is not None and (batch := list(islice(photos, args.batch_size))):
             yield features_of_batch(extractor, options, batch)
@@ -139,7 +143,7 @@ def _features(
     def given_up(photo: Photo, error: Exception) -> Features:
         return Features(photo.name, error=reason_of(error, photo, options.debug))
 
-    recipe = Recipe.of(FeatureExtractor.load, model=model, dtype=args.dtype, threads=1)
+    recipe = shared_recipe(helpers.executor, FeatureExtractor.load, model=model, threads=1, **arguments)
     yield from map_batches(
         helpers.executor,
         partial(features_in_worker, recipe, options),

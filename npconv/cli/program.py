@@ -1,7 +1,7 @@
 """The frame of all commands: arguments in, exit status out, every error one line on stderr.
 
 Exit status: 0 done; 1 done, but something in the input failed; 2 the call or the model is unusable; 130 interrupted;
-141 the reader of the output went away, as with ``| head``.
+141 the reader of the output went away, as with ``| head``; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from npconv.cli.output import escape, write
 from npconv.errors import NpconvError, NpconvWarning
 
 DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+#: What is said when a command is interrupted that can go on.
+GOES_ON = "the same call with --resume goes on from here"
 
 COMMANDS = (classify, features, info, models, bench)
 
@@ -48,8 +51,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> Parser:
-    """Return the parser of all commands; ``run`` of the result is the function of the chosen one."""
+    """Return the parser of all commands.
+
+    ``run`` of what it parses is the function of the chosen command, and ``can_resume`` tells from the arguments whether
+    another call can go on where this one is interrupted.
+    """
     parser = Parser(prog="npconv", description=DESCRIPTION, epilog=EPILOG)
+    parser.set_defaults(can_resume=lambda args: False)
     parser.add_argument("--version", action="version", version=f"npconv {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
@@ -78,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             status = _run(words, debug)
         write(sys.stdout, "", flush=True)
-    except KeyboardInterrupt:
-        _report("npconv: interrupted", debug=False)
+    except KeyboardInterrupt as interruption:
+        _report("; ".join(["npconv: interrupted", *map(str, interruption.args)]), debug=False)
         return INTERRUPTED
     except BrokenPipeError:
         _settle_stdout()
@@ -111,7 +119,12 @@ def _run(words: list[str], debug: bool) -> int:
     if rest:
         args.photos += rest  # argparse itself takes no photos after an option that follows the first ones
     args.debug = debug
-    return args.run(args)
+    try:
+        return args.run(args)
+    except KeyboardInterrupt as interruption:
+        if not args.can_resume(args):
+            raise
+        raise KeyboardInterrupt(GOES_ON) from interruption
 
 
 def _without_separator(words: list[str]) -> list[str]:

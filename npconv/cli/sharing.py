@@ -35,6 +35,11 @@ def add_arguments(parser: Any, whole_number: Callable[[str], int]) -> None:
         help=f"processes that share the work; 1 is none but this one (default: one a core, from {MANY} photos on)",
     )
     parser.add_argument(
+        "--cache",
+        action="store_true",
+        help="keep the prepared weights in a file beside the model, so that runs at the same time share them in memory",
+    )
+    parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="let the cluster of this Dask scheduler do the work, such as tcp://host:8786; its workers read the photos "

@@ -37,6 +37,14 @@ def test_what_is_not_installed_is_named(monkeypatch):
     assert list(versions(engine)) == ["numpy"]
 
 
+def test_a_gpu_has_one_engine_and_one_rival_without_tf32():
+    engines = [*npconv_engines(2, "cuda"), *rivals(["torch"], 2, "cuda")]
+    assert [engine.runner for engine in engines] == ["explicit", "torch"]
+    assert all(engine.environment["NVIDIA_TF32_OVERRIDE"] == "0" for engine in engines)
+    with pytest.raises(InputError, match="expected rivals on cuda from torch; got 'onnxruntime'"):
+        rivals(["torch", "onnxruntime"], 2, "cuda")
+
+
 def test_an_unknown_rival_is_refused():
     with pytest.raises(InputError, match=r"expected rivals from torch, torch.compile, onnxruntime; got 'tensorflow'"):
         rivals(["torch", "tensorflow"], 1)

@@ -17,7 +17,7 @@ def make_report(*models):
     engines = [{"engine": name, "missing": []} for name in ("fast", "torch")]
     engines.append({"engine": "onnxruntime", "missing": ["onnx"]})
     return {
-        "settings": {"threads": 2, "batches": [1, 8]},
+        "settings": {"threads": 2, "batches": [1, 8], "device": "cpu"},
         "sgemm": {"1": 50e9, "2": 100e9},
         "engines": engines,
         "models": list(models),

@@ -27,8 +27,8 @@ def test_the_peak_counts_two_operations_a_multiply_add(monkeypatch):
         def __exit__(self, *_):
             pass
 
-        def ask(self, do, *, size, calls):
-            assert (do, size, calls) == ("sgemm", 10, 2)
+        def ask(self, do, *, size, calls, device):
+            assert (do, size, calls, device) == ("sgemm", 10, 2, "cpu")
             return {"seconds": 0.5}
 
     monkeypatch.setattr(machine, "RemoteEngine", FakeRemote)

@@ -2,8 +2,10 @@
 
 import json
 import math
+import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from small_models import CONFIGS
@@ -19,7 +21,7 @@ FAKE_TORCH = """
     import contextlib
     inference_mode, float32 = contextlib.nullcontext, "float32"
     set_num_threads = int
-    from_numpy = lambda array: array
+    as_tensor = lambda array, device: array
 """
 
 #: A rival that is wrong by 1 %: it runs npconv.
@@ -31,6 +33,8 @@ FAKE_TRANSFORMERS = """
     class Array:
         def __init__(self, array):
             self.array = array
+        def cpu(self):
+            return self
         def numpy(self):
             return self.array
 
@@ -40,6 +44,8 @@ FAKE_TRANSFORMERS = """
         def from_pretrained(folder, dtype):
             return AutoModelForImageClassification(npconv.AutoModelForImageClassification.from_pretrained(folder))
         def eval(self):
+            return self
+        def to(self, device):
             return self
         def __call__(self, pixel_values):
             return types.SimpleNamespace(logits=Array(1.01 * self.model(pixel_values).logits))
@@ -95,6 +101,37 @@ def test_a_report(report):
     assert "1e-02 WRONG" in text
     assert "torch.compile FAILED: AttributeError" in text
     assert "torch is WRONG" in text
+
+
+FAKE_CUPY = """
+    import types
+    from numpy import *
+    __version__ = "14.0"
+    properties = lambda number: {"name": b"A GPU"}
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=properties)
+    cuda = types.SimpleNamespace(runtime=runtime)
+"""
+
+
+def test_a_report_of_a_gpu(small_model, install, monkeypatch):
+    """NumPy under the name of CuPy: what the engines and the text make of a device, in processes of their own."""
+    install("cupy", FAKE_CUPY)
+    install("torch", FAKE_TORCH)
+    install("transformers", FAKE_TRANSFORMERS)
+    monkeypatch.setitem(sys.modules, "cupy", ModuleType("cupy"))  # what was there comes back after the test
+    del sys.modules["cupy"]
+    settings = Settings([str(small_model)], ("torch",), (1,), rounds=1, size=16, quick=True, device="cuda")
+    report = measure(settings)
+    (model,) = report["models"]
+    assert [result["engine"] for result in model["results"]] == ["explicit"]
+    assert model["failures"]["torch"].startswith("AttributeError: module 'torch' has no attribute 'cuda'")
+    assert report["sgemm"].keys() == {"cuda"}
+    assert model["results"][0]["of_peak"] == model["results"][0]["flops"] / report["sgemm"]["cuda"]
+    assert model["fresh"][0]["peak_bytes"] == {}
+    text = render(report)
+    assert "cuda      A GPU, CuPy 14.0; float32 without TF32\n" in text
+    assert " GFLOP/s on cuda\n" in text
+    assert "MB, batch" not in text
 
 
 def test_nothing_is_left_behind(small_model, tmp_path, monkeypatch):

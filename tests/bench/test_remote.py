@@ -7,7 +7,7 @@ import pytest
 from npconv.bench.memory import PROC
 from npconv.bench.remote import EngineError, RemoteEngine
 
-LOAD = {"runner": "onnxruntime", "job": {"model": "x", "onnx": "y"}}
+LOAD = {"runner": "onnxruntime", "job": {"model": "x", "scratch": "y"}}
 
 
 def is_alive(pid):

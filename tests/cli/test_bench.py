@@ -1,6 +1,7 @@
 """``npconv bench``: its arguments, its two kinds of output, its exit status. What it measures is tested in bench/."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def _made_up_report(agrees: bool = True, failures: dict | None = None) -> dict:
     machine = {"processor": "A processor", "cores": 2, "system": "Linux", "npconv": "1", "numpy": "2", "blas": "b"}
     return {
         "machine": {**machine, "python": "3"},
-        "settings": {"threads": 2, "rounds": 4, "quick": False, "batches": [8]},
+        "settings": {"threads": 2, "rounds": 4, "quick": False, "batches": [8], "device": "cpu"},
         "sgemm": {"1": 1e11, "2": 2e11},
         "engines": [{"engine": "torch", "rival": True, "missing": ["torch"], "versions": {}}],
         "models": [model],
@@ -91,11 +92,13 @@ def test_the_settings_are_those_of_the_call(monkeypatch: pytest.MonkeyPatch) -> 
     words = ["bench", "a", "b", "a", "--against", "onnxruntime,torch", "--batch", "8,1,8", "--threads", "1", "--json"]
     assert main([*words, "--rounds", "3", "--size", "64"]) == 0
     assert main(["bench", "--quick", "--json"]) == 0
-    first, second = seen
+    assert main(["bench", "--device", "cuda", "--json"]) == 0
+    first, second, third = seen
     assert (first.models, first.against, first.batches) == (["a", "b"], ["onnxruntime", "torch"], [8, 1])
     assert (first.threads, first.rounds, first.size, first.quick) == (1, 3, 64, False)
     assert second.models == ("convnext-tiny", "convnextv2-tiny", "convnextv2-atto", "cvt-13")
     assert (second.against, second.batches, second.rounds) == (["torch", "torch.compile", "onnxruntime"], [1, 8], 2)
+    assert (first.device, third.device, third.against) == ("cpu", "cuda", ["torch"])
 
 
 @pytest.mark.parametrize(
@@ -107,10 +110,14 @@ def test_the_settings_are_those_of_the_call(monkeypatch: pytest.MonkeyPatch) -> 
         (["--threads", "100000"], "expected --threads of at most"),
         (["--rounds", "x"], "argument --rounds: expected"),
         (["--against", "tensorflow"], "expected rivals from torch, torch.compile, onnxruntime; got 'tensorflow'"),
+        (["--device", "cuda"], "device 'cuda' needs CuPy: pip install cupy-cuda12x"),
         (["surely-no-model"], "no model 'surely-no-model'"),
     ],
 )
-def test_an_unusable_call_is_one_line(words: list[str], expected: str, capsys: Capsys, model: Path) -> None:
+def test_an_unusable_call_is_one_line(
+    words: list[str], expected: str, capsys: Capsys, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
     first = [] if words[0] == "surely-no-model" else [str(model)]
     assert main(["bench", *first, *words]) == 2
     output = capsys.readouterr()

@@ -1,13 +1,19 @@
 """``python -m npconv`` as a process of its own: what only a real console shows."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from npconv.bench.memory import PROC, process_tree
+from npconv.cli.features_file import LOG
+from npconv.weights.safetensors import read_metadata
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and signals as POSIX has them")
 
@@ -44,6 +50,47 @@ def test_an_interruption(console: Callable[..., subprocess.Popen], model: Path, 
     assert lines[0].startswith(b"file,label_1")
     assert lines[1].startswith(photos[0].encode())
     assert (process.returncode, rest, errors) == (130, b"", b"npconv: interrupted\n")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what a process does; fail if it never does."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@posix
+def test_interrupted_features_go_on(
+    console: Callable[..., subprocess.Popen], model: Path, photos: list[str], tmp_path: Path
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "out.part" / LOG
+    words = ("features", "--model", str(model), "--batch-size", "1", "-o", str(out), photos[0], "-")
+    process = console(*words, stdin=subprocess.PIPE)  # nothing is sent: it waits there
+    wait_until(lambda: log.exists() and log.read_bytes().count(b"\n") == 2)  # the first line, and that of a photo
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    hint = b"npconv: interrupted; the same call with --resume goes on from here\n"
+    assert (process.returncode, errors) == (130, hint)
+    process = console(*words, "--resume", stdin=subprocess.PIPE)
+    assert process.communicate(Path(photos[3]).read_bytes(), timeout=60) == (b"", b"")
+    assert json.loads(read_metadata(out)["files"]) == [photos[0], "-"]
+
+
+@pytest.mark.skipif(not PROC.is_dir(), reason="looks at processes as Linux shows them")
+def test_a_terminated_measurement_leaves_nothing_behind(
+    console: Callable[..., subprocess.Popen], model: Path, tmp_path: Path
+) -> None:
+    words = ("bench", str(model), "--rounds", "1000", "--threads", "1", "--size", "16", "--against", "none")
+    process = console(*words, env={"TMPDIR": str(tmp_path)})
+    wait_until(lambda: len(process_tree(process.pid)) >= 3 and any(tmp_path.glob("npconv-bench-*/model-*")))
+    engines = process_tree(process.pid)[1:]
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == 143
+    assert list(tmp_path.iterdir()) == []
+    # One that was being started when the signal came ends by itself, because its orders do.
+    wait_until(lambda: not any((PROC / str(pid)).exists() for pid in engines))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")

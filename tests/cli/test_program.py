@@ -2,6 +2,7 @@
 
 import argparse
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,21 @@ def test_an_interruption_is_one_line(capsys: pytest.CaptureFixture, monkeypatch:
     monkeypatch.setattr("npconv.cli.models.run", interrupt)
     assert main(["models"]) == 130
     assert capsys.readouterr() == ("", "npconv: interrupted\n")
+
+
+def test_an_interruption_says_whether_another_call_can_go_on(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupt(args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("npconv.cli.features.run", interrupt)
+    out = tmp_path / "out"
+    assert main(["features", "a.png", "-o", str(out)]) == 130
+    assert capsys.readouterr().err == "npconv: interrupted\n"  # nothing is there yet
+    (tmp_path / "out.part").mkdir()
+    assert main(["features", "a.png", "-o", str(out)]) == 130
+    assert capsys.readouterr().err == "npconv: interrupted; the same call with --resume goes on from here\n"
 
 
 def test_a_warning_is_one_line(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from npconv._version import __version__
 from npconv.errors import (
     ConfigError,
+    GoldenError,
     ImageError,
     InputError,
     ModelNotFoundError,
@@ -97,6 +98,7 @@ __all__ = [
     "CvtConfig",
     "CvtForImageClassification",
     "CvtModel",
+    "GoldenError",
     "ImageError",
     "InputError",
     "ModelNotFoundError",

@@ -45,6 +45,10 @@ class ModelNotFoundError(NpconvError):
     """No embedded model, folder, file or cached hub model has the given name."""
 
 
+class GoldenError(NpconvError, ValueError):
+    """A trace or a case cannot be read, or two traces cannot be compared."""
+
+
 class UnavailableError(NpconvError):
     """Something optional is asked for and not there: an extra that is not installed, a device, an engine."""
 

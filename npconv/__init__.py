@@ -78,6 +78,9 @@ _HOME = {
     "pipeline": "npconv.api",
 }
 
+#: Packages that are used by their own names: ``npconv.golden.trace()``.
+_PACKAGES = ("golden", "layers")
+
 __all__ = [
     "AutoBackbone",
     "AutoConfig",
@@ -114,6 +117,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the home of a public name when the name is first used."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"npconv.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'npconv' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -123,4 +128,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PACKAGES})

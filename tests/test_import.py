@@ -75,6 +75,11 @@ def test_every_public_name_resolves(name):
     assert name in dir(npconv)
 
 
+def test_packages_are_reached_through_the_root():
+    code = "import npconv; print(npconv.layers.gelu.__module__, npconv.golden.__name__)"
+    assert run_python(code).split() == ["npconv.layers.activations", "npconv.golden"]
+
+
 def test_the_public_face_is_complete():
     families = ["ConvNext", "ConvNextV2", "Cvt"]
     promised = [f"{family}{kind}" for family in families for kind in ("Config", "Model", "ForImageClassification")]

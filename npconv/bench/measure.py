@@ -168,7 +168,7 @@ def _sgemm_peaks(settings: Settings) -> dict[str, float]:
         # Large enough to fill any GPU of today: 4 ms at 35 TFLOP/s.
         size = 256 if settings.quick else 4096
         return {settings.device: machine.sgemm_peak(settings.threads, size=size, calls=15, device=settings.device)}
-    size, calls = (256, 3) if settings.quick else (2048, 15)
+    size, calls = (1024, 5) if settings.quick else (2048, 15)
     return {str(count): machine.sgemm_peak(count, size=size, calls=calls) for count in sorted({1, settings.threads})}
 
 

@@ -14,7 +14,8 @@ NOTE = """\
 Times are medians over the rounds, with their quartiles and the best call; ratios are taken within a round, then \
 their median. Of the sgemm peak, counting two operations for each multiply-add. The difference is the largest from \
 the float64 logits of the explicit engine, relative to the largest logit. Cold start: from the start of a process to \
-the logits of a picture file. Memory: the peak of all processes while loading the model and running it."""
+the logits of a picture file, with all files in the system's cache, exports and compiled code made before. Memory: the \
+peak of all processes while loading the model and running it; what they share counts once, looked at every 20 ms."""
 
 
 def render(report: dict[str, Any]) -> str:

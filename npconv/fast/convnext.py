@@ -10,7 +10,7 @@ import numpy as np
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.patches import PatchProduct, fold_patches
-from npconv.fast.products import as_column, groups, normalize_channels
+from npconv.fast.products import as_column, groups, normalize_map
 from npconv.fast.scratch import Scratch
 from npconv.models import convnext, convnextv2
 from npconv.models.staged_config import StagedConfig
@@ -62,8 +62,7 @@ class Block:
     def __init__(
         self, depthwise: np.ndarray, bias: np.ndarray, bottleneck: Mapping[str, Any], *, config: StagedConfig
     ) -> None:
-        self.depthwise = DepthwiseProduct(depthwise, padding=3)
-        self.bias = bias
+        self.depthwise = DepthwiseProduct(depthwise, bias, padding=3)
         self.bottleneck = Bottleneck(
             **bottleneck, hidden_act=config.hidden_act, norm_eps=convnext.LAYER_NORM_EPS, grn_eps=convnextv2.GRN_EPS
         )
@@ -73,8 +72,6 @@ class Block:
         channels, batch = x.shape[:2]
         d = scratch.array("depthwise", *x.shape)
         self.depthwise(x, d, scratch)
-        flat = d.reshape(channels, -1)
-        flat += self.bias
         self.bottleneck(x.reshape(channels, batch, -1), d.reshape(channels, batch, -1), scratch)
 
 
@@ -91,9 +88,8 @@ class Downsampling:
     def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
         """Store the smaller map of x (C, N, H, W) in the matrix out (C', N * H' * W')."""
         normed = scratch.array("normed map", *x.shape)
-        np.copyto(normed, x)
-        flat = normed.reshape(len(x), -1)
-        normalize_channels(flat, scratch.array("square", *flat.shape), convnext.LAYER_NORM_EPS)
+        flat = (len(x), -1)
+        normalize_map(x.reshape(flat), normed.reshape(flat), scratch, eps=convnext.LAYER_NORM_EPS)
         self.patches(normed, out, scratch)
 
 
@@ -113,9 +109,7 @@ class Stem:
     def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
         """Store the map of pixel values x (C, N, H, W) in the matrix out (C', N * H' * W')."""
         self.patches(x, out, scratch)
-        normalize_channels(out, scratch.array("square", *out.shape), convnext.LAYER_NORM_EPS)
-        out *= self.scale
-        out += self.shift
+        normalize_map(out, out, scratch, eps=convnext.LAYER_NORM_EPS, scale=self.scale, shift=self.shift)
 
 
 class ConvNextTrunk:

@@ -11,7 +11,7 @@ from npconv.errors import ConfigError
 from npconv.fast.attention import ConvolutionalAttention, fold_attention
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.patches import PatchProduct, fold_patches
-from npconv.fast.products import as_column, groups, normalize_channels
+from npconv.fast.products import as_column, groups, normalize_map
 from npconv.fast.scratch import Scratch
 from npconv.layers._checks import check_window
 from npconv.models import cvt
@@ -76,11 +76,8 @@ class Block:
     def __call__(self, x: np.ndarray, size: tuple[int, int], scratch: Scratch) -> None:
         """Apply the block in place to the tokens x (D, N, T), contiguous."""
         normed = scratch.array("normed tokens", *x.shape)
-        np.copyto(normed, x)
-        flat = normed.reshape(len(x), -1)
-        normalize_channels(flat, scratch.array("square", *flat.shape), cvt.LAYER_NORM_EPS)
-        flat *= self.scale
-        flat += self.shift
+        flat, eps = (len(x), -1), cvt.LAYER_NORM_EPS
+        normalize_map(x.reshape(flat), normed.reshape(flat), scratch, eps=eps, scale=self.scale, shift=self.shift)
         self.attention(normed, size, x, scratch)
         self.perceptron(x, x, scratch)
 
@@ -118,9 +115,7 @@ class Stage:
             count = part.stop - part.start
             embedded = scratch.array("embedded", self.embed_dim, count * positions)
             self.patches(x[:, part], embedded, scratch)
-            normalize_channels(embedded, scratch.array("square", *embedded.shape), cvt.LAYER_NORM_EPS)
-            embedded *= self.scale
-            embedded += self.shift
+            normalize_map(embedded, embedded, scratch, eps=cvt.LAYER_NORM_EPS, scale=self.scale, shift=self.shift)
             work = scratch.array("stage", self.embed_dim, count, tokens)
             work[:, :, :positions] = embedded.reshape(self.embed_dim, count, positions)
             if self.cls_token is not None:

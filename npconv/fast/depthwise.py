@@ -4,52 +4,77 @@ A depthwise convolution multiplies each value k * k times and adds each product 
 adding, NumPy reads and writes the whole map k * k times, 0.8 to 8 GFLOP/s. A matrix product does the same work in
 registers.
 
-Take one channel and one tile of a row, ``width`` outputs from ``width + k - 1`` inputs in each of k rows. Written as
-a vector of ``k * (width + k - 1)`` inputs, the tile's outputs are this vector times a matrix with ``width`` columns,
-each holding the kernel, shifted by one place from column to column: a banded (Toeplitz) matrix. All rows of a map, of
-all pictures, are the rows of one product.
+Take one channel and one tile of ``rows * columns`` outputs, which come from a window of ``rows + k - 1`` by
+``columns + k - 1`` inputs. Written as a vector, the window times a matrix gives the tile: each column of the matrix
+holds the kernel, shifted to the place of one output. A matrix of shifted copies is banded (Toeplitz). All tiles of a
+channel, of all pictures, are the rows of one product.
 
-    inputs (H, k * (width + k - 1))  @  band (k * (width + k - 1), width)  =  outputs (H, width)
+    windows (tiles, window)  @  band (window, tile)  =  outputs (tiles, tile)
 
-Most of the band is zero: for a 7 x 7 kernel and 14 outputs, 7 of 20 rows of a column are not. But multiplying by
-zeros at 100 GFLOP/s beats adding at 2: 9 to 13 GFLOP/s of useful work on one AVX-512 core, where shifted adds reach
-0.8 to 8, an FFT 2 to 13, ``einsum`` 1.6 and ``scipy.ndimage`` 0.7.
+Most of the band is zero: for a 7 x 7 kernel and 4 x 8 outputs, 49 of 140 numbers of a column are not. But multiplying
+by zeros at 100 GFLOP/s beats adding at 2: 17 to 26 GFLOP/s of useful work on one AVX-512 core (Xeon, Sapphire Rapids),
+where shifted adds reach 0.8 to 8, an FFT 2 to 13, ``einsum`` 1.6 and ``scipy.ndimage`` 0.7.
 
-A map of at most 16 columns is one tile, whose band needs no rows for the zeros of the padding. Wider maps are cut
-into tiles of about 14; the last one overlaps its neighbour rather than hang over the edge, so all tiles share one
-band.
+The shape of a tile balances two costs. Windows overlap, and laying them side by side costs as much as multiplying:
+4.4 numbers an output for 4 x 8 outputs, 10 for 1 x 14, with as many multiplications. For 96 maps of 56 x 56 and a
+7 x 7 kernel that is 1.2 ms in place of 1.7. A small kernel has little overlap, and a stride makes bands emptier, so
+these stay with 1 x 14: 64 maps of 56 x 56 and a 3 x 3 kernel take 0.46 ms, in tiles of 4 x 8 0.50.
+
+A map of at most 16 columns is one tile wide; its windows are rows of the map, and its band has no place for the zeros
+of the padding beside them.
+
+All windows are laid out by one copy from a view of the padded map. One copy for each row of the kernel took as long
+again, and twelve times the calls, each of which is a moment at which threads wait for the interpreter.
 """
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 import numpy as np
 
 from npconv.fast.products import spans
-from npconv.fast.scratch import Scratch
+from npconv.fast.scratch import Scratch, Task, run
 
-#: Widest map that is one tile, and the width to aim at when there are several.
+#: Widest map that is one tile wide. For a large kernel, a tile of a narrow map takes several rows, up to this size.
 SINGLE_TILE = 16
-TILE = 14
 
-#: Bytes of gathered inputs at a time; measured best from 400 kB to 1 MB.
+#: Outputs of a tile (rows, columns) to aim at in wider maps: for kernels from 5 x 5 without a stride, and others.
+LARGE_KERNEL_TILE = (4, 8)
+TILE = (1, 14)
+
+#: Bytes of gathered windows at a time; measured best from 400 kB to 1 MB.
 GATHERED_BYTES = 800 * 1024
 
 
+class Cut(NamedTuple):
+    """How a map is cut into tiles."""
+
+    rows: int  #: outputs of a tile
+    columns: int
+    down: int  #: tiles of a map
+    across: int
+    window: tuple[int, int]  #: inputs of a tile
+    padded: tuple[int, int]  #: size of the padded map that all windows fit into
+    left: int  #: columns of zeros on its left; above, it has all of the padding
+
+
 class DepthwiseProduct:
-    """A depthwise convolution without bias, as banded products.
+    """A depthwise convolution as banded products.
 
     Parameters
     ----------
     weight : array (C, 1, k, k), float32
+    bias : array (C, 1), optional
     stride, padding : int
         The same vertically and horizontally.
     """
 
-    def __init__(self, weight: np.ndarray, *, stride: int = 1, padding: int) -> None:
-        self.weight = weight[:, 0]
-        self.stride = stride
-        self.padding = padding
-        self._bands: dict[tuple[int, int], np.ndarray] = {}
+    def __init__(self, weight: np.ndarray, bias: np.ndarray | None = None, *, stride: int = 1, padding: int) -> None:
+        self.weight, self.bias = weight[:, 0], bias
+        self.stride, self.padding = stride, padding
+        self._bands: dict[Cut, np.ndarray] = {}
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -58,66 +83,83 @@ class DepthwiseProduct:
 
     def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
         """Convolve x (C, N, H, W) into out (C, N, H', W'), a contiguous array."""
-        channels, batch, _, width = x.shape
-        out_height, out_width = out.shape[2:]
-        kernel = self.weight.shape[1]
-        tiles = 1 if out_width <= SINGLE_TILE else -(-out_width // TILE)
-        tile = -(-out_width // tiles)
-        band, reach = self._band(tile, width if tiles == 1 else None)
-        block = GATHERED_BYTES // (4 * batch * out_height * tiles * kernel * reach)
-        block = max(1, min(block, -(-channels // scratch.threads)))
-        name = f"gathered {x.shape} {self.stride} {self.padding} {kernel}"
+        scratch.map(run, self.tasks(x, out, scratch.threads))
+
+    def tasks(self, x: np.ndarray, out: np.ndarray, threads: int) -> list[Task]:
+        """Return the same in independent parts, for so many threads: each convolves some of the channels."""
+        channels, batch, height, width = x.shape
+        cut = self._cut(height, width)
+        band = self._band(cut)
+        tiles = batch * cut.down * cut.across
+        block = GATHERED_BYTES // (4 * tiles * band.shape[1])
+        block = max(1, min(block, -(-channels // threads)))
+        name = f"padded map {x.shape} {self.stride} {self.padding} {len(self.weight[0])}"
+        inside = (slice(self.padding, self.padding + height), slice(cut.left, cut.left + width))
 
         def convolve(span: tuple[int, int], scratch: Scratch) -> None:
-            """Convolve some of the channels."""
             part, count = slice(*span), span[1] - span[0]
-            gathered = scratch.zero_bordered(name, block, tiles, batch, out_height, kernel, reach)
-            for index in range(tiles):
-                start = min(index * tile, out_width - tile)
-                rows = gathered[:count, index]
-                self._gather(x[part], rows, start if tiles > 1 else None)
-                rows = rows.reshape(count, batch * out_height, kernel * reach)
-                if tiles == 1:
-                    np.matmul(rows, band[part], out=out[part].reshape(count, batch * out_height, tile))
-                else:
-                    product = scratch.array("tile", count, batch * out_height, tile)
-                    np.matmul(rows, band[part], out=product)
-                    out[part, :, :, start : start + tile] = product.reshape(count, batch, out_height, tile)
+            padded = scratch.zero_bordered(name, block, batch, *cut.padded)[:count]
+            padded[(..., *inside)] = x[part]
+            gathered = scratch.array("gathered", count, batch, cut.down, cut.across, *cut.window)
+            np.copyto(gathered, self._windows(padded, cut))
+            product = scratch.array("tiles", count, tiles, band.shape[2])
+            np.matmul(gathered.reshape(count, tiles, -1), band[part], out=product)
+            if self.bias is not None:
+                product += self.bias[part, :, None]
+            _join_tiles(product, cut, out[part], scratch)
 
-        scratch.map(convolve, spans(channels, block))
+        return [partial(convolve, span) for span in spans(channels, block, threads)]
 
-    def _gather(self, x: np.ndarray, rows: np.ndarray, start: int | None) -> None:
-        """Lay the k input rows of each output row side by side: (C, N, H, W) -> (C, N, H', k, reach).
+    def _cut(self, height: int, width: int) -> Cut:
+        """Return how to cut a map of this size."""
+        kernel = self.weight.shape[1]
+        out_height, out_width = self.output_size(height, width)
+        large = kernel >= 5 and self.stride == 1
+        if out_width <= SINGLE_TILE:
+            rows, columns = SINGLE_TILE // out_width if large else 1, out_width
+        else:
+            rows, columns = LARGE_KERNEL_TILE if large else TILE
+        down, across = -(-out_height // rows), -(-out_width // columns)
+        rows, columns = -(-out_height // down), -(-out_width // across)  # tiles of even size
+        tall, wide = ((n - 1) * self.stride + kernel for n in (down * rows, across * columns))
+        left = self.padding if across > 1 else 0
+        reach = (columns - 1) * self.stride + kernel if across > 1 else width
+        padded = (max(tall, self.padding + height), max(wide, left + width) if across > 1 else width)
+        return Cut(rows, columns, down, across, ((rows - 1) * self.stride + kernel, reach), padded, left)
 
-        `start` is the first output column of the tile; None for the only tile, which takes the columns of x as they
-        are. Places outside the map are never written to and stay zero.
-        """
-        height, width = x.shape[2:]
-        out_height, kernel, reach = rows.shape[2:]
-        left = 0 if start is None else start * self.stride - self.padding
-        first, end = max(left, 0), min(left + reach, width)
-        for u in range(kernel):
-            top = u - self.padding  # input row of output row 0
-            begin = max(0, -(top // self.stride))
-            stop = min(out_height, (height - 1 - top) // self.stride + 1)
-            if begin < stop and first < end:
-                chosen = slice(begin * self.stride + top, (stop - 1) * self.stride + top + 1, self.stride)
-                rows[:, :, begin:stop, u, first - left : end - left] = x[:, :, chosen, first:end]
+    def _windows(self, padded: np.ndarray, cut: Cut) -> np.ndarray:
+        """Return a view of the windows of a padded map: (C, N, H, W) -> (C, N, down, across, *window)."""
+        channel, picture, row, column = padded.strides
+        strides = (cut.rows * self.stride * row, cut.columns * self.stride * column, row, column)
+        shape = (*padded.shape[:2], cut.down, cut.across, *cut.window)
+        return np.ndarray(shape, padded.dtype, padded, strides=(channel, picture, *strides))
 
-    def _band(self, tile: int, width: int | None) -> tuple[np.ndarray, int]:
-        """Return the banded matrices (C, k * reach, tile) and the columns that a tile reads, made once and kept.
-
-        `width` is that of the map for the only tile of a narrow map; its band starts at the map's edge.
-        """
-        channels, kernel, _ = self.weight.shape
-        reach = (tile - 1) * self.stride + kernel
-        trimmed = slice(0, reach) if width is None else slice(self.padding, self.padding + width)
-        key = (tile, -1 if width is None else width)
-        band = self._bands.get(key)
+    def _band(self, cut: Cut) -> np.ndarray:
+        """Return the banded matrices (C, window, tile), made once and kept."""
+        band = self._bands.get(cut)
         if band is None:
-            whole = np.zeros((channels, kernel, max(reach, trimmed.stop), tile), np.float32)
-            for column in range(tile):
-                whole[:, :, column * self.stride : column * self.stride + kernel, column] = self.weight
-            band = np.ascontiguousarray(whole[:, :, trimmed]).reshape(channels, -1, tile)
-            self._bands = {key: band}  # in one step: threads may ask for different ones
-        return band, trimmed.stop - trimmed.start
+            channels, kernel, _ = self.weight.shape
+            tall, reach = cut.window
+            first = self.padding - cut.left  # a map that is one tile wide has no padding on its left
+            wide = max((cut.columns - 1) * self.stride + kernel, first + reach)
+            whole = np.zeros((channels, tall, wide, cut.rows, cut.columns), np.float32)
+            for row in range(cut.rows):
+                for column in range(cut.columns):
+                    top, left = row * self.stride, column * self.stride
+                    whole[:, top : top + kernel, left : left + kernel, row, column] = self.weight
+            band = np.ascontiguousarray(whole[:, :, first : first + reach]).reshape(channels, tall * reach, -1)
+            self._bands = {cut: band}  # in one step: threads may ask for different ones
+        return band
+
+
+def _join_tiles(tiles: np.ndarray, cut: Cut, out: np.ndarray, scratch: Scratch) -> None:
+    """Put tiles (C, tiles, tile) together in out (C, N, H', W'), without what hangs over its edges."""
+    channels, batch, height, width = out.shape
+    whole = (cut.down * cut.rows, cut.across * cut.columns)
+    exact = whole == (height, width)
+    joined = out if exact else scratch.array("joined tiles", channels, batch, *whole)
+    by_tile = tiles.reshape(channels, batch, cut.down, cut.across, cut.rows, cut.columns)
+    by_row = joined.reshape(channels, batch, cut.down, cut.rows, cut.across, cut.columns)
+    np.copyto(by_row, by_tile.transpose(0, 1, 2, 4, 3, 5))
+    if not exact:
+        np.copyto(out, joined[:, :, :height, :width])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from npconv.fast.products import as_column, multiply_shared
 from npconv.fast.scratch import Scratch
@@ -61,10 +62,8 @@ class PatchProduct:
             padded[:, :, pad_h : pad_h + height, pad_w : pad_w + width] = x
             x = padded
         patches = scratch.array("patches", kernel_h, kernel_w, channels, batch, out_height, out_width)
-        for u in range(kernel_h):
-            for v in range(kernel_w):
-                rows = slice(u, u + (out_height - 1) * step_h + 1, step_h)
-                columns = slice(v, v + (out_width - 1) * step_w + 1, step_w)
-                patches[u, v] = x[:, :, rows, columns]
+        channel, picture, row, column = x.strides
+        strides = (row, column, channel, picture, step_h * row, step_w * column)
+        np.copyto(patches, as_strided(x, patches.shape, strides, writeable=False))
         multiply_shared(self.weight, patches.reshape(self.weight.shape[1], -1), out, scratch)
         out += self.bias

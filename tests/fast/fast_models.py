@@ -212,7 +212,7 @@ def tiny_blocks() -> Any:
         activations: {"CHUNK": 50},
         attention: {"SCORES": 30},
         bottleneck: {"TILE_VALUES": 100, "LEAST_TILE": 3},
-        depthwise: {"SINGLE_TILE": 3, "TILE": 2, "GATHERED_BYTES": 1000},
+        depthwise: {"SINGLE_TILE": 3, "TILE": (1, 2), "LARGE_KERNEL_TILE": (2, 3), "GATHERED_BYTES": 1000},
         products: {"GROUP_VALUES": 500},
     }
     with ExitStack() as stack:

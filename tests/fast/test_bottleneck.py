@@ -77,7 +77,7 @@ def test_tiles_are_the_layers(channels, ratio, shape, hidden_act, grn, layer_sca
 
 
 @pytest.mark.parametrize("grn", [False, True])
-@pytest.mark.parametrize(("channels", "side"), [(16, 57), (96, 19), (192, 7)])
+@pytest.mark.parametrize(("channels", "side"), [(16, 57), (96, 21), (192, 7)])
 def test_tiles_of_their_real_size(channels, side, grn):
     """Several tiles a picture, one, and several pictures a tile."""
     params = parameters(channels, 4 * channels, grn=grn)

@@ -75,6 +75,25 @@ def test_one_scratch_serves_changing_sizes():
             check(weight, normal(8, 2, 4, 8, width, dtype="float32") * 1e3, scratch, padding=padding, stride=stride)
 
 
+@pytest.mark.parametrize("width", [7, 20])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_bias_is_added_to_each_channel(width, threads):
+    weight, bias = normal(13, 4, 1, 7, 7, dtype="float32"), normal(14, 4, 1, dtype="float32")
+    x = normal(15, 4, 2, 9, width, dtype="float32")
+    plain, biased = (np.full_like(x, np.nan) for _ in range(2))
+    scratch = SharedScratch(threads) if threads > 1 else Scratch()
+    DepthwiseProduct(weight, padding=3)(x, plain, scratch)
+    DepthwiseProduct(weight, bias, padding=3)(x, biased, scratch)
+    np.testing.assert_array_equal(biased, plain + bias[:, :, None, None])
+
+
+@pytest.mark.parametrize("size", [(9, 17), (31, 33), (1, 24), (3, 7), (2, 100)])
+@pytest.mark.parametrize("kernel", [5, 6, 7])
+def test_maps_that_tiles_of_several_rows_do_not_fill(size, kernel):
+    weight = normal(16, 3, 1, kernel, kernel, dtype="float32")
+    check(weight, normal(17, 2, 3, *size, dtype="float32"), Scratch(), padding=3)
+
+
 def test_half_and_double_kernels_are_taken_in_float32():
     weight = normal(9, 3, 1, 3, 3, dtype="float16")
     x = normal(10, 1, 3, 6, 6, dtype="float32")

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from npconv.fast import products
-from npconv.fast.products import fold_linear, multiply, multiply_shared, normalize_channels, shares, spans
+from npconv.fast.products import (
+    fold_linear,
+    multiply,
+    multiply_shared,
+    normalize_channels,
+    normalize_map,
+    shares,
+    spans,
+)
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import layer_norm
 from tests.layers.rounding import assert_rounded, normal
@@ -42,15 +50,32 @@ def test_channels_are_normalized(channels, positions, mean, spread):
     expected = layer_norm(x.T.astype(np.float64), *identity, eps=1e-6, axis=-1).T
     explicit = layer_norm(x.T, *(array.astype(np.float32) for array in identity), eps=1e-6, axis=-1).T
     out = x.copy()
-    normalize_channels(out, np.empty_like(x), 1e-6)
+    normalize_channels(out, out, np.empty_like(x), 1e-6)
     # The mean is rounded to a few units in its last place, and then divided by the spread, in either engine.
     amplified = channels**0.5 * 2.0**-22 * max(abs(mean), spread) / max(spread, 1e-3)
     assert np.abs(out - expected).max() <= max(4 * np.abs(explicit - expected).max(), amplified)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 24, 1000])
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_map_is_normalized_some_columns_at_a_time(monkeypatch, at_a_time, affine, threads):
+    monkeypatch.setattr(products, "NORMALIZED_VALUES", at_a_time)
+    x = normal(12, 5, 21, dtype="float32")
+    x.flags.writeable = False
+    weight, bias = normal(13, 5, dtype="float32"), normal(14, 5, dtype="float32")
+    options = {"scale": weight[:, None], "shift": bias[:, None]} if affine else {}
+    out = np.full_like(x, np.nan)
+    normalize_map(x, out, SharedScratch(threads) if threads > 1 else Scratch(), eps=1e-6, **options)
+    expected = np.empty_like(x)
+    normalize_channels(x, expected, np.empty_like(x), 1e-6)
+    expected = expected * weight[:, None] + bias[:, None] if affine else expected
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)  # sums of other sizes of product round otherwise
+
+
 def test_a_constant_column_is_normalized_to_zero():
     x = np.full((7, 3), 2.5, np.float32)  # sums of 2.5 are exact
-    normalize_channels(x, np.empty_like(x), 1e-6)
+    normalize_channels(x, x, np.empty_like(x), 1e-6)
     np.testing.assert_array_equal(x, 0)
 
 
@@ -70,9 +95,12 @@ def test_scales_and_shifts_are_folded_into_the_layer_between(monkeypatch, at_a_t
     assert bias.dtype == np.float64
 
 
-@given(st.integers(0, 1000), st.integers(0, 50))
-def test_spans_cover_a_length_evenly(length, longest):
-    cut = spans(length, longest)
+@given(st.integers(0, 1000), st.integers(0, 50), st.integers(1, 5))
+def test_spans_cover_a_length_evenly(length, longest, threads):
+    """As many for each thread, unless there is only one or there are not so many to share."""
+    cut = spans(length, longest, threads)
+    assert len(cut) == 1 or len(cut) == length or len(cut) % threads == 0
+    assert (len(cut) == 1) == (length <= max(longest, 1))
     assert [first for first, _ in cut] == [0, *(end for _, end in cut[:-1])]
     assert cut[-1][1] == length
     sizes = [end - first for first, end in cut]

@@ -1,10 +1,11 @@
 import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 
-from npconv.fast.scratch import Scratch, SharedScratch
+from npconv.fast.scratch import Scratch, SharedScratch, run
 
 
 def test_an_array_is_made_once_and_a_smaller_one_is_its_front():
@@ -79,6 +80,25 @@ def test_an_error_in_one_part_arrives_when_all_are_done(bad):
         scratch.map(work, range(4))
     assert running == []
     assert scratch.map(lambda part, own: part, range(4)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("drop", ["after use", "unused"])
+def test_threads_end_with_their_scratch(drop):
+    before = set(threading.enumerate())
+    scratch = SharedScratch(3)
+    started = set(threading.enumerate()) - before
+    assert len(started) == 2
+    if drop == "after use":
+        scratch.map(lambda part, own: own.array("name", 5), range(4))
+    del scratch
+    for thread in started:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+
+
+def test_tasks_of_several_kinds_are_done_at_once():
+    tasks = [lambda own: own.threads, lambda own: "other", partial(lambda number, own: number, 3)]
+    assert SharedScratch(2).map(run, tasks) == [1, "other", 3]
 
 
 def test_numbers_beyond_float32_are_no_warning_in_any_thread():

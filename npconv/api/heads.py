@@ -10,6 +10,7 @@ import numpy as np
 from npconv.api.base import PreTrainedModel
 from npconv.api.calls import gather_inputs, prepare_labels, prepare_pixel_values, random_generator
 from npconv.api.loss import image_classification_loss
+from npconv.api.observers import tell_observer
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput
 from npconv.errors import InputError
 from npconv.models.parameters import Shapes
@@ -82,6 +83,7 @@ class BareModel(PreTrainedModel):
         """Run the model on inputs that are sorted out, and return what was asked for."""
         x = prepare_pixel_values(pixel_values, dtype=self.dtype, device=self.device)
         output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
+        tell_observer(self, x, output, training)
         if not (self.config.output_hidden_states if output_hidden_states is None else output_hidden_states):
             output.hidden_states = None
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()

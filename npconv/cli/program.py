@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from npconv._version import __version__
-from npconv.cli import bench, classify, features, info, models
+from npconv.cli import bench, classify, diff, features, golden, info, models, trace
 from npconv.cli.output import escape, write
 from npconv.errors import NpconvError, NpconvWarning
 
@@ -25,7 +25,7 @@ DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
-COMMANDS = (classify, features, info, models, bench)
+COMMANDS = (classify, features, info, models, bench, trace, diff, golden)
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\

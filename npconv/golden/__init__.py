@@ -1,0 +1,23 @@
+"""Golden values for ports: record every named array of a model, compare, and be told which step is wrong and why.
+
+``README.md`` in this folder is for those who use it. Read the code in this order:
+
+- ``steps``, ``operations``, ``plans``: a model as a list of steps; ``run``: what runs them
+- ``tracing``, ``truth``, ``tolerance``: what is recorded, and how far rounding alone may lead
+- ``trace_file``, ``formats``, ``about``, ``npy``: traces in files
+- ``compare``, ``align``, ``measures``, ``whereabouts``: two traces side by side
+- ``mistakes``, ``segment``, ``diagnose``: a part of the model run again with every known mistake
+- ``report``, ``junit``, ``repro``: what comes out
+- ``case``, ``check``, ``pytest_plugin``: single operations
+- ``proof``: that all of this catches every mistake
+"""
+
+from npconv.golden.case import assert_close, cases
+from npconv.golden.compare import compare
+from npconv.golden.diagnose import diagnose
+from npconv.golden.plans import make_plan
+from npconv.golden.trace_file import Trace, load_trace
+from npconv.golden.tracing import trace
+from npconv.golden.truth import record
+
+__all__ = ["Trace", "assert_close", "cases", "compare", "diagnose", "load_trace", "make_plan", "record", "trace"]

@@ -64,6 +64,10 @@ class Plan:
         found: Step = self._named[name]  # type: ignore[attr-defined]  # set by __post_init__
         return found
 
+    def resolve(self, name: str) -> str:
+        """Return the name of the step that has a name or alias."""
+        return self[name].name
+
     def __contains__(self, name: object) -> bool:
         return name in self._named  # type: ignore[attr-defined]
 

@@ -29,13 +29,14 @@ def test_the_help_names_the_commands_that_are_there(capsys: pytest.CaptureFixtur
     main(["--help"])
     text = capsys.readouterr().out
     names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
-    assert names == ["classify", "features", "info", "models", "bench"]
+    assert sorted(names) == ["bench", "classify", "diff", "features", "golden", "info", "models", "trace"]
     assert all(f"\n    {name} " in text for name in names)
-    assert not any(f" {name} " in text for name in ("trace", "diff", "golden"))
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
-@pytest.mark.parametrize("words", [[], ["classify"], ["features"], ["info"], ["models"], ["bench"]])
+@pytest.mark.parametrize(
+    "words", [[], ["classify"], ["features"], ["info"], ["models"], ["bench"], ["trace"], ["diff"], ["golden"]]
+)
 def test_helps_fit_the_terminal(
     words: list[str], columns: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,201 @@
+"""``npconv trace``: a model and a photo in, the golden trace out: every named array of the run in one file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npconv.cli.output import escape, write
+from npconv.cli.photos import Photo, read_photos, source_of
+from npconv.errors import GoldenError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from npconv.api.heads import BareModel
+    from npconv.golden.trace_file import Trace
+
+DESCRIPTION = """\
+Record every named array that a model computes of one photo, in order, for
+ports of the model to be compared with: npconv diff REFERENCE MINE. The arrays
+are float64, the truth without rounding; the weights come along, and how far
+correct float32 arithmetic lands from each array.
+"""
+
+EPILOG = """\
+Names are the module paths of the model in transformers, and some that
+npconv/golden/README.md lists. Of a photo, preprocessing is recorded too.
+
+examples:
+  npconv trace facebook/convnext-tiny-224 cat.jpg -o golden.safetensors
+  npconv trace ./model input.npy -o stage2.npz --only "encoder.stages.2.*"
+"""
+
+#: Files that hold pixel values and no picture.
+PIXEL_FILES = (".npy", ".safetensors")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "trace", help="record every array of a model for ports", description=DESCRIPTION, epilog=EPILOG
+    )
+    parser.add_argument("model", metavar="MODEL", help="as for npconv classify")
+    parser.add_argument(
+        "photo",
+        metavar="PHOTO",
+        help="a picture (- is standard input), or a .npy or .safetensors file with pixel_values (N, C, H, W)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help=".safetensors, .npz, .json (an index, and the numbers in .bin), or a new folder for .npy files",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="PATTERN",
+        action="append",
+        help='names to record, such as "encoder.stages.2.*" or "preprocessing.*"; may be given several times',
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float64", "float32"),
+        default="float64",
+        metavar="TYPE",
+        help="float64, the truth, or float32, what npconv makes of it (default float64)",
+    )
+    parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
+    parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the trace and say what is in it."""
+    from npconv.golden.trace_file import check_output
+
+    check_output(args.output)
+    recorded = make_trace(args)
+    recorded.save(args.output)
+    size = _size(args.output)
+    weights = f" and {len(recorded.params)} weights" if recorded.params else ""
+    write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
+    return 0
+
+
+def make_trace(args: argparse.Namespace) -> Trace:
+    """Return the trace that a call asks for."""
+    from npconv.golden.truth import load_model, record
+
+    model = load_model(args.model)
+    before, about = _prepared(args)
+    patterns, wanted = _chosen(args.only, before, model)
+    recorded = record(
+        model,
+        before["pixel_values"],
+        noise=not args.no_noise,
+        only=patterns,
+        dtype=args.dtype,
+        weights=not args.no_weights,
+    )
+    return _joined(recorded, {name: before[name] for name in wanted}, about)
+
+
+def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the pixel values, with all that comes before them, and what the trace says of the photo."""
+    if os.path.splitext(args.photo)[1].lower() in PIXEL_FILES:
+        return {"pixel_values": _pixel_values(Path(args.photo))}, {}
+    from npconv.api import AutoImageProcessor
+    from npconv.golden.plans.preprocessing import record_preprocessing
+    from npconv.images import open_image
+
+    processor = AutoImageProcessor.from_pretrained(args.model)
+    photo = next(read_photos([args.photo]))
+    try:
+        source = source_of(photo)
+    except InputError as error:
+        raise InputError(f"{escape(args.photo)}: {error}") from error
+    arrays, preprocessing = record_preprocessing(processor, open_image(source))
+    return arrays, {"photo": _hash(photo), "preprocessing": preprocessing}
+
+
+def _pixel_values(path: Path) -> np.ndarray:
+    """Return the pixel values in a file."""
+    from npconv.golden.npy import read_npy
+    from npconv.golden.trace_file import load_trace
+    from npconv.weights.files import map_file
+    from npconv.weights.messages import listed, quoted
+
+    if path.suffix.lower() == ".npy":
+        return read_npy(map_file(path), quoted(path))
+    arrays = load_trace(path)
+    if "pixel_values" not in arrays:
+        raise InputError(f"{quoted(path)}: expected a tensor 'pixel_values'; got {listed(list(map(quoted, arrays)))}")
+    return arrays["pixel_values"]
+
+
+def _hash(photo: Photo) -> str:
+    """Return the SHA-256 of a picture file that has been read."""
+    from npconv.weights.files import map_file
+
+    content = map_file(photo.path) if photo.content is None else photo.content
+    return hashlib.sha256(content).hexdigest()
+
+
+def _chosen(
+    patterns: Sequence[str] | None, before: Iterable[str], model: BareModel
+) -> tuple[list[str] | None, list[str]]:
+    """Return the patterns for the model's own names, and the names of what comes before it that fit one."""
+    if patterns is None:
+        return None, list(before)
+    wanted = [name for name in before if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    # One that fits nothing at all stays, for the model to refuse it.
+    own = [
+        pattern
+        for pattern in patterns
+        if not any(fnmatchcase(name, pattern) for name in wanted) or _fits(pattern, model)
+    ]
+    # The pixel values are in every trace: with a call for the preprocessing alone, they are all that the model adds.
+    return own or ["pixel_values"], wanted
+
+
+def _fits(pattern: str, model: BareModel) -> bool:
+    """Tell whether a pattern fits a step of the model."""
+    from npconv.golden.plans import make_plan
+    from npconv.golden.tracing import choose_names, task_of
+
+    try:
+        return bool(choose_names(make_plan(model.config, task_of(model)), pattern, model.base_model_prefix))
+    except GoldenError:
+        return False
+
+
+def _joined(recorded: Trace, before: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Trace:
+    """Return the trace of the model with what came before it in front."""
+    from npconv.golden.plans.preprocessing import layouts
+    from npconv.golden.trace_file import Trace
+
+    joined = Trace({**recorded.about, **about}, recorded.params)
+    joined.about["layouts"] = {**recorded.about["layouts"], **layouts(before)}
+    for name, array in before.items():
+        if name not in recorded:
+            joined.add(name, array)
+    for name, array in recorded.items():
+        joined.add(name, array)
+    return joined
+
+
+def _size(path: str) -> int:
+    """Return the bytes that a trace takes on the disk."""
+    target = Path(path)
+    if target.is_dir():
+        return sum(file.stat().st_size for file in target.iterdir())
+    data = target.with_suffix(".bin") if target.suffix.lower() == ".json" else None
+    return target.stat().st_size + (data.stat().st_size if data else 0)

@@ -1,0 +1,219 @@
+"""Which tensor of one trace belongs to which of another, and in which order of axes it is read."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.golden.measures import Measures, measure
+
+#: What stands before the names of a model inside another one, or of a compiled or distributed one.
+PREFIXES = ("module.", "_orig_mod.", "model.", "convnext.", "convnextv2.", "cvt.")
+
+#: Arrays with more axes than this are read as they are: the permutations grow too many.
+MOST_AXES = 6
+
+#: Names shown in an error or a note.
+SHOWN = 3
+
+
+class Pairs(NamedTuple):
+    """Which names belong together.
+
+    Parameters
+    ----------
+    names : dict of str to str
+        Name in the reference -> name in mine, in the order of the reference.
+    missing, extra : list of str
+        Names of the reference that mine lacks, and of mine that the reference lacks.
+    """
+
+    names: dict[str, str]
+    missing: list[str]
+    extra: list[str]
+
+
+def pair(
+    reference: Iterable[str],
+    mine: Iterable[str],
+    aliases: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
+) -> Pairs:
+    """Find the names that belong together.
+
+    Names that are renamed come first, then those that are equal, then those that are equal once aliases are resolved
+    and prefixes such as ``convnextv2.`` taken away. A tensor of mine under a second name of the same module is no
+    extra one.
+
+    Parameters
+    ----------
+    reference, mine : iterable of str
+    aliases : mapping of str to str, optional
+        Second name -> name.
+    renamed : mapping of str to str, optional
+        Name in mine -> name in the reference.
+
+    Raises
+    ------
+    GoldenError
+        If no name is common, or one that is renamed does not exist.
+    """
+    wanted, there = list(reference), list(mine)
+    aliases, renamed = dict(aliases or {}), dict(renamed or {})
+    _check_renamed(renamed, wanted, there)
+    known = set(wanted)
+    short = {_short(name): name for name in reversed(wanted)}
+    second = {_short(alias): name for alias, name in aliases.items() if name in known}
+    found = {target: name for name, target in renamed.items()}
+    extra = []
+    free = [name for name in there if name not in renamed]
+    for name in free:
+        if name in known:
+            found.setdefault(name, name)
+    for name in free:
+        if name in known:
+            continue
+        target = aliases.get(name) or short.get(_short(name)) or second.get(_short(name))
+        if target in known:
+            found.setdefault(str(target), name)
+        else:
+            extra.append(name)
+    if not found:
+        raise GoldenError(_nothing_common(wanted, there))
+    return Pairs({name: found[name] for name in wanted if name in found}, [n for n in wanted if n not in found], extra)
+
+
+def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Sequence[str]) -> None:
+    """Refuse a map of names that speaks of tensors that do not exist."""
+    for names, existing, whose in ((renamed, there, "MINE"), (renamed.values(), wanted, "REFERENCE")):
+        absent = [name for name in names if name not in set(existing)]
+        if absent:
+            near = _nearest(absent[0], existing)
+            raise GoldenError(f"the map of names speaks of {absent[0]!r}, which {whose} lacks; nearest there: {near}")
+    if len(set(renamed.values())) < len(renamed):
+        raise GoldenError("the map of names gives two tensors of MINE the same name; expected {mine: reference}")
+
+
+def _short(name: str) -> str:
+    """Return a name without the prefixes that a model puts before it."""
+    for prefix in PREFIXES * 2:  # one may stand before another
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
+    """Say that no name is common, and which are the nearest."""
+    if not (wanted and there):
+        return f"expected tensors in both traces, got {len(wanted)} in REFERENCE and {len(there)} in MINE"
+    near = "; ".join(f"{name!r} (nearest in REFERENCE: {_nearest(name, wanted)})" for name in there[:SHOWN])
+    return f"no name of MINE is in REFERENCE: {near}; give --names with a JSON file of {{mine: reference}}"
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """Return the name that is most like another one."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return repr(close[0]) if close else "none"
+
+
+class Reading(NamedTuple):
+    """How the axes of an array are read.
+
+    Parameters
+    ----------
+    axes : tuple of int, or None
+        The axes longer than 1 in the order of the reference; None: as they are.
+    says : str
+        In words; empty as they are.
+    """
+
+    axes: tuple[int, ...] | None
+    says: str = ""
+
+    def of(self, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """Return the array in the shape of the reference."""
+        if self.axes is None:
+            return array.reshape(shape)
+        return np.ascontiguousarray(array.squeeze().transpose(self.axes)).reshape(shape)
+
+
+AS_IT_IS = Reading(None)
+
+
+def readings(shape: Sequence[int], mine: Sequence[int], letters: str = "") -> Iterator[Reading]:
+    """Give out the ways to read an array as one of another shape: as it is, then with its axes in another order.
+
+    Axes of size 1 may come and go.
+
+    Parameters
+    ----------
+    shape, mine : sequence of int
+        Of the reference, and of the array.
+    letters : str
+        One for each axis of the reference, to put a reading into words.
+    """
+    sizes = [size for size in shape if size != 1]
+    own = [size for size in mine if size != 1]
+    if sorted(sizes) != sorted(own):
+        return
+    if sizes == own:
+        yield AS_IT_IS
+    if len(own) > MOST_AXES:
+        return
+    for axes in itertools.permutations(range(len(own))):
+        if axes != tuple(range(len(own))) and [own[axis] for axis in axes] == sizes:
+            yield Reading(axes, _words(axes, shape, mine, letters))
+
+
+def _words(axes: Sequence[int], shape: Sequence[int], mine: Sequence[int], letters: str) -> str:
+    """Return a reading in words: ``read as NHWC``."""
+    if len(letters) != len(shape):
+        return f"axes read in the order {' '.join(map(str, axes))}"
+    long = [letter for letter, size in zip(letters, shape, strict=True) if size != 1]
+    order: list[Any] = sorted(range(len(axes)), key=lambda k: axes[k])
+    named = iter([long[k] for k in order])
+    if len(mine) != len(shape):
+        return f"read as {''.join(named)}"
+    single = iter([letter for letter, size in zip(letters, shape, strict=True) if size == 1])
+    return "read as " + "".join(next(single) if size == 1 else next(named) for size in mine)
+
+
+def read(
+    reference: np.ndarray, mine: np.ndarray, tolerance: float, *, letters: str = "", layout: str = "auto"
+) -> tuple[Reading, Measures] | None:
+    """Find the reading of an array that is nearest to its reference.
+
+    As it is, if that is possible and no other reading is inside the tolerance; else the nearest one.
+
+    Parameters
+    ----------
+    reference, mine : ndarray
+    tolerance : float
+        The largest absolute difference that is none.
+    letters : str
+        One for each axis of the reference.
+    layout : {"auto", "strict"}
+        Strict: as it is or not at all.
+
+    Returns
+    -------
+    (Reading, Measures), or None
+        None: the shapes do not fit.
+    """
+    if layout == "strict":
+        same_shape = reference.shape == mine.shape
+        return (AS_IT_IS, measure(reference, mine, tolerance)) if same_shape else None
+    best: tuple[Reading, Measures] | None = None
+    for reading in readings(reference.shape, mine.shape, letters):
+        measures = measure(reference, reading.of(mine, reference.shape), tolerance)
+        if measures.finite and measures.max_abs <= tolerance:
+            return reading, measures
+        if reading is AS_IT_IS and not abs(measures.largest_mine - measures.largest) <= tolerance:
+            return reading, measures  # other values: in no order are they the same
+        if best is None or (best[0] is not AS_IT_IS and measures.max_abs < best[1].max_abs):
+            best = reading, measures
+    return best

@@ -1,0 +1,148 @@
+"""Whole layers, blocks and models made of operations, as plans whose inputs are called ``input.0``, ``input.1``.
+
+A case of one of these has more parts than one operation, so that mistakes in how the parts are put together show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from npconv.golden.plans import make_plan
+from npconv.golden.steps import Plan, Step
+from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig
+
+#: The first block of a model, as plans name it.
+BLOCK = "encoder.stages.0.layers.0"
+
+CONFIGS: dict[str, Any] = {"convnext": ConvNextConfig, "convnextv2": ConvNextV2Config, "cvt": CvtConfig}
+
+
+def cut(plan: Plan, root: str) -> Plan:
+    """Return the part of a plan below a name, with names relative to that, its last step called ``output``."""
+    inside = [step for step in plan if step.name == root or step.name.startswith(f"{root}.")]
+    names = {step.name: step.name.removeprefix(f"{root}.") for step in inside}
+    names[inside[-1].name] = "output"
+    for name in (name for step in inside for name in step.inputs):
+        if name not in names:
+            outside = sum(value.startswith("input.") for value in names.values())
+            names[name] = f"input.{outside}"
+    steps = [
+        replace(
+            step,
+            name=names[step.name],
+            inputs=tuple(names[name] for name in step.inputs),
+            params={argument: full.removeprefix(f"{root}.") for argument, full in step.params.items()},
+            aliases=(),
+        )
+        for step in inside
+    ]
+    return Plan(tuple(steps), ("output",))
+
+
+def global_response_norm(*, eps: float) -> Plan:
+    """GRN of a map (N, C, H, W), with ``weight`` and ``bias``."""
+    params = {"weight": "weight", "bias": "bias"}
+    steps = (
+        Step("strength", "grn_strength", ("input.0",), layout="NCHW"),
+        Step("relative", "grn_relative", ("strength",), attributes={"eps": eps}, layout="NCHW"),
+        Step("output", "grn_apply", ("input.0", "relative"), params, layout="NCHW"),
+    )
+    return Plan(steps, ("output",))
+
+
+def attention(*, num_heads: int, scale: float) -> Plan:
+    """Attention of queries (N, T, D) over keys and values (N, S, D), as ``npconv.layers.attention``."""
+    heads = {"num_heads": num_heads, "scale": scale}
+    steps = (
+        Step("scores", "attention_scores", ("input.0", "input.1"), attributes=heads, layout="NhTS"),
+        Step("probabilities", "softmax", ("scores",), attributes={"axis": -1}, layout="NhTS"),
+        Step("output", "attention_context", ("probabilities", "input.2"), layout="NTD"),
+    )
+    return Plan(steps, ("output",))
+
+
+def convnext_block(*, hidden_act: str) -> Plan:
+    """Return a ConvNeXt block over a map; every eps is 1e-6, kernel 7, padding 3."""
+    return cut(
+        make_plan(ConvNextConfig(num_stages=1, hidden_sizes=[4], depths=[1], hidden_act=hidden_act), "model"), BLOCK
+    )
+
+
+def convnextv2_block(*, hidden_act: str) -> Plan:
+    """Return a ConvNeXt V2 block over a map; every eps is 1e-6, kernel 7, padding 3."""
+    config = ConvNextV2Config(num_stages=1, hidden_sizes=[4], depths=[1], hidden_act=hidden_act)
+    return cut(make_plan(config, "model"), BLOCK)
+
+
+def cvt_block(*, config: Mapping[str, Any]) -> Plan:
+    """Return a CvT block over tokens (N, T, D); of ``input.1``, the stage's map, height and width alone matter."""
+    return cut(make_plan(CvtConfig(**config), "model"), BLOCK)
+
+
+def preprocess(
+    *, height: int, width: int, resample: int, crop_height: int, crop_width: int, factor: float, mean: Any, std: Any
+) -> Plan:
+    """Return a uint8 picture (C, H, W) resized to height x width, cropped, rescaled and normalized."""
+    size = {"height": height, "width": width, "resample": resample}
+    crop = {"height": crop_height, "width": crop_width}
+    steps = (
+        Step("resized", "resize", ("input.0",), attributes=size, layout="CHW"),
+        Step("cropped", "center_crop", ("resized",), attributes=crop, layout="CHW"),
+        Step("rescaled", "rescale", ("cropped",), attributes={"factor": factor}, layout="CHW"),
+        Step("output", "normalize", ("rescaled",), attributes={"mean": mean, "std": std}, layout="CHW"),
+    )
+    return Plan(steps, ("output",))
+
+
+def classifier(family: str) -> Callable[..., Plan]:
+    """Return what makes the plan of a whole image classifier of a family from its configuration."""
+
+    def make(*, config: Mapping[str, Any]) -> Plan:
+        plan = make_plan(CONFIGS[family](**config), "image_classification")
+        steps = [
+            replace(step, inputs=tuple("input.0" if name == "pixel_values" else name for name in step.inputs))
+            for step in plan
+        ]
+        return Plan(tuple(steps), plan.outputs, plan.hidden_states)
+
+    return make
+
+
+#: What makes the plan of each from the attributes of a case.
+BLOCKS: dict[str, Callable[..., Plan]] = {
+    "global_response_norm": global_response_norm,
+    "attention": attention,
+    "convnext_block": convnext_block,
+    "convnextv2_block": convnextv2_block,
+    "cvt_block": cvt_block,
+    "preprocess": preprocess,
+    "convnext_classifier": classifier("convnext"),
+    "convnextv2_classifier": classifier("convnextv2"),
+    "cvt_classifier": classifier("cvt"),
+}
+
+#: Letters of a result's axes, by how many there are; of the operations that give out something else, by name.
+LAYOUTS = {2: "NC", 3: "NTD", 4: "NCHW"}
+
+
+def case_plan(operation: str, inputs: int, params: Mapping[str, Any], attributes: Mapping[str, Any], ndim: int) -> Plan:
+    """Return the plan of one case: of a block, or of an operation by itself.
+
+    Parameters
+    ----------
+    operation : str
+        A key of `BLOCKS` or of ``npconv.golden.operations.OPERATIONS``.
+    inputs : int
+        How many there are.
+    params, attributes : mapping
+        Of the case.
+    ndim : int
+        Axes of the result.
+    """
+    if operation in BLOCKS:
+        return BLOCKS[operation](**attributes)
+    names = tuple(f"input.{i}" for i in range(inputs))
+    step = Step("output", operation, names, {name: name for name in params}, attributes, LAYOUTS.get(ndim, ""))
+    return Plan((step,), ("output",))

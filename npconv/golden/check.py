@@ -1,0 +1,187 @@
+"""Run a program, in any language, over the cases of an operation.
+
+The program gets a folder and the name of a file. In the folder, ``case.json`` says what the case is: its
+``attributes``, and shape and file of each of its ``inputs`` and ``params``. All numbers are raw little-endian float32,
+in C order. Into the file it writes its result, raw little-endian float32 of the shape ``output``; it ends with status
+0.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.golden.case import Case, describe, error_of, explain
+from npconv.golden.export import write_case
+from npconv.golden.tolerance import ROUNDOFF
+
+#: Of what a broken program says, the bytes that are looked at.
+LAST_WORDS = 4096
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program did on one case.
+
+    Parameters
+    ----------
+    case : Case
+    passed : bool
+    error : float
+        Largest absolute difference; infinite where there is no result to compare.
+    says : str
+        What is wrong, in one line; empty if nothing is.
+    """
+
+    case: Case
+    passed: bool
+    error: float
+    says: str = ""
+
+
+def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: str = "float32") -> Iterator[Outcome]:
+    """Run a program on cases, one after another.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+    command : str
+        Its words, split as a shell splits them; no shell runs. ``{input}`` stands for the folder with the case and
+        ``{output}`` for the file to write.
+    timeout : float
+        Seconds that it may take for a case.
+    unit : str
+        What the program computes in; see `npconv.golden.assert_close`.
+
+    Yields
+    ------
+    Outcome
+
+    Raises
+    ------
+    GoldenError
+        If the command or the unit makes no sense, or the program cannot be started.
+    """
+    if unit not in ROUNDOFF:
+        raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {str(unit)[:80]!r}")
+    words = split(command)
+    for case in cases:
+        with tempfile.TemporaryDirectory(prefix="npconv-", ignore_cleanup_errors=True) as folder:
+            yield check_case(case, words, Path(folder), timeout, unit)
+
+
+def split(command: str) -> list[str]:
+    """Return the words of a command.
+
+    Raises
+    ------
+    GoldenError
+        If it has an open quote, or lacks ``{input}`` or ``{output}``.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise GoldenError(f"expected a command whose quotes are closed, got {command[:80]!r} ({error})") from error
+    for place in ("{input}", "{output}"):
+        if not any(place in word for word in words[1:]):
+            raise GoldenError(
+                f"expected a command with {place} in it, such as './my_grn {{input}} {{output}}', got {command[:80]!r}"
+            )
+    return words
+
+
+def check_case(case: Case, words: Sequence[str], folder: Path, timeout: float, unit: str) -> Outcome:
+    """Run a program on one case, in a folder for its files."""
+    given, result = folder / "case", folder / "output.f32"
+    write_case(given, case, expected=False)
+    filled = [word.replace("{input}", str(given)).replace("{output}", str(result)) for word in words]
+    broken = run(filled, folder / "stderr", timeout)
+    if broken:
+        return Outcome(case, False, float("inf"), broken)
+    said, actual = read(result, case.expected.shape)
+    if actual is None:
+        return Outcome(case, False, float("inf"), said)
+    error, tolerance = error_of(actual, case.expected), case.tolerance * (ROUNDOFF[unit] / ROUNDOFF["float32"])
+    if error <= tolerance:
+        return Outcome(case, True, error)
+    said = "; ".join([describe(actual, case.expected, tolerance), *explain(case, actual, tolerance)])
+    return Outcome(case, False, error, said)
+
+
+def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
+    """Run a program; return what is wrong with how it ended, in one line, or an empty text.
+
+    Its standard output is dropped. If it does not end in time, it is ended with all processes that it started.
+
+    Raises
+    ------
+    GoldenError
+        If it cannot be started.
+    """
+    with words_file.open("wb") as stderr:
+        try:
+            program = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            )
+        except (OSError, ValueError) as error:
+            raise GoldenError(f"{words[0]!r} cannot be started ({error}); check --command") from error
+        try:
+            status = program.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return f"did not end within {timeout:g} s"
+        finally:
+            _end(program)
+    if status == 0:
+        return ""
+    how = f"was ended by signal {-status} ({_signal_name(-status)})" if status < 0 else f"ended with status {status}"
+    last = last_line(words_file)
+    return f"{how}: {last}" if last else how
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """End a program that is still running, with the processes of its group."""
+    if program.poll() is None:
+        with suppress(OSError):
+            if sys.platform == "win32":
+                program.kill()
+            else:
+                os.killpg(program.pid, signal.SIGKILL)
+        program.wait()
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def last_line(path: Path) -> str:
+    """Return the last line of a file that is not empty, shortened."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - LAST_WORDS, 0))
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+
+def read(path: Path, shape: tuple[int, ...]) -> tuple[str, np.ndarray | None]:
+    """Return what a program wrote, as an array; or what is wrong with it, and None."""
+    expected = 4 * int(np.prod(shape))
+    if not path.is_file():  # a link to nowhere, a pipe
+        return "wrote no output file", None
+    size = path.stat().st_size
+    if size != expected:
+        return f"wrote {size} bytes, expected {expected}: float32 of shape {shape}", None
+    return "", np.frombuffer(path.read_bytes(), "<f4").reshape(shape)

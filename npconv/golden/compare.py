@@ -1,0 +1,284 @@
+"""Comparing two traces: every tensor that both have, in the order of the reference, up to what rounding explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.golden.align import AS_IT_IS, Reading, pair, read
+from npconv.golden.measures import largest
+from npconv.golden.tolerance import MULTIPLE, ROUNDOFF, UNMEASURED, noise_of, tolerance
+from npconv.golden.whereabouts import not_finite, whereabouts
+
+#: Divergent tensors of which is said where the differences sit; those after them follow from them.
+LOCATED = 3
+
+#: Units of rounding that two inputs may differ by and still be the same.
+INPUT_UNITS = 4
+
+#: The model's input, and what stands before the names of the steps that make it of a photo.
+PIXELS, PREPROCESSING = "pixel_values", "preprocessing."
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What there is to say about one tensor.
+
+    Parameters
+    ----------
+    name, mine : str
+        What it is called in the reference, and in the other trace.
+    index : int
+        Its place among all that are compared, from 1.
+    shape_reference, shape_mine : tuple of int
+    dtype, dtype_mine : str
+    layout : str
+        How it had to be read (``"read as NHWC"``); empty as it is.
+    max_abs, relative : float
+        The largest absolute difference, and as a share of the largest absolute value of the reference. Infinite where
+        the shapes do not fit or a value is not finite.
+    cosine, nmse, outside : float
+        See :class:`npconv.golden.measures.Measures`.
+    tolerance : float
+        The largest absolute difference that rounding explains.
+    finite : bool
+        Neither holds NaN or infinity.
+    whereabouts : str
+        Where the differences sit; of the first divergent tensors only.
+    reading : Reading, optional
+        How the array is read; None if the shapes do not fit.
+    """
+
+    name: str
+    mine: str
+    index: int
+    shape_reference: tuple[int, ...]
+    shape_mine: tuple[int, ...]
+    dtype: str
+    dtype_mine: str
+    layout: str
+    max_abs: float
+    relative: float
+    cosine: float
+    nmse: float
+    outside: float
+    tolerance: float
+    finite: bool
+    whereabouts: str = ""
+    reading: Reading | None = AS_IT_IS
+
+    @property
+    def diverges(self) -> bool:
+        """Whether rounding does not explain the difference."""
+        return not (self.finite and self.max_abs <= self.tolerance)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two traces, and how far each tensor of one is from the other.
+
+    Parameters
+    ----------
+    reference, mine : Trace, or mapping of str to ndarray
+    differences : list of Difference
+        Of the tensors that both have, in the order of the reference.
+    missing, extra : list of str
+        Names that only the reference has, and only mine.
+    first : Difference, optional
+        The first that diverges; None if none does.
+    last_good : Difference, optional
+        The one before it, or the last of all; None if there is none.
+    notes : list of str
+        What the reader should know of how the comparison was made.
+    """
+
+    reference: Mapping[str, np.ndarray]
+    mine: Mapping[str, np.ndarray]
+    differences: list[Difference]
+    missing: list[str]
+    extra: list[str]
+    first: Difference | None
+    last_good: Difference | None
+    notes: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Difference:
+        """Return the difference of a tensor by its name in the reference."""
+        return next(difference for difference in self.differences if difference.name == name)
+
+    def array(self, difference: Difference) -> np.ndarray:
+        """Return the tensor of mine, read as the reference is; in its own shape if it does not fit."""
+        mine = self.mine[difference.mine]
+        return mine if difference.reading is None else difference.reading.of(mine, difference.shape_reference)
+
+
+def compare(
+    reference: Mapping[str, np.ndarray],
+    mine: Mapping[str, np.ndarray],
+    *,
+    unit: str = "float32",
+    rtol: float | None = None,
+    atol: float | None = None,
+    layout: str = "auto",
+    names: Mapping[str, str] | None = None,
+) -> Comparison:
+    """Compare two traces of one model on one input.
+
+    Parameters
+    ----------
+    reference, mine : Trace, or mapping of str to ndarray
+    unit : {"float32", "float16", "bfloat16"}
+        What mine was computed in; the tolerance grows with its rounding.
+    rtol, atol : float, optional
+        A tolerance of one's own, for the largest absolute difference: ``atol + rtol * max |reference|``.
+    layout : {"auto", "strict"}
+        Whether axes may come in another order, and axes of size 1 come and go.
+    names : mapping of str to str, optional
+        Name in mine -> name in the reference.
+
+    Raises
+    ------
+    GoldenError
+        If the inputs differ, no name is common, or an argument is wrong.
+    """
+    if unit not in ROUNDOFF or layout not in ("auto", "strict"):
+        raise GoldenError(
+            f"expected unit one of {', '.join(ROUNDOFF)} and layout auto or strict, got {unit!r} and {layout!r}"
+        )
+    pairs = pair(reference, mine, {**_part(mine, "aliases"), **_part(reference, "aliases")}, names)
+    notes = [_check_inputs(reference, mine, pairs.names, unit), *_check_weights(reference, mine)]
+    if rtol is None and atol is None:
+        notes += _check_noise(reference, pairs.names)
+    differences: list[Difference] = []
+    located = 0
+    for index, (name, other) in enumerate(pairs.names.items(), 1):
+        limit = tolerance(reference, name, unit, rtol, atol)
+        found = _difference(reference, mine, name, other, index, limit, layout, located < LOCATED)
+        located += found.diverges
+        differences.append(found)
+    first = next((found for found in differences if found.diverges), None)
+    before = differences[: first.index - 1] if first else differences
+    last_good = before[-1] if before else None
+    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
+
+
+def _difference(
+    reference: Mapping[str, np.ndarray],
+    mine: Mapping[str, np.ndarray],
+    name: str,
+    other: str,
+    index: int,
+    limit: float,
+    layout: str,
+    located: bool,
+) -> Difference:
+    """Compare one tensor."""
+    truth, array = np.asarray(reference[name]), np.asarray(mine[other])
+    facts: dict[str, Any] = {
+        "name": name,
+        "mine": other,
+        "index": index,
+        "shape_reference": truth.shape,
+        "shape_mine": array.shape,
+        "dtype": str(truth.dtype),
+        "dtype_mine": str(array.dtype),
+        "tolerance": limit,
+    }
+    letters = layout_of(reference, name, truth.ndim)
+    found = read(truth, array, limit, letters=letters, layout=layout)
+    if found is None:
+        return _unfit(facts, truth, array)
+    reading, measures = found
+    where = ""
+    if not measures.finite:
+        where = not_finite(truth, array)
+    elif located and measures.max_abs > limit:
+        where = whereabouts(truth, reading.of(array, truth.shape), limit, letters)
+    numbers = {key: getattr(measures, key) for key in ("max_abs", "relative", "cosine", "nmse", "outside", "finite")}
+    return Difference(**facts, **numbers, layout=reading.says, whereabouts=where, reading=reading)
+
+
+def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Difference:
+    """Return the difference of arrays whose shapes do not fit."""
+    finite = bool(np.isfinite(largest(truth)) and np.isfinite(largest(array)))
+    where = "the shapes do not fit" + ("" if finite else f"; {not_finite(truth, array)}")
+    lost: dict[str, Any] = dict.fromkeys(("max_abs", "relative", "nmse"), np.inf)
+    return Difference(
+        **facts, **lost, layout="", cosine=0.0, outside=1.0, finite=finite, whereabouts=where, reading=None
+    )
+
+
+def about(trace: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    """Return what a trace says of itself; of a plain mapping, nothing."""
+    return getattr(trace, "about", None) or {}
+
+
+def layout_of(trace: Mapping[str, np.ndarray], name: str, axes: int) -> str:
+    """Return a letter for each axis of a tensor, or nothing if they are not known."""
+    letters = str(_part(trace, "layouts").get(name, ""))
+    return letters if len(letters) == axes else ""
+
+
+def _part(trace: Mapping[str, np.ndarray], name: str) -> Mapping[str, Any]:
+    """Return an object in what a trace says of itself; empty if it is not there."""
+    value = about(trace).get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _check_inputs(
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], names: Mapping[str, str], unit: str
+) -> str:
+    """Refuse traces of different inputs; return how that was checked.
+
+    Where both start from a photo and pixel values are compared, the photo is the input.
+    """
+    photo, own_photo = (about(trace).get("photo") for trace in (reference, mine))
+    if photo and own_photo and photo != own_photo:
+        raise GoldenError(
+            f"the traces are of different photos ({photo[:12]} and {own_photo[:12]}); trace the same one again"
+        )
+    if photo and own_photo and any(name == PIXELS or name.startswith(PREPROCESSING) for name in names):
+        return "input: the same photo"
+    pixels, own_pixels = (about(trace).get("input") for trace in (reference, mine))
+    if pixels and pixels == own_pixels:
+        return "input: the same"
+    if PIXELS in names:
+        truth, array = np.asarray(reference[PIXELS]), np.asarray(mine[names[PIXELS]])
+        limit = INPUT_UNITS * ROUNDOFF[unit] * largest(truth)
+        found = read(truth, array, limit, letters="NCHW")
+        if found is not None and found[1].max_abs <= limit:
+            return "input: the same pixel_values"
+        far = "shapes do not fit" if found is None else f"largest difference {found[1].max_abs:.1e}"
+        raise GoldenError(f"the traces are of different inputs: pixel_values differ ({far}); give the same to both")
+    if pixels and own_pixels:
+        raise GoldenError(
+            f"the traces are of different inputs ({pixels[:12]} and {own_pixels[:12]}); give the same to both, or "
+            f"record {PIXELS} in both to see how far they differ"
+        )
+    unknown = [whose for whose, known in (("REFERENCE", pixels), ("MINE", own_pixels)) if not known]
+    return f"input: could not be checked to be the same; {' and '.join(unknown)} does not tell it"
+
+
+def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray]) -> list[str]:
+    """Say if both tell their weights and they differ; a port may rename and reorder them, so it is no error."""
+    weights, own = (about(trace).get("checkpoint") for trace in (reference, mine))
+    if weights and own and weights != own:
+        return [f"weights: their hashes differ ({weights[:12]} and {own[:12]})"]
+    return []
+
+
+def _check_noise(reference: Mapping[str, np.ndarray], names: Iterable[str]) -> list[str]:
+    """Say of how many tensors no rounding noise was measured, so that their tolerance is a guess."""
+    compared = [name for name in names if name != PIXELS and not name.startswith(PREPROCESSING)]
+    unknown = [name for name in compared if noise_of(reference, name) is None]
+    if not unknown:
+        return []
+    more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+    which = "" if len(unknown) == len(compared) else f" of {unknown[0]}{more}"
+    return [
+        f"noise: REFERENCE holds no measured noise{which}; the tolerance there is {MULTIPLE * UNMEASURED} unit "
+        "roundoffs of the largest value"
+    ]

@@ -1,0 +1,113 @@
+"""Golden cases as plain files, for programs in other languages."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.golden.case import Case
+
+INDEX, CASE = "index.json", "case.json"
+
+#: Ending and content of each form of file: raw little-endian float32, or NumPy's own format in the case's dtypes.
+FORMATS = {"raw": ".f32", "npy": ".npy"}
+
+
+def export(folder: str | os.PathLike[str], cases: Iterable[Case], format: str = "raw") -> int:
+    """Write cases as one file for each array, and an index that says what they are.
+
+    Parameters
+    ----------
+    folder : str or path
+        Made if it is not there. A case goes to ``OPERATION/CASE``, the index to ``index.json``.
+    cases : iterable of Case
+    format : {"raw", "npy"}
+        Raw little-endian float32, pictures as well; or ``.npy``, pictures as uint8 and expected results as float64.
+
+    Returns
+    -------
+    int
+        How many cases were written.
+
+    Raises
+    ------
+    GoldenError
+        If the format is unknown or the files cannot be written.
+    """
+    if format not in FORMATS:
+        raise GoldenError(f"expected format to be one of {', '.join(FORMATS)}; got {str(format)[:80]!r}")
+    entries = []
+    try:
+        for case in cases:
+            place = f"{case.operation}/{case.name}"
+            entry = write_case(Path(folder) / place, case, format, expected=True)
+            entries.append(_moved(entry, place))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        _write_json(Path(folder) / INDEX, {"format": 1, "cases": entries})
+    except OSError as error:
+        raise GoldenError(f"{folder}: cannot be written ({error.strerror or error}); try another folder") from error
+    return len(entries)
+
+
+def write_case(folder: Path, case: Case, format: str = "raw", *, expected: bool) -> dict[str, Any]:
+    """Write one case into a folder of its own; return its description, which also stands in ``case.json``.
+
+    Parameters
+    ----------
+    folder : path
+    case : Case
+    format : str
+        See `export`.
+    expected : bool
+        Write the right result as well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    output: dict[str, Any] = {"shape": list(case.expected.shape), "tolerance": case.tolerance}
+    if expected:
+        output |= _write(folder, "expected", case.expected, format)
+    entry = {
+        "operation": case.operation,
+        "case": case.name,
+        "why": case.why,
+        "attributes": case.attributes,
+        "inputs": [_write(folder, f"input.{i}", array, format) for i, array in enumerate(case.inputs)],
+        "params": {name: _write(folder, f"param.{name}", array, format) for name, array in case.params.items()},
+        "output": output,
+    }
+    _write_json(folder / CASE, entry)
+    return entry
+
+
+def _write(folder: Path, name: str, array: np.ndarray, format: str) -> dict[str, Any]:
+    """Write one array; return its place and shape."""
+    file = f"{name}{FORMATS[format]}"
+    if format == "raw":
+        (folder / file).write_bytes(array.astype("<f4").tobytes())
+    else:
+        np.save(folder / file, array)
+    return {"file": file, "shape": list(array.shape)}
+
+
+def _moved(entry: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return the description of a case with the files as seen from the folder above."""
+
+    def moved(array: dict[str, Any]) -> dict[str, Any]:
+        return {**array, "file": f"{place}/{array['file']}"}
+
+    return {
+        **entry,
+        "inputs": [moved(array) for array in entry["inputs"]],
+        "params": {name: moved(array) for name, array in entry["params"].items()},
+        "output": moved(entry["output"]),
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Write a JSON file."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,322 @@
+"""The four forms in which a trace lies on a disk.
+
+========================  =============================================================================================
+``.safetensors``          one file, the form to prefer; what the trace says of itself is the metadata ``npconv.golden``
+``.npz``                  one .npy a tensor in a zip file, and ``npconv.golden.json``
+a folder                  one .npy a tensor, and ``trace.json``
+``.json``                 an index of raw little-endian numbers in other files:
+                          ``{"about": {...}, "tensors": {"NAME": {"file": "t.bin", "shape": [2, 3], "offset": 0}}}``
+========================  =============================================================================================
+
+The JSON of the trace may be missing in each, and so may ``"about"`` and ``"offset"`` (0) of an index; a ``"dtype"``
+there is one of a safetensors file, ``"F32"`` if absent. Files of an index lie in its folder or below it.
+
+A folder's file names are tensor names with ``.npy``. Letters that some file system changes or refuses stand as the
+bytes of their UTF-8 in hexadecimal after a ``%``, as in a URL: all but a-z, 0-9, ``.``, ``_`` and ``-`` (capitals too:
+some file systems do not tell ``A`` from ``a``), and the first letter of what begins with a dot or is the name of a
+device (``aux``). Reading takes any file name and decodes every ``%XX``, so a foreign program may write names as they
+are. The zip file does the same for backslashes, ``%`` and what is not printable ASCII.
+
+All readers refuse what is broken before they allocate anything; arrays are views of mapped files, but for compressed
+members of a .npz, which are read whole.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import string
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.golden.about import parse_json, to_text
+from npconv.golden.npy import check_shape, npy_chunks, read_npy
+from npconv.weights import safetensors
+from npconv.weights.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
+from npconv.weights.files import map_file, write_file
+from npconv.weights.messages import quoted
+from npconv.weights.stored import StoredTensor
+
+METADATA = "npconv.golden"
+MEMBER = "npconv.golden.json"
+FOLDER_FILE = "trace.json"
+NPY = ".npy"
+
+#: How many times its own size a .npz may unpack to; a few constant arrays may make a small one more than that.
+MAX_INFLATION, SMALL = 20, 1_000_000
+
+#: Of a file name in bytes, on every usual file system.
+_LONGEST_NAME = 255
+_PLAIN = string.ascii_lowercase + string.digits + "._-"
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+_PRINTABLE = "".join(chr(code) for code in range(32, 127) if chr(code) not in "%\\")
+
+
+class Content(NamedTuple):
+    """What a file holds, in its own order; `stored` names the dtypes that NumPy lacks."""
+
+    tensors: Mapping[str, np.ndarray | StoredTensor]
+    about: Any = None
+    stored: Mapping[str, str] = {}
+
+
+def read_safetensors(path: Path) -> Content:
+    """Read a safetensors file; the order is that of the data."""
+    header = safetensors.read_header(path)
+    tensors = safetensors.open_file(path)
+    names = sorted(header.entries, key=lambda name: header.entries[name][2:])
+    text = (header.metadata or {}).get(METADATA)
+    about = None if text is None else parse_json(text, f"{quoted(path)}: the metadata {METADATA}")
+    stored = {name: entry.dtype for name, entry in header.entries.items() if entry.dtype in WIDENED}
+    return Content({name: tensors[name] for name in names}, about, stored)
+
+
+def write_safetensors(path: Path, content: Content) -> None:
+    """Write a safetensors file."""
+    arrays = {name: np.asarray(array) for name, array in content.tensors.items()}
+    safetensors.save_file(arrays, path, {METADATA: to_text(content.about)}, dtypes=content.stored)
+
+
+def read_npz(path: Path) -> Content:
+    """Read a zip file of .npy files; the order is that of its directory."""
+    buffer = map_file(path)
+    tensors: dict[str, np.ndarray | StoredTensor] = {}
+    about = None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            _check_members(members, len(buffer), path)
+            for member in members:
+                source = f"{quoted(path)}: {quoted(member.filename)}"
+                name = _decoded(member.filename, tensors, path) if member.filename != MEMBER else MEMBER
+                data = _member_data(buffer, archive, member, source)
+                if member.filename == MEMBER:
+                    about = parse_json(data, source)
+                else:
+                    tensors[name] = read_npy(data, source)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, GoldenError):
+            raise
+        raise GoldenError(f"{quoted(path)} is not a whole .npz file: {error}; save it again") from error
+    return Content(tensors, about)
+
+
+def write_npz(path: Path, content: Content) -> None:
+    """Write a zip file, uncompressed so that it can be mapped, without the time of day."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+
+        def add(name: str, chunks: Iterable[Any]) -> None:
+            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+                for chunk in chunks:
+                    member.write(chunk)
+
+        for name, array in content.tensors.items():
+            add(_encoded(name, _PRINTABLE) + NPY, npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
+        add(MEMBER, [to_text(content.about).encode()])
+    write_file(path, [file.getbuffer()])
+
+
+def read_folder(path: Path) -> Content:
+    """Read the .npy files of a folder, not those of folders in it; numbers in names count as numbers for the order."""
+    try:
+        files = sorted((entry.name for entry in os.scandir(path) if entry.name.endswith(NPY)), key=_natural)
+    except OSError as error:
+        raise GoldenError(f"cannot read the folder {quoted(path)}: {error}") from error
+    tensors: dict[str, np.ndarray | StoredTensor] = {}
+    for file in files:
+        name = _decoded(file, tensors, path)
+        tensors[name] = read_npy(map_file(_inside(path, file)), quoted(path / file))
+    about = None
+    if os.path.lexists(path / FOLDER_FILE):
+        about = parse_json(map_file(_inside(path, FOLDER_FILE)), quoted(path / FOLDER_FILE))
+    return Content(tensors, about)
+
+
+def write_folder(path: Path, content: Content) -> None:
+    """Write .npy files into a new or empty folder."""
+    names = {name: file_name(name) for name in content.tensors}
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        occupied = any(path.iterdir())
+    except OSError as error:
+        raise GoldenError(f"cannot make the folder {quoted(path)}: {error.strerror}; give another one") from error
+    if occupied:
+        raise GoldenError(f"expected a new or empty folder, but {quoted(path)} holds something; give another one")
+    for name, array in content.tensors.items():
+        write_file(path / names[name], npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
+    write_file(path / FOLDER_FILE, [to_text(content.about).encode()])
+
+
+def read_index(path: Path) -> Content:
+    """Read the raw numbers that a JSON index describes."""
+    index = parse_json(map_file(path), quoted(path))
+    tensors = index.get("tensors") if isinstance(index, dict) else None
+    if not isinstance(tensors, dict):
+        raise GoldenError(f'{quoted(path)} has no object "tensors"; for a folder of .npy files, give the folder')
+    buffers: dict[Path, memoryview] = {}
+    found: dict[str, np.ndarray | StoredTensor] = {}
+    stored: dict[str, str] = {}
+    for name, entry in tensors.items():
+        source = f"{quoted(path)}: tensor {quoted(name)}"
+        file, shape, offset, dtype = _index_entry(entry, source)
+        if dtype in WIDENED:
+            stored[name] = dtype
+        resolved = _inside(path.parent, file)
+        if resolved not in buffers:
+            buffers[resolved] = map_file(resolved)
+        found[name] = _raw(buffers[resolved], shape, offset, dtype, source)
+    return Content(found, index.get("about"), stored)
+
+
+def write_index(path: Path, content: Content) -> None:
+    """Write an index, and all numbers into one file beside it, each tensor at a multiple of eight bytes."""
+    data_file = path.with_suffix(".bin")
+    entries: dict[str, Any] = {}
+    arrays: list[tuple[np.ndarray, str]] = []
+    offset = 0
+    for name, value in content.tensors.items():
+        array = np.asarray(value)
+        dtype = content.stored.get(name) or dtype_of(array, f"tensor {quoted(name)}")
+        entries[name] = {"file": data_file.name, "offset": offset, "shape": list(array.shape)}
+        if dtype != "F32":
+            entries[name]["dtype"] = dtype
+        arrays.append((array, dtype))
+        offset += array.size * STORED[dtype].itemsize + -array.size * STORED[dtype].itemsize % 8
+    text = to_text({"about": content.about, "tensors": entries})
+    write_file(data_file, (chunk for array, dtype in arrays for chunk in _padded(encode(array, dtype))))
+    write_file(path, [text.encode()])
+
+
+#: Suffix -> how to read and write the form; a folder has none.
+FORMS: dict[str, tuple[Callable[[Path], Content], Callable[[Path, Content], None]]] = {
+    ".safetensors": (read_safetensors, write_safetensors),
+    ".npz": (read_npz, write_npz),
+    "": (read_folder, write_folder),
+    ".json": (read_index, write_index),
+}
+
+
+def file_name(name: str) -> str:
+    """Return the name of a tensor's file in a folder, see the top of this module.
+
+    Raises
+    ------
+    GoldenError
+        If it is too long for a file system.
+    """
+    safe = _encoded(name, _PLAIN)
+    if safe[:1] == "." or _DEVICE.match(safe):
+        safe = f"%{ord(safe[0]):02X}{safe[1:]}"
+    if len(safe) + len(NPY) > _LONGEST_NAME:
+        raise GoldenError(f"tensor {quoted(name)} has too long a name for a file; save the trace as .safetensors")
+    return safe + NPY
+
+
+def _encoded(name: str, plain: str) -> str:
+    """Return `name` with all letters but the `plain` ones as the bytes of their UTF-8: ``%2F``."""
+    return "".join(
+        letter if letter in plain else "".join(f"%{byte:02X}" for byte in letter.encode()) for letter in name
+    )
+
+
+def _decoded(file: str, known: Mapping[str, Any], path: Path) -> str:
+    """Return the tensor's name that a file or member has, which must be a new one."""
+    if not file.endswith(NPY):
+        raise GoldenError(f"{quoted(path)} holds {quoted(file)}, expected .npy and {MEMBER} only")
+    try:
+        name = unquote(file[: -len(NPY)], errors="strict")
+        name.encode()
+    except UnicodeError:
+        raise GoldenError(f"{quoted(path)}: the name {quoted(file)} is no UTF-8 once its %XX are decoded") from None
+    if name in known:
+        raise GoldenError(f"{quoted(path)} holds tensor {quoted(name)} twice, expected every name once")
+    return name
+
+
+def _check_members(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
+    """Refuse an archive that would unpack to much more than it is, or not with what every Python has."""
+    if sum(member.file_size for member in members) > max(MAX_INFLATION * size, SMALL):
+        raise GoldenError(
+            f"{quoted(path)} would unpack to more than {MAX_INFLATION} times its size; save it without compression"
+        )
+    if len({member.filename for member in members}) < len(members):
+        raise GoldenError(f"{quoted(path)} holds a member twice, expected every name once")
+    for member in members:
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise GoldenError(f"{quoted(path)}: {quoted(member.filename)} is encrypted or packed in an unusual way")
+
+
+def _member_data(buffer: memoryview, archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> memoryview:
+    """Return the bytes of a member: those of the map where it is not compressed."""
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        return memoryview(archive.read(member))
+    # The directory says where the member's own header is; behind it and two texts of given lengths is the data.
+    start = member.header_offset
+    header = bytes(buffer[start : start + 30])
+    begin = start + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    stop = begin + member.file_size
+    if header[:4] != b"PK\x03\x04" or member.file_size != member.compress_size or stop > len(buffer):
+        raise GoldenError(f"{source} is not where the archive says; save it again")
+    return buffer[begin:stop]
+
+
+def _inside(folder: Path, file: str) -> Path:
+    """Return where a file is, links followed, if that is in `folder` or below it."""
+    try:
+        root, found = folder.resolve(), (folder / file).resolve()
+        inside = found.is_relative_to(root)
+    except (OSError, ValueError, RuntimeError) as error:  # a zero byte in the name, links in a circle
+        raise GoldenError(f"cannot read {quoted(file)} in {quoted(folder)}: {error}") from error
+    if not inside:
+        raise GoldenError(f"the file {quoted(file)} lies outside the folder {quoted(folder)}; move it into the folder")
+    return found
+
+
+def _index_entry(entry: Any, source: str) -> tuple[str, tuple[int, ...], int, str]:
+    """Return file, shape, offset and dtype of an entry, of the right types."""
+    entry = entry if isinstance(entry, dict) else {}
+    file, shape, offset, dtype = (entry.get(key) for key in ("file", "shape", "offset", "dtype"))
+    offset, dtype = 0 if offset is None else offset, "F32" if dtype is None else dtype
+    numbers = [offset, *shape] if isinstance(shape, list) else [-1]
+    right = isinstance(file, str) and all(type(number) is int and number >= 0 for number in numbers)
+    if not right or not isinstance(dtype, str) or dtype not in STORED:
+        raise GoldenError(
+            f'{source}: expected {{"file": text, "shape": whole numbers, "offset": a whole number}} and, unless it is '
+            f'F32, "dtype", one of {", ".join(STORED)}'
+        )
+    return file, tuple(shape), offset, dtype
+
+
+def _raw(buffer: memoryview, shape: tuple[int, ...], offset: int, dtype: str, source: str) -> np.ndarray | StoredTensor:
+    """Return the numbers that begin at an offset of a file."""
+    check_shape(shape, STORED[dtype].itemsize, source)
+    size = math.prod(shape) * STORED[dtype].itemsize
+    if offset + size > len(buffer):
+        raise GoldenError(
+            f"{source} would span bytes {offset} to {offset + size} of a file of {len(buffer)}; check shape and offset"
+        )
+    data = np.frombuffer(buffer, np.uint8)[offset : offset + size]
+    if dtype in DECODED:
+        return StoredTensor(data, dtype, shape)
+    return decode(data, dtype).reshape(shape)
+
+
+def _padded(data: np.ndarray) -> list[Any]:
+    """Return bytes, and zeros up to a multiple of eight."""
+    return [data, bytes(-data.size % 8)]
+
+
+def _natural(file: str) -> list[tuple[int, str]]:
+    """Return a key that sorts numbers in a name as numbers: layers.2 before layers.10."""
+    parts = re.split(r"([0-9]+)", file)
+    return [(int(part), "") if place % 2 and len(part) < 20 else (-1, part) for place, part in enumerate(parts)]

@@ -1,0 +1,64 @@
+"""A comparison as a JUnit report, which every CI system shows: each tensor is a test."""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+
+from npconv.errors import GoldenError
+from npconv.golden.compare import Comparison, Difference
+from npconv.golden.report import one_line, verdict
+
+
+def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
+    """Return the report as XML.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    explanation : str
+        What is known of the first divergence; it stands in that test's failure.
+    name : str
+        Of the suite and its tests' class.
+    """
+    bad = sum(difference.diverges for difference in comparison.differences)
+    counts = {
+        "tests": str(len(comparison.differences) + len(comparison.missing)),
+        "failures": str(bad),
+        "errors": "0",
+        "skipped": str(len(comparison.missing)),
+    }
+    suite = ET.Element("testsuite", {"name": one_line(name), **counts})
+    for difference in comparison.differences:
+        case = ET.SubElement(suite, "testcase", {"classname": one_line(name), "name": one_line(difference.name)})
+        if difference.diverges:
+            failure = ET.SubElement(case, "failure", {"type": "divergence", "message": one_line(_message(difference))})
+            if comparison.first is difference:
+                failure.text = "\n".join(one_line(line) for line in (verdict(comparison), *explanation.splitlines()))
+    for missing in comparison.missing:
+        case = ET.SubElement(suite, "testcase", {"classname": one_line(name), "name": one_line(missing)})
+        ET.SubElement(case, "skipped", {"message": "missing in MINE"})
+    ET.indent(suite)
+    document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
+
+
+def write_junit(path: str | os.PathLike[str], document: bytes) -> None:
+    """Write a report.
+
+    Raises
+    ------
+    GoldenError
+        If the file cannot be written.
+    """
+    try:
+        with open(path, "wb") as file:
+            file.write(document)
+    except (OSError, ValueError) as error:
+        raise GoldenError(f"{os.fspath(path)!r}: cannot be written ({error}); check --junit") from error
+
+
+def _message(difference: Difference) -> str:
+    """Return a failure in one line."""
+    where = f"; {difference.whereabouts}" if difference.whereabouts else ""
+    return f"max error {difference.max_abs:.3g}, tolerance {difference.tolerance:.3g}{where}"

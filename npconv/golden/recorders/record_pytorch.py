@@ -1,0 +1,36 @@
+"""Record what a PyTorch model computes; copy this file, it needs nothing of npconv.
+
+with record(model, "mine.safetensors"):
+    model(pixel_values)
+"""
+
+import contextlib
+
+
+@contextlib.contextmanager
+def record(model, path):
+    """Write the first tensor that each module returns to a safetensors file, under the module's name."""
+    import safetensors.torch
+    import torch
+
+    found: dict = {}
+
+    def keep(name, output):
+        while hasattr(output, "to_tuple") or isinstance(output, (tuple, list)):
+            output = next(iter(output.to_tuple() if hasattr(output, "to_tuple") else output), None)
+        if isinstance(output, torch.Tensor):
+            found.setdefault(name, output.detach().cpu().clone(memory_format=torch.contiguous_format))
+
+    def keep_input(_, args, kwargs):
+        keep("pixel_values", [*args, *kwargs.values()])
+
+    hooks = [model.register_forward_pre_hook(keep_input, with_kwargs=True)]
+    for name, module in model.named_modules():
+        if name:  # the model itself has none
+            hooks.append(module.register_forward_hook(lambda _, __, output, name=name: keep(name, output)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    safetensors.torch.save_file(found, path)

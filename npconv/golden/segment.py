@@ -1,0 +1,196 @@
+"""The part of a model between the tensors that are right and one that is not, to be run again by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from npconv.golden.compare import PIXELS, Comparison, Difference, about
+from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of
+from npconv.golden.run import run_step
+from npconv.golden.steps import Plan, Step
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some steps of a plan, and what they start from.
+
+    Parameters
+    ----------
+    plan : Plan
+        What they are a part of.
+    steps : tuple of Step
+        In execution order; the last one makes the tensor in question.
+    start : dict of str to ndarray
+        The arrays that they take from outside: mine where it has them, else the reference's.
+    of_mine : list of str
+        Names of those that are mine.
+    params : mapping of str to ndarray
+    results : dict of str to ndarray
+        What the steps make of `start`, by name, and `start` itself.
+    """
+
+    plan: Plan
+    steps: tuple[Step, ...]
+    start: dict[str, np.ndarray]
+    of_mine: list[str]
+    params: Mapping[str, np.ndarray]
+    results: dict[str, np.ndarray]
+
+    @property
+    def target(self) -> Step:
+        """The step that makes the tensor in question."""
+        return self.steps[-1]
+
+    @property
+    def made(self) -> np.ndarray:
+        """The tensor in question, as the steps make it."""
+        return self.results[self.target.name]
+
+
+def make_segment(comparison: Comparison, difference: Difference, share: float = 1.0) -> Segment | None:
+    """Return the part of the model from the nearest good tensors that mine has to a divergent one, and run it.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    difference : Difference
+        Of the divergent tensor.
+    share : float
+        How much of its tolerance a tensor may differ by to be one to start from; less than 1 goes further back.
+
+    Returns
+    -------
+    Segment or None
+        None if the reference does not tell its steps, or lacks weights or arrays that they need. The steps compute in
+        the precision of the reference, at least float32.
+    """
+    reference = comparison.reference
+    plan = plan_of(reference, difference.name)
+    if plan is None:
+        return None
+    good = {
+        plan[other.name].name if other.name in plan else other.name: other
+        for other in comparison.differences
+        if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
+    }
+    names, outside = _walk(plan, plan[difference.name].name, good)
+    dtype = working_dtype(np.asarray(reference[difference.name]))
+    weights = getattr(reference, "params", {})
+    steps = tuple(step for step in plan if step.name in names)
+    try:
+        start = {
+            name: cast(comparison.array(good[name]) if name in good else given(reference, name), dtype)
+            for name in outside
+        }
+        params = {name: cast(np.asarray(weights[name]), dtype) for step in steps for name in step.params.values()}
+        results = run_steps(steps, start, params)
+    except FAILURES:  # arrays or weights that the reference lacks, a plan of another program
+        return None
+    of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
+    return Segment(plan, steps, start, of_mine, params, results)
+
+
+def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:
+    """Return the plan that makes a tensor: the model's, or that of its preprocessing; None if neither does.
+
+    The last step of preprocessing makes the pixel values, but for the axis of the batch.
+    """
+    model: Plan | None = getattr(reference, "plan", None)
+    if model is not None and name in model:
+        return model
+    preprocessing = about(reference).get("preprocessing")
+    try:
+        *steps, last = Plan.from_json((preprocessing or {})["steps"])
+        plan = Plan((*steps, replace(last, aliases=(*last.aliases, PIXELS))))
+        return plan if name in plan else None
+    except FAILURES:  # not there, or not as npconv writes it
+        return None
+
+
+def given(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return an array that a plan takes from the reference; KeyError if it is not there."""
+    return image_of(np.asarray(reference[DECODED])) if name == IMAGE else np.asarray(reference[name])
+
+
+def _walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list[str]]:
+    """Go back from a step; return the names of the steps on the way, and those of the arrays before them."""
+    steps, outside, todo = {target}, [], [target]
+    while todo:
+        for name in plan[todo.pop()].inputs:
+            if name in steps or name in outside:
+                continue
+            if name in good or name not in plan:
+                outside.append(name)
+            else:
+                steps.add(name)
+                todo.append(name)
+    return steps, outside
+
+
+#: What a step may raise that is given arrays it was not made for.
+FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
+
+
+def working_dtype(array: np.ndarray) -> np.dtype:
+    """Return the precision to compute in: that of the array, at least float32; float64 beside whole numbers."""
+    return np.result_type(array.dtype, np.float32) if array.dtype.kind == "f" else np.dtype(np.float64)
+
+
+def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return an array in a precision; whole numbers stay such."""
+    return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
+
+
+def run_steps(
+    steps: Sequence[Step], start: Mapping[str, np.ndarray], params: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Run steps; return their results and what they started from."""
+    results = dict(start)
+    with np.errstate(all="ignore"):
+        for step in steps:
+            results[step.name] = run_step(step, [results[name] for name in step.inputs], params)
+    return results
+
+
+def run_changed(
+    segment: Segment,
+    changed: Mapping[str, tuple[Step, Callable[..., Any]]],
+    reference: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Run a segment with some of its steps done in another way, and only what follows from these.
+
+    Parameters
+    ----------
+    segment : Segment
+    changed : mapping of str to (Step, function)
+        Name of a step -> what to do in its place.
+    reference : Trace
+        Has the arrays and weights that the segment lacks, for steps that take others.
+
+    Returns
+    -------
+    ndarray
+        The tensor in question.
+    """
+    results: dict[str, np.ndarray] = {}
+    dtype = working_dtype(segment.made)
+    params = getattr(reference, "params", {})
+
+    def find(name: str) -> np.ndarray:
+        if name in results:
+            return results[name]
+        return segment.results[name] if name in segment.results else cast(given(reference, name), dtype)
+
+    with np.errstate(all="ignore"):
+        for step in segment.steps:
+            if step.name in changed:
+                other, function = changed[step.name]
+                weights = {name: cast(np.asarray(params[name]), dtype) for name in other.params.values()}
+                results[step.name] = run_step(other, [find(name) for name in other.inputs], weights, function)
+            elif any(name in results for name in step.inputs):
+                results[step.name] = run_step(step, [find(name) for name in step.inputs], segment.params)
+    return find(segment.target.name)

@@ -1,0 +1,202 @@
+"""A trace: named arrays in the order in which they were computed, the weights they came of, and what is known of both.
+
+``load_trace`` reads traces of any program; see :mod:`npconv.golden.formats` for the four forms of a file, and
+``npconv/golden/recorders/`` for how to write one elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import UserDict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.backend import to_host
+from npconv.errors import GoldenError, InputError, WeightsError
+from npconv.golden.about import FORMAT, check_about
+from npconv.golden.formats import FORMS, METADATA, Content
+from npconv.golden.steps import Plan
+from npconv.weights.messages import quoted
+
+#: What stands before the names of weights in a file.
+PARAMETERS = "parameters."
+
+
+class Tensors(UserDict):
+    """Arrays by name; one that has to be decoded (BF16) is decoded when it is asked for, each time anew."""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return np.asarray(self.data[name])
+
+
+class Trace(Mapping[str, np.ndarray]):
+    """Arrays by name, in execution order.
+
+    Parameters
+    ----------
+    about : mapping, optional
+        What is known of the trace, JSON values; see the table in ``npconv/golden/README.md``. All of it is optional.
+    params : mapping of str to ndarray, optional
+        The model's weights by their names in a checkpoint.
+
+    Attributes
+    ----------
+    about : dict
+    params : mapping of str to ndarray
+    stored : dict of str to str
+        Of a file: the tensors whose dtype NumPy lacks, and that dtype (``"BF16"``); they are float32 or float16 here,
+        the same numbers, and are written as they were. Weights stand under ``"parameters.NAME"``.
+    """
+
+    about: dict[str, Any]
+    params: Tensors
+    stored: dict[str, str]
+
+    def __init__(self, about: Mapping[str, Any] | None = None, params: Mapping[str, np.ndarray] | None = None) -> None:
+        self.about = dict(about or {})
+        self.params = Tensors(params or {})
+        self.stored = {}
+        self._tensors = Tensors()
+
+    def add(self, name: str, array: Any) -> None:
+        """Append a tensor; the array is kept, not copied, and cannot be written to through the trace.
+
+        Raises
+        ------
+        GoldenError
+            If there is a tensor of that name, or the name is that of a weight, ``parameters.`` and more.
+        """
+        if not isinstance(name, str) or name.startswith(PARAMETERS):
+            raise GoldenError(f"expected a name that does not begin with {PARAMETERS!r}, got {quoted(name)}")
+        if name in self._tensors:
+            raise GoldenError(f"the trace has a tensor {quoted(name)} already; one trace holds one run of a model")
+        view = np.asarray(to_host(array)).view()
+        view.flags.writeable = False
+        self._tensors[name] = view
+
+    @property
+    def plan(self) -> Plan | None:
+        """The steps that made the trace, if it says so."""
+        steps = self.about.get("steps")
+        return None if steps is None else Plan.from_json(steps)
+
+    def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
+        """Write the trace to a file or folder; the same trace gives the same bytes.
+
+        Parameters
+        ----------
+        path : str or path
+        format : str, optional
+            ``".safetensors"``, ``".npz"``, ``".json"``, or ``""`` for a folder; by default the suffix of `path`.
+
+        Raises
+        ------
+        GoldenError
+            If it cannot be written there or in that form.
+        """
+        path = Path(path)
+        suffix = _suffix(path) if format is None else format
+        if suffix not in FORMS:
+            raise GoldenError(f"expected {_FORMS_SAID} to write to, got {quoted(path)}")
+        tensors = {**self._tensors.data, **{PARAMETERS + name: self.params.data[name] for name in sorted(self.params)}}
+        about = {**self.about, "format": FORMAT, "order": list(self)}
+        _check_names(tensors)
+        stored = {name: dtype for name, dtype in self.stored.items() if name in tensors}
+        try:
+            FORMS[suffix][1](path, Content(tensors, about, stored))
+        except (InputError, WeightsError) as error:
+            raise GoldenError(str(error)) from error
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __repr__(self) -> str:
+        return f"<Trace of {len(self)} tensors and {len(self.params)} weights>"
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Refuse, before anything is computed, a place that a trace could not be saved to.
+
+    Raises
+    ------
+    GoldenError
+        If it has no suffix of a trace, is a folder that holds something, or is in a folder that is not there.
+    """
+    path = Path(path)
+    if _suffix(path) not in FORMS:
+        raise GoldenError(f"expected {_FORMS_SAID} to write to, got {quoted(path)}")
+    if not os.path.isdir(path.parent):
+        raise GoldenError(f"there is no folder {quoted(path.parent)} to write to; make it first")
+    if os.path.isdir(path) and (_suffix(path) or os.listdir(path)):
+        raise GoldenError(f"expected a file or a new or empty folder to write to, but {quoted(path)} is a folder")
+
+
+def load_trace(path: str | os.PathLike[str]) -> Trace:
+    """Return the trace in a file or folder, of whatever program.
+
+    Parameters
+    ----------
+    path : str or path
+        ``.safetensors``, ``.npz``, a folder of ``.npy`` files, or a ``.json`` index of raw numbers. Files are mapped,
+        not read: they must not be changed in place while the trace is in use.
+
+    Returns
+    -------
+    Trace
+        In the order that it says it has; tensors that it does not mention follow in the order of the file.
+
+    Raises
+    ------
+    GoldenError
+        If there is no such file, or it is broken.
+    """
+    path = Path(path)
+    suffix = "" if os.path.isdir(path) else _suffix(path)
+    if suffix not in FORMS:
+        raise GoldenError(f"expected {_FORMS_SAID} to read a trace from, got {quoted(path)}")
+    if not os.path.exists(path):
+        raise GoldenError(f"there is no trace {quoted(path)}; check the path")
+    try:
+        content = FORMS[suffix][0](path)
+    except WeightsError as error:
+        raise GoldenError(str(error)) from error
+    about = {} if content.about is None else check_about(content.about, f"{quoted(path)}: {METADATA}")
+    trace = Trace(about)
+    names = [name for name in content.tensors if not name.startswith(PARAMETERS)]
+    known = set(names)
+    for name in dict.fromkeys([*(name for name in about.get("order") or () if name in known), *names]):
+        trace._tensors.data[name] = content.tensors[name]
+    for name, array in content.tensors.items():
+        if name.startswith(PARAMETERS):
+            trace.params.data[name.removeprefix(PARAMETERS)] = array
+    trace.stored = dict(content.stored)
+    return trace
+
+
+_FORMS_SAID = "a .safetensors, .npz or .json file or a folder without suffix"
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix that tells the form."""
+    return path.suffix.lower()
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse names that UTF-8 cannot hold, as it cannot halves of surrogate pairs."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise GoldenError(f"a tensor's name must be text that UTF-8 can hold, got {quoted(name)}") from None

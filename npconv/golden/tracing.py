@@ -1,0 +1,219 @@
+"""Record what a model computes: every array of a call by name, in the order in which it came to be.
+
+The model itself is not looked into. It runs as ever; then its plan runs on the same pixel values and parameters, and
+its results are recorded. That the two are the same is checked at every call, bit for bit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+
+from npconv._version import __version__
+from npconv.api.heads import Backbone, BareModel, ImageClassifier
+from npconv.api.observers import OBSERVER
+from npconv.backend import to_host
+from npconv.errors import GoldenError
+from npconv.golden.plans import make_plan
+from npconv.golden.run import run_plan
+from npconv.golden.steps import Plan
+from npconv.golden.trace_file import Trace
+
+
+@contextmanager
+def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
+    """Record the model call in a ``with`` block, every named array of it.
+
+    Parameters
+    ----------
+    only : str or sequence of str, optional
+        Patterns (``"encoder.stages.2.*"``) of the names to record, with or without the family's name in front. All
+        when unset. The pixel values are always recorded.
+
+    Yields
+    ------
+    Trace
+        Empty until the model is called. Its arrays are in the model's dtype (parts of GRN and attention in float32
+        where the model is in float16), on the host; ``params`` stays empty.
+
+    Raises
+    ------
+    GoldenError
+        If the block calls no model or a second one, the model has ``engine="fast"``, the call is one with
+        ``training=True``, its activation is a function without a name, no name fits a pattern, or the results of the
+        plan differ from the model's by a bit.
+
+    Notes
+    -----
+    Only calls of the thread that opened the block are seen. A model call inside takes more than twice its time, as the
+    model runs, and then its plan; outside, nothing.
+    """
+    recorded = Trace()
+
+    def observe(model: Any, pixel_values: Any, output: Any, training: bool) -> None:
+        if recorded.about:
+            raise GoldenError("expected one model call in a trace, got a second; open a trace for each")
+        _check_traceable(model, training)
+        record_into(recorded, model, pixel_values, output, only)
+
+    token = OBSERVER.set(observe)
+    try:
+        yield recorded
+    finally:
+        OBSERVER.reset(token)
+    if not recorded.about:
+        raise GoldenError("expected a model call in the trace, got none; call the model inside the with block")
+
+
+def record_into(
+    recorded: Trace, model: Any, pixel_values: Any, output: Any, only: str | Sequence[str] | None = None
+) -> None:
+    """Run the plan of a model and add its results to a trace; refuse them if they are not the model's `output`."""
+    plan = make_plan(model.config, task_of(model))
+    names = choose_names(plan, only, model.base_model_prefix)
+    expected = _results_of(plan, model, output)
+    arrays = {}
+    for step, result in run_plan(plan, {"pixel_values": pixel_values}, model.state_dict()):
+        if step.name in expected and not _same_bits(to_host(result), to_host(expected[step.name])):
+            raise GoldenError(
+                f"{step.name}: the plan's result is not bit for bit the model's; a trace records the functions of "
+                "npconv.models, called as they are"
+            )
+        if step.name in names:
+            arrays[step.name] = to_host(result)
+    recorded.add("pixel_values", to_host(pixel_values).copy())  # the caller may write to the array of the call
+    for name, array in arrays.items():
+        recorded.add(name, array)
+    recorded.about.update(describe(model, plan, pixel_values), order=list(recorded))
+
+
+def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
+    """Return where the arrays of a trace come from, as JSON values.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+    plan : Plan
+        The model's.
+    pixel_values : array (N, C, H, W)
+
+    Returns
+    -------
+    dict
+        ``format``, ``order`` (of all that the plan computes, after the pixel values), ``task``, ``family``,
+        ``config``, ``dtype``, ``checkpoint`` (:func:`hash_parameters`), ``input`` (:func:`hash_array`), ``versions``,
+        ``steps`` (the plan), ``layouts`` and ``aliases``.
+    """
+    return {
+        "format": 1,
+        "order": ["pixel_values", *(step.name for step in plan)],
+        "task": task_of(model),
+        "family": model.config.model_type,
+        "config": json.loads(model.config.to_json_string()),
+        "dtype": model.dtype.name,
+        "checkpoint": hash_parameters(model.state_dict()),
+        "input": hash_array(pixel_values),
+        "versions": {"npconv": __version__, "numpy": np.__version__},
+        "steps": plan.to_json(),
+        "layouts": {"pixel_values": "NCHW", **{step.name: step.layout for step in plan}},
+        "aliases": {alias: step.name for step in plan for alias in step.aliases},
+    }
+
+
+def task_of(model: Any) -> str:
+    """Return what a model is for, as :func:`npconv.golden.plans.make_plan` takes it."""
+    kinds = {Backbone: "backbone", ImageClassifier: "image_classification", BareModel: "model"}
+    for kind, task in kinds.items():
+        if isinstance(model, kind):
+            return task
+    raise GoldenError(f"expected a model of npconv, got {type(model).__name__}")
+
+
+def hash_parameters(params: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of floating-point parameters.
+
+    Of each parameter, sorted by name: its name, a zero byte, its shape (``"96,3,4,4"``), a zero byte, and its numbers
+    as little-endian float32. A model in float64 that was made of float32 weights has the hash of these. Integers
+    (``num_batches_tracked``) have no effect on a result and do not count.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(params):
+        if params[name].dtype.kind == "f":
+            shape = ",".join(map(str, params[name].shape))
+            digest.update(f"{name}\0{shape}\0".encode())
+            digest.update(_float32_bytes(params[name]))
+    return digest.hexdigest()
+
+
+def hash_array(array: Any) -> str:
+    """Return the SHA-256 of an array's numbers as little-endian float32, in C order."""
+    return hashlib.sha256(_float32_bytes(array)).hexdigest()
+
+
+def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "") -> set[str]:
+    """Return the names of the steps that fit a pattern, by name or alias, with or without ``prefix.`` in front.
+
+    Raises
+    ------
+    GoldenError
+        If no step fits one of the patterns.
+    """
+    if only is None:
+        return {step.name for step in plan}
+    chosen: set[str] = set()
+    for pattern in [only] if isinstance(only, str) else only:
+        found = {step.name for step in plan for name in (step.name, *step.aliases) if _fits(name, pattern, prefix)}
+        if not found and pattern != "pixel_values":
+            near = difflib.get_close_matches(pattern, [step.name for step in plan], 1, cutoff=0)
+            raise GoldenError(
+                f"expected names or patterns of names, got {pattern!r}, which fits none; such as {near[0]}"
+            )
+        chosen |= found
+    return chosen
+
+
+def _fits(name: str, pattern: str, prefix: str) -> bool:
+    """Tell whether a name fits a pattern."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(f"{prefix}."), pattern)
+
+
+def _check_traceable(model: Any, training: bool) -> None:
+    """Refuse calls whose arrays the plan does not compute."""
+    if model.engine != "explicit":
+        raise GoldenError(f"expected a model with engine='explicit' to trace, got engine={model.engine!r}")
+    if training:
+        raise GoldenError("expected a call with training=False to trace: dropout and drop path are no steps of a plan")
+
+
+def _results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:
+    """Return what the model gave out by the names of the steps that should give the same."""
+    fields = {"model": ("pooler_output", "cls_token_value"), "image_classification": ("logits",)}
+    maps = output.hidden_states
+    task = task_of(model)
+    if task == "backbone":
+        outputs = output.feature_maps
+    else:
+        outputs = [output[name] for name in fields[task] if name in output] or [maps[-1]]
+    pairs = [*zip(plan.hidden_states, maps, strict=True), *zip(plan.outputs, outputs, strict=True)]
+    return dict(pairs)
+
+
+def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Tell whether two arrays of floating-point numbers are the same, bit for bit."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    bits = f"u{a.dtype.itemsize}"
+    return np.array_equal(np.ascontiguousarray(a).view(bits), np.ascontiguousarray(b).view(bits))
+
+
+def _float32_bytes(array: Any) -> bytes:
+    """Return an array's numbers as little-endian float32, in C order."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        return np.asarray(to_host(array)).astype("<f4").tobytes()

@@ -1,0 +1,193 @@
+"""The golden trace of a model: what it computes without rounding, and how far rounding moves each tensor.
+
+**Truth** is the plan of the model in float64 on the float32 weights: its own rounding is 2**29 times smaller than that
+of float32, and so does not count. **Noise** is the largest absolute difference from it, tensor by tensor, of runs in
+float32 that are all correct:
+
+- ``explicit``: the plan in float32.
+- ``perturbed``: the plan in float32 with every weight off by up to a unit in the last place, the larger of
+  :data:`PERTURBED_RUNS` runs. One run may be right by luck, such as where the sums of a small layer come out exact;
+  these are not, and they show how much the model amplifies what is rounded before.
+- ``fast``: the fast engine, of what it gives out: hidden states and outputs.
+
+What tolerance follows is said in :mod:`npconv.golden.tolerance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+import npconv.api
+from npconv.api import AutoConfig, AutoModelForImageClassification
+from npconv.api.heads import BareModel
+from npconv.backend import to_host
+from npconv.errors import GoldenError, InputError
+from npconv.golden.plans import make_plan
+from npconv.golden.run import run_plan
+from npconv.golden.steps import Plan
+from npconv.golden.trace_file import Trace
+from npconv.golden.tracing import _results_of as results_of
+from npconv.golden.tracing import record_into, task_of
+
+PERTURBED_RUNS = 2
+DTYPES = ("float64", "float32")
+
+
+def record(
+    model: BareModel | str | PathLike[str],
+    pixel_values: Any,
+    *,
+    noise: bool = True,
+    only: str | Sequence[str] | None = None,
+    dtype: str = "float64",
+    weights: bool = True,
+) -> Trace:
+    """Record the golden trace of a model.
+
+    Parameters
+    ----------
+    model : model of npconv, str or path
+        A name is looked up as by ``from_pretrained``; its ``config.json`` says of what kind the model is. Weights of a
+        model in float64 are rounded to float32 first.
+    pixel_values : array (N, C, H, W)
+        Normalized pictures; taken as float32.
+    noise : bool
+        Measure it, by four more runs; only with ``dtype="float64"``.
+    only : str or sequence of str, optional
+        Patterns of the names to record, as for :func:`npconv.golden.trace`. The weights are then those of these steps.
+    dtype : {"float64", "float32"}
+        Of the arrays: the truth, or what the explicit engine makes of it in float32.
+    weights : bool
+        Put the weights into the trace, as float32.
+
+    Returns
+    -------
+    Trace
+        ``pixel_values`` as float32, then the tensors in execution order.
+
+    Raises
+    ------
+    NpconvError
+        If there is no such model, or the pixel values do not fit it.
+    GoldenError
+        If the model cannot be traced, or overflows in float32 (without noise, in `dtype`).
+    """
+    if dtype not in DTYPES:
+        raise GoldenError(f"expected dtype to be one of {', '.join(DTYPES)}; got {dtype!r}")
+    model = load_model(model) if isinstance(model, str | PathLike) else model
+    plan = make_plan(model.config, task_of(model))
+    params = {name: _as_float32(to_host(array)) for name, array in model.state_dict().items()}
+    x = _pixels(pixel_values)
+    trace = _trace(type(model)(model.config, params, dtype=dtype), x, only)
+    if noise and dtype == "float64":
+        trace.about["noise"] = measure_noise(trace, plan, model, params, x)
+    if weights:
+        used = {name for step in plan if step.name in trace for name in step.params.values()}
+        trace.params.update({name: params[name] for name in sorted(used)} if only is not None else params)
+    return trace
+
+
+def load_model(name: str | PathLike[str]) -> BareModel:
+    """Return the model of a name, of the class that its ``config.json`` names; a classifier if it names none of npconv.
+
+    Raises
+    ------
+    NpconvError
+        If it cannot be loaded.
+    """
+    architectures = AutoConfig.from_pretrained(str(name)).architectures or []
+    known = [getattr(npconv.api, kind) for kind in architectures if kind in npconv.api.__all__]
+    models: list[Any] = [kind for kind in known if isinstance(kind, type) and issubclass(kind, BareModel)]
+    return [*models, AutoModelForImageClassification][0].from_pretrained(str(name))
+
+
+def measure_noise(
+    truth: Mapping[str, np.ndarray], plan: Plan, model: BareModel, params: Mapping[str, np.ndarray], x: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Return how far correct float32 runs are from the truth, by tensor and kind of run; see the top of this module.
+
+    Parameters
+    ----------
+    truth : mapping of str to ndarray
+        The tensors to look at; of these, one run's at a time are compared as they are made, and let go.
+    plan : Plan
+    model : BareModel
+        Its configuration and class.
+    params : mapping of str to ndarray, float32
+    x : ndarray, float32
+        The pixel values.
+
+    Raises
+    ------
+    GoldenError
+        If a float32 run overflows where the truth does not.
+    """
+    noise: dict[str, dict[str, float]] = {name: {} for name in truth if name in plan}
+    with np.errstate(all="ignore"):  # an overflow is seen by its result
+        for kind, name, result in _runs(plan, model, params, x, set(noise)):
+            difference = np.abs(np.asarray(result, np.float64) - truth[name]).max(initial=0.0)
+            if not np.isfinite(difference):
+                raise GoldenError(
+                    f"{name}: the model overflows in float32, so its noise cannot be measured; go without"
+                )
+            noise[name][kind] = max(noise[name].get(kind, 0.0), float(difference))
+    return noise
+
+
+def perturbed(params: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Return float32 weights, each off by up to a unit in the last place; the same seed gives the same."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: array
+        if array.dtype.kind != "f"
+        else (array * (1 + rng.uniform(-1, 1, array.shape) * 2.0**-23)).astype(np.float32)
+        for name, array in sorted(params.items())
+    }
+
+
+def _runs(
+    plan: Plan, model: BareModel, params: Mapping[str, np.ndarray], x: np.ndarray, names: set[str]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield what each run in float32 gives: the kind of run, the tensor's name, its values."""
+    for number in range(PERTURBED_RUNS + 1):
+        weights = params if number == 0 else perturbed(params, number)
+        for step, result in run_plan(plan, {"pixel_values": x}, weights, only=names):
+            yield "explicit" if number == 0 else "perturbed", step.name, result
+    fast = type(model)(model.config, params, engine="fast")
+    output = fast(x, output_hidden_states=True, return_dict=True)
+    for name, result in results_of(plan, fast, output).items():
+        if name in names:
+            yield "fast", name, result
+
+
+def _trace(model: BareModel, x: np.ndarray, only: str | Sequence[str] | None) -> Trace:
+    """Return the trace of a model, with the pixel values as they came."""
+    cast = x.astype(model.dtype)
+    recorded = Trace()
+    with np.errstate(all="ignore"):
+        output = model(cast, output_hidden_states=True, return_dict=True)
+        record_into(recorded, model, cast, output, only)
+    trace = Trace(recorded.about)
+    for name, array in recorded.items():
+        if not np.isfinite(array).all():
+            raise GoldenError(f"{name}: NaN or infinity in {model.dtype}; a golden trace needs finite numbers")
+        trace.add(name, x if name == "pixel_values" else array)
+    return trace
+
+
+def _pixels(pixel_values: Any) -> np.ndarray:
+    """Return pixel values as float32."""
+    x = np.asarray(to_host(pixel_values))
+    if x.dtype.kind not in "fiu" or x.ndim != 4:
+        raise InputError(f"expected pixel_values as numbers of shape (N, C, H, W), got {x.dtype} {x.shape}")
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    """Return a parameter as float32, a counter as it is."""
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -1,0 +1,328 @@
+"""The table of golden cases of operations and layers.
+
+Every known mistake must change the numbers of a case by ten tolerances or more: tiny variance shows an eps, two samples
+show what is mixed over the batch, odd sizes show padding, a large mean shows how a variance is summed. All sizes of a
+case differ where they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from weights_tools.goldens.recipe import Draw, Recipe, arrays, norm, picture, uniform
+
+#: Of convolutions: name, purpose, shape of the map, shape of the weight, stride, padding.
+Convolution = tuple[str, str, tuple[int, ...], tuple[int, ...], Any, Any]
+
+CONV2D: list[Convolution] = [
+    ("stem", "4 x 4 patches of odd sizes: the rest is left out", (2, 3, 13, 18), (5, 3, 4, 4), 4, 0),
+    ("downsampling", "2 x 2 on odd sizes: 5 x 7 becomes 2 x 3", (1, 4, 5, 7), (6, 4, 2, 2), 2, 0),
+    ("patches_7x7", "CvT's first embedding: overlapping patches", (2, 3, 16, 24), (4, 3, 7, 7), 4, 2),
+    ("patches_7x7_odd", "the same on odd sizes", (1, 3, 17, 22), (4, 3, 7, 7), 4, 2),
+    ("patches_3x3", "CvT's others on even sizes: SAME padding differs", (1, 4, 6, 8), (5, 4, 3, 3), 2, 1),
+    ("same_size", "stride 1: shows a shift by one", (2, 4, 5, 6), (3, 4, 3, 3), 1, 1),
+    ("not_square", "height and width differ in everything", (1, 3, 11, 9), (4, 3, 5, 3), [3, 2], [2, 1]),
+]
+
+DEPTHWISE: list[Convolution] = [
+    ("block_7x7", "ConvNeXt's block", (2, 5, 9, 12), (5, 1, 7, 7), 1, 3),
+    ("larger_than_map", "a 7 x 7 kernel over 3 x 2 positions", (1, 4, 3, 2), (4, 1, 7, 7), 1, 3),
+    ("not_square", "height and width differ in everything", (1, 3, 8, 7), (3, 1, 5, 3), 1, [2, 1]),
+]
+
+#: CvT's, which have no bias.
+DEPTHWISE_WITHOUT_BIAS: list[Convolution] = [
+    ("queries", "CvT's queries: 3 x 3, stride 1, no bias", (2, 6, 5, 7), (6, 1, 3, 3), 1, 1),
+    ("keys_even", "CvT's keys and values on even sizes: SAME padding differs", (1, 4, 6, 8), (4, 1, 3, 3), 2, 1),
+    ("keys_odd", "CvT's keys and values on odd sizes", (2, 4, 7, 9), (4, 1, 3, 3), 2, 1),
+]
+
+
+def convolutions() -> Iterator[Recipe]:
+    """Yield the cases of convolutions over more than one position."""
+    for operation, several in (("conv2d", CONV2D), ("depthwise_conv2d", DEPTHWISE)):
+        for name, why, shape, weight, stride, padding in several:
+            draw = arrays(shape, weight=weight, bias=weight[:1])
+            yield Recipe(operation, name, why, draw, {"stride": stride, "padding": padding})
+    for name, why, shape, weight, stride, padding in DEPTHWISE_WITHOUT_BIAS:
+        draw = arrays(shape, weight=weight)
+        yield Recipe("depthwise_conv2d", name, why, draw, {"stride": stride, "padding": padding})
+
+
+def pointwise_convolutions() -> Iterator[Recipe]:
+    """Yield the cases of 1x1 convolutions."""
+    op = "pointwise_conv2d"
+    yield Recipe(op, "expand", "the first of a block", arrays((2, 5, 4, 3), weight=(20, 5), bias=(20,)))
+    yield Recipe(op, "contract", "the second of a block", arrays((1, 16, 3, 5), weight=(4, 16), bias=(4,)))
+    yield Recipe(
+        op,
+        "square",
+        "as many outputs as inputs: a transposed weight fits",
+        arrays((2, 6, 3, 4), weight=(6, 6), bias=(6,)),
+    )
+    yield Recipe(op, "kernel_1x1", "a weight with four axes, no bias", arrays((1, 4, 2, 5), weight=(7, 4, 1, 1)))
+
+
+#: Of LayerNorm: name, purpose, shape, axis, eps, standard deviation and mean of the input.
+LAYER_NORM: list[tuple[str, str, tuple[int, ...], int, float, float, float]] = [
+    ("map", "over channels, axis 1", (2, 6, 4, 5), 1, 1e-6, 1, 0),
+    ("square_map", "as many channels as rows and columns: every axis fits", (2, 5, 5, 5), 1, 1e-6, 1, 0),
+    ("tokens", "over the last axis", (2, 7, 6), -1, 1e-5, 1, 0),
+    ("pooled", "over the last axis of two", (3, 8), -1, 1e-12, 1, 0),
+    ("tiny_variance_map", "standard deviation 1e-3: shows eps", (2, 6, 3, 4), 1, 1e-6, 2.0**-10, 0),
+    ("tiny_variance_tokens", "standard deviation 1e-3: shows eps", (1, 5, 8), -1, 1e-5, 2.0**-10, 0),
+    ("tiny_variance_pooled", "standard deviation 1e-6: shows eps 1e-12", (2, 9), -1, 1e-12, 2.0**-20, 0),
+    ("large_mean_map", "mean 300: shows how the variance is summed", (1, 32, 2, 3), 1, 1e-6, 1, 300),
+    ("large_mean_tokens", "mean -500: shows how the variance is summed", (1, 3, 24), -1, 1e-5, 1, -500),
+    ("large_values", "deviations beyond 255.9: squares overflow in float16", (2, 7, 2, 3), 1, 1e-6, 400, 0),
+]
+
+
+def layer_norms() -> Iterator[Recipe]:
+    """Yield the cases of LayerNorm."""
+    for name, why, shape, axis, eps, std, mean in LAYER_NORM:
+        draw = norm(*shape, channels=shape[axis], std=std, mean=mean)
+        yield Recipe("layer_norm", name, why, draw, {"eps": eps, "axis": axis})
+    yield Recipe("layer_norm", "constant", "all channels equal: the bias alone", constant, {"eps": 1e-6, "axis": 1})
+
+
+def batch_norms() -> Iterator[Recipe]:
+    """Yield the cases of batch norm."""
+    op, shape = "batch_norm", {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
+    yield Recipe(op, "map", "two samples and stored statistics", arrays((2, 5, 4, 3), **shape), {"eps": 1e-5})
+    yield Recipe(op, "one_sample", "one sample", arrays((1, 5, 3, 6), **shape), {"eps": 1e-5})
+    yield Recipe(op, "tiny_variance", "running_var near 1e-5: shows eps", tiny_statistics, {"eps": 1e-5})
+
+
+def constant(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Draw a map whose channels are all equal."""
+    x = np.repeat(uniform(rng, 1, 1, 2, 3), 4, axis=1)
+    return [x], {"weight": uniform(rng, 4), "bias": uniform(rng, 4)}
+
+
+def tiny_statistics(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Draw the arguments of a batch norm whose variances are near its eps."""
+    params = {"weight": uniform(rng, 4), "bias": uniform(rng, 4), "running_mean": uniform(rng, 4, std=0.01)}
+    variance = (np.abs(uniform(rng, 4, std=1e-5)) + np.float16(2e-6)).astype(np.float16)
+    return [uniform(rng, 2, 4, 3, 5, std=0.01)], {**params, "running_var": variance}
+
+
+def activations() -> Iterator[Recipe]:
+    """Yield the cases of activations."""
+    for name in ("gelu", "gelu_new", "quick_gelu", "relu", "silu", "selu", "mish", "hardswish"):
+        yield Recipe("activation", name, "from -9 to 9", arrays((3, 41), std=9 / 3**0.5), {"hidden_act": name})
+        yield Recipe(
+            "activation", f"{name}_near_zero", "from -1 to 1", arrays((2, 4, 3, 2), std=3**-0.5), {"hidden_act": name}
+        )
+
+
+def responses() -> Iterator[Recipe]:
+    """Yield the cases of GRN and its parts."""
+    yield Recipe("grn_strength", "map", "two samples", arrays((2, 5, 4, 3)))
+    yield Recipe("grn_strength", "large_values", "squares that overflow in float16", arrays((1, 4, 3, 5), std=120))
+    yield Recipe("grn_relative", "two_samples", "shows a mean over the batch", strengths(1.0), {"eps": 1e-6})
+    yield Recipe("grn_relative", "tiny", "strengths of 1e-5: shows eps", strengths(1e-5), {"eps": 1e-6})
+    yield Recipe(
+        "grn_relative",
+        "zeros",
+        "a sample of zeros: 0 without eps is no number",
+        strengths(1.0, zero=True),
+        {"eps": 1e-6},
+    )
+    weights = {"weight": (1, 1, 1, 5), "bias": (1, 1, 1, 5)}
+    yield Recipe("grn_apply", "map", "two samples", arrays((2, 5, 4, 3), (2, 5, 1, 1), **weights))
+    yield Recipe(
+        "grn_apply", "one_axis", "weights of one axis", arrays((1, 4, 2, 3), (1, 4, 1, 1), weight=(4,), bias=(4,))
+    )
+    op, eps = "global_response_norm", {"eps": 1e-6}
+    yield Recipe(op, "two_samples", "of different strength: shows a mean over the batch", response(2, 5, 4, 3), eps)
+    yield Recipe(op, "one_sample", "one sample", response(1, 6, 3, 5), eps)
+    yield Recipe(op, "tiny", "values of 1e-6: shows eps", response(2, 5, 3, 4, std=2.0**-20), eps)
+    yield Recipe(op, "large_values", "squares that overflow in float16", response(1, 4, 5, 3, std=120), eps)
+    yield Recipe(op, "zeros", "a map of zeros: the bias alone", response(1, 4, 2, 3, std=0), eps)
+
+
+def strengths(size: float, *, zero: bool = False) -> Draw:
+    """Return what draws strengths of channels in two samples, of which one may be zero."""
+
+    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        strength = np.abs(uniform(rng, 2, 7, 1, 1, std=size, mean=2 * size))
+        strength[1] *= np.float16(0 if zero else 0.25)
+        return [strength], {}
+
+    return make
+
+
+def response(*shape: int, std: float = 1.0) -> Draw:
+    """Return what draws the arguments of GRN; channels and samples differ in strength."""
+
+    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        x = uniform(rng, *shape, std=std).astype(np.float64)
+        x *= 0.25 + rng.random((shape[0], shape[1], 1, 1))
+        size = (1, 1, 1, shape[1])
+        bias = uniform(rng, *size, std=std or 1.0)  # small beside small values, or it would hide them
+        return [x.astype(np.float16)], {"weight": uniform(rng, *size), "bias": bias}
+
+    return make
+
+
+def positions() -> Iterator[Recipe]:
+    """Yield the cases of sums, averages and tokens."""
+    yield Recipe("layer_scale", "map", "one factor a channel", arrays((2, 5, 3, 4), layer_scale_parameter=(5,)))
+    yield Recipe("residual", "map", "a sum", arrays((2, 4, 3, 5), (2, 4, 3, 5)))
+    yield Recipe("residual", "tokens", "a sum", arrays((2, 5, 4), (2, 5, 4)))
+    yield Recipe("global_average_pool", "odd", "odd sizes", arrays((2, 5, 7, 3)))
+    yield Recipe(
+        "global_average_pool", "large_mean", "a mean of 100: shows a sum in float16", arrays((1, 4, 6, 8), mean=100)
+    )
+    window = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
+    yield Recipe("average_pool2d", "odd", "CvT's averaged keys and values", arrays((2, 4, 7, 5)), window)
+    yield Recipe("average_pool2d", "even", "the size is rounded up", arrays((1, 3, 6, 8)), window)
+    yield Recipe("token_mean", "tokens", "a mean over tokens", arrays((2, 7, 5)))
+    yield Recipe("map_tokens", "map", "row by row", arrays((2, 5, 3, 4)))
+    yield Recipe("tokens", "without_class_token", "row by row", arrays((2, 5, 3, 4)))
+    yield Recipe("tokens", "class_token", "the class token first", arrays((2, 6, 4, 3), cls_token=(1, 1, 6)))
+    yield Recipe("positions_map", "without_class_token", "row by row", arrays((2, 12, 5), (2, 5, 3, 4)))
+    yield Recipe("positions_map", "class_token", "the class token is left out", arrays((2, 13, 5), (2, 5, 4, 3)))
+    yield Recipe("class_token", "class_token", "what stands before the positions", arrays((2, 13, 5), (2, 5, 4, 3)))
+    yield Recipe("join_class_token", "keys", "the class token first", arrays((2, 1, 5), (2, 6, 5)))
+
+
+def linears() -> Iterator[Recipe]:
+    """Yield the cases of linear layers."""
+    yield Recipe("linear", "tokens", "more outputs than inputs", arrays((2, 5, 6), weight=(9, 6), bias=(9,)))
+    yield Recipe(
+        "linear",
+        "square",
+        "as many outputs as inputs: a transposed weight fits",
+        arrays((2, 4, 7), weight=(7, 7), bias=(7,)),
+    )
+    yield Recipe("linear", "classifier", "pooled features", arrays((3, 8), weight=(5, 8), bias=(5,)))
+    yield Recipe("linear", "no_bias", "no bias", arrays((1, 3, 5), weight=(4, 5)))
+
+
+def attentions() -> Iterator[Recipe]:
+    """Yield the cases of attention and its parts."""
+    three, one = {"num_heads": 3, "scale": 12**-0.5}, {"num_heads": 1, "scale": 8**-0.5}
+    yield Recipe(
+        "attention_scores", "three_heads", "the scale of the whole embedding", arrays((2, 5, 12), (2, 4, 12)), three
+    )
+    yield Recipe("attention_scores", "one_head", "one head", arrays((1, 6, 8), (1, 3, 8)), one)
+    yield Recipe("softmax", "scores", "over the last axis", arrays((2, 3, 5, 4), std=2), {"axis": -1})
+    yield Recipe(
+        "softmax",
+        "large_scores",
+        "scores beyond 88.7: their exponentials overflow in float32",
+        arrays((1, 2, 4, 6), std=70),
+        {"axis": -1},
+    )
+    yield Recipe("attention_context", "three_heads", "heads side by side", probabilities(2, 3, 5, 4, depth=4))
+    yield Recipe("attention_context", "one_head", "one head", probabilities(1, 1, 3, 6, depth=5))
+    op = "attention"
+    yield Recipe(
+        op, "three_heads", "fewer keys than queries", arrays((2, 7, 12), (2, 5, 12), (2, 5, 12), std=1.5), three
+    )
+    yield Recipe(
+        op, "as_many_keys", "as many keys as queries", arrays((2, 6, 12), (2, 6, 12), (2, 6, 12), std=1.5), three
+    )
+    yield Recipe(op, "one_head", "one head", arrays((1, 4, 8), (1, 6, 8), (1, 6, 8)), one)
+    yield Recipe(
+        op,
+        "large_scores",
+        "scores beyond 88.7: their exponentials overflow in float32",
+        arrays((1, 4, 12), (1, 5, 12), (1, 5, 12), std=12),
+        three,
+    )
+
+
+def probabilities(*shape: int, depth: int) -> Draw:
+    """Return what draws probabilities (N, h, T, S), rounded, and values (N, S, h * depth)."""
+
+    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        scores = rng.random(shape) ** 2
+        value = uniform(rng, shape[0], shape[3], shape[1] * depth)
+        return [(scores / scores.sum(axis=-1, keepdims=True)).astype(np.float16), value], {}
+
+    return make
+
+
+def pictures() -> Iterator[Recipe]:
+    """Yield the cases of resizing and cropping."""
+    yield Recipe(
+        "resize",
+        "bicubic_down",
+        "fewer pixels, antialiased",
+        picture(37, 53),
+        {"height": 21, "width": 30, "resample": 3},
+    )
+    yield Recipe("resize", "bicubic_up", "more pixels", picture(13, 9), {"height": 20, "width": 14, "resample": 3})
+    yield Recipe(
+        "resize",
+        "bilinear_down",
+        "fewer pixels, antialiased",
+        picture(29, 41),
+        {"height": 12, "width": 17, "resample": 2},
+    )
+    yield Recipe(
+        "center_crop",
+        "odd",
+        "an odd difference: the offset is rounded down",
+        picture(15, 18),
+        {"height": 8, "width": 9},
+    )
+    yield Recipe(
+        "center_crop",
+        "larger",
+        "larger than the picture: a border of zeros",
+        picture(7, 12),
+        {"height": 10, "width": 9},
+    )
+
+
+#: Of the published checkpoints.
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+HALF = [0.5, 0.5, 0.5]
+
+
+def pixel_values() -> Iterator[Recipe]:
+    """Yield the cases of the last steps of preprocessing, and of all together."""
+    imagenet, half = IMAGENET, HALF
+    yield Recipe("rescale", "picture", "to 0..1", picture(6, 9), {"factor": 1 / 255})
+    yield Recipe(
+        "normalize", "imagenet", "one mean and deviation a channel", arrays((3, 5, 7), std=0.25, mean=0.5), imagenet
+    )
+    yield Recipe("normalize", "half", "-1 to 1", arrays((3, 4, 6), std=0.25, mean=0.5), {"mean": half, "std": half})
+    whole = {"resample": 3, "crop_height": 24, "crop_width": 24, "factor": 1 / 255, **imagenet}
+    yield Recipe(
+        "preprocess",
+        "wide",
+        "shorter edge to 27, crop 24, as 256 and 224",
+        picture(40, 57),
+        {"height": 27, "width": 38, **whole},
+    )
+    yield Recipe(
+        "preprocess",
+        "tall",
+        "the same upright, bilinear",
+        picture(51, 34),
+        {**whole, "height": 40, "width": 27, "resample": 2},
+    )
+    yield Recipe(
+        "preprocess",
+        "warped",
+        "from 384 pixels on no crop: a square at once; here 24",
+        picture(31, 46),
+        {**whole, "height": 24, "width": 24},
+    )
+
+
+def layers() -> Iterator[Recipe]:
+    """Yield the cases of all operations and layers."""
+    for part in (convolutions, pointwise_convolutions, layer_norms, batch_norms, activations, responses, positions):
+        yield from part()
+    for part in (linears, attentions, pictures, pixel_values):
+        yield from part()

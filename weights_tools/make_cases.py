@@ -1,0 +1,210 @@
+"""Make the golden cases that npconv ships for those who port its models.
+
+    python -m weights_tools.make_cases npconv/golden/cases
+    python -m weights_tools.make_cases --check npconv/golden/cases
+
+The first command writes one safetensors file for each operation, layer, block and model of
+``weights_tools.goldens.operations`` and ``blocks``, and a golden trace of a small model of each family; the second
+makes them again and compares. They need nothing beyond npconv.
+
+The tensors of a file
+    ``CASE.input.0`` and so on, ``CASE.param.NAME``: float16, or uint8 for pictures. ``CASE.expected``: the right result
+    in float64. The metadata ``npconv.golden.cases`` is a JSON object: attributes, tolerance, noise and purpose of each
+    case.
+
+Truth, noise and tolerance
+    Truth is the operation of npconv in float64, whose own rounding is 2**29 times smaller than that of float32. Noise
+    is the largest error of right float32 arithmetic: of one run as it is, and of `PERTURBED_RUNS` runs with every input
+    and every weight off by up to a unit in the last place. What tolerance follows is said in
+    ``npconv.golden.tolerance``.
+
+What the check allows
+    Inputs, attributes and texts must be the same. The last bits of float64, and what float32 noise is measured, depend
+    on the processor: results may differ by `SAME` of their largest number, and tolerances by a factor of `FACTOR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv import (
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    ConvNextV2Config,
+    ConvNextV2ForImageClassification,
+    CvtConfig,
+    CvtForImageClassification,
+)
+from npconv.golden.blocks import case_plan
+from npconv.golden.case import METADATA, compute, error_of
+from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
+from npconv.golden.truth import perturbed, record
+from npconv.weights.safetensors import load_file, read_metadata, save_file
+from weights_tools.goldens import draw
+from weights_tools.goldens.blocks import STAGED, TWO_STAGES, recipes
+from weights_tools.goldens.recipe import Recipe
+
+FORMAT, SEED = 1, 4
+
+PERTURBED_RUNS = 8
+
+SAME, FACTOR = 1e-12, 4.0
+
+#: Of the small models whose whole traces are kept.
+TRACED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "convnext": (ConvNextForImageClassification, ConvNextConfig, STAGED),
+    "convnextv2": (ConvNextV2ForImageClassification, ConvNextV2Config, STAGED),
+    "cvt": (CvtForImageClassification, CvtConfig, TWO_STAGES),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status: 0 done, 1 files differ."""
+    parser = argparse.ArgumentParser(prog="python -m weights_tools.make_cases", description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the files are, or are to be")
+    parser.add_argument("--check", action="store_true", help="make them again elsewhere and compare")
+    options = parser.parse_args(arguments)
+    if options.check:
+        return check(options.folder)
+    make(options.folder)
+    return 0
+
+
+def make(folder: Path) -> None:
+    """Write all files; those of operations that are no more are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, list[Recipe]] = {}
+    for recipe in recipes():
+        files.setdefault(recipe.operation, []).append(recipe)
+    for operation, several in files.items():
+        tensors: dict[str, np.ndarray] = {}
+        entries = {recipe.name: add_case(recipe, tensors) for recipe in several}
+        content = {"format": FORMAT, "operation": operation, "cases": entries}
+        save_file(tensors, folder / f"{operation}.safetensors", {METADATA: json.dumps(content)})
+    for family in TRACED:
+        trace_of(family).save(folder / f"models-{family}.safetensors")
+    names = {*files, *(f"models-{family}" for family in TRACED)}
+    for path in folder.glob("*.safetensors"):
+        if path.stem not in names:
+            path.unlink()
+
+
+def add_case(recipe: Recipe, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Compute a case and put its arrays into `tensors`; return its entry in the metadata."""
+    inputs, params = recipe.draw(draw.generator(SEED, f"{recipe.operation}.{recipe.name}"))
+    inputs = [widened(array) for array in inputs]
+    params = {name: widened(array) for name, array in params.items()}
+    expected, noise = truth_and_noise(recipe, inputs, params)
+    largest = float(np.abs(expected).max())
+    for i, array in enumerate(inputs):
+        tensors[f"{recipe.name}.input.{i}"] = narrowed(array)
+    for name, array in params.items():
+        tensors[f"{recipe.name}.param.{name}"] = narrowed(array)
+    tensors[f"{recipe.name}.expected"] = expected
+    tolerance = max(MULTIPLE * noise, FLOOR * last_place(largest))
+    return {"attributes": recipe.attributes, "tolerance": tolerance, "noise": noise, "why": recipe.why}
+
+
+def truth_and_noise(
+    recipe: Recipe, inputs: Sequence[np.ndarray], params: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, float]:
+    """Return the float64 result, and how far right float32 arithmetic is from it."""
+    ndim = 3 if inputs[0].dtype.kind == "u" else inputs[0].ndim
+    plan = case_plan(recipe.operation, len(inputs), params, recipe.attributes, ndim)
+    expected = compute(plan, inputs, params, "float64").astype(np.float64)
+    noise = error_of(compute(plan, inputs, params, "float32"), expected)
+    for seed in range(1, PERTURBED_RUNS + 1):
+        off = perturbed_inputs(inputs, seed)
+        noise = max(noise, error_of(compute(plan, off, perturbed(params, seed), "float32"), expected))
+    return expected, noise
+
+
+def perturbed_inputs(inputs: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Return inputs, each number off by up to a unit in the last place of float32; pictures as they are."""
+    rng = np.random.default_rng([seed, 1])
+    return [
+        array
+        if array.dtype.kind != "f"
+        else (array * (1 + rng.uniform(-1, 1, array.shape) * 2.0**-23)).astype("float32")
+        for array in inputs
+    ]
+
+
+def trace_of(family: str) -> Any:
+    """Return the golden trace of a family's small model."""
+    model_class, config_class, fields = TRACED[family]
+    rng = draw.generator(SEED, f"models.{family}")
+    config = config_class(**fields)
+    shapes = draw.tensor_shapes(model_class(config).state_dict())
+    params = {name: widened(array) for name, array in draw.weights(rng, shapes).items()}
+    return record(model_class(config, params), widened(draw.pixel_values(rng, (2, 3, 37, 46))))
+
+
+def check(folder: Path) -> int:
+    """Make all files again and compare them; return 0 if they are the same, else 1."""
+    different = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        make(Path(temporary))
+        fresh = {path.name: path for path in sorted(Path(temporary).glob("*.safetensors"))}
+        kept = {path.name: path for path in sorted(folder.glob("*.safetensors"))}
+        for name in sorted({*fresh, *kept}):
+            said = "is not there" if name not in kept else "is no case" if name not in fresh else ""
+            said = said or difference(kept[name], fresh[name])
+            if said:
+                different += 1
+                print(f"{name}: {said}")
+    print(f"{len(fresh) - different} of {len(fresh)} files are the same")
+    return 1 if different else 0
+
+
+def difference(kept: Path, fresh: Path) -> str:
+    """Say how two files differ; empty where they are the same as far as they must be."""
+    old, new = load_file(kept), load_file(fresh)
+    if {name: (array.shape, array.dtype) for name, array in old.items()} != {
+        name: (array.shape, array.dtype) for name, array in new.items()
+    }:
+        return "has other tensors"
+    for name, array in new.items():
+        largest = float(np.abs(array).max(initial=0)) if array.dtype == np.float64 else 0.0
+        if not error_of(old[name], array) <= SAME * largest:
+            return f"{name} differs"
+    before, after = read_metadata(kept), read_metadata(fresh)
+    if METADATA not in after:
+        return ""  # a trace: its metadata hold versions and measured noise
+    return differing_entries(json.loads(before.get(METADATA, "{}")), json.loads(after[METADATA]))
+
+
+def differing_entries(before: Any, after: Any) -> str:
+    """Say how the metadata of two files of cases differ."""
+    old, new = before.pop("cases", {}), after.pop("cases")
+    measured = ("tolerance", "noise")
+    if before != after or list(old) != list(new):
+        return "has other cases"
+    for name, entry in new.items():
+        if any(old[name][key] != entry[key] for key in entry if key not in measured):
+            return f"{name} is described otherwise"
+        if not 1 / FACTOR <= old[name]["tolerance"] / entry["tolerance"] <= FACTOR:
+            return f"{name}: tolerance {old[name]['tolerance']:.2g}, now {entry['tolerance']:.2g}"
+    return ""
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """Return float16 numbers as float32, others as they are."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """Return float32 numbers as float16, others as they are."""
+    return array.astype(np.float16) if array.dtype == np.float32 else array
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -82,7 +82,7 @@ def check_about(about: Any, source: str) -> dict[str, Any]:
     if about.get("format", FORMAT) != FORMAT:
         raise GoldenError(f"{source} is of format {quoted(about['format'])}, expected {FORMAT}; update npconv")
     for name, right, expected in (
-        ("order", _is_texts, "a list of different names"),
+        ("order", _are_names, "a list of different names"),
         ("layouts", _is_text_by_name, "texts by name"),
         ("aliases", _is_text_by_name, "texts by name"),
         ("noise", _is_noise, "positive numbers by name and kind of run"),
@@ -111,7 +111,11 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value)) and len(set(value)) == len(value)
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_names(value: Any) -> bool:
+    return _is_texts(value) and len(set(value)) == len(value)
 
 
 def _is_text_by_name(value: Any) -> bool:

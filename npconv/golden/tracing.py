@@ -78,7 +78,7 @@ def record_into(
     """Run the plan of a model and add its results to a trace; refuse them if they are not the model's `output`."""
     plan = make_plan(model.config, task_of(model))
     names = choose_names(plan, only, model.base_model_prefix)
-    expected = _results_of(plan, model, output)
+    expected = results_of(plan, model, output)
     arrays = {}
     for step, result in run_plan(plan, {"pixel_values": pixel_values}, model.state_dict()):
         if step.name in expected and not _same_bits(to_host(result), to_host(expected[step.name])):
@@ -192,7 +192,7 @@ def _check_traceable(model: Any, training: bool) -> None:
         raise GoldenError("expected a call with training=False to trace: dropout and drop path are no steps of a plan")
 
 
-def _results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:
+def results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:
     """Return what the model gave out by the names of the steps that should give the same."""
     fields = {"model": ("pooler_output", "cls_token_value"), "image_classification": ("logits",)}
     maps = output.hidden_states

@@ -30,8 +30,7 @@ from npconv.golden.plans import make_plan
 from npconv.golden.run import run_plan
 from npconv.golden.steps import Plan
 from npconv.golden.trace_file import Trace
-from npconv.golden.tracing import _results_of as results_of
-from npconv.golden.tracing import record_into, task_of
+from npconv.golden.tracing import record_into, results_of, task_of
 
 PERTURBED_RUNS = 2
 DTYPES = ("float64", "float32")

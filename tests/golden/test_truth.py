@@ -264,3 +264,13 @@ def test_names_of_preprocessing() -> None:
     assert names == [f"preprocessing.{name}" for name in ("resized", "cropped", "rescaled", "normalized")]
     names = [step.name for step in make_preprocessing_plan(npconv.ConvNextImageProcessor(size=384), 300, 400)]
     assert names == [f"preprocessing.{name}" for name in ("resized", "rescaled", "normalized")]
+
+
+def test_a_stage_without_blocks_has_the_hidden_state_of_the_one_before(tmp_path) -> None:
+    """So one name stands for two hidden states, which is no reason to refuse the file."""
+    config = npconv.ConvNextConfig(hidden_sizes=[4, 6], depths=[0, 1], num_stages=2, patch_size=2, num_labels=3)
+    golden = record(npconv.ConvNextForImageClassification(config), np.zeros((1, 3, 9, 8), np.float32))
+    golden.save(tmp_path / "golden.safetensors")
+    loaded = load_trace(tmp_path / "golden.safetensors")
+    assert loaded.plan.hidden_states == golden.plan.hidden_states
+    assert len(set(loaded.plan.hidden_states)) < len(loaded.plan.hidden_states)

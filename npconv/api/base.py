@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npconv.api.folded import cache_file, cached_fold
+from npconv.api.folded import cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.fast import Engine, fold, make_engine
@@ -158,7 +158,7 @@ class PreTrainedModel:
             See the class.
         cache : bool, str or Path
             Of the fast engine: keep the folded weights in a file, and map it, so that processes that run the same model
-            share them in memory. True for a file beside the model's, or the file's name. See ``npconv.api.folded``.
+            share them in memory. True for one in the model's folder, or another folder. See ``npconv.api.folded``.
         strict : bool
             Refuse a file that lacks a parameter or has one too many. With False, the missing ones are random and the
             others are left out; a warning and ``loading_report`` name both.
@@ -182,9 +182,26 @@ class PreTrainedModel:
         path = locate(model, revision=revision)
         if config is None:
             config = cls.config_class.from_dict(read_config_file(path), **overrides)
-        shapes = cls.parameter_shapes(config)
         if cache and engine != "fast":
             raise InputError(f"expected engine 'fast' beside cache, got {engine!r}; the explicit one folds nothing")
+        tensors, report = cls._load_tensors(path, config, strict)
+        _warn(cls.__name__, report)
+        if isinstance(dtype, str) and dtype == "auto":
+            dtype = "float32" if engine == "fast" else _dtype_of(tensors)
+        _check_engine(engine, parse_dtype(dtype), device)
+        _check_dtypes(tensors)
+        folded = None
+        if cache:
+            shapes = cls.parameter_shapes(config)
+            folded = cached_fold(cache, path, config, shapes, lambda: fold(config, nest(tensors)))
+        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
+        loaded.loading_report = report
+        return loaded
+
+    @classmethod
+    def _load_tensors(cls, path: Path, config: PretrainedConfig, strict: bool) -> tuple[dict[str, Any], LoadReport]:
+        """Return the model's parameters from a checkpoint, and what did not fit."""
+        shapes = cls.parameter_shapes(config)
         stored = dict(load_checkpoint(path, lazy=True))
         untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
         untrained = [name for name in untrained if name not in stored]
@@ -196,17 +213,7 @@ class PreTrainedModel:
             strict=strict,
         )
         tensors |= _first_values(report.missing, shapes, config)
-        report = LoadReport((*untrained, *report.missing), report.unexpected)
-        _warn(cls.__name__, report)
-        if isinstance(dtype, str) and dtype == "auto":
-            dtype = "float32" if engine == "fast" else _dtype_of(tensors)
-        folded = None
-        if cache:
-            file = cache_file(path, cls.__name__) if cache is True else Path(cache)
-            folded = cached_fold(file, path, cls.__name__, config, lambda: fold(config, nest(tensors)))
-        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
-        loaded.loading_report = report
-        return loaded
+        return tensors, LoadReport((*untrained, *report.missing), report.unexpected)
 
     def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` as transformers reads them.
@@ -239,7 +246,7 @@ class PreTrainedModel:
 
     def num_parameters(self) -> int:
         """Return the number of trained parameters (stored batch-norm statistics do not count)."""
-        return count_parameters({name: array.shape for name, array in self.state_dict().items()})
+        return count_parameters(self.parameter_shapes(self.config))
 
     @cached_property
     def params(self) -> dict[str, Any]:

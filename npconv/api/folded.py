@@ -23,9 +23,11 @@ import numpy as np
 
 from npconv._version import __version__
 from npconv.api.recipes import Recipe
-from npconv.errors import NpconvWarning, WeightsError
+from npconv.errors import InputError, NpconvWarning, UnavailableError, WeightsError
+from npconv.fast import make_engine
 from npconv.fast.workers import WorkerPool
 from npconv.models import PretrainedConfig
+from npconv.models.parameters import Shapes
 from npconv.weights.checkpoint import SUFFIX, checkpoint_files
 from npconv.weights.files import map_file
 from npconv.weights.safetensors import load_file, read_metadata, save_file
@@ -35,40 +37,52 @@ from npconv.weights.tree import flatten, nest
 CHUNK = 1 << 24
 
 
-def cache_file(model: Path, class_name: str) -> Path:
-    """Return where the folded weights of a model are kept: in its folder, or beside its file.
-
-    The ending is not that of weights, lest another program takes them for the model's.
-    """
-    name = f"folded.{class_name}.npconv"
-    return model / name if model.is_dir() else model.with_name(f"{model.name.removesuffix(SUFFIX)}.{name}")
-
-
 def cached_fold(
-    file: Path, model: Path, class_name: str, config: PretrainedConfig, fold: Callable[[], Mapping[str, Any]]
+    cache: bool | str | os.PathLike[str],
+    model: Path,
+    config: PretrainedConfig,
+    shapes: Shapes,
+    fold: Callable[[], Mapping[str, Any]],
 ) -> Mapping[str, Any]:
     """Return folded weights, mapped from a file; they are folded and the file written if it is not there.
 
-    A file that is damaged, or was made of other weights, with another configuration or by another version, is written
-    anew, with a warning. If it cannot be written, a warning says so, and the weights are in memory alone.
+    A file that is damaged, was made of other weights or by another version is written anew, with a warning. If it
+    cannot be written, a warning says so, and the weights are in memory alone. The file's ending is not that of weights,
+    lest another program takes it for the model; its name is another for each set of parameters, since models of one
+    checkpoint differ in their heads.
 
     Parameters
     ----------
-    file : Path
+    cache : bool, str or path
+        The folder of the file; True for that of the model.
     model : Path
         Folder or file of the checkpoint.
-    class_name : str
-        Of the model: classes of one checkpoint differ in their heads.
     config : PretrainedConfig
+    shapes : mapping
+        Of the model's parameters.
     fold : callable
         Returns the tree of folded weights.
+
+    Raises
+    ------
+    InputError
+        If `cache` is no folder's name.
     """
-    source = _source(model, class_name, config)
+    if not isinstance(cache, bool | str | os.PathLike):
+        raise InputError(f"expected cache to be True, False or a folder, got {cache!r}")
+    parameters = _describe(config, shapes)
+    folder = Path(cache) if not isinstance(cache, bool) else model if model.is_dir() else model.parent
+    name = "folded" if model.is_dir() else f"{model.name.removesuffix(SUFFIX)}.folded"
+    file = folder / f"{name}.{_sha256(parameters.encode())[:8]}.npconv"
+    source = {"npconv": __version__, "parameters": parameters, "weights": _hash_files(checkpoint_files(model))}
     if os.path.lexists(file):
         try:
-            return _read(file, source)
+            kept = _read(file, source)
+            _check_tree(config, kept)
         except WeightsError as error:
             warnings.warn(f"the cache {file} is made anew: {error}", NpconvWarning, stacklevel=4)
+        else:
+            return kept
     folded = fold()
     try:
         _write(file, folded, source)
@@ -99,28 +113,54 @@ def shared_recipe(executor: Executor, load: Callable[..., Any], **arguments: Any
         If the arguments cannot be sent, or what `load` raises.
     """
     recipe = Recipe.of(load, **arguments)
-    if not isinstance(executor, WorkerPool) or arguments.get("engine") != "fast" or arguments.get("cache"):
+    if not isinstance(executor, WorkerPool) or arguments.get("engine") != "fast":
         return recipe
-    file = executor.folder / f"{hashlib.sha256(recipe.content).hexdigest()[:16]}.npconv"
-    shared = {**arguments, "cache": file}
-    if not file.exists():
-        load(**shared)
-    return Recipe.of(load, **shared)
+    if not arguments.get("cache"):
+        try:
+            folder = executor.folder / _sha256(recipe.content)[:16]
+            folder.mkdir(exist_ok=True)
+        except (OSError, UnavailableError):  # no place for it: each has weights of its own
+            return recipe
+        arguments["cache"] = folder
+        if any(folder.iterdir()):
+            return Recipe.of(load, **arguments)
+    load(**arguments)
+    return Recipe.of(load, **arguments)
 
 
-def _source(model: Path, class_name: str, config: PretrainedConfig) -> dict[str, str]:
-    """Return what folded weights depend on."""
-    fields = json.dumps(config.to_dict(), sort_keys=True, default=_name_of)
+#: Fields of configurations that folded weights depend on, beside the shapes: the activation has a scale that is folded,
+#: and the others are first values of parameters that a file lacks.
+FIELDS = ("hidden_act", "initializer_range", "layer_scale_init_value")
+
+
+def _describe(config: PretrainedConfig, shapes: Shapes) -> str:
+    """Return what folded weights depend on beside the checkpoint and the version."""
+    fields = {name: getattr(config, name, None) for name in FIELDS}
+    if callable(fields["hidden_act"]):
+        fields["hidden_act"] = "a function"  # which one does not matter: nothing of it is folded
+    return json.dumps({**fields, "shapes": {name: list(shape) for name, shape in shapes.items()}}, sort_keys=True)
+
+
+def _check_tree(config: PretrainedConfig, folded: Mapping[str, Any]) -> None:
+    """Refuse arrays that no engine can be made with."""
+    try:
+        make_engine(config, folded, threads=1)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"it holds other arrays than a folded model ({error})") from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _hash_files(files: Iterable[Path]) -> str:
+    """Return the SHA-256 of some files, one after the other."""
     digest = hashlib.sha256()
-    for file in checkpoint_files(model):
-        for chunk in _chunks(map_file(file)):
-            digest.update(chunk)
-    return {"npconv": __version__, "class": class_name, "configuration": fields, "weights": digest.hexdigest()}
-
-
-def _name_of(function: Any) -> str:
-    """Return the name of an activation that is a function; what it computes is not folded."""
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    for file in files:
+        data = map_file(file)
+        for first in range(0, len(data), CHUNK):
+            digest.update(data[first : first + CHUNK])
+    return digest.hexdigest()
 
 
 def _read(file: Path, source: Mapping[str, str]) -> dict[str, Any]:
@@ -136,7 +176,9 @@ def _read(file: Path, source: Mapping[str, str]) -> dict[str, Any]:
         if found.get(name) != expected:
             raise WeightsError(f"it is of other {name}" if name != "npconv" else "another version of npconv wrote it")
     tensors = load_file(file)
-    if found.get("crc32") != _crc32(tensors.values()):
+    if any(tensor.dtype != np.float32 for tensor in tensors.values()):
+        raise WeightsError("it holds other numbers than float32")
+    if found.get("crc32") != _crc32(tensors):
         raise WeightsError("it is damaged")
     return nest(tensors)
 
@@ -146,17 +188,13 @@ def _write(file: Path, folded: Mapping[str, Any], source: Mapping[str, str]) -> 
     tensors = flatten(folded)
     # In the order in which they will be read.
     in_order = dict(sorted(tensors.items()))
-    save_file(in_order, file, {**source, "crc32": _crc32(in_order.values())})
+    save_file(in_order, file, {**source, "crc32": _crc32(in_order)})
 
 
-def _crc32(arrays: Iterable[np.ndarray]) -> str:
-    """Return the checksum of the bytes of some arrays."""
+def _crc32(tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the checksum of the names, shapes and bytes of some arrays."""
     checksum = 0
-    for array in arrays:
+    for name, array in tensors.items():
+        checksum = zlib.crc32(f"{name} {array.shape}".encode(), checksum)
         checksum = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, checksum)
     return f"{checksum:08x}"
-
-
-def _chunks(data: memoryview) -> Iterable[memoryview]:
-    """Yield the bytes of a file in pieces."""
-    return (data[first : first + CHUNK] for first in range(0, len(data), CHUNK))

@@ -60,10 +60,11 @@ def pipeline(
     batch_size : int
         Pictures that pass the model together.
     workers : int or Executor
-        Processes that share the work when there are more pictures than fit in a batch, each with a copy of the model;
-        1 (or 0) means none but this one. A script that uses them keeps its work under ``if __name__ == "__main__":``.
-        Any ``concurrent.futures.Executor`` may take their place, such as one of ``distributed`` for several machines;
-        `model` must then be found there under the same name. A model that is loaded already cannot be shared.
+        Processes that share the work when there are more pictures than fit in a batch, and with the fast engine the
+        weights in memory; 1 (or 0) means none but this one. A script that uses them keeps its work under
+        ``if __name__ == "__main__":``. Any ``concurrent.futures.Executor`` may take their place, such as one of
+        ``distributed`` for several machines; `model` must then be found there under the same name. A model that is
+        loaded already cannot be shared.
     top_k, function_to_apply
         What a call does that does not say; see :meth:`ImageClassificationPipeline.__call__`.
     feature_extractor

@@ -53,8 +53,10 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
     Raises
     ------
     InputError
-        If a cluster is asked for as well.
+        If a cluster is asked for as well, or --cache where there is nothing to keep.
     """
+    if args.cache and (args.dtype != "float32" or getattr(args, "device", "cpu") != "cpu"):
+        raise InputError("--cache keeps weights for float32 on the CPU; leave it out, or --dtype and --device")
     if args.scheduler is not None:
         if args.workers is not None:
             raise InputError("expected --workers or --scheduler, got both; a cluster has workers of its own")

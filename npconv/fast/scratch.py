@@ -79,9 +79,10 @@ class SharedScratch(Scratch):
         self.threads = threads
         self._own = [Scratch() for _ in range(threads)]
         self._queues: list[SimpleQueue[Callable[[], None] | None]] = [SimpleQueue() for _ in range(threads - 1)]
+        # Not at the end of the interpreter: what runs then may still use a model, and daemons end by themselves.
+        weakref.finalize(self, _dismiss, self._queues).atexit = False
         for queue in self._queues:
             Thread(target=_serve, args=(queue,), name="npconv", daemon=True).start()
-        weakref.finalize(self, _dismiss, self._queues)
 
     def map(self, function: Callable[[Part, Scratch], Any], parts: Iterable[Part]) -> list[Any]:
         """Return ``function(part, scratch)`` for each part, in order; the calling thread takes its share.
@@ -92,26 +93,28 @@ class SharedScratch(Scratch):
         if len(listed) == 1:
             return [function(listed[0], self)]
         results: list[Any] = [None] * len(listed)
-        errors: SimpleQueue[BaseException | None] = SimpleQueue()
+        errors: list[BaseException] = []
+        done: SimpleQueue[None] = SimpleQueue()
 
         def do_share(thread: int) -> None:
-            error = None
             try:
                 with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a setting of each thread by itself
                     for index in range(thread, len(listed), self.threads):
                         results[index] = function(listed[index], self._own[thread])
-            except BaseException as caught:
-                error = caught
-            errors.put(error)
+            except BaseException as error:
+                errors.append(error)
+            done.put(None)
 
         sharing = min(self.threads, len(listed))
         for thread in range(1, sharing):
             self._queues[thread - 1].put(partial(do_share, thread))
         do_share(0)
-        # All of them, after an error as well: they write into arrays that the next call uses.
-        for error in [errors.get() for _ in range(sharing)]:
-            if error is not None:
-                raise error
+        _wait_for(done, sharing, errors)
+        try:
+            if errors:
+                raise errors[0]
+        finally:
+            errors.clear()  # an error holds this frame, and with it the scratch arrays
         return results
 
     @property
@@ -125,6 +128,16 @@ def _serve(queue: SimpleQueue[Callable[[], None] | None]) -> None:
     while (work := queue.get()) is not None:
         work()
         del work  # it would keep the scratch arrays alive while this thread waits
+
+
+def _wait_for(done: SimpleQueue[None], count: int, errors: list[BaseException]) -> None:
+    """Wait for all who share a work, whatever happens meanwhile: they write into arrays that the next call uses."""
+    while count:
+        try:
+            done.get()
+            count -= 1
+        except BaseException as error:  # Ctrl-C
+            errors.append(error)
 
 
 def _dismiss(queues: list[SimpleQueue[Callable[[], None] | None]]) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import secrets
 import shutil
 import signal
 import tempfile
@@ -117,8 +118,6 @@ class WorkerPool(Executor):
     Attributes
     ----------
     workers : int
-    folder : Path
-        For files that the workers share; removed with the pool.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -132,8 +131,25 @@ class WorkerPool(Executor):
         self._alive: set[Worker] = set()
         self._terminated = False
         self._shown: set[str] = set()
-        self.folder = Path(tempfile.mkdtemp(prefix="npconv-"))
-        self._remove_folder = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self._folder = _new_folder_name()
+        self._remove_folder = weakref.finalize(self, _remove, self._folder, os.getpid())
+
+    @property
+    def folder(self) -> Path:
+        """A folder for files that the workers share, made when it is first asked for; removed with the pool.
+
+        Raises
+        ------
+        UnavailableError
+            If there is no place for it, or the pool has ended.
+        """
+        if not self._remove_folder.alive:
+            raise UnavailableError("the workers have ended, and their folder with them")
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UnavailableError(f"no temporary folder can be made ({error}); set TMPDIR to one") from error
+        return self._folder
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
         """Let a worker call ``fn(*args, **kwargs)``; all of these must be picklable, and `fn` importable.
@@ -199,7 +215,7 @@ class WorkerPool(Executor):
             if self._terminated:
                 raise WorkerError("the worker processes were ended before it was done")
             try:
-                worker = Worker(self.folder)
+                worker = Worker(self._folder)
             except OSError as error:  # no memory or files for it, or it was killed before it had read what it is to do
                 status = str(error)
                 continue
@@ -278,6 +294,21 @@ class Worker:
         """Return how the process ended, in words."""
         code = self.process.exitcode
         return f"signal {-code}" if code is not None and code < 0 else f"status {code}"
+
+
+def _new_folder_name() -> Path:
+    """Return a name that no folder has."""
+    try:
+        parent = tempfile.gettempdir()
+    except OSError:  # no folder can be written to
+        parent = os.curdir
+    return Path(parent, f"npconv-{secrets.token_hex(8)}").absolute()
+
+
+def _remove(folder: Path, maker: int) -> None:
+    """Remove the folder of a pool, unless this process is a fork of the one that made it."""
+    if os.getpid() == maker:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_may_start() -> None:

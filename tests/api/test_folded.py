@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, filled_model,
 
 import npconv
 from npconv import NpconvWarning
-from npconv.api.folded import cache_file, shared_recipe
+from npconv.api.folded import _crc32, shared_recipe
 from npconv.api.shared import SharedClassifier
 from npconv.fast.workers import WorkerPool
 from npconv.weights.safetensors import load_file, read_metadata, save_file
@@ -29,12 +30,18 @@ def first_output(model):
     return output[0] if isinstance(output, tuple) else output
 
 
+def cached(folder, pattern="folded.*.npconv"):
+    """Return the one file of folded weights in a folder."""
+    (file,) = folder.glob(pattern)
+    return file
+
+
 @pytest.fixture
 def loaded(tmp_path):
     """Return the folder of a model, its class, what it gives, and the file of its folded weights, which is there."""
     model_class = save(tmp_path)
     expected = first_output(model_class.from_pretrained(tmp_path, engine="fast", cache=True))
-    return tmp_path, model_class, expected, cache_file(tmp_path, model_class.__name__)
+    return tmp_path, model_class, expected, cached(tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "family"), KINDS)
@@ -47,7 +54,7 @@ def test_a_model_from_the_cache_is_the_same(kind, family, tmp_path):
         for _ in ("written", "read"):
             model = model_class.from_pretrained(tmp_path, engine="fast", cache=True)
             np.testing.assert_array_equal(first_output(model), expected)
-    assert cache_file(tmp_path, model_class.__name__).is_file()
+    assert cached(tmp_path).is_file()
     assert set(model.state_dict()) == set(model_class.parameter_shapes(CONFIGS[family]))
 
 
@@ -66,14 +73,48 @@ def test_where_the_cache_is(tmp_path, make):
     before = set(os.listdir(tmp_path))
     for _ in ("written", "read"):
         model_class.from_pretrained(model, engine="fast", cache=True)
-    name = "folded.ConvNextForImageClassification.npconv"
-    assert set(os.listdir(tmp_path)) - before == {f"model.{name}" if make == "file" else name}
+    file = cached(tmp_path, "model.folded.*.npconv" if make == "file" else "folded.*.npconv")
+    assert set(os.listdir(tmp_path)) - before == {file.name}
 
 
-def test_a_cache_of_another_name(tmp_path):
+def test_a_cache_in_another_folder(tmp_path):
     model_class = save(tmp_path)
-    model_class.from_pretrained(tmp_path, engine="fast", cache=tmp_path / "mine")
-    assert read_metadata(tmp_path / "mine")["class"] == model_class.__name__
+    before = set(os.listdir(tmp_path))
+    (tmp_path / "mine").mkdir()
+    model_class.from_pretrained(tmp_path, engine="fast", cache=str(tmp_path / "mine"))
+    assert cached(tmp_path / "mine").is_file()
+    assert set(os.listdir(tmp_path)) - before == {"mine"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_no_other_file_is_ever_written_to(tmp_path, name):
+    """Nor taken for the cache."""
+    model_class = save(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    with pytest.warns(NpconvWarning, match="kept in memory only: cannot write"):
+        model_class.from_pretrained(tmp_path, engine="fast", cache=tmp_path / name)
+    assert (tmp_path / name).read_bytes() == content
+    with pytest.raises(npconv.InputError, match="expected cache to be True, False or a folder, got 1"):
+        model_class.from_pretrained(tmp_path, engine="fast", cache=1.0)
+
+
+def test_models_of_one_checkpoint_with_other_heads_have_files_of_their_own(loaded):
+    folder, model_class, _, file = loaded
+    config = npconv.AutoConfig.from_pretrained(folder, num_labels=0)
+    with pytest.warns(NpconvWarning, match="left out: classifier"):
+        model_class.from_pretrained(folder, config=config, engine="fast", cache=True, strict=False)
+    assert file.is_file()
+    assert len(list(folder.glob("*.npconv"))) == 2
+    model_class.from_pretrained(folder, engine="fast", cache=True, output_hidden_states=True)
+    assert len(list(folder.glob("*.npconv"))) == 2
+
+
+@pytest.mark.parametrize("arguments", [{"dtype": "float16"}, {"device": "cuda"}])
+def test_a_call_that_is_refused_writes_nothing(tmp_path, arguments):
+    model_class = save(tmp_path)
+    with pytest.raises(npconv.InputError):
+        model_class.from_pretrained(tmp_path, engine="fast", cache=True, **arguments)
+    assert list(tmp_path.glob("*.npconv")) == []
 
 
 def flip_a_bit(content):
@@ -106,12 +147,35 @@ def test_a_damaged_cache_is_made_anew(loaded, damage, said):
 
 
 @pytest.mark.parametrize(
-    ("field", "said"), [("npconv", "another version"), ("weights", "other weights"), ("configuration", "other config")]
+    ("field", "said"), [("npconv", "another version"), ("weights", "other weights"), ("parameters", "other parameters")]
 )
 def test_a_stale_cache_is_made_anew(loaded, field, said):
     folder, model_class, expected, file = loaded
     save_file(load_file(file), file, {**read_metadata(file), field: "0"})
     with pytest.warns(NpconvWarning, match=said):
+        model = model_class.from_pretrained(folder, engine="fast", cache=True)
+    np.testing.assert_array_equal(first_output(model), expected)
+
+
+def without_one(tensors):
+    return dict(list(tensors.items())[:-1])
+
+
+def with_one_more(tensors):
+    return {**tensors, "config.one": np.zeros(3, np.float32)}
+
+
+def in_float64(tensors):
+    return {name: tensor.astype(np.float64) for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("change", [without_one, with_one_more, in_float64])
+def test_a_cache_of_other_arrays_is_made_anew(loaded, change):
+    """With metadata and checksum that fit, as an error of another program might leave it."""
+    folder, model_class, expected, file = loaded
+    tensors = dict(sorted(change(load_file(file)).items()))
+    save_file(tensors, file, {**read_metadata(file), "crc32": _crc32(tensors)})
+    with pytest.warns(NpconvWarning, match="made anew: it holds other"):
         model = model_class.from_pretrained(folder, engine="fast", cache=True)
     np.testing.assert_array_equal(first_output(model), expected)
 
@@ -129,7 +193,7 @@ def test_new_weights_in_the_same_folder_are_seen(loaded):
 def test_a_folder_that_cannot_be_written_to_costs_the_cache_only(tmp_path):
     model_class = save(tmp_path)
     with pytest.warns(NpconvWarning, match="kept in memory only: cannot write"):
-        model = model_class.from_pretrained(tmp_path, engine="fast", cache=tmp_path / "missing" / "folded")
+        model = model_class.from_pretrained(tmp_path, engine="fast", cache=tmp_path / "missing")
     assert np.isfinite(first_output(model)).all()
 
 
@@ -159,11 +223,31 @@ def test_workers_map_one_file(tmp_path):
     with WorkerPool(2) as pool:
         load = npconv.AutoModelForImageClassification.from_pretrained
         recipe = shared_recipe(pool, load, model=str(tmp_path), engine="fast", threads=1)
-        files = [str(file) for file in pool.folder.iterdir()]
-        assert len(files) == 1
+        (file,) = pool.folder.glob("*/*.npconv")
         assert shared_recipe(pool, load, model=str(tmp_path), engine="fast", threads=1) == recipe
-        found = [pool.submit(mapped_files, str(tmp_path), engine="fast", cache=files[0]) for _ in range(2)]
-        assert [future.result() for future in found] == [files, files]
+        found = [pool.submit(mapped_files, str(tmp_path), engine="fast", cache=str(file.parent)) for _ in range(2)]
+        assert [future.result() for future in found] == [[str(file)], [str(file)]]
+
+
+def test_the_file_is_there_before_the_workers_are(tmp_path):
+    """Else each would write one, and map its own."""
+    save(tmp_path)
+    with WorkerPool(2) as pool:
+        load = npconv.AutoModelForImageClassification.from_pretrained
+        shared_recipe(pool, load, model=str(tmp_path), engine="fast", cache=True)
+        assert cached(tmp_path).is_file()
+        assert pool.process_ids() == []
+
+
+def test_without_a_temporary_folder_each_worker_folds_for_itself(tmp_path, monkeypatch):
+    save(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with WorkerPool(1) as pool:
+        load = npconv.AutoModelForImageClassification.from_pretrained
+        recipe = shared_recipe(pool, load, model=str(tmp_path), engine="fast")
+        with pytest.raises(npconv.UnavailableError, match="no temporary folder can be made"):
+            pool.folder  # noqa: B018 - it is made when it is asked for
+    assert recipe.load().engine == "fast"
 
 
 def test_a_shared_classifier_leaves_nothing_behind(tmp_path):
@@ -182,7 +266,9 @@ def test_other_executors_and_engines_fold_for_themselves(tmp_path, engine):
     save(tmp_path)
     load = npconv.AutoModelForImageClassification.from_pretrained
     with WorkerPool(1) as pool:
-        recipe = shared_recipe(pool, load, model=str(tmp_path), engine=engine, cache=engine == "fast")
+        recipe = shared_recipe(
+            pool if engine == "explicit" else ThreadPoolExecutor(1), load, model=str(tmp_path), engine=engine
+        )
         assert list(pool.folder.iterdir()) == []
     model = recipe.load()
     assert model.engine == engine

@@ -1,11 +1,15 @@
+import gc
+import subprocess
+import sys
 import threading
 import warnings
+import weakref
 from functools import partial
 
 import numpy as np
 import pytest
 
-from npconv.fast.scratch import Scratch, SharedScratch, run
+from npconv.fast.scratch import Scratch, SharedScratch, _wait_for, run
 
 
 def test_an_array_is_made_once_and_a_smaller_one_is_its_front():
@@ -80,6 +84,49 @@ def test_an_error_in_one_part_arrives_when_all_are_done(bad):
         scratch.map(work, range(4))
     assert running == []
     assert scratch.map(lambda part, own: part, range(4)) == [0, 1, 2, 3]
+
+
+def test_an_interruption_does_not_leave_the_others_at_work():
+    """Ctrl-C arrives in the middle of waiting; all the same, all answers are waited for."""
+
+    class Interrupted:
+        def __init__(self):
+            self.answers = [KeyboardInterrupt(), None, KeyboardInterrupt(), None]
+
+        def get(self):
+            answer = self.answers.pop(0)
+            if answer is not None:
+                raise answer
+
+    done, errors = Interrupted(), []
+    _wait_for(done, 2, errors)
+    assert done.answers == []
+    assert [type(error) for error in errors] == [KeyboardInterrupt] * 2
+
+
+def test_a_model_may_still_be_used_at_the_end_of_the_interpreter():
+    """By what was registered before it: that runs last."""
+    code = (
+        "import atexit\n"
+        "atexit.register(lambda: print(scratch.map(lambda part, own: part, range(3))))\n"
+        "from npconv.fast.scratch import SharedScratch\n"
+        "scratch = SharedScratch(2)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[0, 1, 2]\n", "")
+
+
+def test_an_error_does_not_keep_the_scratch_alive():
+    gc.disable()
+    try:
+        scratch = SharedScratch(2)
+        with pytest.raises(ZeroDivisionError):
+            scratch.map(lambda part, own: 1 / 0, range(4))
+        gone = weakref.ref(scratch)
+        del scratch
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("drop", ["after use", "unused"])

@@ -79,6 +79,7 @@ def environment() -> dict:
 def start_and_print_ids(workers: int) -> None:
     """Start workers, print their ids and keep them busy: the life of a parent that is about to be killed."""
     pool = WorkerPool(workers)
+    (pool.folder / "shared").touch()
     futures = [pool.submit(process_id, sleep(0.01)) for _ in range(workers)]
     for future in futures:
         future.result()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from npconv.cli.output import escape, screen_width, to_json, write
-from npconv.errors import GoldenError
+from npconv.errors import GoldenError, WeightsError
 
 DESCRIPTION = """\
 Compare two traces of one model on one input, tensor by tensor in the order of
@@ -114,12 +113,13 @@ def read_names(path: str) -> dict[str, str]:
         If it cannot be read or is something else.
     """
     from npconv.golden.about import parse_json
+    from npconv.weights.files import map_file
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        data = map_file(path)
+    except WeightsError as error:
         raise GoldenError(f"{escape(path)}: cannot be read ({error}); check --names") from error
-    names = parse_json(text, escape(path))
+    names = parse_json(data, escape(path))
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise GoldenError(f"{escape(path)}: expected a JSON object of {{name in MINE: name in REFERENCE}}")
     return names

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.measures import Measures, measure
+from npconv.weights.messages import quoted
 
 #: What stands before the names of a model inside another one, or of a compiled or distributed one.
 PREFIXES = ("module.", "_orig_mod.", "model.", "convnext.", "convnextv2.", "cvt.")
 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6
+
+#: The model's input: that it is common says nothing of the model.
+PIXELS = "pixel_values"
+
+#: Letters of a name that count when it is compared with others.
+LONGEST = 200
 
 #: Names shown in an error or a note.
 SHOWN = 3
@@ -31,11 +39,14 @@ class Pairs(NamedTuple):
         Name in the reference -> name in mine, in the order of the reference.
     missing, extra : list of str
         Names of the reference that mine lacks, and of mine that the reference lacks.
+    second : dict of str to list of str
+        Name in the reference -> further names in mine that stand for the same tensor.
     """
 
     names: dict[str, str]
     missing: list[str]
     extra: list[str]
+    second: dict[str, list[str]]
 
 
 def pair(
@@ -48,7 +59,7 @@ def pair(
 
     Names that are renamed come first, then those that are equal, then those that are equal once aliases are resolved
     and prefixes such as ``convnextv2.`` taken away. A tensor of mine under a second name of the same module is no
-    extra one.
+    extra one, but a second.
 
     Parameters
     ----------
@@ -61,7 +72,7 @@ def pair(
     Raises
     ------
     GoldenError
-        If no name is common, or one that is renamed does not exist.
+        If no name is common but that of the input, or one that is renamed does not exist.
     """
     wanted, there = list(reference), list(mine)
     aliases, renamed = dict(aliases or {}), dict(renamed or {})
@@ -70,22 +81,19 @@ def pair(
     short = {_short(name): name for name in reversed(wanted)}
     second = {_short(alias): name for alias, name in aliases.items() if name in known}
     found = {target: name for name, target in renamed.items()}
-    extra = []
+    extra: list[str] = []
+    second_names: dict[str, list[str]] = {}
     free = [name for name in there if name not in renamed]
-    for name in free:
-        if name in known:
-            found.setdefault(name, name)
-    for name in free:
-        if name in known:
-            continue
-        target = aliases.get(name) or short.get(_short(name)) or second.get(_short(name))
-        if target in known:
-            found.setdefault(str(target), name)
-        else:
+    for name in sorted(free, key=lambda name: name not in known):  # those that are equal first
+        target = name if name in known else aliases.get(name) or short.get(_short(name)) or second.get(_short(name))
+        if target not in known:
             extra.append(name)
-    if not found:
-        raise GoldenError(_nothing_common(wanted, there))
-    return Pairs({name: found[name] for name in wanted if name in found}, [n for n in wanted if n not in found], extra)
+        elif found.setdefault(str(target), name) != name:
+            second_names.setdefault(str(target), []).append(name)
+    if not found or (set(found) == {PIXELS} and extra and len(wanted) > 1):
+        raise GoldenError(_nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
+    names = {name: found[name] for name in wanted if name in found}
+    return Pairs(names, [name for name in wanted if name not in found], extra, second_names)
 
 
 def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Sequence[str]) -> None:
@@ -94,7 +102,8 @@ def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Seq
         absent = [name for name in names if name not in set(existing)]
         if absent:
             near = _nearest(absent[0], existing)
-            raise GoldenError(f"the map of names speaks of {absent[0]!r}, which {whose} lacks; nearest there: {near}")
+            said = quoted(absent[0])
+            raise GoldenError(f"the map of names speaks of {said}, which {whose} lacks; nearest there: {near}")
     if len(set(renamed.values())) < len(renamed):
         raise GoldenError("the map of names gives two tensors of MINE the same name; expected {mine: reference}")
 
@@ -110,14 +119,14 @@ def _nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
     """Say that no name is common, and which are the nearest."""
     if not (wanted and there):
         return f"expected tensors in both traces, got {len(wanted)} in REFERENCE and {len(there)} in MINE"
-    near = "; ".join(f"{name!r} (nearest in REFERENCE: {_nearest(name, wanted)})" for name in there[:SHOWN])
+    near = "; ".join(f"{quoted(name)} (nearest in REFERENCE: {_nearest(name, wanted)})" for name in there[:SHOWN])
     return f"no name of MINE is in REFERENCE: {near}; give --names with a JSON file of {{mine: reference}}"
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    """Return the name that is most like another one."""
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return repr(close[0]) if close else "none"
+    """Return the name that is most like another one; of very long names, only the beginnings are looked at."""
+    close = difflib.get_close_matches(name[:LONGEST], [other[:LONGEST] for other in names], n=1, cutoff=0.0)
+    return quoted(close[0]) if close else "none"
 
 
 class Reading(NamedTuple):
@@ -217,3 +226,77 @@ def read(
         if best is None or (best[0] is not AS_IT_IS and measures.max_abs < best[1].max_abs):
             best = reading, measures
     return best
+
+
+class Tensor(NamedTuple):
+    """How one tensor was read.
+
+    Parameters
+    ----------
+    name : str
+        In the reference.
+    letters : str
+        One for each axis of the reference.
+    shape, mine : tuple of int
+        Of the reference, and of the array.
+    reading : Reading, or None
+    is_good : bool
+        So read it is inside its tolerance.
+    """
+
+    name: str
+    letters: str
+    shape: tuple[int, ...]
+    mine: tuple[int, ...]
+    reading: Reading | None
+    is_good: bool
+
+    def all_axes(self) -> list[tuple[int, ...] | None]:
+        """Return the orders of axes that the shapes allow, the one that they suggest first."""
+        return [reading.axes for reading in readings(self.shape, self.mine, self.letters)]
+
+
+def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool]) -> list[Tensor]:
+    """Return the tensors that were read in an order for which nothing speaks but their own numbers.
+
+    The map of a square picture has the same shape with rows and columns exchanged: to read it so would hide that one
+    step exchanges them. A program that keeps its axes in another order does so everywhere, or in all modules of one
+    kind. So where the shapes allow several orders, one that is not the first of these is believed only if the shapes
+    leave no doubt of it in a module of the same name in another place, or all others that could be read so agree.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        All of a trace.
+    fits : callable
+        Tells of a tensor and a reading whether it is inside its tolerance.
+    """
+    found = []
+    for tensor in tensors:
+        reading = tensor.reading
+        if reading is None or not tensor.is_good or reading.axes == tensor.all_axes()[0]:
+            continue
+        others = [
+            other
+            for other in tensors
+            if other is not tensor
+            and other.is_good
+            and (other.letters, len(other.shape)) == (tensor.letters, len(tensor.shape))
+            and reading.axes in other.all_axes()
+        ]
+        named = (other for other in others if _role(other.name) == _role(tensor.name))
+        if any(other.all_axes()[0] == reading.axes for other in named):
+            continue
+        if not others or not all(_axes(other) == reading.axes or fits(other, reading) for other in others):
+            found.append(tensor)
+    return found
+
+
+def _axes(tensor: Tensor) -> tuple[int, ...] | None:
+    """Return the order in which a tensor was read."""
+    return None if tensor.reading is None else tensor.reading.axes
+
+
+def _role(name: str) -> str:
+    """Return a name without its numbers, which modules of one kind in several places share."""
+    return re.sub(r"[0-9]+", "#", name)

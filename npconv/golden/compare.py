@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Reading, pair, read
-from npconv.golden.measures import largest
-from npconv.golden.tolerance import MULTIPLE, ROUNDOFF, UNMEASURED, noise_of, tolerance
+from npconv.golden.align import AS_IT_IS, PIXELS, Reading, Tensor, doubtful, pair, read, readings
+from npconv.golden.measures import Measures, largest, measure
+from npconv.golden.plans.preprocessing import DECODED
+from npconv.golden.tolerance import MULTIPLE, PREPROCESSING, ROUNDOFF, UNMEASURED, WHOLE, noise_of, tolerance
 from npconv.golden.whereabouts import not_finite, whereabouts
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
-
-#: Units of rounding that two inputs may differ by and still be the same.
-INPUT_UNITS = 4
-
-#: The model's input, and what stands before the names of the steps that make it of a photo.
-PIXELS, PREPROCESSING = "pixel_values", "preprocessing."
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,8 @@ class Difference:
         Where the differences sit; of the first divergent tensors only.
     reading : Reading, optional
         How the array is read; None if the shapes do not fit.
+    broken : bool
+        The reference itself holds NaN or infinity.
     """
 
     name: str
@@ -70,6 +67,7 @@ class Difference:
     finite: bool
     whereabouts: str = ""
     reading: Reading | None = AS_IT_IS
+    broken: bool = False
 
     @property
     def diverges(self) -> bool:
@@ -94,6 +92,9 @@ class Comparison:
         The one before it, or the last of all; None if there is none.
     notes : list of str
         What the reader should know of how the comparison was made.
+    segments : dict
+        Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
+        several questions are asked about one.
     """
 
     reference: Mapping[str, np.ndarray]
@@ -104,6 +105,7 @@ class Comparison:
     first: Difference | None
     last_good: Difference | None
     notes: list[str] = field(default_factory=list)
+    segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
@@ -149,14 +151,20 @@ def compare(
             f"expected unit one of {', '.join(ROUNDOFF)} and layout auto or strict, got {unit!r} and {layout!r}"
         )
     pairs = pair(reference, mine, {**_part(mine, "aliases"), **_part(reference, "aliases")}, names)
-    notes = [_check_inputs(reference, mine, pairs.names, unit), *_check_weights(reference, mine)]
+    notes = [_check_inputs(reference, mine, pairs.names, unit, layout), *_check_weights(reference, mine)]
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
+    tensors = [
+        _read(reference, mine, name, others, tolerance(reference, name, unit, rtol, atol), layout)
+        for name, others in ((name, [other, *pairs.second.get(name, [])]) for name, other in pairs.names.items())
+    ]
+    if layout == "auto":
+        tensors = _without_doubtful(reference, mine, tensors)
+    notes += _check_layouts(tensors) + _check_second(tensors, pairs.second) + _check_sizes(tensors)
     differences: list[Difference] = []
     located = 0
-    for index, (name, other) in enumerate(pairs.names.items(), 1):
-        limit = tolerance(reference, name, unit, rtol, atol)
-        found = _difference(reference, mine, name, other, index, limit, layout, located < LOCATED)
+    for index, tensor in enumerate(tensors, 1):
+        found = _difference(reference, mine, tensor, index, located < LOCATED)
         located += found.diverges
         differences.append(found)
     first = next((found for found in differences if found.diverges), None)
@@ -165,21 +173,68 @@ def compare(
     return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
 
 
-def _difference(
+class _Read(NamedTuple):
+    """A tensor of both traces, and how far they are apart."""
+
+    tensor: Tensor
+    mine: str
+    limit: float
+    measures: Measures | None
+
+
+def _read(
     reference: Mapping[str, np.ndarray],
     mine: Mapping[str, np.ndarray],
     name: str,
-    other: str,
-    index: int,
+    others: Sequence[str],
     limit: float,
     layout: str,
-    located: bool,
+) -> _Read:
+    """Measure one tensor; where mine has several of the name, the first that diverges, if any does."""
+    truth = np.asarray(reference[name])
+    letters = layout_of(reference, name, truth.ndim)
+    tried = []
+    for other in others:
+        array = np.asarray(mine[other])
+        found = read(truth, array, limit, letters=letters, layout=layout)
+        reading, measures = found or (None, None)
+        is_good = measures is not None and measures.finite and measures.max_abs <= limit
+        tensor = Tensor(name, letters, truth.shape, array.shape, reading, is_good)
+        tried.append(_Read(tensor, other, limit, measures))
+    return next((found for found in tried if not found.tensor.is_good), tried[0])
+
+
+def _without_doubtful(
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: list[_Read]
+) -> list[_Read]:
+    """Read those tensors as their shapes suggest that only their own numbers say to read otherwise."""
+    by_name = {entry.tensor.name: entry for entry in found}
+
+    def measured(name: str, reading: Reading) -> Measures:
+        entry = by_name[name]
+        truth = np.asarray(reference[name])
+        return measure(truth, reading.of(np.asarray(mine[entry.mine]), truth.shape), entry.limit)
+
+    wrong = doubtful(
+        [entry.tensor for entry in found],
+        lambda tensor, reading: measured(tensor.name, reading).max_abs <= by_name[tensor.name].limit,
+    )
+    for tensor in wrong:
+        reading = next(readings(tensor.shape, tensor.mine, tensor.letters))
+        changed = tensor._replace(reading=reading, is_good=False)
+        by_name[tensor.name] = by_name[tensor.name]._replace(tensor=changed, measures=measured(tensor.name, reading))
+    return list(by_name.values())
+
+
+def _difference(
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: _Read, index: int, located: bool
 ) -> Difference:
-    """Compare one tensor."""
-    truth, array = np.asarray(reference[name]), np.asarray(mine[other])
+    """Say what there is to say about one tensor; where it differs only if `located`."""
+    tensor, measures, limit = found.tensor, found.measures, found.limit
+    truth, array = np.asarray(reference[tensor.name]), np.asarray(mine[found.mine])
     facts: dict[str, Any] = {
-        "name": name,
-        "mine": other,
+        "name": tensor.name,
+        "mine": found.mine,
         "index": index,
         "shape_reference": truth.shape,
         "shape_mine": array.shape,
@@ -187,23 +242,22 @@ def _difference(
         "dtype_mine": str(array.dtype),
         "tolerance": limit,
     }
-    letters = layout_of(reference, name, truth.ndim)
-    found = read(truth, array, limit, letters=letters, layout=layout)
-    if found is None:
+    if measures is None or tensor.reading is None:
         return _unfit(facts, truth, array)
-    reading, measures = found
     where = ""
     if not measures.finite:
         where = not_finite(truth, array)
     elif located and measures.max_abs > limit:
-        where = whereabouts(truth, reading.of(array, truth.shape), limit, letters)
+        where = whereabouts(truth, tensor.reading.of(array, truth.shape), limit, tensor.letters)
     numbers = {key: getattr(measures, key) for key in ("max_abs", "relative", "cosine", "nmse", "outside", "finite")}
-    return Difference(**facts, **numbers, layout=reading.says, whereabouts=where, reading=reading)
+    facts["broken"] = not np.isfinite(measures.largest)
+    return Difference(**facts, **numbers, layout=tensor.reading.says, whereabouts=where, reading=tensor.reading)
 
 
 def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Difference:
     """Return the difference of arrays whose shapes do not fit."""
-    finite = bool(np.isfinite(largest(truth)) and np.isfinite(largest(array)))
+    facts["broken"] = not np.isfinite(largest(truth))
+    finite = bool(not facts["broken"] and np.isfinite(largest(array)))
     where = "the shapes do not fit" + ("" if finite else f"; {not_finite(truth, array)}")
     lost: dict[str, Any] = dict.fromkeys(("max_abs", "relative", "nmse"), np.inf)
     return Difference(
@@ -229,7 +283,11 @@ def _part(trace: Mapping[str, np.ndarray], name: str) -> Mapping[str, Any]:
 
 
 def _check_inputs(
-    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], names: Mapping[str, str], unit: str
+    reference: Mapping[str, np.ndarray],
+    mine: Mapping[str, np.ndarray],
+    names: Mapping[str, str],
+    unit: str,
+    layout: str,
 ) -> str:
     """Refuse traces of different inputs; return how that was checked.
 
@@ -245,14 +303,12 @@ def _check_inputs(
     pixels, own_pixels = (about(trace).get("input") for trace in (reference, mine))
     if pixels and pixels == own_pixels:
         return "input: the same"
+    if DECODED in names:
+        picture = read(np.asarray(reference[DECODED]), np.asarray(mine[names[DECODED]]), WHOLE, layout=layout)
+        if picture is not None and picture[1].max_abs <= WHOLE:
+            return "input: the same decoded photo"
     if PIXELS in names:
-        truth, array = np.asarray(reference[PIXELS]), np.asarray(mine[names[PIXELS]])
-        limit = INPUT_UNITS * ROUNDOFF[unit] * largest(truth)
-        found = read(truth, array, limit, letters="NCHW")
-        if found is not None and found[1].max_abs <= limit:
-            return "input: the same pixel_values"
-        far = "shapes do not fit" if found is None else f"largest difference {found[1].max_abs:.1e}"
-        raise GoldenError(f"the traces are of different inputs: pixel_values differ ({far}); give the same to both")
+        return _check_pixels(reference, mine, names[PIXELS], unit, layout)
     if pixels and own_pixels:
         raise GoldenError(
             f"the traces are of different inputs ({pixels[:12]} and {own_pixels[:12]}); give the same to both, or "
@@ -260,6 +316,57 @@ def _check_inputs(
         )
     unknown = [whose for whose, known in (("REFERENCE", pixels), ("MINE", own_pixels)) if not known]
     return f"input: could not be checked to be the same; {' and '.join(unknown)} does not tell it"
+
+
+def _check_pixels(
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], own: str, unit: str, layout: str
+) -> str:
+    """Refuse traces whose pixel values differ by more than their rounding; say what would make them the same."""
+    truth, array = np.asarray(reference[PIXELS]), np.asarray(mine[own])
+    limits = {name: tolerance(reference, PIXELS, name) for name in ROUNDOFF}
+    found = read(truth, array, limits[unit], letters="NCHW", layout=layout)
+    if found is not None and found[1].max_abs <= limits[unit]:
+        return f"input: the same {PIXELS}" + (f", {found[0].says}" if found[0].says else "")
+    far = "shapes do not fit" if found is None else f"largest difference {found[1].max_abs:.1e}"
+    advice = "give the same to both"
+    other = read(truth, array, limits[unit], letters="NCHW") if layout == "strict" else None
+    if other is not None and other[1].max_abs <= limits[unit]:
+        advice += f", or --layout auto: {other[0].says} they are the same"
+    fitting = [name for name in ROUNDOFF if found is not None and found[1].max_abs <= limits[name] and name != unit]
+    if fitting:
+        advice += f", or --unit {fitting[0]} if that is what MINE computes in"
+    raise GoldenError(f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}")
+
+
+def _check_layouts(found: Sequence[_Read]) -> list[str]:
+    """Say which tensors were read in another order of axes."""
+    said: dict[str, list[str]] = {}
+    for entry in found:
+        if entry.tensor.reading is not None and entry.tensor.reading.says:
+            said.setdefault(entry.tensor.reading.says, []).append(entry.tensor.name)
+    parts = [f"{_tensors(names)} {says} (first {names[0]})" for says, names in said.items()]
+    return [f"layout: {'; '.join(parts)}"] if parts else []
+
+
+def _check_second(found: Sequence[_Read], second: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say which tensors diverge of which mine has several under one name."""
+    wrong = [entry for entry in found if entry.tensor.name in second and not entry.tensor.is_good]
+    return [
+        f"names: MINE holds {len(second[entry.tensor.name]) + 1} tensors for {entry.tensor.name}; compared is "
+        f"{entry.mine}, which diverges"
+        for entry in wrong[:1]
+    ]
+
+
+def _check_sizes(found: Sequence[_Read]) -> list[str]:
+    """Say of how many tensors the tolerance is as large as they are, so that anything would pass."""
+    names = [entry.tensor.name for entry in found if entry.measures and 0 < entry.measures.largest <= entry.limit]
+    return [f"noise: {_tensors(names)} cannot be told from noise (first {names[0]})"] if names else []
+
+
+def _tensors(names: Sequence[str]) -> str:
+    """Return a number of tensors in words."""
+    return f"{len(names)} tensor{'s' if len(names) != 1 else ''}"
 
 
 def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray]) -> list[str]:

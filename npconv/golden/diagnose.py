@@ -34,6 +34,10 @@ SHARES = (1.0, 0.25)
 #: Runs with a mistake in one of several steps; a trace of few tensors has many steps between two of them.
 MOST_RUNS = 400
 
+#: Numbers that may be computed in looking for a mistake, counted by the results of the steps that are run. So it does
+#: not depend on the machine what is found, and takes half a minute at most on a usual one.
+BUDGET = 1_000_000_000
+
 #: Orders of axes by which layouts are mistaken for each other.
 SWAPS = {
     4: ((0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2)),
@@ -69,6 +73,13 @@ class Suspect:
     fits: bool
     mistake: Mistake | None = None
     steps: int = 1
+
+
+class Suspects(list[Suspect]):
+    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long."""
+
+    tried: int = 0
+    known: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,10 +121,10 @@ def origin(comparison: Comparison) -> Origin | None:
     Returns
     -------
     Origin or None
-        None if nothing diverges, or the steps cannot be run again.
+        None if nothing diverges, the steps cannot be run again, or the reference itself is not finite.
     """
     first = comparison.first
-    segment = make_segment(comparison, first) if first else None
+    segment = make_segment(comparison, first) if first and not first.broken else None
     if first is None or segment is None:
         return None
     truth = np.asarray(comparison.reference[first.name])
@@ -128,7 +139,7 @@ def origin(comparison: Comparison) -> Origin | None:
     )
 
 
-def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) -> list[Suspect]:
+def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) -> Suspects:
     """Look for the mistake that makes the first divergent tensor.
 
     Parameters
@@ -139,29 +150,53 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
 
     Returns
     -------
-    list of Suspect
+    Suspects
         Best first. Each mistake is made in all steps at once to which it applies; where that does not fit, in one of
-        them at a time. Empty if nothing diverges.
+        them at a time, up to :data:`BUDGET`. Empty if nothing diverges, or the reference itself is not finite.
     """
     first = comparison.first
-    if first is None:
-        return []
+    if first is None or first.broken:
+        return Suspects()
     if mistakes is None:
         from npconv.golden.mistakes import MISTAKES
 
         mistakes = MISTAKES
     suspects: list[Suspect] = []
+    budget = _Budget()
+    before = None
     for share in SHARES:
         segment = make_segment(comparison, first, share)
+        if before is not None and segment is before:
+            break  # nothing new to start from
+        before = segment
         suspects += _layouts(comparison, first, segment)
         if segment is None:
             break
-        search = _Search(comparison, first, segment)
+        search = _Search(comparison, first, segment, budget)
         suspects += search.inputs()
         suspects += search.mistakes(mistakes)
         if any(suspect.fits for suspect in suspects):
             break
-    return _best_first(suspects)
+    found = Suspects(_best_first(suspects))
+    found.tried, found.known = budget.tried, budget.known
+    return found
+
+
+class _Budget:
+    """What may still be computed, and how many mistakes were tried of those that were thought of."""
+
+    def __init__(self) -> None:
+        self.left = BUDGET
+        self.tried = self.known = 0
+
+    def allows(self, cost: int) -> bool:
+        """Whether a run may be made; it is then counted."""
+        self.known += 1
+        if self.left <= 0:
+            return False
+        self.left -= cost
+        self.tried += 1
+        return True
 
 
 def _best_first(suspects: list[Suspect]) -> list[Suspect]:
@@ -232,7 +267,8 @@ def _swapped(array: np.ndarray, letters: str) -> Iterator[tuple[np.ndarray, str]
 class _Search:
     """Runs one segment with mistakes in it."""
 
-    def __init__(self, comparison: Comparison, first: Difference, segment: Segment) -> None:
+    def __init__(self, comparison: Comparison, first: Difference, segment: Segment, budget: _Budget) -> None:
+        self.budget = budget
         self.reference = comparison.reference
         self.plan = segment.plan
         self.segment = segment
@@ -262,8 +298,15 @@ class _Search:
         return [suspect for suspect in found if suspect]
 
     def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
-        """Make a mistake in some steps."""
+        """Make a mistake in some steps, if there is time for it."""
+        if not self.budget.allows(self._cost(steps[0])):
+            return None
         return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
+
+    def _cost(self, step: Step) -> int:
+        """Return how many numbers are computed when all is run again from a step on."""
+        names = [step.name for step in self.segment.steps]
+        return sum(self.segment.results[name].size for name in names[names.index(step.name) :])
 
     def _try(
         self, step: Step, changed: Sequence[tuple[Step, Callable[..., Any]]], says: str, mistake: Mistake | None = None

@@ -1,8 +1,8 @@
 """The tiny models on which :mod:`npconv.golden.proof` makes every mistake.
 
 Each shows other mistakes: a model of tiny variance shows each epsilon, one of large numbers what overflows or loses its
-digits. Sizes are odd and all different, pictures are two and not square, and no parameter is 0, 1 or the same for
-all channels; so whatever is swapped, left out or mixed up changes the numbers.
+digits. Sizes are odd and all different, pictures are two and, but for one model of each family, not square, and no
+parameter is 0, 1 or the same for all channels; so whatever is swapped, left out or mixed up changes the numbers.
 """
 
 from __future__ import annotations
@@ -81,18 +81,24 @@ class Recipe:
 
 STAGED_SHAPE, CVT_SHAPE = (2, 3, 25, 29), (2, 3, 29, 34)
 
+#: What all published models take; their maps have other numbers of channels than of rows.
+STAGED_SQUARE, CVT_SQUARE = (2, 3, 25, 25), (2, 3, 29, 29)
+
 #: In the order in which a mistake is looked for.
 RECIPES = (
     Recipe("convnext", "usual", STAGED, STAGED_SHAPE),
+    Recipe("convnext", "square", STAGED, STAGED_SQUARE),
     Recipe("convnext", "tanh GELU", {**STAGED, "hidden_act": "gelu_new"}, STAGED_SHAPE),
     Recipe("convnext", "tiny variance", STAGED, STAGED_SHAPE, scale=1e-3),
     Recipe("convnext", "large mean", STAGED, STAGED_SHAPE, offset=300.0),
     Recipe("convnextv2", "usual", STAGED, STAGED_SHAPE),
+    Recipe("convnextv2", "square", STAGED, STAGED_SQUARE),
     Recipe("convnextv2", "tanh GELU", {**STAGED, "hidden_act": "gelu_new"}, STAGED_SHAPE),
     Recipe("convnextv2", "tiny variance", STAGED, STAGED_SHAPE, scale=1e-3),
     Recipe("convnextv2", "hardly any variance", STAGED, STAGED_SHAPE, scale=1e-6),
     Recipe("convnextv2", "large mean", STAGED, STAGED_SHAPE, offset=300.0),
     Recipe("cvt", "usual", CVT, CVT_SHAPE),
+    Recipe("cvt", "square", CVT, CVT_SQUARE),
     Recipe("cvt", "no class token, average pooling", POOLED, CVT_SHAPE),
     Recipe("cvt", "class tokens, quick GELU", TOKENS, CVT_SHAPE),
     Recipe("cvt", "tiny variance", CVT, CVT_SHAPE, scale=1e-3),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.golden.compare import Comparison, Difference, about
-from npconv.golden.diagnose import Origin, Suspect
+from npconv.golden.diagnose import Origin, Suspect, Suspects
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
 GOOD, BAD, NAMES, SUSPECTS = 2, 3, 3, 4
@@ -98,16 +99,25 @@ def provenance(trace: Mapping[str, Any]) -> str:
 
 def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -> list[str]:
     """Return the explanations of a divergence, best first, or what is known without one."""
+    if first.broken:
+        return ["REFERENCE itself holds NaN or infinity here and is broken; record it again, in float64"]
     fitting = [suspect for suspect in suspects if suspect.fits][:SUSPECTS]
     if fitting:
-        return [_fit(suspect) for suspect in fitting]
+        return [_fit(suspect) for suspect in fitting] + _cut(suspects)
     if first.reading is None and not suspects:
         return ["the shapes do not fit, and no known mistake gives that of mine"]
     if not suspects and origin is None:
         return ["not known: REFERENCE does not hold the steps, weights and inputs to run this part again"]
     nearest = [s for s in suspects if s.residual < first.relative / 2][:1]
     more = [f"the nearest is {_fit(suspect, '')}" for suspect in nearest]
-    return [f"no known mistake fits ({len(suspects)} tried)", *more]
+    return [f"no known mistake fits ({len(suspects)} tried)", *more, *_cut(suspects)]
+
+
+def _cut(suspects: Sequence[Suspect]) -> list[str]:
+    """Say if not all mistakes were tried, because that takes too long."""
+    if not isinstance(suspects, Suspects) or suspects.tried == suspects.known:
+        return []
+    return [f"{suspects.tried} of {suspects.known} mistakes tried; record more tensors to have all tried"]
 
 
 def _fit(suspect: Suspect, verb: str = "fits ") -> str:
@@ -191,10 +201,18 @@ def _row(difference: Difference) -> tuple[str, ...]:
         f"{difference.relative:.1e}",
         f"{difference.cosine:.6f}",
         f"{difference.nmse:.1e}",
-        f"{difference.outside:.2%}",
+        _share(difference),
         f"{difference.tolerance:.1e}",
         difference.name,
     )
+
+
+def _share(difference: Difference) -> str:
+    """Return how many values are outside as a share; as a number where that would look like none."""
+    if not 0 < difference.outside < 1e-4:
+        return f"{difference.outside:.2%}"
+    size = math.prod(difference.shape_reference)
+    return f"{round(difference.outside * size)} of {size}"
 
 
 def _shape(shape: Sequence[int]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.compare import PIXELS, Comparison, Difference, about
+from npconv.golden.align import PIXELS
+from npconv.golden.compare import Comparison, Difference, about
 from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.run import run_step
 from npconv.golden.steps import Plan, Step
@@ -65,8 +66,9 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     Returns
     -------
     Segment or None
-        None if the reference does not tell its steps, or lacks weights or arrays that they need. The steps compute in
-        the precision of the reference, at least float32.
+        None if the reference does not tell its steps, or lacks weights or arrays that they need, or holds others than
+        they make. The steps compute in the precision of the reference, at least float32. Asked for again, the same
+        part is the same object.
     """
     reference = comparison.reference
     plan = plan_of(reference, difference.name)
@@ -78,6 +80,23 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
         if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
     }
     names, outside = _walk(plan, plan[difference.name].name, good)
+    key = (difference.name, frozenset(names), tuple((name, name in good) for name in outside))
+    if key not in comparison.segments:
+        comparison.segments[key] = _run_segment(comparison, difference, plan, names, outside, good)
+    found: Segment | None = comparison.segments[key]
+    return found
+
+
+def _run_segment(
+    comparison: Comparison,
+    difference: Difference,
+    plan: Plan,
+    names: Container[str],
+    outside: Sequence[str],
+    good: Mapping[str, Difference],
+) -> Segment | None:
+    """Run the steps of some names from the arrays outside; None if that cannot be."""
+    reference = comparison.reference
     dtype = working_dtype(np.asarray(reference[difference.name]))
     weights = getattr(reference, "params", {})
     steps = tuple(step for step in plan if step.name in names)
@@ -87,7 +106,7 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
             for name in outside
         }
         params = {name: cast(np.asarray(weights[name]), dtype) for step in steps for name in step.params.values()}
-        results = run_steps(steps, start, params)
+        results = run_steps(steps, start, params, reference)
     except FAILURES:  # arrays or weights that the reference lacks, a plan of another program
         return None
     of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
@@ -131,6 +150,9 @@ def _walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list
     return steps, outside
 
 
+#: The longest side of a picture that a step of preprocessing may make.
+LARGEST = 4096
+
 #: What a step may raise that is given arrays it was not made for.
 FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
 
@@ -146,14 +168,48 @@ def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def run_steps(
-    steps: Sequence[Step], start: Mapping[str, np.ndarray], params: Mapping[str, np.ndarray]
+    steps: Sequence[Step],
+    start: Mapping[str, np.ndarray],
+    params: Mapping[str, np.ndarray],
+    reference: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Run steps; return their results and what they started from."""
+    """Run steps; return their results and what they started from.
+
+    Raises
+    ------
+    ValueError
+        If a step asks for more memory than its kernel explains, or makes another shape than the reference has: the
+        plan in a file may be a stranger's.
+    """
     results = dict(start)
     with np.errstate(all="ignore"):
         for step in steps:
-            results[step.name] = run_step(step, [results[name] for name in step.inputs], params)
+            _check_sizes(step, params)
+            made = run_step(step, [results[name] for name in step.inputs], params)
+            if step.name in reference and _long(made.shape) != _long(reference[step.name].shape):
+                raise ValueError(f"{step.name}: the reference is of another shape than its steps make")
+            results[step.name] = made
     return results
+
+
+def _check_sizes(step: Step, params: Mapping[str, np.ndarray]) -> None:
+    """Refuse a step whose padding is as wide as its kernel, or that makes a picture of absurd size."""
+    shapes = [params[name].shape[2:] for name in step.params.values() if params[name].ndim == 4]
+    kernel = max([*(side for shape in shapes for side in shape), *_numbers(step, "kernel_size")], default=1)
+    sides = [*_numbers(step, "height"), *_numbers(step, "width")]
+    if any(padding >= kernel for padding in _numbers(step, "padding") if padding) or max(sides, default=0) > LARGEST:
+        raise ValueError(f"{step.name}: its padding or size is far too large")
+
+
+def _numbers(step: Step, name: str) -> list[int]:
+    """Return an attribute that is a number or several, as a list."""
+    value = step.attributes.get(name, [])
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _long(shape: Sequence[int]) -> list[int]:
+    """Return the sizes of a shape that are not 1, in order."""
+    return sorted(size for size in shape if size != 1)
 
 
 def run_changed(

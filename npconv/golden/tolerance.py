@@ -13,6 +13,9 @@ weights, and with each tensor how far from it correct float32 arithmetic landed 
   a copy, small whole numbers) another correct program may still round once: a fused multiply-add, a division by
   multiplication with the inverse.
 
+What comes before the model does not depend on it: a picture's whole numbers are the same or not, and what is made of
+them by a division and a subtraction is off by few units in the last place, whatever the model computes in.
+
 Rounding is proportional to the unit roundoff of a format as long as it is small. So a port in float16 or bfloat16 may
 be off by as much more as its unit roundoff is larger. Where that comes to as much as the tensor itself, no comparison
 of this tensor in that format says anything; the answer is then to compare in float32.
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.golden.align import PIXELS
 from npconv.golden.measures import largest as largest_of
 
 #: Times the largest measured noise that a port may be off.
@@ -38,6 +42,15 @@ FLOOR = 4
 #: Unit roundoffs of the largest value that stand for the noise of a tensor for which none was measured, as in a trace
 #: by another program.
 UNMEASURED = 128
+
+#: Units in the last place that the pixel values and what they are made of may be off.
+INPUT_UNITS = 4
+
+#: The largest difference of whole numbers that is none.
+WHOLE = 0.5
+
+#: What stands before the names of the steps that make the pixel values of a photo.
+PREPROCESSING = "preprocessing."
 
 #: Unit roundoff of each format, and its smallest number above 0.
 ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -62,7 +75,7 @@ def tolerance(
     name : str
         Of the tensor.
     unit : {"float32", "float16", "bfloat16"}
-        What the port computes in.
+        What the port computes in; the steps of preprocessing are never in less than float32.
     rtol, atol : float, optional
         If either is given, the tolerance is ``atol + rtol * max |reference|``, whatever was measured.
     largest : float, optional
@@ -81,6 +94,10 @@ def tolerance(
     size = largest_of(trace[name]) if largest is None else largest
     if rtol is not None or atol is not None:
         return (atol or 0.0) + (rtol or 0.0) * size
+    if name == PIXELS or name.startswith(PREPROCESSING):
+        if np.asarray(trace[name]).dtype.kind != "f":
+            return WHOLE
+        return INPUT_UNITS * last_place(size, unit if name == PIXELS else "float32")
     noise = noise_of(trace, name)
     if noise is None:
         noise = UNMEASURED * ROUNDOFF["float32"] * size

@@ -1,6 +1,7 @@
 """``npconv diff``: exit statuses, broken and hostile traces, and its other forms of output."""
 
 import json
+import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_options(capsys: Capsys, traces: Path, tmp_path: Path) -> None:
     for name, array in arrays.items():
         np.save(tmp_path / "maps" / f"{name}.npy", array.transpose(0, 2, 3, 1) if array.ndim == 4 else array)
     assert diff(capsys, right, tmp_path / "maps")[0] == 0
-    assert diff(capsys, right, tmp_path / "maps", "--layout", "strict")[0] == 1
+    assert diff(capsys, right, tmp_path / "maps", "--layout", "strict")[0] == 2
 
 
 def test_a_port_in_half_precision(capsys: Capsys, traces: Path, tmp_path: Path) -> None:
@@ -190,3 +191,29 @@ def test_a_hostile_name_stays_on_its_line(capsys: Capsys, tmp_path: Path) -> Non
     assert status == 1
     assert "\x1b" not in out
     assert out.startswith("first divergence: x\\x1b[2J\\n (1 of 1)\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_map_of_names_that_is_a_pipe_is_not_waited_for(capsys: Capsys, traces: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    words = [traces / "float64.safetensors", traces / "float32.safetensors", "--names", tmp_path / "pipe"]
+    status, out, errors = diff(capsys, *words)
+    assert (status, out, len(errors)) == (2, "", 1)
+    assert "not a regular file" in errors[0]
+
+
+def test_a_map_of_names_of_any_size_is_not_read(capsys: Capsys, traces: Path, tmp_path: Path) -> None:
+    with (tmp_path / "names.json").open("wb") as file:
+        file.truncate(1 << 34)  # takes no room on the disk
+    words = [traces / "float64.safetensors", traces / "float32.safetensors", "--names", tmp_path / "names.json"]
+    status, _, errors = diff(capsys, *words)
+    assert (status, len(errors)) == (2, 1)
+    assert "expected at most" in errors[0]
+
+
+def test_pixel_values_alone_are_nothing_to_compare(capsys: Capsys, traces: Path, tmp_path: Path) -> None:
+    pixels = load_trace(traces / "float32.safetensors")["pixel_values"]
+    np.savez(tmp_path / "mine.npz", pixel_values=pixels, head=np.ones(2))
+    status, out, errors = diff(capsys, traces / "float64.safetensors", tmp_path / "mine.npz")
+    assert (status, out, len(errors)) == (2, "", 1)
+    assert "no name of MINE is in REFERENCE: 'head'" in errors[0]

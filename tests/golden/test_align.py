@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, pair, read, readings
+from npconv.golden.align import AS_IT_IS, Tensor, doubtful, pair, read, readings
 
 NAMES = ["convnextv2.embeddings.layernorm", "convnextv2.encoder.stages.0.layers.1", "classifier"]
 ALIASES = {
@@ -49,6 +49,7 @@ def test_an_exact_name_goes_before_an_alias_and_the_alias_is_no_extra():
     pairs = pair(NAMES, ["convnextv2.embeddings", *NAMES], ALIASES)
     assert pairs.names == {name: name for name in NAMES}
     assert pairs.extra == []
+    assert pairs.second == {NAMES[0]: ["convnextv2.embeddings"]}
 
 
 def test_a_map_goes_before_everything():
@@ -151,3 +152,70 @@ def test_without_letters_axes_have_numbers():
 def test_many_axes_do_not_grow_into_many_readings():
     shape = (2,) * 9
     assert list(itertools.islice(readings(shape, shape), 5)) == [AS_IT_IS]
+
+
+def tensor(name: str, shape: tuple[int, ...], mine: tuple[int, ...], axes=None, good: bool = True) -> Tensor:
+    letters = {4: "NCHW", 3: "NTD"}[len(shape)]
+    [reading] = [reading for reading in readings(shape, mine, letters) if reading.axes == axes]
+    return Tensor(name, letters, shape, mine, reading, good)
+
+
+SWAP, LAST = (0, 1, 3, 2), (0, 3, 1, 2)
+SQUARE, WIDE = (2, 5, 6, 6), (2, 8, 7, 7)
+
+
+def names_of(tensors) -> list[str]:
+    return [found.name for found in doubtful(tensors, lambda tensor, reading: False)]
+
+
+def test_rows_and_columns_of_one_square_map_are_not_exchanged():
+    right = [tensor(f"layers.{i}.norm", SQUARE, SQUARE) for i in range(3)]
+    assert names_of([*right, tensor("layers.1.dwconv", SQUARE, SQUARE, SWAP)]) == ["layers.1.dwconv"]
+    assert names_of([tensor("layers.1.dwconv", SQUARE, SQUARE, SWAP)]) == ["layers.1.dwconv"]
+    assert names_of(right) == []
+
+
+def test_rows_and_columns_of_one_square_map_in_a_channels_last_trace():
+    last = (2, 6, 6, 5)
+    right = [tensor(f"layers.{i}.norm", SQUARE, last, LAST) for i in range(3)]
+    assert names_of(right) == []
+    assert names_of([*right, tensor("layers.1.dwconv", SQUARE, last, (0, 3, 2, 1))]) == ["layers.1.dwconv"]
+
+
+def test_a_trace_that_exchanges_rows_and_columns_everywhere_is_believed():
+    swapped = [tensor(name, SQUARE, SQUARE, SWAP) for name in ("pixel_values", "norm", "dwconv")]
+    assert names_of(swapped) == []
+    assert names_of([*swapped, tensor("act", SQUARE, SQUARE, good=False)]) == []  # it diverges; no witness
+    both = [*swapped, tensor("even", SQUARE, SQUARE)]
+    assert doubtful(both, lambda tensor, reading: True) == []  # of equal values, say: good in either order
+    assert names_of(both) == ["pixel_values", "norm", "dwconv"]
+
+
+def test_a_cube_is_read_as_modules_of_its_name_are_where_shapes_decide():
+    """transformers' ConvNeXt gives out some modules with channels last, some not."""
+    cube = (2, 6, 6, 6)
+    trace = [
+        tensor("stages.0.dwconv", SQUARE, SQUARE),
+        tensor("stages.0.layernorm", SQUARE, (2, 6, 6, 5), LAST),
+        tensor("stages.1.dwconv", cube, cube),
+        tensor("stages.1.layernorm", cube, cube, LAST),
+    ]
+    assert names_of(trace) == []
+    assert names_of([*trace, tensor("stages.2.dwconv", cube, cube, LAST)]) == ["stages.2.dwconv"]
+
+
+def test_pixel_values_alone_are_nothing_in_common():
+    wanted = ["pixel_values", "classifier"]
+    with pytest.raises(GoldenError, match=r"no name of MINE is in REFERENCE: 'clasifer' \(nearest"):
+        pair(wanted, ["pixel_values", "clasifer"])
+    assert pair(wanted, ["pixel_values"]).names == {"pixel_values": "pixel_values"}
+    assert pair(["pixel_values"], ["pixel_values", "classifier"]).extra == ["classifier"]
+
+
+def test_long_names_are_cut_in_errors():
+    with pytest.raises(GoldenError) as raised:
+        pair(["x" * 10**6], ["y" * 10**6])
+    assert len(str(raised.value)) < 1000
+    with pytest.raises(GoldenError) as raised:
+        pair(["a"], ["a"], renamed={"y" * 10**6: "a"})
+    assert len(str(raised.value)) < 1000

@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 from compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run
 
+from npconv import ConvNextImageProcessor
 from npconv.errors import GoldenError
 from npconv.golden.compare import LOCATED, Comparison, compare
+from npconv.golden.diagnose import diagnose
+from npconv.golden.plans.preprocessing import DECODED, layouts, record_preprocessing
+from npconv.golden.proof import model_subject
+from npconv.golden.proof_models import RECIPES
 from npconv.golden.tolerance import MULTIPLE, UNMEASURED
 from npconv.golden.trace_file import Trace, load_trace
 
@@ -229,3 +234,106 @@ def test_the_time_for_a_large_trace(tmp_path, capsys):
     assert np.isfinite(read)
     with capsys.disabled():
         print(f"\n{size / 1e6:.0f} MB: read and summed in {middle - start:.2f} s, compared in {end - middle:.2f} s")
+
+
+@pytest.fixture(scope="module")
+def square() -> tuple[Trace, dict[str, np.ndarray]]:
+    """A golden trace of square pictures, and the arrays of a right port."""
+    subject = model_subject(next(recipe for recipe in RECIPES if recipe.says == "square"))
+    right = {name: array.astype(np.float32) for name, array in subject.golden.items()}
+    assert compare(subject.golden, right).first is None
+    return subject.golden, right
+
+
+DWCONV = "convnext.encoder.stages.1.layers.0.dwconv"
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_one_square_map_with_rows_and_columns_exchanged_diverges(square, last):
+    golden, arrays = square
+    if last:
+        arrays = {name: np.moveaxis(a, 1, -1) if a.ndim == 4 else a for name, a in arrays.items()}
+    wrong = {**arrays, DWCONV: np.swapaxes(arrays[DWCONV], 1 if last else 2, 2 if last else 3)}
+    comparison = compare(golden, make_trace(wrong))
+    assert [found.name for found in comparison.differences if found.diverges] == [DWCONV]
+    best = diagnose(comparison)[0]
+    assert (best.fits, best.says) == (True, "NCWH read as NCHW")
+    notes = [note for note in comparison.notes if note.startswith("layout")]
+    maps = [name for name in golden if golden[name].ndim == 4]
+    assert notes == ([f"layout: {len(maps)} tensors read as NHWC (first pixel_values)"] if last else [])
+
+
+def test_a_whole_trace_with_rows_and_columns_exchanged_is_a_layout(square):
+    golden, arrays = square
+    swapped = {name: array.swapaxes(2, 3) if array.ndim == 4 else array for name, array in arrays.items()}
+    comparison = compare(golden, make_trace(swapped))
+    assert comparison.first is None
+    assert any("read as NCWH (first pixel_values)" in note for note in comparison.notes)
+
+
+def photographed(picture: np.ndarray) -> Trace:
+    arrays, about = record_preprocessing(ConvNextImageProcessor(size=24, crop_pct=0.75), picture)
+    return make_trace({**arrays, "classifier": np.ones((1, 2))}, {"preprocessing": about, "layouts": layouts(arrays)})
+
+
+@pytest.mark.parametrize("unit", ["float32", "bfloat16"])
+def test_what_is_done_to_a_photo_is_compared_in_float32_whatever_the_unit(unit):
+    picture = np.random.default_rng(2).integers(100, 103, (40, 53, 3), np.uint8)
+    reference = photographed(picture)
+    for trace in (reference, mine := photographed(picture[..., ::-1])):
+        trace.about["photo"] = "p"
+    first = compare(reference, mine, unit=unit).first
+    assert first is not None
+    assert (first.name, first.tolerance) == (DECODED, 0.5)
+    off = dict(reference)
+    name = "preprocessing.rescaled"
+    off[name] = off[name] * np.float32(255 / 256)
+    first = compare(reference, make_trace(off, reference.about), unit=unit).first
+    assert first is not None
+    assert first.name == name
+    off[name] = np.nextafter(reference[name], np.float32(2))
+    assert compare(reference, make_trace(off, reference.about), unit=unit).first is None
+
+
+def test_the_same_decoded_photo_is_the_same_input():
+    reference = photographed(np.random.default_rng(2).integers(0, 256, (40, 53, 3), np.uint8))
+    wrong = {name: reference[name] for name in (DECODED, "pixel_values", "classifier")}
+    wrong["pixel_values"] = wrong["pixel_values"][:, ::-1]
+    comparison = compare(reference, make_trace(wrong))
+    assert comparison.notes[0] == "input: the same decoded photo"
+    assert comparison.first is not None
+    assert comparison.first.name == "pixel_values"
+    with pytest.raises(GoldenError, match="different inputs"):
+        compare(reference, make_trace({name: wrong[name] for name in ("pixel_values", "classifier")}))
+
+
+@pytest.mark.parametrize("wrong", ["embeddings", "embeddings.layernorm"])
+def test_a_second_tensor_of_the_same_name_is_compared_too(wrong):
+    arrays = dict(port())
+    arrays[f"{P}embeddings"] = arrays[f"{P}embeddings.layernorm"]
+    assert compare(golden(), make_trace(arrays)).first is None
+    arrays[f"{P}{wrong}"] = arrays[f"{P}{wrong}"] + np.float32(1)
+    comparison = compare(golden(), make_trace(arrays))
+    assert comparison.first is not None
+    assert (comparison.first.name, comparison.first.mine) == (f"{P}embeddings.layernorm", f"{P}{wrong}")
+    assert any(note.startswith("names: MINE holds 2 tensors") for note in comparison.notes)
+
+
+def test_tensors_within_their_noise_are_told():
+    note = f"noise: {len(golden())} tensors cannot be told from noise (first pixel_values)"
+    assert note in compare(golden(), port(), rtol=2.0).notes
+    assert not any("cannot be told" in note for note in compare(golden(), port()).notes)
+
+
+def test_float16_pixel_values_are_told_to_be_such():
+    halves = {name: array.astype(np.float16) for name, array in port().items()}
+    with pytest.raises(GoldenError, match="or --unit float16"):
+        compare(golden(), make_trace(halves))
+    assert compare(golden(), make_trace(halves), unit="float16").first is None
+
+
+def test_pixel_values_of_another_layout_are_refused_if_it_is_strict():
+    arrays = {**port(), "pixel_values": np.moveaxis(port()["pixel_values"], 1, -1)}
+    with pytest.raises(GoldenError, match="--layout auto: read as NHWC"):
+        compare(golden(), make_trace(arrays), layout="strict")
+    assert compare(golden(), make_trace(arrays)).first is None

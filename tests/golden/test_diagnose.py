@@ -1,21 +1,29 @@
 """Why a tensor diverges: born or inherited, and which mistake fits."""
 
+import importlib
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 from compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run, small
 
 from npconv import ConvNextImageProcessor
+from npconv.golden import segment
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose, origin
 from npconv.golden.mistakes import MISTAKES as CATALOGUE
 from npconv.golden.mistakes.catalogue import Mistake
 from npconv.golden.operations import OPERATIONS
 from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of, layouts, record_preprocessing
+from npconv.golden.report import to_text
+from npconv.golden.repro import save_repro
 from npconv.golden.run import run_plan
 from npconv.golden.segment import plan_of
 from npconv.golden.trace_file import Trace
+
+#: The module; of the package, the name is the function.
+diagnosis = importlib.import_module("npconv.golden.diagnose")
 
 MISTAKES = (TANH, SUM)
 ACTIVATIONS = {
@@ -235,3 +243,90 @@ def test_a_right_port_of_float32_does_not_fit_by_chance_in_float64():
     """The part is run in the precision of the reference: the residual is mine's own rounding, not that of two."""
     comparison = compare(golden(), port(mistake=SUM))
     assert fitting(comparison)[0].residual < 2.0**-23
+
+
+def test_a_part_is_run_once_for_all_questions(monkeypatch, tmp_path):
+    runs = []
+    monkeypatch.setattr(segment, "run_steps", lambda *args: runs.append(args) or RUN_STEPS(*args))
+    comparison = compare(golden(), port(mistake=TANH))
+    origin(comparison)
+    diagnose(comparison, MISTAKES)
+    save_repro(comparison, tmp_path / "repro")
+    assert len(runs) == 1
+
+
+RUN_STEPS = segment.run_steps
+
+
+def coarse(offset: float):
+    """A comparison of logits alone that no mistake explains."""
+    return compare(golden(), make_trace({"classifier": port()["classifier"] + np.float32(offset)}))
+
+
+def test_a_search_ends_when_its_budget_is_spent(monkeypatch):
+    whole = diagnose(coarse(1.0))
+    assert whole.tried == whole.known > 100
+    monkeypatch.setattr(diagnosis, "BUDGET", 10 * sum(array.size for array in golden().values()))
+    cut = diagnose(coarse(1.0))
+    assert 10 <= cut.tried < cut.known
+    assert [suspect.says for suspect in cut] == [suspect.says for suspect in diagnose(coarse(1.0))]
+    assert f"{cut.tried} of {cut.known} mistakes tried" in to_text(coarse(1.0), None, cut)
+
+
+def test_an_unchanged_part_is_not_searched_twice(monkeypatch):
+    searched = []
+    init = diagnosis._Search.__init__
+    monkeypatch.setattr(
+        diagnosis._Search, "__init__", lambda self, *args: searched.append(args[2].steps) or init(self, *args)
+    )
+    assert not any(suspect.fits for suspect in diagnose(coarse(1.0), MISTAKES))
+    assert len(searched) == len(set(map(len, searched)))
+
+
+@pytest.mark.parametrize("attribute", [{"padding": 20000}, {"padding": [7, 0]}])
+def test_a_reference_with_absurd_sizes_is_not_run(attribute):
+    about = json.loads(json.dumps(golden().about))
+    [step] = [step for step in about["steps"]["steps"] if step["name"] == f"{BLOCK}.dwconv"]
+    step["attributes"].update(attribute)
+    mine = {**port(), f"{BLOCK}.dwconv": port()[f"{BLOCK}.dwconv"] + np.float32(1)}
+    comparison = compare(make_trace(dict(golden()), about, golden().params), make_trace(mine))
+    assert comparison.first is not None
+    tracemalloc.start()
+    try:
+        assert origin(comparison) is None
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_plan_that_makes_other_shapes_than_its_trace_is_not_run():
+    about = json.loads(json.dumps(golden().about))
+    [step] = [step for step in about["steps"]["steps"] if step["name"] == f"{BLOCK}.dwconv"]
+    step["attributes"]["padding"] = 2
+    mine = {**port(), f"{BLOCK}.dwconv": port()[f"{BLOCK}.dwconv"] + np.float32(1)}
+    assert origin(compare(make_trace(dict(golden()), about, golden().params), make_trace(mine))) is None
+
+
+def test_a_resize_to_an_absurd_size_is_not_run():
+    reference = photographed()
+    about = json.loads(json.dumps(reference.about))
+    about["preprocessing"]["steps"]["steps"][0]["attributes"].update(height=30000, width=30000)
+    name = "preprocessing.resized"
+    comparison = compare(
+        make_trace(dict(reference), about), make_trace({**reference, name: reference[name] + 1}, about)
+    )
+    assert comparison.first is not None
+    assert origin(comparison) is None
+
+
+@pytest.mark.parametrize("also_mine", [False, True])
+def test_a_broken_reference_is_said_to_be_broken_and_not_diagnosed(also_mine):
+    arrays, mine = dict(golden()), dict(port())
+    for broken in [arrays, mine][: 1 + also_mine]:
+        broken[f"{BLOCK}.act"] = np.full_like(broken[f"{BLOCK}.act"], np.nan)
+    comparison = compare(make_trace(arrays, golden().about, golden().params), make_trace(mine))
+    assert comparison.first is not None
+    assert comparison.first.broken
+    assert diagnose(comparison) == []
+    assert origin(comparison) is None
+    assert "REFERENCE itself holds NaN" in to_text(comparison, None, [])

@@ -165,3 +165,12 @@ def test_without_a_readme_the_status_is_2(tmp_path, usual, monkeypatch, capsys):
 def test_the_readme_lists_the_names_of_no_module(name):
     text = proof.README.read_text(encoding="utf-8")
     assert f"{name.removeprefix('attention.attention')}`" in text.partition("## Names")[2].partition("## The file")[0]
+
+
+def test_square_maps_hide_no_mistake(verdicts):
+    """All published models take square pictures: there, rows and columns exchanged have the same shape."""
+    found = [(verdict.mistake.name, finding) for verdict in verdicts for finding in verdict.findings]
+    usual = {(name, finding.family) for name, finding in found if finding.subject == "usual" and finding.shows}
+    hidden = {(name, finding.family) for name, finding in found if finding.subject == "square" and not finding.shows}
+    assert {name for name, family in hidden & usual if "-eps-" not in name} == set()  # those need small numbers
+    assert {"positions-by-columns"} <= {name for name, finding in found if finding.subject == "square"}

@@ -117,3 +117,12 @@ def test_junit_is_xml_with_a_test_for_each_tensor():
 def test_a_junit_file_that_cannot_be_written(tmp_path):
     with pytest.raises(GoldenError, match="check --junit"):
         write_junit(tmp_path / "no" / "folder.xml", b"")
+
+
+def test_few_values_outside_are_counted_not_rounded_to_none():
+    ones = np.ones(20480)
+    other = ones.copy()
+    other[7] = 2
+    text = texts({"a": ones}, {"a": other})
+    assert " 1 of 20480 " in text
+    assert "0.00%" not in text

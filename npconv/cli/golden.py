@@ -13,6 +13,7 @@ from npconv.errors import GoldenError
 if TYPE_CHECKING:
     from npconv.golden.case import Case
     from npconv.golden.check import Outcome
+    from npconv.golden.trace_file import Trace
 
 DESCRIPTION = """\
 Golden cases: small inputs and right results of every operation, layer and
@@ -33,17 +34,40 @@ examples:
 """
 
 
+LIST_DESCRIPTION = """\
+List the cases of each operation, and the traces of small whole models:
+references for npconv diff, with the weights and the configuration in them.
+"""
+
+EXPORT_DESCRIPTION = """\
+Write the cases as plain files, and copy the traces of small whole models.
+"""
+
+
+class AnyOrder(argparse.ArgumentParser):
+    """A parser that takes names of operations after an option as well, where argparse takes no more."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words; those that are no option join the operations."""
+        found, rest = super().parse_known_args(args, namespace)
+        if hasattr(found, "operations"):
+            found.operations = [*found.operations, *(word for word in rest if not word.startswith("-"))]
+            rest = [word for word in rest if word.startswith("-")]
+        return found, rest
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
     parser = subparsers.add_parser("golden", help="golden cases for ports", description=DESCRIPTION)
     parser.set_defaults(run=lambda args: _help(parser))
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    listing = commands.add_parser("list", help="list the cases", description="List the cases of each operation.")
+    kind: Any = type("Parser", (AnyOrder, type(parser)), {})
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=kind)
+    listing = commands.add_parser("list", help="list the cases", description=LIST_DESCRIPTION)
     _add_operations(listing)
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=list_cases)
-    export = commands.add_parser("export", help="write the cases as plain files", description="Write plain files.")
-    export.add_argument("folder", metavar="DIR", help="made if it is not there; DIR/index.json says what all files are")
+    export = commands.add_parser("export", help="write the cases as plain files", description=EXPORT_DESCRIPTION)
+    export.add_argument("folder", metavar="DIR", help="new or empty; DIR/index.json says what all files are")
     _add_operations(export)
     export.add_argument(
         "--format", choices=("raw", "npy"), default="raw", metavar="FORMAT", help="raw (float32, default) or npy"
@@ -69,7 +93,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_operations(parser: argparse.ArgumentParser) -> None:
     """Let a command take names of operations."""
-    parser.add_argument("operations", metavar="OP", nargs="*", help="operations (default: all)")
+    parser.add_argument("operations", metavar="OP", nargs="*", help="names that list prints (default: all)")
 
 
 def _help(parser: argparse.ArgumentParser) -> int:
@@ -89,24 +113,36 @@ def seconds(text: str) -> float:
     return value
 
 
-def chosen(args: argparse.Namespace) -> list[Case]:
-    """Return the cases of the operations in a call, or all."""
-    from npconv.golden.case import cases, operations
+def chosen(args: argparse.Namespace) -> tuple[list[Case], list[str]]:
+    """Return the cases of the operations in a call, and the families of its models; or all of both."""
+    from npconv.golden.case import MODELS, cases, models, operations
 
-    return [case for name in dict.fromkeys(args.operations or operations()) for case in cases(name)]
+    traces = {MODELS + family: family for family in models()}
+    names = dict.fromkeys(args.operations or [*operations(), *traces])
+    found = [case for name in names if name not in traces for case in cases(name)]
+    return found, [traces[name] for name in names if name in traces]
 
 
 def list_cases(args: argparse.Namespace) -> int:
     """Print a line for each case."""
-    found = chosen(args)
+    from npconv.golden.case import MODELS, NO_CASES, model_trace
+
+    found, families = chosen(args)
+    traces = {MODELS + family: model_trace(family) for family in families}
     if args.json:
-        write(sys.stdout, to_json([_facts(case) for case in found], indent=1) + "\n")
+        facts = [*map(_facts, found), *(_trace_facts(name, trace) for name, trace in traces.items())]
+        write(sys.stdout, to_json(facts, indent=1) + "\n")
         return 0
     rows = [("operation", "case", "input", "tolerance", "why")]
     for case in found:
         shapes = " ".join("x".join(map(str, array.shape)) for array in case.inputs)
         rows.append((case.operation, case.name, shapes, f"{case.tolerance:.1e}", case.why))
+    for name, trace in traces.items():
+        said = _trace_facts(name, trace)
+        rows.append((name, said["case"], "x".join(map(str, said["inputs"][0])), "-", said["why"]))
     write(sys.stdout, "\n".join(table(rows)) + "\n")
+    for name, why in {} if args.operations else NO_CASES.items():
+        write(sys.stdout, f"no cases of {name}: {why}\n")
     return 0
 
 
@@ -125,12 +161,29 @@ def _facts(case: Case) -> dict[str, Any]:
     }
 
 
+def _trace_facts(name: str, trace: Trace) -> dict[str, Any]:
+    """Return what there is to know about the trace of a model; each of its tensors has a tolerance of its own."""
+    return {
+        "operation": name,
+        "case": "trace",
+        "why": f"a whole model, {len(trace)} tensors with its weights: a reference for npconv diff",
+        "attributes": trace.about["config"],
+        "inputs": [list(trace["pixel_values"].shape)],
+        "params": {key: list(array.shape) for key, array in trace.params.items()},
+        "output": list(trace["classifier"].shape),
+        "tolerance": None,
+        "noise": None,
+    }
+
+
 def export_cases(args: argparse.Namespace) -> int:
     """Write the cases to a folder."""
     from npconv.golden.export import INDEX, export
 
-    count = export(args.folder, chosen(args), args.format)
-    write(sys.stdout, f"{count} cases written; {escape(args.folder)}/{INDEX} says what they are\n")
+    found, families = chosen(args)
+    count = export(args.folder, found, args.format, families)
+    traces = f" and the traces of {', '.join(families)}" if families else ""
+    write(sys.stdout, f"{count} cases{traces} written; {escape(args.folder)}/{INDEX} says what they are\n")
     return 0
 
 
@@ -144,12 +197,13 @@ def check_program(args: argparse.Namespace) -> int:
     """
     from npconv.golden.case import cases
     from npconv.golden.check import check
+    from npconv.weights.messages import quoted
 
     found = cases(args.operation)
     names = [case.name for case in found]
     for name in args.case or ():
         if name not in names:
-            raise GoldenError(f"expected a case of {args.operation}: {', '.join(names)}; got {name[:80]!r}")
+            raise GoldenError(f"expected a case of {args.operation}: {', '.join(names)}; got {quoted(name)}")
     found = [case for case in found if not args.case or case.name in args.case]
     outcomes: list[Outcome] = []
     width = max(map(len, names))

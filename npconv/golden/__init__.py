@@ -12,7 +12,7 @@
 - ``proof``: that all of this catches every mistake
 """
 
-from npconv.golden.case import assert_close, cases
+from npconv.golden.case import assert_close, cases, model_trace
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.plans import make_plan
@@ -20,4 +20,15 @@ from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import trace
 from npconv.golden.truth import record
 
-__all__ = ["Trace", "assert_close", "cases", "compare", "diagnose", "load_trace", "make_plan", "record", "trace"]
+__all__ = [
+    "Trace",
+    "assert_close",
+    "cases",
+    "compare",
+    "diagnose",
+    "load_trace",
+    "make_plan",
+    "model_trace",
+    "record",
+    "trace",
+]

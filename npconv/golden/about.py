@@ -15,6 +15,9 @@ from npconv.weights.messages import quoted
 #: Version of the form of traces.
 FORMAT = 1
 
+#: The name of a model's input.
+PIXELS = "pixel_values"
+
 _STEP_FIELDS = {
     "name": str,
     "operation": str,

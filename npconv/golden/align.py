@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.golden.about import PIXELS
 from npconv.golden.measures import Measures, measure
 from npconv.weights.messages import quoted
 
@@ -19,9 +20,6 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "convnext.", "convnextv2.", "cvt.
 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6
-
-#: The model's input: that it is common says nothing of the model.
-PIXELS = "pixel_values"
 
 #: Letters of a name that count when it is compared with others.
 LONGEST = 200

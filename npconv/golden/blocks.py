@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from npconv.golden.about import PIXELS
 from npconv.golden.plans import make_plan
 from npconv.golden.steps import Plan, Step
 from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig
@@ -102,8 +103,7 @@ def classifier(family: str) -> Callable[..., Plan]:
     def make(*, config: Mapping[str, Any]) -> Plan:
         plan = make_plan(CONFIGS[family](**config), "image_classification")
         steps = [
-            replace(step, inputs=tuple("input.0" if name == "pixel_values" else name for name in step.inputs))
-            for step in plan
+            replace(step, inputs=tuple("input.0" if name == PIXELS else name for name in step.inputs)) for step in plan
         ]
         return Plan(tuple(steps), plan.outputs, plan.hidden_states)
 
@@ -123,8 +123,9 @@ BLOCKS: dict[str, Callable[..., Plan]] = {
     "cvt_classifier": classifier("cvt"),
 }
 
-#: Letters of a result's axes, by how many there are; of the operations that give out something else, by name.
+#: Letters of a result's axes, by how many there are; and the operations that give out a picture (C, H, W).
 LAYOUTS = {2: "NC", 3: "NTD", 4: "NCHW"}
+PICTURES = ("resize", "center_crop", "rescale", "normalize")
 
 
 def case_plan(operation: str, inputs: int, params: Mapping[str, Any], attributes: Mapping[str, Any], ndim: int) -> Plan:
@@ -144,5 +145,6 @@ def case_plan(operation: str, inputs: int, params: Mapping[str, Any], attributes
     if operation in BLOCKS:
         return BLOCKS[operation](**attributes)
     names = tuple(f"input.{i}" for i in range(inputs))
-    step = Step("output", operation, names, {name: name for name in params}, attributes, LAYOUTS.get(ndim, ""))
+    layout = "CHW" if operation in PICTURES else LAYOUTS.get(ndim, "")
+    step = Step("output", operation, names, {name: name for name in params}, attributes, layout)
     return Plan((step,), ("output",))

@@ -8,6 +8,8 @@
 
 Inputs and parameters are exact in float16, expected results are float64. A case's tolerance is eight times what right
 float32 arithmetic was measured to be off, so a failure is a mistake and not rounding.
+
+Of a whole small model of each family there is a golden trace, `model_trace`.
 """
 
 from __future__ import annotations
@@ -16,18 +18,24 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npconv.errors import GoldenError
+from npconv.errors import GoldenError, NpconvError
 from npconv.golden.blocks import case_plan
+from npconv.golden.diagnose import FIT, GAIN, SWAPS
+from npconv.golden.measures import measure
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.operations import OPERATIONS
 from npconv.golden.run import run_plan
+from npconv.golden.segment import FAILURES, cast
 from npconv.golden.steps import Plan, Step
-from npconv.golden.tolerance import ROUNDOFF
+from npconv.golden.tolerance import allowed
+from npconv.golden.trace_file import Trace, load_trace
+from npconv.weights.messages import quoted
 from npconv.weights.safetensors import load_file, read_metadata
 
 FOLDER = Path(__file__).with_name("cases")
@@ -35,12 +43,11 @@ FOLDER = Path(__file__).with_name("cases")
 #: The entry of a file's metadata that says what its tensors mean.
 METADATA = "npconv.golden.cases"
 
-#: A mistake is named if what it leaves is so much less than what is wrong, and at most one tolerance or so large a
-#: share of the largest number: a mistake may make numbers, and with them their rounding, much larger.
-GAIN, FIT = 10.0, 2.0**-19
+#: What stands before the family in the name of a whole model's trace.
+MODELS = "models-"
 
-#: What a mistake may raise where the next operation cannot take its result.
-FAILURES = (ValueError, IndexError, TypeError, GoldenError)
+#: Operations without cases, and why.
+NO_CASES = {"join_nothing": "it changes no number: what join_class_token is in a stage without class token"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +125,7 @@ def rescale_exactly(image: np.ndarray, *, factor: float) -> np.ndarray:
 
 def operations() -> list[str]:
     """Return the names of all operations, layers, blocks and models that there are cases of."""
-    return sorted(path.stem for path in FOLDER.glob("*.safetensors") if not path.stem.startswith("models-"))
+    return sorted(path.stem for path in FOLDER.glob("*.safetensors") if not path.stem.startswith(MODELS))
 
 
 def cases(operation: str) -> list[Case]:
@@ -135,7 +142,12 @@ def cases(operation: str) -> list[Case]:
         If there are no cases of that name; the message lists those that there are.
     """
     if operation not in operations():
-        raise GoldenError(f"expected an operation with cases: {', '.join(operations())}; got {str(operation)[:80]!r}")
+        reason = f" ({NO_CASES[operation]})" if operation in NO_CASES else ""
+        if operation in {MODELS + family for family in models()}:
+            reason = " (a whole model's trace: export it, and give it to npconv diff as the reference)"
+        raise GoldenError(
+            f"expected an operation with cases: {', '.join(operations())}; got {quoted(operation)}{reason}"
+        )
     return list(_load(FOLDER / f"{operation}.safetensors"))
 
 
@@ -143,6 +155,43 @@ def every_case() -> Iterator[Case]:
     """Yield the cases of all operations."""
     for operation in operations():
         yield from cases(operation)
+
+
+def models() -> list[str]:
+    """Return the families that there is a `model_trace` of."""
+    return sorted(path.stem.removeprefix(MODELS) for path in FOLDER.glob(f"{MODELS}*.safetensors"))
+
+
+def model_file(family: str) -> Path:
+    """Return the file of a `model_trace`.
+
+    Raises
+    ------
+    GoldenError
+        If there is none of that family.
+    """
+    if family not in models():
+        raise GoldenError(f"expected a family with a trace: {', '.join(models())}; got {quoted(family)}")
+    return FOLDER / f"{MODELS}{family}.safetensors"
+
+
+def model_trace(family: str) -> Trace:
+    """Return the golden trace of a small model: every tensor, its measured noise, the weights and the configuration.
+
+    It is a reference for `npconv.golden.compare`: a port builds the model of ``about["config"]`` with the weights
+    ``params``, runs it on ``trace["pixel_values"]`` and is compared tensor by tensor.
+
+    Parameters
+    ----------
+    family : str
+        One of `models`: ``"convnext"``, ``"convnextv2"`` or ``"cvt"``.
+
+    Raises
+    ------
+    GoldenError
+        If there is none of that family.
+    """
+    return load_trace(model_file(family))
 
 
 @cache
@@ -169,17 +218,33 @@ def _case(operation: str, name: str, entry: Mapping[str, Any], tensors: Mapping[
 
 def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
     """Return floating-point numbers in a dtype, others as they are; not to be written to."""
-    cast = array.astype(dtype) if array.dtype.kind == "f" else array.view()
-    cast.flags.writeable = False
-    return cast
+    view = cast(array, np.dtype(dtype)).view()
+    view.flags.writeable = False
+    return view
 
 
 def error_of(actual: Any, expected: Any) -> float:
     """Return the largest absolute difference; infinite where shapes differ or a number is not finite."""
     actual, expected = np.asarray(actual), np.asarray(expected)
-    if actual.shape != expected.shape or not np.isfinite(actual).all():
-        return float("inf")
-    return float(np.abs(actual.astype(np.float64) - expected).max(initial=0.0))
+    return measure(expected, actual, 0.0).max_abs if actual.shape == expected.shape else float("inf")
+
+
+def as_numbers(array: Any) -> np.ndarray:
+    """Return an array of real numbers.
+
+    Raises
+    ------
+    GoldenError
+        If it is none: text, complex numbers, lists of different lengths, a tensor of another device.
+    """
+    try:
+        numbers = np.asarray(array)
+        if numbers.dtype.kind in "OUSMmc":
+            raise TypeError(f"its dtype is {numbers.dtype}")
+        return numbers if numbers.dtype.kind in "fiub" else numbers.astype(np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = quoted(str(error).partition("\n")[0])
+        raise GoldenError(f"expected an array of real numbers, got a {type(array).__name__}: {reason}") from error
 
 
 def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "float32") -> None:
@@ -201,13 +266,11 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     AssertionError
         That says how far off the result is, where, and which known mistake gives the same numbers.
     GoldenError
-        If `unit` is none of these.
+        If `unit` is none of these, or a result is no array of real numbers.
     """
-    if unit not in ROUNDOFF:
-        raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {str(unit)[:80]!r}")
-    actual = np.asarray(actual)
-    expected = np.asarray(case.expected if expected is None else expected)
-    tolerance = case.tolerance * (ROUNDOFF[unit] / ROUNDOFF["float32"])
+    tolerance = allowed(case.tolerance, unit)
+    actual = as_numbers(actual)
+    expected = as_numbers(case.expected if expected is None else expected)
     if not error_of(actual, expected) <= tolerance:
         said = "; ".join([describe(actual, expected, tolerance), *explain(case, actual, tolerance)])
         raise AssertionError(f"{case.operation}, case {case.name} ({case.why}): {said}")
@@ -242,9 +305,10 @@ def explain(case: Case, actual: Any, tolerance: float | None = None) -> list[str
         Of the comparison; the case's when unset.
     """
     actual = np.asarray(actual)
-    finite = np.abs(actual[np.isfinite(actual)])
-    scale = max(float(np.abs(case.expected).max()), float(finite.max(initial=0.0))) or 1.0
-    enough = max(case.tolerance if tolerance is None else tolerance, FIT * scale)
+    truth = float(np.abs(case.expected).max()) or 1.0
+    scale = max(truth, float(np.abs(actual[np.isfinite(actual)]).max(initial=0.0)))
+    limit = case.tolerance if tolerance is None else tolerance
+    enough = FIT * limit * (scale / truth)  # rounding grows with the values that a mistake makes
     found = [*suspects(case, actual), *_layouts(case, actual)]
     says, left = min(found, key=lambda suspect: suspect[1], default=("", float("inf")))
     if not GAIN * left <= error_of(actual, case.expected) or not np.isfinite(left):
@@ -277,26 +341,24 @@ def run_mistake(case: Case, mistake: Mistake) -> np.ndarray | None:
     try:
         with np.errstate(all="ignore"):
             return case.run(mistake)
-    except FAILURES:
+    except (*FAILURES, NpconvError):  # a mistake that these shapes do not allow
         return None
 
 
 def _layouts(case: Case, actual: np.ndarray) -> Iterator[tuple[str, float]]:
-    """Yield the orders of axes by which the right result may have been taken for another."""
+    """Yield the orders of axes in which the right result may have been read, and what each leaves unexplained."""
     expected = case.expected
-    if actual.shape == expected.shape and not np.isfinite(actual).all():
+    if actual.ndim != expected.ndim or not np.isfinite(actual).all():
         return
-    orders = {4: ((0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2)), 3: ((0, 2, 1), (1, 2, 0), (2, 0, 1)), 2: ((1, 0),)}
-    letters = {4: "NCHW", 3: "NTD", 2: "NC"}.get(expected.ndim, "")
-    if case.operation in ("resize", "center_crop", "rescale", "normalize", "preprocess"):
-        letters = "CHW"
-    for axes in orders.get(expected.ndim, ()):
-        other = "".join(letters[axis] for axis in axes)
+    plan = case.plan()
+    letters = plan[plan.outputs[0]].layout
+    # Of one shape with the right result, numbers were taken in another order; else the axes say which it is.
+    same_shape = actual.shape == expected.shape
+    for axes in SWAPS.get(expected.ndim, ()) if same_shape else permutations(range(expected.ndim)):
         moved = expected.transpose(axes)
-        if moved.shape == actual.shape:
-            yield f"{other} in place of {letters}", error_of(actual, moved)
-        if actual.shape == expected.shape:
-            yield f"{other} read as {letters}", error_of(actual, moved.reshape(expected.shape))
+        if same_shape or moved.shape == actual.shape:
+            says = f"{''.join(letters[axis] for axis in axes)} read as {letters}"
+            yield says, error_of(actual, moved.reshape(actual.shape))
 
 
 def detection_table() -> list[tuple[str, str, str, float]]:

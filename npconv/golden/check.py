@@ -24,7 +24,8 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.case import Case, describe, error_of, explain
 from npconv.golden.export import write_case
-from npconv.golden.tolerance import ROUNDOFF
+from npconv.golden.tolerance import allowed, check_unit
+from npconv.weights.messages import quoted
 
 #: Of what a broken program says, the bytes that are looked at.
 LAST_WORDS = 4096
@@ -73,8 +74,7 @@ def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: s
     GoldenError
         If the command or the unit makes no sense, or the program cannot be started.
     """
-    if unit not in ROUNDOFF:
-        raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {str(unit)[:80]!r}")
+    check_unit(unit)
     words = split(command)
     for case in cases:
         with tempfile.TemporaryDirectory(prefix="npconv-", ignore_cleanup_errors=True) as folder:
@@ -92,11 +92,11 @@ def split(command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise GoldenError(f"expected a command whose quotes are closed, got {command[:80]!r} ({error})") from error
+        raise GoldenError(f"expected a command whose quotes are closed, got {quoted(command)} ({error})") from error
     for place in ("{input}", "{output}"):
         if not any(place in word for word in words[1:]):
             raise GoldenError(
-                f"expected a command with {place} in it, such as './my_grn {{input}} {{output}}', got {command[:80]!r}"
+                f"expected a command with {place} in it, such as './my_grn {{input}} {{output}}', got {quoted(command)}"
             )
     return words
 
@@ -112,7 +112,7 @@ def check_case(case: Case, words: Sequence[str], folder: Path, timeout: float, u
     said, actual = read(result, case.expected.shape)
     if actual is None:
         return Outcome(case, False, float("inf"), said)
-    error, tolerance = error_of(actual, case.expected), case.tolerance * (ROUNDOFF[unit] / ROUNDOFF["float32"])
+    error, tolerance = error_of(actual, case.expected), allowed(case.tolerance, unit)
     if error <= tolerance:
         return Outcome(case, True, error)
     said = "; ".join([describe(actual, case.expected, tolerance), *explain(case, actual, tolerance)])
@@ -135,7 +135,8 @@ def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
             )
         except (OSError, ValueError) as error:
-            raise GoldenError(f"{words[0]!r} cannot be started ({error}); check --command") from error
+            reason = getattr(error, "strerror", None) or error
+            raise GoldenError(f"{quoted(words[0])} cannot be started ({reason}); check --command") from error
         try:
             status = program.wait(timeout)
         except subprocess.TimeoutExpired:

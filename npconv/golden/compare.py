@@ -9,10 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, PIXELS, Reading, Tensor, doubtful, pair, read, readings
+from npconv.golden.about import PIXELS
+from npconv.golden.align import AS_IT_IS, Reading, Tensor, doubtful, pair, read, readings
 from npconv.golden.measures import Measures, largest, measure
 from npconv.golden.plans.preprocessing import DECODED
-from npconv.golden.tolerance import MULTIPLE, PREPROCESSING, ROUNDOFF, UNMEASURED, WHOLE, noise_of, tolerance
+from npconv.golden.tolerance import (
+    MULTIPLE,
+    PREPROCESSING,
+    ROUNDOFF,
+    UNMEASURED,
+    WHOLE,
+    check_unit,
+    noise_of,
+    tolerance,
+)
 from npconv.golden.whereabouts import not_finite, whereabouts
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
@@ -146,10 +156,9 @@ def compare(
     GoldenError
         If the inputs differ, no name is common, or an argument is wrong.
     """
-    if unit not in ROUNDOFF or layout not in ("auto", "strict"):
-        raise GoldenError(
-            f"expected unit one of {', '.join(ROUNDOFF)} and layout auto or strict, got {unit!r} and {layout!r}"
-        )
+    check_unit(unit)
+    if layout not in ("auto", "strict"):
+        raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
     pairs = pair(reference, mine, {**_part(mine, "aliases"), **_part(reference, "aliases")}, names)
     notes = [_check_inputs(reference, mine, pairs.names, unit, layout), *_check_weights(reference, mine)]
     if rtol is None and atol is None:

@@ -41,7 +41,7 @@ BUDGET = 1_000_000_000
 #: Orders of axes by which layouts are mistaken for each other.
 SWAPS = {
     4: ((0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2)),
-    3: ((0, 2, 1), (1, 0, 2)),
+    3: ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1)),
     2: ((1, 0),),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.case import Case
+from npconv.golden.about import FORMAT
+from npconv.golden.case import Case, model_file
+from npconv.golden.formats import make_folder
+from npconv.weights.messages import quoted
 
 INDEX, CASE = "index.json", "case.json"
 
@@ -19,16 +23,20 @@ INDEX, CASE = "index.json", "case.json"
 FORMATS = {"raw": ".f32", "npy": ".npy"}
 
 
-def export(folder: str | os.PathLike[str], cases: Iterable[Case], format: str = "raw") -> int:
-    """Write cases as one file for each array, and an index that says what they are.
+def export(
+    folder: str | os.PathLike[str], cases: Iterable[Case], format: str = "raw", models: Iterable[str] = ()
+) -> int:
+    """Write cases as one file for each array, and an index that says what they are; copy the traces of models.
 
     Parameters
     ----------
     folder : str or path
-        Made if it is not there. A case goes to ``OPERATION/CASE``, the index to ``index.json``.
+        New or empty. A case goes to ``OPERATION/CASE``, the index to ``index.json``.
     cases : iterable of Case
     format : {"raw", "npy"}
         Raw little-endian float32, pictures as well; or ``.npy``, pictures as uint8 and expected results as float64.
+    models : iterable of str
+        Families whose `npconv.golden.model_trace` to copy, a safetensors file each.
 
     Returns
     -------
@@ -38,20 +46,24 @@ def export(folder: str | os.PathLike[str], cases: Iterable[Case], format: str = 
     Raises
     ------
     GoldenError
-        If the format is unknown or the files cannot be written.
+        If the format or a family is unknown, the folder holds something, or the files cannot be written.
     """
     if format not in FORMATS:
-        raise GoldenError(f"expected format to be one of {', '.join(FORMATS)}; got {str(format)[:80]!r}")
+        raise GoldenError(f"expected format to be one of {', '.join(FORMATS)}; got {quoted(format)}")
+    traces = [model_file(family) for family in models]
+    make_folder(Path(folder))
     entries = []
     try:
         for case in cases:
             place = f"{case.operation}/{case.name}"
             entry = write_case(Path(folder) / place, case, format, expected=True)
             entries.append(_moved(entry, place))
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        _write_json(Path(folder) / INDEX, {"format": 1, "cases": entries})
+        for path in traces:
+            shutil.copyfile(path, Path(folder) / path.name)
+        index = {"format": FORMAT, "cases": entries, "models": [path.name for path in traces]}
+        _write_json(Path(folder) / INDEX, index)
     except OSError as error:
-        raise GoldenError(f"{folder}: cannot be written ({error.strerror or error}); try another folder") from error
+        raise GoldenError(f"{quoted(folder)} cannot be written ({error.strerror}); try another folder") from error
     return len(entries)
 
 

@@ -43,7 +43,7 @@ from npconv.golden.npy import check_shape, npy_chunks, read_npy
 from npconv.weights import safetensors
 from npconv.weights.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
 from npconv.weights.files import map_file, write_file
-from npconv.weights.messages import quoted
+from npconv.weights.messages import SHOWN_CHARACTERS, quoted
 from npconv.weights.stored import StoredTensor
 
 METADATA = "npconv.golden"
@@ -106,7 +106,7 @@ def read_npz(path: Path) -> Content:
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, GoldenError):
             raise
-        raise GoldenError(f"{quoted(path)} is not a whole .npz file: {error}; save it again") from error
+        raise GoldenError(f"{quoted(path)} is not a whole .npz file: {_reason(error)}; save it again") from error
     return Content(tensors, about)
 
 
@@ -131,7 +131,7 @@ def read_folder(path: Path) -> Content:
     try:
         files = sorted((entry.name for entry in os.scandir(path) if entry.name.endswith(NPY)), key=_natural)
     except OSError as error:
-        raise GoldenError(f"cannot read the folder {quoted(path)}: {error}") from error
+        raise GoldenError(f"cannot read the folder {quoted(path)}: {_reason(error)}") from error
     tensors: dict[str, np.ndarray | StoredTensor] = {}
     for file in files:
         name = _decoded(file, tensors, path)
@@ -145,16 +145,33 @@ def read_folder(path: Path) -> Content:
 def write_folder(path: Path, content: Content) -> None:
     """Write .npy files into a new or empty folder."""
     names = {name: file_name(name) for name in content.tensors}
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        occupied = any(path.iterdir())
-    except OSError as error:
-        raise GoldenError(f"cannot make the folder {quoted(path)}: {error.strerror}; give another one") from error
-    if occupied:
-        raise GoldenError(f"expected a new or empty folder, but {quoted(path)} holds something; give another one")
+    make_folder(path)
     for name, array in content.tensors.items():
         write_file(path / names[name], npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
     write_file(path / FOLDER_FILE, [to_text(content.about).encode()])
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, or refuse one that holds something already.
+
+    Raises
+    ------
+    GoldenError
+        If it cannot be made, or holds something.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        occupied = any(path.iterdir())
+    except (OSError, ValueError) as error:  # a zero byte in the name
+        raise GoldenError(f"cannot make the folder {quoted(path)}: {_reason(error)}; give another one") from error
+    if occupied:
+        raise GoldenError(f"expected a new or empty folder, but {quoted(path)} holds something; give another one")
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, without the file's name, which may be long, and on one line."""
+    said = str(getattr(error, "strerror", None) or error)
+    return said if len(said) <= SHOWN_CHARACTERS and said.isprintable() else quoted(said)
 
 
 def read_index(path: Path) -> Content:
@@ -276,7 +293,7 @@ def _inside(folder: Path, file: str) -> Path:
         root, found = folder.resolve(), (folder / file).resolve()
         inside = found.is_relative_to(root)
     except (OSError, ValueError, RuntimeError) as error:  # a zero byte in the name, links in a circle
-        raise GoldenError(f"cannot read {quoted(file)} in {quoted(folder)}: {error}") from error
+        raise GoldenError(f"cannot read {quoted(file)} in {quoted(folder)}: {_reason(error)}") from error
     if not inside:
         raise GoldenError(f"the file {quoted(file)} lies outside the folder {quoted(folder)}; move it into the folder")
     return found

@@ -30,8 +30,9 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import PIXELS
+from npconv.golden.about import PIXELS
 from npconv.golden.measures import largest as largest_of
+from npconv.weights.messages import quoted
 
 #: Times the largest measured noise that a port may be off.
 MULTIPLE = 8
@@ -86,8 +87,7 @@ def tolerance(
     GoldenError
         If the unit is unknown, or `rtol` or `atol` is negative or no number.
     """
-    if unit not in ROUNDOFF:
-        raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {unit!r}")
+    check_unit(unit)
     for what, value in (("rtol", rtol), ("atol", atol)):
         if value is not None and not (value >= 0 and math.isfinite(value)):
             raise GoldenError(f"expected {what} to be a finite number of at least 0, got {value!r}")
@@ -102,6 +102,24 @@ def tolerance(
     if noise is None:
         noise = UNMEASURED * ROUNDOFF["float32"] * size
     return max(MULTIPLE * noise * (ROUNDOFF[unit] / ROUNDOFF["float32"]), FLOOR * last_place(size, unit))
+
+
+def check_unit(unit: str) -> None:
+    """Refuse what is not one of ``"float32"``, ``"float16"`` and ``"bfloat16"``.
+
+    Raises
+    ------
+    GoldenError
+        If it is something else.
+    """
+    if not isinstance(unit, str) or unit not in ROUNDOFF:
+        raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {quoted(unit)}")
+
+
+def allowed(tolerance: float, unit: str) -> float:
+    """Return what a tolerance of float32 is for a port that computes in `unit`."""
+    check_unit(unit)
+    return tolerance * (ROUNDOFF[unit] / ROUNDOFF["float32"])
 
 
 def noise_of(trace: Mapping[str, np.ndarray], name: str) -> float | None:

@@ -21,10 +21,12 @@ from npconv.api.heads import Backbone, BareModel, ImageClassifier
 from npconv.api.observers import OBSERVER
 from npconv.backend import to_host
 from npconv.errors import GoldenError
+from npconv.golden.about import FORMAT, PIXELS
 from npconv.golden.plans import make_plan
 from npconv.golden.run import run_plan
 from npconv.golden.steps import Plan
 from npconv.golden.trace_file import Trace
+from npconv.weights.messages import quoted
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def record_into(
     names = choose_names(plan, only, model.base_model_prefix)
     expected = results_of(plan, model, output)
     arrays = {}
-    for step, result in run_plan(plan, {"pixel_values": pixel_values}, model.state_dict()):
+    for step, result in run_plan(plan, {PIXELS: pixel_values}, model.state_dict()):
         if step.name in expected and not _same_bits(to_host(result), to_host(expected[step.name])):
             raise GoldenError(
                 f"{step.name}: the plan's result is not bit for bit the model's; a trace records the functions of "
@@ -88,10 +90,10 @@ def record_into(
             )
         if step.name in names:
             arrays[step.name] = to_host(result)
-    recorded.add("pixel_values", to_host(pixel_values).copy())  # the caller may write to the array of the call
+    recorded.add(PIXELS, to_host(pixel_values).copy())  # the caller may write to the array of the call
     for name, array in arrays.items():
         recorded.add(name, array)
-    recorded.about.update(describe(model, plan, pixel_values), order=list(recorded))
+    recorded.about.update(describe(model, plan, pixel_values))
 
 
 def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
@@ -107,13 +109,12 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``format``, ``order`` (of all that the plan computes, after the pixel values), ``task``, ``family``,
-        ``config``, ``dtype``, ``checkpoint`` (:func:`hash_parameters`), ``input`` (:func:`hash_array`), ``versions``,
-        ``steps`` (the plan), ``layouts`` and ``aliases``.
+        ``format``, ``task``, ``family``, ``config``, ``dtype``, ``checkpoint`` (:func:`hash_parameters`), ``input``
+        (:func:`hash_array`), ``versions``, ``steps`` (the plan), ``layouts`` and ``aliases``. Not ``order``, which a
+        trace has by itself and a file is given when it is written.
     """
     return {
-        "format": 1,
-        "order": ["pixel_values", *(step.name for step in plan)],
+        "format": FORMAT,
         "task": task_of(model),
         "family": model.config.model_type,
         "config": json.loads(model.config.to_json_string()),
@@ -122,7 +123,7 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
         "input": hash_array(pixel_values),
         "versions": {"npconv": __version__, "numpy": np.__version__},
         "steps": plan.to_json(),
-        "layouts": {"pixel_values": "NCHW", **{step.name: step.layout for step in plan}},
+        "layouts": {PIXELS: "NCHW", **{step.name: step.layout for step in plan}},
         "aliases": {alias: step.name for step in plan for alias in step.aliases},
     }
 
@@ -170,10 +171,10 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
     chosen: set[str] = set()
     for pattern in [only] if isinstance(only, str) else only:
         found = {step.name for step in plan for name in (step.name, *step.aliases) if _fits(name, pattern, prefix)}
-        if not found and pattern != "pixel_values":
+        if not found and pattern != PIXELS:
             near = difflib.get_close_matches(pattern, [step.name for step in plan], 1, cutoff=0)
             raise GoldenError(
-                f"expected names or patterns of names, got {pattern!r}, which fits none; such as {near[0]}"
+                f"expected names or patterns of names, got {quoted(pattern)}, which fits none; such as {near[0]}"
             )
         chosen |= found
     return chosen

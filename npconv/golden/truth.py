@@ -137,7 +137,7 @@ def measure_noise(
     return noise
 
 
-def perturbed(params: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> dict[str, np.ndarray]:
     """Return float32 weights, each off by up to a unit in the last place; the same seed gives the same."""
     rng = np.random.default_rng(seed)
     return {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from npconv.cli import main
-from npconv.golden.case import cases, every_case
+from npconv.golden.case import FOLDER, cases, every_case, models
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -33,7 +33,21 @@ def test_list_tells_every_case(capsys: Capsys) -> None:
     assert main(["golden", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["operation", "case", "input", "tolerance", "why"]
-    assert [tuple(line.split()[:2]) for line in lines[1:]] == [(case.operation, case.name) for case in every_case()]
+    expected = [(case.operation, case.name) for case in every_case()]
+    assert [tuple(line.split()[:2]) for line in lines[1:-1]] == [
+        *expected,
+        *((f"models-{f}", "trace") for f in models()),
+    ]
+    assert lines[-1].startswith("no cases of join_nothing: ")
+
+
+def test_list_of_a_model_as_json(capsys: Capsys) -> None:
+    assert main(["golden", "list", "models-cvt", "softmax", "--json"]) == 0
+    *others, trace = json.loads(capsys.readouterr().out)
+    assert [entry["operation"] for entry in others] == ["softmax", "softmax"]
+    assert (trace["operation"], trace["inputs"], trace["tolerance"]) == ("models-cvt", [[2, 3, 37, 46]], None)
+    assert trace.keys() == others[0].keys()
+    assert trace["attributes"]["model_type"] == "cvt"
 
 
 def test_list_of_one_operation_as_json(capsys: Capsys) -> None:
@@ -49,6 +63,41 @@ def test_export_writes_files(capsys: Capsys, tmp_path: Path) -> None:
     assert main(["golden", "export", str(tmp_path / "out"), "softmax", "--format", "npy"]) == 0
     assert capsys.readouterr().out == f"2 cases written; {tmp_path}/out/index.json says what they are\n"
     assert (tmp_path / "out" / "softmax" / "scores" / "input.0.npy").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["DIR", "softmax", "--format", "npy"],
+        ["DIR", "--format", "npy", "softmax"],
+        ["--format", "npy", "DIR", "softmax"],
+    ],
+)
+def test_words_may_come_in_any_order(words: list[str], tmp_path: Path) -> None:
+    assert main(["golden", "export", *(str(tmp_path) if word == "DIR" else word for word in words)]) == 0
+    assert (tmp_path / "softmax" / "scores" / "input.0.npy").exists()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_list_takes_operations_on_both_sides_of_an_option(capsys: Capsys) -> None:
+    assert main(["golden", "list", "softmax", "--json", "residual"]) == 0
+    assert {entry["operation"] for entry in json.loads(capsys.readouterr().out)} == {"softmax", "residual"}
+
+
+def test_export_copies_the_traces_of_models(capsys: Capsys, tmp_path: Path) -> None:
+    assert main(["golden", "export", str(tmp_path / "out"), "models-cvt", "residual"]) == 0
+    said = f"2 cases and the traces of cvt written; {tmp_path}/out/index.json says what they are\n"
+    assert capsys.readouterr().out == said
+    (file,) = json.loads((tmp_path / "out" / "index.json").read_text())["models"]
+    assert (tmp_path / "out" / file).read_bytes() == (FOLDER / "models-cvt.safetensors").read_bytes()
+    assert main(["diff", str(FOLDER / file), str(tmp_path / "out" / file)]) == 0
+
+
+def test_export_of_everything(tmp_path: Path) -> None:
+    assert main(["golden", "export", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {
+        f"models-{family}.safetensors" for family in models()
+    }
 
 
 def test_check_of_a_right_program(capsys: Capsys, tmp_path: Path) -> None:
@@ -87,7 +136,13 @@ def test_check_as_json_of_a_program_without_numbers(capsys: Capsys, tmp_path: Pa
     ("words", "said"),
     [
         (["list", "gelu"], "expected an operation with cases: activation, "),
-        (["export", "/dev/null/x"], "cannot be written"),
+        (["export", "/dev/null/x"], "cannot make the folder '/dev/null/x': Not a directory; give another one"),
+        (["export", "a\0b"], "cannot make the folder 'a\\x00b': "),
+        (["export", str(Path(__file__).parent), "softmax"], "expected a new or empty folder"),
+        (["export", "x", "--fromat", "npy"], "unrecognized arguments: --fromat"),
+        (["check", "models-cvt", "--command", "a {input} {output}"], "give it to npconv diff as the reference"),
+        (["list", "join_nothing"], "got 'join_nothing' (it changes no number: "),
+        (["check", "softmax", "--command", "x" * 60_000 + " {input} {output}"], "xxx'... cannot be started"),
         (["export", "x", "gelu"], "expected an operation with cases"),
         (["check", "gelu", "--command", "a {input} {output}"], "expected an operation with cases"),
         (["check", "softmax"], "required: --command; see npconv golden check --help"),

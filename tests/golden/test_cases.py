@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import npconv.golden
 import npconv.layers
 from npconv import ConvNextConfig, ConvNextV2Config, CvtConfig
 from npconv.errors import GoldenError
 from npconv.golden.blocks import BLOCKS
-from npconv.golden.case import FOLDER, METADATA, assert_close, cases, every_case, explain, operations
+from npconv.golden.case import FOLDER, METADATA, NO_CASES, assert_close, cases, every_case, explain, models, operations
 from npconv.golden.mistakes.catalogue import CATALOGUE
 from npconv.golden.operations import OPERATIONS
 from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
-from npconv.golden.trace_file import load_trace
 from npconv.models import convnext, convnextv2, cvt
 from npconv.weights.safetensors import load_file, read_metadata, save_file
 from npconv.weights.tree import nest
@@ -24,9 +24,6 @@ from weights_tools import make_cases
 ALL = list(every_case())
 EACH = pytest.mark.parametrize("case", ALL, ids=lambda case: f"{case.operation}-{case.name}")
 
-#: The operation's own bookkeeping for one class token or none; nothing that a port would have.
-NO_CASES = {"join_nothing"}
-
 
 def case_of(operation, name):
     """Return one case."""
@@ -34,7 +31,8 @@ def case_of(operation, name):
 
 
 def test_every_operation_and_block_has_cases():
-    assert set(operations()) == (OPERATIONS.keys() | BLOCKS.keys()) - NO_CASES
+    assert set(operations()) == (OPERATIONS.keys() | BLOCKS.keys()) - NO_CASES.keys()
+    assert NO_CASES.keys() <= OPERATIONS.keys()
     for operation in operations():
         names = [case.name for case in cases(operation)]
         assert names
@@ -93,11 +91,29 @@ def test_a_cvt_block_is_the_models_block():
 
 @pytest.mark.parametrize("family", ["convnext", "convnextv2", "cvt"])
 def test_there_is_a_golden_trace_of_a_small_model(family):
-    trace = load_trace(FOLDER / f"models-{family}.safetensors")
+    trace = npconv.golden.model_trace(family)
     assert trace.about["family"] == family
     assert {"pixel_values", "classifier"} <= set(trace)
     assert trace.params
     assert trace.about["noise"]
+
+
+def test_a_trace_is_enough_for_a_port_of_its_own():
+    """The model is built of what the trace says; `compare` finds nothing."""
+    reference = npconv.golden.model_trace("convnext")
+    config = ConvNextConfig.from_dict(reference.about["config"])
+    model = npconv.ConvNextForImageClassification(config, dict(reference.params))
+    with npconv.golden.trace() as mine:
+        model(reference["pixel_values"])
+    comparison = npconv.golden.compare(reference, mine)
+    assert comparison.first is None
+    assert len(comparison.differences) == len(reference)
+
+
+def test_an_unknown_family_lists_those_that_there_are():
+    assert models() == ["convnext", "convnextv2", "cvt"]
+    with pytest.raises(GoldenError, match="expected a family with a trace: convnext, convnextv2, cvt; got 'vit'"):
+        npconv.golden.model_trace("vit")
 
 
 def test_an_unknown_operation_lists_those_that_there_are():
@@ -136,9 +152,45 @@ def test_a_mistake_that_gives_no_numbers_is_named():
 def test_another_layout_is_named():
     case = case_of("global_response_norm", "two_samples")
     with pytest.raises(
-        AssertionError, match=r"expected shape \(2, 5, 4, 3\), got \(2, 4, 3, 5\); fits NHWC in place of NCHW"
+        AssertionError, match=r"expected shape \(2, 5, 4, 3\), got \(2, 4, 3, 5\); fits NHWC read as NCHW"
     ):
         assert_close(case.expected.transpose(0, 2, 3, 1), case.expected, case=case)
+
+
+@pytest.mark.parametrize(
+    ("operation", "axes", "said"),
+    [
+        ("normalize", (1, 2, 0), "HWC read as CHW"),
+        ("linear", (0, 2, 1), "NDT read as NTD"),
+        ("global_response_norm", (0, 2, 3, 1), "NHWC read as NCHW"),
+    ],
+)
+def test_numbers_of_another_layout_in_the_right_shape_are_named(operation, axes, said):
+    case = cases(operation)[0]
+    moved = case.expected.transpose(axes)
+    assert explain(case, moved) == [f"fits {said}: 0.0e+00"]
+    if len(axes) == 4 or axes[0] == 0:  # diagnosis knows these orders in an array of the right shape, too
+        assert explain(case, moved.reshape(case.expected.shape)) == [f"fits {said}: 0.0e+00"]
+
+
+@pytest.mark.parametrize(
+    ("actual", "said"),
+    [
+        ([[1, 2], [3]], "got a list: 'setting an array element"),
+        ("x", "got a str: 'its dtype is <U1'"),
+        (None, "got a NoneType: 'its dtype is object'"),
+        (1j, "got a complex: 'its dtype is complex128'"),
+        (np.array(["2020-01-01"], "M8[D]"), "got a ndarray: "),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_one_line(actual, said):
+    case = case_of("linear", "tokens")
+    for arguments in ((actual, case.expected), (case.expected, actual)):
+        if arguments[1] is not None:
+            with pytest.raises(GoldenError, match="expected an array of real numbers, ") as failure:
+                assert_close(*arguments, case=case)
+            assert said in str(failure.value)
+            assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize("actual", [np.zeros((1, 2)), np.full((2, 5, 9), 7.5), np.float32(3)])
@@ -163,6 +215,8 @@ def test_half_precision_has_a_tolerance_of_its_own():
     assert_close(rounded, case=case, unit="float16")
     with pytest.raises(GoldenError, match="expected unit to be one of float32, float16, bfloat16; got 'int8'"):
         assert_close(rounded, case=case, unit="int8")
+    with pytest.raises(GoldenError, match="expected unit to be one of"):
+        assert_close(rounded, case=case, unit=["float32"])
 
 
 def test_explain_is_empty_handed_for_what_is_right_within_rounding():

@@ -188,5 +188,27 @@ def test_export_says_what_is_wrong(tmp_path):
     with pytest.raises(GoldenError, match="expected format to be one of raw, npy; got 'csv'"):
         export(tmp_path, cases("residual"), "csv")
     (tmp_path / "file").touch()
-    with pytest.raises(GoldenError, match=r"cannot be written .*; try another folder"):
+    with pytest.raises(GoldenError, match=r"cannot make the folder .*: File exists; give another one"):
         export(tmp_path / "file", cases("residual"))
+
+
+def test_an_earlier_export_is_not_written_over(tmp_path):
+    export(tmp_path, cases("softmax"))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(GoldenError, match=r"expected a new or empty folder, but .* holds something"):
+        export(tmp_path, cases("residual"), "npy")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(GoldenError, match="expected a family with a trace"):
+        export(tmp_path / "new", cases("softmax"), models=["vit"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_long_word_is_cut_in_every_message():
+    long = "x" * 60_000 + "\x1b"
+    for words in (f"{long} {{input}} {{output}}", long, f"{long} '"):
+        with pytest.raises(GoldenError) as failure:
+            outcome("residual", words)
+        assert len(str(failure.value)) < 400

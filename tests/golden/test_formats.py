@@ -324,3 +324,31 @@ def test_no_trace_at_all(tmp_path) -> None:
     for name in ("%ff.npy", "a.npy"):
         (tmp_path / "folder.npz" / name).write_bytes(npy())
     refused(tmp_path / "folder.npz", "no UTF-8")
+
+
+@pytest.mark.parametrize("name", ["x" * 60_000, "a\0b", "\x1b[2J\n" * 100])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda trace, folder, name: trace.save(folder / name),
+        lambda trace, folder, name: trace.save(folder / f"t{name}.unknown"),
+        lambda trace, folder, name: trace.add(name, np.ones(2)),
+        lambda trace, folder, name: load_trace(folder / name),
+        lambda trace, folder, name: load_trace(folder / f"{name}.npz"),
+        lambda trace, folder, name: load_index_of(folder, name),
+    ],
+)
+def test_long_and_strange_names_are_one_short_line(call, name, tmp_path):
+    trace = Trace()
+    trace.add(name, np.ones(2, np.float32))
+    with pytest.raises(GoldenError) as failure:
+        call(trace, tmp_path, name)
+    assert len(str(failure.value)) < 1000  # 200 characters of a name, each at most four letters when escaped
+    assert str(failure.value).isprintable()
+
+
+def load_index_of(folder, name):
+    """Load an index whose only tensor lies in a file that cannot be there."""
+    path = folder / "index.json"
+    path.write_text(json.dumps({"tensors": {name: {"file": name, "shape": [2]}}}))
+    load_trace(path)

@@ -1,0 +1,141 @@
+"""The configuration of a model from its names and shapes, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from test_dialects import CONFIGS, CVT, ROUND_TRIPS, open_fields, random_state, state_of
+
+import npconv
+from npconv.errors import ConfigError, WeightsError
+from npconv.models import convnext, convnextv2, cvt
+from weights_tools import dialects
+
+
+@pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)
+def test_the_configuration_comes_back(key, name):
+    state, config = state_of(key), CONFIGS[key]
+    dialect = dialects.dialect(name, state)
+    fields = open_fields(config)
+    found, reasons = dialects.infer_config(state, dialect=dialect, **fields)
+    expected = config.to_dict() | {"layer_norm_eps": dialect.table.layer_norm_eps}
+    expected |= {"hidden_act": "quick_gelu" if name == "microsoft" else "gelu"}
+    ignored = {"architectures", "drop_path_rate", "id2label", "label2id"}
+    found_fields = found.to_dict()
+    assert {n: found_fields[n] for n in expected if n not in ignored} == {
+        n: value for n, value in expected.items() if n not in ignored
+    }
+    assert found.num_labels == config.num_labels
+    assert any(reason.startswith("layer_norm_eps") for reason in reasons)
+
+
+def timm_state() -> dict[str, np.ndarray]:
+    state = state_of("convnext")
+    return dialects.from_hugging_face(state, dialects.dialect("timm", state))
+
+
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [
+        ({"stem.1.weight": np.zeros((3, 2, 3, 3))}, "stem_type='overlap' or 'overlap_tiered'"),
+        ({"stem.2.weight": np.zeros((3, 3, 3, 3))}, "stem_type='overlap_act'"),
+        ({"norm_pre.weight": np.zeros(7), "head.norm.weight": None, "head.norm.bias": None}, "head_norm_first=True"),
+        ({"head.pre_logits.fc.weight": np.zeros((9, 7))}, "head_hidden_size"),
+        ({"stem.1.bias": None}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ({"stem.0.bias": None}, "conv_bias=False"),
+        ({"stages.1.blocks.1.conv_dw.weight": np.zeros((5, 1, 5, 5))}, "kernel_sizes"),
+    ],
+)
+def test_what_the_models_lack_is_refused_by_its_name(change, option):
+    tensors = {name: value for name, value in (timm_state() | change).items() if value is not None}
+    with pytest.raises(dialects.UnsupportedError, match=re.escape(option)) as caught:
+        dialects.detect(tensors)
+    assert caught.value.option == option
+    with pytest.raises(dialects.UnsupportedError, match=re.escape(option)):
+        dialects.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
+
+
+def test_timm_models_with_another_epsilon_are_refused():
+    config = npconv.ConvNextConfig(hidden_sizes=[24, 32, 48, 64], depths=[1, 2, 4, 2])
+    state = random_state(convnext.image_classification_shapes(config))
+    with pytest.raises(dialects.UnsupportedError, match="test_convnext, which has norm_eps=1e-5"):
+        dialects.infer_config(state, dialect=dialects.dialect("timm", state))
+    assert dialects.infer_config(state, dialect=dialects.dialect("facebook", state))[0].depths == [1, 2, 4, 2]
+
+
+class Shape:
+    """A tensor of which only the shape is known."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+
+@pytest.mark.parametrize(
+    ("depth", "widths", "heads", "size"),
+    [
+        ([1, 2, 10], [64, 192, 384], [1, 3, 6], 224),
+        ([1, 4, 16], [64, 192, 384], [1, 3, 6], 224),
+        ([2, 2, 20], [192, 768, 1024], [3, 12, 16], 384),
+    ],
+)
+def test_published_cvt_models_need_no_argument(depth, widths, heads, size):
+    config = npconv.CvtConfig(depth=depth, embed_dim=widths, num_heads=heads, num_labels=1000)
+    shapes = {name: Shape(shape) for name, shape in cvt.image_classification_shapes(config).items()}
+    found, reasons = dialects.infer_config(shapes)
+    assert (found.num_heads, found.image_size, found.num_labels) == (heads, size, 1000)
+    assert any(reason.startswith(f"num_heads {heads}: not in the shapes; that of CvT-") for reason in reasons)
+
+
+def test_an_unpublished_cvt_asks_for_what_its_shapes_leave_open():
+    config = npconv.CvtConfig(**(CVT | {"patch_sizes": [5, 3, 3], "qkv_projection_method": ["avg", "dw_bn", "dw_bn"]}))
+    state = random_state(cvt.image_classification_shapes(config))
+    message = "num_heads, patch_stride, patch_padding, stride_kv, padding_kv, qkv_projection_method: not in the shapes"
+    with pytest.raises(WeightsError, match=message):
+        dialects.infer_config(state)
+    given = open_fields(config) | {"qkv_projection_method": config.qkv_projection_method}
+    found, reasons = dialects.infer_config(state, **given)
+    assert found.qkv_projection_method == ["avg", "dw_bn", "dw_bn"]
+    assert f"num_heads {config.num_heads}: given" in reasons
+    with pytest.raises(ConfigError, match="to divide embed_dim"):
+        dialects.infer_config(state, **given | {"num_heads": [5, 1, 1]})
+    with pytest.raises(ConfigError, match="did you mean 'num_heads'"):
+        dialects.infer_config(state, **given, num_head=[1, 1, 1])
+
+
+def test_the_reasons_are_sentences():
+    config = npconv.ConvNextV2Config(num_labels=1000)
+    shapes = {name: Shape(shape) for name, shape in convnextv2.image_classification_shapes(config).items()}
+    _, reasons = dialects.infer_config(shapes, dialect=dialects.dialect("facebook", shapes))
+    assert reasons == [
+        "model_type convnextv2: global response normalization",
+        "depths [3, 3, 9, 3]: blocks of each stage",
+        "hidden_sizes [96, 192, 384, 768]: stem and downsampling kernels",
+        "num_channels 3, patch_size 4: stem kernel 96x3x4x4",
+        "num_labels 1000: classifier 1000x768",
+        "hidden_act gelu: what facebook computes with",
+        "layer_norm_eps 1e-06: what facebook computes with",
+        "image_size 224: not in the shapes; that of ConvNeXt V2 tiny",
+        "architectures ['ConvNextV2ForImageClassification']: the parameters that are there",
+    ]
+
+
+@pytest.mark.parametrize("hidden", [1, 3, 7, 49, 101])
+@pytest.mark.parametrize("width", [3, 7, 49, 93, 107])
+def test_any_number_of_hidden_channels_has_a_ratio(hidden, width):
+    config = npconv.CvtConfig(**(CVT | {"embed_dim": [width] * 3, "num_heads": [1] * 3, "cls_token": [False] * 3}))
+    shapes = {
+        name: Shape(tuple(hidden if side == config.hidden_channels(stage) else side for side in shape))
+        for stage in range(3)
+        for name, shape in cvt.image_classification_shapes(config).items()
+        if f"stages.{stage}." in name or stage == 0
+    }
+    for stage in range(3):
+        for layer in range(config.depth[stage]):
+            block = f"cvt.encoder.stages.{stage}.layers.{layer}"
+            shapes[f"{block}.intermediate.dense.weight"] = Shape((hidden, width))
+            shapes[f"{block}.intermediate.dense.bias"] = Shape((hidden,))
+            shapes[f"{block}.output.dense.weight"] = Shape((width, hidden))
+    found, _ = dialects.infer_config(shapes, **open_fields(config))
+    assert [found.hidden_channels(stage) for stage in range(3)] == [hidden] * 3

@@ -1,0 +1,133 @@
+"""Which dialect a set of tensors is in, from their names and shapes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import islice, product
+from typing import Any
+
+from npconv.errors import WeightsError
+from npconv.weights.messages import listed, quoted
+from weights_tools.dialects.dialect import DIALECT_NAMES, TABLES, Dialect
+from weights_tools.dialects.layouts import LAYOUTS
+from weights_tools.dialects.tables import Refused, Table
+
+#: Names that the choice between dialects looks at. No model has so many; a hostile file must not make it slow.
+MOST_NAMES = 5000
+
+#: Files that hold several models (a student and its average) have several prefixes; more than these are not tried.
+MOST_PREFIXES = 4
+
+_PLAIN_PREFIX = re.compile(r"[\w./-]{0,200}")
+
+
+class UnsupportedError(WeightsError):
+    """Weights of an architecture that the models do not have.
+
+    Parameters
+    ----------
+    option : str
+        The option of the other library that asks for it, such as ``"head_norm_first=True"``.
+    message : str
+        What it is.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+def detect(tensors: Mapping[str, Any]) -> Dialect:
+    """Return the dialect of the tensors of a file.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array
+        By their names in the file; only names and shapes are looked at.
+
+    Raises
+    ------
+    WeightsError
+        If the names are of no known dialect.
+    UnsupportedError
+        If they are of an architecture that the models do not have; names the option.
+    """
+    names = list(islice(tensors, MOST_NAMES))
+    best, most = None, 0
+    for candidate in _candidates(names):
+        count = sum(candidate.find(name) is not None for name in names)
+        if count > most:
+            best, most = candidate, count
+    if best is None:
+        raise WeightsError(
+            f"expected tensors named as one of {', '.join(DIALECT_NAMES)}; got {listed([quoted(n) for n in names])}; "
+            "are these the weights of a ConvNeXt, ConvNeXt V2 or CvT?"
+        )
+    refuse_unsupported(tensors, best)
+    return Dialect(best.table, best.family, best.prefix, best.spellings, _layouts(tensors, best))
+
+
+def _candidates(names: list[str]) -> Iterator[Dialect]:
+    """Yield every dialect whose first tensor is there."""
+    for table in TABLES:
+        for family in _families(table, names):
+            for choice in product(*table.spellings.values()):
+                spellings = dict(zip(table.spellings, choice, strict=True))
+                first = Dialect(table, family, spellings=spellings).fill(table.first)
+                prefixes = (name.removesuffix(first) for name in names if name.endswith(first))
+                for prefix in islice(dict.fromkeys(prefixes), MOST_PREFIXES):
+                    if _PLAIN_PREFIX.fullmatch(prefix) and (not prefix or prefix[-1] in "./"):
+                        yield Dialect(table, family, prefix, spellings)
+
+
+def _families(table: Table, names: list[str]) -> tuple[str, ...]:
+    """Return the families that the names allow: V2 has global response normalization, V1 has not."""
+    if len(table.families) == 1 and "convnextv2" not in table.families:
+        return table.families
+    has_grn = any(".grn." in name or "/grn/" in name for name in names)
+    named = next((f for f in ("convnextv2", "convnext") if any(f"{f}{end}" in n for n in names for end in "./")), None)
+    family = "convnextv2" if has_grn else named or "convnext"
+    return (family,) if family in table.families else ()
+
+
+def _layouts(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, str]:
+    """Choose each layout that the table leaves open: the first that fits the first tensor in question."""
+    chosen = {}
+    for option, choices in dialect.table.layouts.items():
+        pairs = zip(dialect.table.rules, dialect.rules, strict=True)
+        patterns = [bound.theirs for rule, bound in pairs if rule.layout == option]
+        shape = next(
+            (tuple(t.shape) for name, t in tensors.items() if any(p.match(name) is not None for p in patterns)), None
+        )
+        if shape is not None:
+            fitting = [layout for layout in choices if LAYOUTS[layout].fits(shape)]
+            chosen[option] = (fitting or list(choices))[0]
+    return chosen
+
+
+def refuse_unsupported(tensors: Mapping[str, Any], dialect: Dialect) -> None:
+    """Raise an UnsupportedError if the tensors show something that the models cannot do."""
+    for pattern, sign in dialect.refused():
+        if sign.sign == "lacking":
+            found = pattern.text if pattern.text not in tensors else None
+        else:
+            found = next(
+                (n for n, t in tensors.items() if pattern.match(n) is not None and _shows(sign, tuple(t.shape))), None
+            )
+        if found is not None:
+            state = "is lacking" if sign.sign == "lacking" else f"has shape {tuple(tensors[found].shape)}"
+            raise UnsupportedError(
+                sign.option,
+                f"{sign.meaning} ({dialect.name} {sign.option}) is not supported: {quoted(found)} {state}; "
+                "convert a checkpoint without this option",
+            )
+
+
+def _shows(sign: Refused, shape: tuple[int, ...]) -> bool:
+    """Tell whether a tensor of this shape is the sign."""
+    if sign.sign == "convolution":
+        return len(shape) == 4
+    if sign.sign == "kernel":
+        return len(shape) == 4 and shape[2:] != (7, 7)
+    return True

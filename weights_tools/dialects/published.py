@@ -1,0 +1,63 @@
+"""The published models: what their shapes do not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Published:
+    """One architecture that weights have been published for; `fields` are those that the shapes do not determine."""
+
+    name: str
+    family: str
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    image_size: int = 224
+    #: Of a CvT; all have the same steps.
+    num_heads: tuple[int, ...] = ()
+
+    def steps(self) -> dict[str, list[int]]:
+        """Return the fields of a CvT that its shapes do not determine."""
+        steps = {"patch_stride": [4, 2, 2], "patch_padding": [2, 1, 1], "stride_kv": [2] * 3, "padding_kv": [1] * 3}
+        return {"num_heads": list(self.num_heads), **steps}
+
+
+_SMALL, _BASE = (2, 2, 6, 2), (3, 3, 27, 3)
+
+PUBLISHED = (
+    Published("ConvNeXt-T", "convnext", (3, 3, 9, 3), (96, 192, 384, 768)),
+    Published("ConvNeXt-S", "convnext", _BASE, (96, 192, 384, 768)),
+    Published("ConvNeXt-B", "convnext", _BASE, (128, 256, 512, 1024)),
+    Published("ConvNeXt-L", "convnext", _BASE, (192, 384, 768, 1536)),
+    Published("ConvNeXt-XL", "convnext", _BASE, (256, 512, 1024, 2048)),
+    Published("ConvNeXt atto", "convnext", _SMALL, (40, 80, 160, 320)),
+    Published("ConvNeXt femto", "convnext", _SMALL, (48, 96, 192, 384)),
+    Published("ConvNeXt pico", "convnext", _SMALL, (64, 128, 256, 512)),
+    Published("ConvNeXt nano", "convnext", (2, 2, 8, 2), (80, 160, 320, 640)),
+    Published("ConvNeXt V2 atto", "convnextv2", _SMALL, (40, 80, 160, 320)),
+    Published("ConvNeXt V2 femto", "convnextv2", _SMALL, (48, 96, 192, 384)),
+    Published("ConvNeXt V2 pico", "convnextv2", _SMALL, (64, 128, 256, 512)),
+    Published("ConvNeXt V2 nano", "convnextv2", (2, 2, 8, 2), (80, 160, 320, 640)),
+    Published("ConvNeXt V2 tiny", "convnextv2", (3, 3, 9, 3), (96, 192, 384, 768)),
+    Published("ConvNeXt V2 base", "convnextv2", _BASE, (128, 256, 512, 1024)),
+    Published("ConvNeXt V2 large", "convnextv2", _BASE, (192, 384, 768, 1536)),
+    Published("ConvNeXt V2 huge", "convnextv2", _BASE, (352, 704, 1408, 2816)),
+    Published("CvT-13", "cvt", (1, 2, 10), (64, 192, 384), num_heads=(1, 3, 6)),
+    Published("CvT-21", "cvt", (1, 4, 16), (64, 192, 384), num_heads=(1, 3, 6)),
+    Published("CvT-w24", "cvt", (2, 2, 20), (192, 768, 1024), image_size=384, num_heads=(3, 12, 16)),
+)
+
+#: timm's models whose numbers the shapes do not show and the models here cannot give: (depths, widths) -> option.
+REFUSED_TIMM: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[str, str]] = {
+    ((3, 4, 30, 3), (384, 768, 1536, 3072)): ("convnext_xxlarge", "norm_eps=1e-5"),
+    ((1, 2, 4, 2), (24, 32, 48, 64)): ("test_convnext", "norm_eps=1e-5"),
+    ((1, 1, 1, 1), (32, 64, 96, 128)): ("test_convnext2", "norm_eps=1e-5"),
+}
+
+
+def find_published(family: str, depths: list[int], widths: list[int]) -> Published | None:
+    """Return the published model of a family with these depths and widths."""
+    wanted: Any = (family, tuple(depths), tuple(widths))
+    return next((model for model in PUBLISHED if (model.family, model.depths, model.widths) == wanted), None)

@@ -45,6 +45,7 @@ class Pairs(NamedTuple):
     missing: list[str]
     extra: list[str]
     second: dict[str, list[str]]
+    unused: list[str]
 
 
 def pair(
@@ -70,11 +71,12 @@ def pair(
     Raises
     ------
     GoldenError
-        If no name is common but that of the input, or one that is renamed does not exist.
+        If no name is common but that of the input, or a new name does not exist, or none of those that are renamed.
     """
     wanted, there = list(reference), list(mine)
-    aliases, renamed = dict(aliases or {}), dict(renamed or {})
-    _check_renamed(renamed, wanted, there)
+    aliases, given = dict(aliases or {}), dict(renamed or {})
+    _check_renamed(given, wanted, there)
+    renamed = {name: target for name, target in given.items() if name in there}
     known = set(wanted)
     short = {_short(name): name for name in reversed(wanted)}
     second = {_short(alias): name for alias, name in aliases.items() if name in known}
@@ -91,19 +93,26 @@ def pair(
     if not found or (set(found) == {PIXELS} and extra and len(wanted) > 1):
         raise GoldenError(_nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
     names = {name: found[name] for name in wanted if name in found}
-    return Pairs(names, [name for name in wanted if name not in found], extra, second_names)
+    unused = [name for name in given if name not in renamed]
+    return Pairs(names, [name for name in wanted if name not in found], extra, second_names, unused)
 
 
 def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Sequence[str]) -> None:
-    """Refuse a map of names that speaks of tensors that do not exist."""
-    for names, existing, whose in ((renamed, there, "MINE"), (renamed.values(), wanted, "REFERENCE")):
-        absent = [name for name in names if name not in set(existing)]
-        if absent:
-            near = _nearest(absent[0], existing)
-            said = quoted(absent[0])
-            raise GoldenError(f"the map of names speaks of {said}, which {whose} lacks; nearest there: {near}")
+    """Refuse a map of names that speaks of other tensors: of such as MINE lacks only if it lacks all of them."""
+    absent = [name for name in renamed.values() if name not in set(wanted)]
+    if absent:
+        turned = "; is it {reference: mine}?" if set(renamed) <= set(wanted) else ""
+        near = _nearest(absent[0], wanted)
+        raise GoldenError(
+            f"the map of names speaks of {quoted(absent[0])}, which REFERENCE lacks; nearest there: {near}{turned}"
+        )
+    if renamed and not set(renamed) & set(there):
+        name = next(iter(renamed))
+        near = _nearest(name, there)
+        raise GoldenError(f"the map of names speaks of {quoted(name)}, which MINE lacks; nearest there: {near}")
     if len(set(renamed.values())) < len(renamed):
-        raise GoldenError("the map of names gives two tensors of MINE the same name; expected {mine: reference}")
+        twice = next(name for name in renamed.values() if list(renamed.values()).count(name) > 1)
+        raise GoldenError(f"the map of names gives two tensors of MINE the name {quoted(twice)}; give one")
 
 
 def _short(name: str) -> str:

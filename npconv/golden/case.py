@@ -268,6 +268,7 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     GoldenError
         If `unit` is none of these, or a result is no array of real numbers.
     """
+    __tracebackhide__ = True  # of pytest: what a porter wants to see is the message
     tolerance = allowed(case.tolerance, unit)
     actual = as_numbers(actual)
     expected = as_numbers(case.expected if expected is None else expected)

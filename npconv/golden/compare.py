@@ -24,6 +24,7 @@ from npconv.golden.tolerance import (
     tolerance,
 )
 from npconv.golden.whereabouts import not_finite, whereabouts
+from npconv.weights.messages import quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
@@ -161,6 +162,10 @@ def compare(
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
     pairs = pair(reference, mine, {**_part(mine, "aliases"), **_part(reference, "aliases")}, names)
     notes = [_check_inputs(reference, mine, pairs.names, unit, layout), *_check_weights(reference, mine)]
+    if pairs.unused:
+        notes.append(
+            f"the map of names speaks of {len(pairs.unused)} that MINE lacks ({quoted(pairs.unused[0])} first)"
+        )
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
     tensors = [

@@ -13,7 +13,20 @@ from npconv.golden.diagnose import Origin, Suspect, Suspects
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
 GOOD, BAD, NAMES, SUSPECTS = 2, 3, 3, 4
 
-HEADER = ("", "place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "name")
+HEADER = (
+    "",
+    "place",
+    "shape",
+    "dtype",
+    "max error",
+    "relative",
+    "cosine",
+    "NMSE",
+    "outside",
+    "tolerance",
+    "of it",
+    "name",
+)
 
 
 def verdict(comparison: Comparison) -> str:
@@ -203,6 +216,7 @@ def _row(difference: Difference) -> tuple[str, ...]:
         f"{difference.nmse:.1e}",
         _share(difference),
         f"{difference.tolerance:.1e}",
+        f"{difference.max_abs / difference.tolerance:.2g}" if difference.tolerance else "-",
         difference.name,
     )
 

@@ -57,12 +57,24 @@ def test_a_map_goes_before_everything():
     assert pairs.names == {"classifier": "head"}
 
 
+def test_a_map_may_speak_of_more_than_a_trace_holds():
+    """So one map serves a fine trace and a coarse one."""
+    pairs = pair(NAMES, ["head", "other"], renamed={"head": "classifier", "stem": NAMES[0]})
+    assert pairs.names == {"classifier": "head"}
+    assert pairs.unused == ["stem"]
+
+
+def test_a_map_the_wrong_way_round_is_recognised():
+    with pytest.raises(GoldenError, match=r"which REFERENCE lacks; .*; is it \{reference: mine\}\?"):
+        pair(NAMES, ["head"], renamed={"classifier": "head"})
+
+
 @pytest.mark.parametrize(
     ("renamed", "said"),
     [
         ({"haed": "classifier"}, "'haed', which MINE lacks; nearest there: 'head'"),
         ({"head": "clasifier"}, "'clasifier', which REFERENCE lacks; nearest there: 'classifier'"),
-        ({"head": "classifier", "top": "classifier"}, "same name"),
+        ({"head": "classifier", "top": "classifier"}, "gives two tensors of MINE the name"),
     ],
 )
 def test_a_wrong_map_is_refused(renamed, said):

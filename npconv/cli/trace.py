@@ -74,15 +74,25 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
     parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
+    parser.add_argument(
+        "--noise-of",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="count the errors of this trace, of a correct float32 run such as PyTorch's, as noise too",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and say what is in it."""
-    from npconv.golden.trace_file import check_output
+    from npconv.golden.trace_file import check_output, load_trace
+    from npconv.golden.truth import add_noise
 
     check_output(args.output)
     recorded = make_trace(args)
+    for file in args.noise_of:
+        add_noise(recorded, load_trace(file))
     recorded.save(args.output)
     size = _size(args.output)
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""

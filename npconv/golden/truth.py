@@ -9,6 +9,7 @@ float32 that are all correct:
   :data:`PERTURBED_RUNS` runs. One run may be right by luck, such as where the sums of a small layer come out exact;
   these are not, and they show how much the model amplifies what is rounded before.
 - ``fast``: the fast engine, of what it gives out: hidden states and outputs.
+- ``recorded``: runs of other correct programs, such as PyTorch's, where there are traces of them: :func:`add_noise`.
 
 What tolerance follows is said in :mod:`npconv.golden.tolerance`.
 """
@@ -26,6 +27,7 @@ from npconv.api import AutoConfig, AutoModelForImageClassification
 from npconv.api.heads import BareModel
 from npconv.backend import to_host
 from npconv.errors import GoldenError, InputError
+from npconv.golden.compare import compare
 from npconv.golden.plans import make_plan
 from npconv.golden.run import run_plan
 from npconv.golden.steps import Plan
@@ -135,6 +137,27 @@ def measure_noise(
                 )
             noise[name][kind] = max(noise[name].get(kind, 0.0), float(difference))
     return noise
+
+
+def add_noise(golden: Trace, recorded: Trace) -> None:
+    """Take the errors of another correct float32 run, such as PyTorch's, into the noise of a golden trace.
+
+    Raises
+    ------
+    GoldenError
+        If the traces cannot be compared, the golden one has no noise, or the other diverges from it: then it is no
+        correct run.
+    """
+    noise = golden.about.get("noise")
+    if noise is None:
+        raise GoldenError("expected a golden trace with measured noise to add a run to, got one without")
+    comparison = compare(golden, recorded)
+    if comparison.first is not None:
+        raise GoldenError(f"the recorded run diverges at {comparison.first.name}, so it is no noise; see npconv diff")
+    for difference in comparison.differences:
+        if difference.name in noise:
+            runs = noise[difference.name]
+            runs["recorded"] = max(runs.get("recorded", 0.0), difference.max_abs)
 
 
 def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> dict[str, np.ndarray]:

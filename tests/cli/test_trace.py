@@ -178,3 +178,12 @@ def test_a_file_without_pixel_values(capsys, model, tmp_path) -> None:
     status, _, errors = run(capsys, model, weights, "-o", tmp_path / "b.safetensors")
     assert status == 2
     assert "expected a tensor 'pixel_values'" in errors
+
+
+def test_the_noise_of_a_recorded_run(photo, tmp_path, capsys) -> None:
+    run, golden = str(tmp_path / "run.npz"), tmp_path / "golden.safetensors"
+    assert main(["trace", "convnextv2-cifar10", photo, "-o", run, "--dtype", "float32", "--no-weights"]) == 0
+    assert main(["trace", "convnextv2-cifar10", photo, "-o", str(golden), "--noise-of", run]) == 0
+    assert "recorded" in load_trace(golden).about["noise"]["classifier"]
+    assert main(["trace", "convnextv2-cifar10", photo, "-o", str(golden), "--noise-of", photo]) == 2
+    assert "npconv: error: " in capsys.readouterr().err

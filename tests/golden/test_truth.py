@@ -23,7 +23,7 @@ from npconv.golden.run import run_plan
 from npconv.golden.tolerance import FLOOR, MULTIPLE, UNMEASURED, last_place, noise_of, tolerance
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import task_of
-from npconv.golden.truth import load_model, perturbed, record
+from npconv.golden.truth import add_noise, load_model, perturbed, record
 
 FAMILIES = list(CLASSIFIERS)
 X = pictures((2, 3, 40, 48))
@@ -274,3 +274,21 @@ def test_a_stage_without_blocks_has_the_hidden_state_of_the_one_before(tmp_path)
     loaded = load_trace(tmp_path / "golden.safetensors")
     assert loaded.plan.hidden_states == golden.plan.hidden_states
     assert len(set(loaded.plan.hidden_states)) < len(loaded.plan.hidden_states)
+
+
+def test_a_recorded_run_counts_as_noise() -> None:
+    model, name = small("cvt", engine="explicit"), "classifier"
+    golden = record(model, X)
+    off = 0.5 * tolerance(golden, name)
+    run, wrong = Trace(), Trace()
+    for trace, changed in ((run, golden[name] + off), (wrong, golden[name] + 1)):
+        for other, array in record(model, X, dtype="float32").items():
+            trace.add(other, changed.astype(np.float32) if other == name else array)
+    before = tolerance(golden, name)
+    add_noise(golden, run)
+    assert golden.about["noise"][name]["recorded"] == pytest.approx(off, rel=0.1)  # less its rounding to float32
+    assert tolerance(golden, name) > before
+    with pytest.raises(GoldenError, match=f"diverges at {name}, so it is no noise"):
+        add_noise(golden, wrong)
+    with pytest.raises(GoldenError, match="got one without"):
+        add_noise(record(model, X, noise=False), run)

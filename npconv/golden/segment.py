@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.align import PIXELS
+from npconv.golden.about import PIXELS
 from npconv.golden.compare import Comparison, Difference, about
 from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.run import run_step

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal, overload
 
@@ -152,13 +152,38 @@ def _load(path: Path, lazy: bool) -> dict[str, Any]:
 
 def _load_shards(directory: Path, lazy: bool) -> dict[str, Any]:
     """Return the tensors of all shards that the index of a folder names."""
-    weight_map = _read_weight_map(directory / INDEX_FILE)
+
+    def load_shard(file: Path) -> dict[str, Any]:
+        if not os.path.lexists(file):
+            raise WeightsError(f"{INDEX_FILE} names {quoted(file.name)}, which is not in {quoted(directory)}; get it")
+        return _load(file, lazy)
+
+    index = directory / INDEX_FILE
+    return join_shards(index, _read_weight_map(index), load_shard)
+
+
+def join_shards(
+    index: Path, weight_map: Mapping[str, str], load_shard: Callable[[Path], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the tensors of all files that an index names, each of which holds what the index says.
+
+    Parameters
+    ----------
+    index : Path
+    weight_map : mapping of str to str
+        Tensor name -> name of a file in the folder of the index.
+    load_shard : callable
+        Returns the tensors of one of the files.
+
+    Raises
+    ------
+    WeightsError
+        If two files hold a tensor of the same name, or index and files contradict each other.
+    """
     tensors: dict[str, Any] = {}
     home: dict[str, str] = {}
     for file_name in sorted(set(weight_map.values())):
-        if not os.path.lexists(directory / file_name):
-            raise WeightsError(f"{INDEX_FILE} names {quoted(file_name)}, which is not in {quoted(directory)}; get it")
-        for name, tensor in _load(directory / file_name, lazy).items():
+        for name, tensor in load_shard(index.parent / file_name).items():
             if name in tensors:
                 raise WeightsError(f"tensor {quoted(name)} is in both {quoted(home[name])} and {quoted(file_name)}")
             tensors[name] = tensor
@@ -170,7 +195,7 @@ def _load_shards(directory: Path, lazy: bool) -> dict[str, Any]:
     ]
     if misplaced:
         raise WeightsError(
-            f"{quoted(directory / INDEX_FILE)} and the shards contradict each other about {listed(misplaced)}; "
+            f"{quoted(index)} and the shards contradict each other about {listed(misplaced)}; "
             "get index and shards from the same place again"
         )
     return tensors
@@ -183,7 +208,7 @@ def _read_weight_map(index: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsError(f"{quoted(index)} has no 'weight_map' from tensor names to files; download it again")
     for name, file_name in weight_map.items():
-        if not isinstance(file_name, str) or not _is_plain_file_name(file_name):
+        if not isinstance(file_name, str) or not is_plain_file_name(file_name) or not file_name.endswith(SUFFIX):
             raise WeightsError(
                 f"{quoted(index)} places tensor {quoted(name)} in {quoted(file_name)}, expected the plain name of a "
                 f"{SUFFIX} file in the same folder; do not use this checkpoint if you do not trust its source"
@@ -191,10 +216,10 @@ def _read_weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
-def _is_plain_file_name(file_name: str) -> bool:
+def is_plain_file_name(file_name: str) -> bool:
     """Say whether a name stays in its folder on any system. Where a link of that name leads is its owner's business."""
     is_plain = PurePosixPath(file_name).name == file_name == PureWindowsPath(file_name).name
-    return is_plain and file_name.endswith(SUFFIX) and file_name.isprintable()
+    return is_plain and file_name.isprintable() and file_name not in ("", "..")
 
 
 def _what_is_there(directory: Path) -> str:

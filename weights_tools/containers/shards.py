@@ -7,12 +7,13 @@ The index of a PyTorch checkpoint, ``pytorch_model.bin.index.json``, has the for
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from npconv.errors import WeightsError
+from npconv.weights.checkpoint import is_plain_file_name, join_shards
 from npconv.weights.files import read_json
-from npconv.weights.messages import listed, quoted
+from npconv.weights.messages import quoted
 
 MAX_SHARDS = 10_000
 
@@ -30,7 +31,7 @@ def read_weight_map(index: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsError(f"{quoted(index)} is JSON without a 'weight_map', expected weights or an index of them")
     for name, file_name in weight_map.items():
-        if not isinstance(file_name, str) or not _is_plain(file_name) or file_name == index.name:
+        if not isinstance(file_name, str) or not is_plain_file_name(file_name) or file_name == index.name:
             raise WeightsError(
                 f"{quoted(index)} places tensor {quoted(name)} in {quoted(file_name)}, expected the plain name of a "
                 "file in the same folder; do not use this checkpoint if you do not trust its source"
@@ -55,29 +56,4 @@ def gather(index: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[str, 
     WeightsError
         If a file is missing, or index and files contradict each other.
     """
-    weight_map = read_weight_map(index)
-    tensors: dict[str, Any] = {}
-    home: dict[str, str] = {}
-    for file_name in sorted(set(weight_map.values())):
-        for name, tensor in read(index.parent / file_name).items():
-            if name in tensors:
-                raise WeightsError(f"tensor {quoted(name)} is in both {quoted(home[name])} and {quoted(file_name)}")
-            tensors[name] = tensor
-            home[name] = file_name
-    misplaced = [
-        f"{quoted(name)} (index: {weight_map.get(name, 'nowhere')}, found: {home.get(name, 'nowhere')})"
-        for name in {**weight_map, **home}
-        if weight_map.get(name) != home.get(name)
-    ]
-    if misplaced:
-        raise WeightsError(
-            f"{quoted(index)} and its files contradict each other about {listed(misplaced)}; get all from the same "
-            "place again"
-        )
-    return tensors
-
-
-def _is_plain(file_name: str) -> bool:
-    """Say whether a name stays in its folder on any system."""
-    plain = PurePosixPath(file_name).name == file_name == PureWindowsPath(file_name).name
-    return plain and file_name.isprintable() and file_name not in ("", ".", "..")
+    return join_shards(index, read_weight_map(index), read)

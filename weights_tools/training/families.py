@@ -17,8 +17,8 @@ from transformers import (
 from npconv.errors import InputError
 from weights_tools.training.fast_grn import use_fast_grn
 
-#: Standard deviation of the first weights of ConvNeXt. The usual 0.02 is meant for wide networks and long training;
-#: with 40 to 160 channels the first epochs learn markedly faster from larger weights.
+#: Standard deviation of the first weights. The usual 0.02 is meant for wide networks and long training; with 32 to 160
+#: channels the first epochs learn markedly faster from larger weights.
 INITIAL_SPREAD = 0.1
 
 
@@ -89,4 +89,5 @@ def _cvt_fields(widths: list[int], depths: list[int]) -> dict[str, Any]:
         "stride_kv": [2] * stages,
         "padding_q": [1] * stages,
         "stride_q": [1] * stages,
+        "initializer_range": INITIAL_SPREAD,
     }

@@ -1,9 +1,10 @@
-"""Measure how many labelled pictures a model gets right, with npconv itself.
+"""Measure how many labelled pictures models get right, with npconv itself.
 
-    python -m weights_tools.evaluate MODEL SOURCE [--part test] [--batch-size 100]
+    python -m weights_tools.evaluate MODEL [MODEL ...] SOURCE [--part test] [--batch-size 100] [--cards]
 
 MODEL is what ``npconv classify --model`` takes, SOURCE what ``weights_tools.train`` takes. Every picture goes through
-the model's own preprocessing. Prints a table in Markdown, as it stands in the model cards.
+the model's own preprocessing. Prints a table in Markdown for each model. With ``--cards`` the table and a picture of
+the confusions are also written into the model cards, where MODEL is a folder.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 from npconv import AutoImageProcessor, AutoModelForImageClassification, NpconvError
 from npconv.errors import InputError
 from npconv.images import open_image
+from npconv.weights import locate
+from weights_tools.training.cards import accuracy_table, write_accuracy
 from weights_tools.training.pictures import PART_NAMES, class_of, list_parts, open_source
 
 
@@ -57,22 +60,30 @@ def evaluate(
     return classes, confusion
 
 
-def report(classes: list[str], confusion: np.ndarray) -> str:
-    """Return the accuracies as a table in Markdown: each class, what it is most often taken for, and all together."""
-    lines = ["| class | right | most often taken for |", "|---|---|---|"]
-    for index, name in enumerate(classes):
-        total, right = confusion[index].sum(), confusion[index, index]
-        wrong = np.where(np.arange(len(classes)) == index, 0, confusion[index])
-        mistaken = f"{classes[int(wrong.argmax())]} ({100 * wrong.max() / total:.1f} %)" if wrong.any() else ""
-        lines.append(f"| {name} | {100 * right / total:.1f} % | {mistaken} |")
-    total, right = confusion.sum(), np.trace(confusion)
-    return "\n".join([*lines, f"| **all** | **{100 * right / total:.2f} %** ({right:,} of {total:,}) | |"])
-
-
 def _batches(names: list[str], size: int) -> Iterator[list[str]]:
     """Yield the names, `size` at a time."""
     for start in range(0, len(names), size):
         yield names[start : start + size]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate the models, one after the other, and return the exit status 0.
+
+    Raises
+    ------
+    NpconvError
+        As of :func:`evaluate`; the tables of the models before are printed by then.
+    """
+    for name in arguments.models:
+        classes, confusion = evaluate(name, arguments.source, arguments.part, max(1, arguments.batch_size))
+        if len(arguments.models) > 1:
+            print(f"## {name}\n")
+        print(accuracy_table(classes, confusion), flush=True)
+        if len(arguments.models) > 1:
+            print()
+        if arguments.cards:
+            write_accuracy(locate(name), classes, confusion, arguments.part)
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,14 +91,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m weights_tools.evaluate", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("model", metavar="MODEL", help="name, directory, file or hub id")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="name, directory, file or hub id")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or zip file of labelled pictures")
     parser.add_argument("--part", choices=PART_NAMES, default="test", help="which pictures (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=100, help="pictures at a time (%(default)s)")
-    arguments = parser.parse_args(argv)
+    parser.add_argument("--cards", action="store_true", help="write table and picture into the models' README.md too")
     try:
-        print(report(*evaluate(arguments.model, arguments.source, arguments.part, max(1, arguments.batch_size))))
-        return 0
+        return run(parser.parse_args(argv))
     except NpconvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -256,6 +256,18 @@ def test_shards(tmp_path):
             open_checkpoint(index)
 
 
+def test_a_safetensors_header_may_begin_with_the_byte_of_a_pickle(tmp_path):
+    path = tmp_path / "model.safetensors"
+    for length in range(1, 40):  # headers of 128, 384 or 640 bytes begin with 0x80
+        save_file({"a" * length: VALUES}, path, {"note": "x" * 60})
+        if path.read_bytes()[0] == 0x80:
+            break
+    assert path.read_bytes()[0] == 0x80
+    opened = open_checkpoint(path)
+    assert opened.container == "safetensors"
+    assert list(opened.tensors) == ["a" * length]
+
+
 def test_safetensors(tmp_path):
     save_file({"a": VALUES}, tmp_path / "model.bin", {"format": "pt"})
     checkpoint = open_checkpoint(tmp_path / "model.bin")

@@ -110,11 +110,12 @@ def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool
         if not arrays:
             raise WeightsError(f"{source} is an HDF5 file without arrays, expected weights")
         return Checkpoint(arrays, HDF5, skipped, contents=arrays)
-    if start[:1] == b"\x80":
-        return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
+    # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
     if _is_safetensors(buffer):
         stored = open_file(path)
         return Checkpoint(stored, SAFETENSORS, metadata=dict(read_header(path).metadata or {}), contents=stored)
+    if start[:1] == b"\x80":
+        return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
     raise WeightsError(f"{source} is {_what(start)}")
 
 

@@ -57,7 +57,10 @@ def read_npz(buffer: memoryview, members: dict[str, archive.Member], source: str
 def read_hdf5(
     path: Any, buffer: memoryview, source: str
 ) -> tuple[dict[str, np.ndarray | StoredTensor], list[tuple[str, str]]]:
-    """Return the arrays of an HDF5 file by their full names, what was skipped, and the attributes of the file.
+    """Return the arrays of an HDF5 file by their full names, and what was skipped.
+
+    In a file of Keras the names are those of the variables, as in Keras: it puts the variables of each layer of the
+    model into a group of the layer's name, ``convnext`` before ``tf_conv_next_model/convnext/layernorm/beta:0``.
 
     Links to other files and to other names are skipped: they could lead anywhere. Attributes are not looked at: a
     damaged one makes the library read without end. The reading is that of the HDF5 library, which may crash on damaged
@@ -81,7 +84,19 @@ def read_hdf5(
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, MemoryError, UnicodeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"{source} cannot be read by the HDF5 library: {reason}; download it again") from None
-    return reader.arrays, reader.skipped
+    return _by_variable(reader.arrays), reader.skipped
+
+
+def _by_variable(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return arrays without the groups of Keras before their names, if each name repeats that of its first group."""
+    variables = {}
+    for name, array in arrays.items():
+        layer, _, variable = name.partition("/")
+        # The class token of a CvT is cvt.encoder.stages.2.cls_token:0, whatever stands before other variables.
+        if f"/{layer}/" not in f"/{variable}" and not variable.startswith(f"{layer}."):
+            return arrays
+        variables[variable] = array
+    return variables if len(variables) == len(arrays) else arrays
 
 
 class _Hdf5:

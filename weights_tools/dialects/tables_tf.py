@@ -1,7 +1,14 @@
 """The dialect of transformers for TensorFlow: the names of Hugging Face as variables, kernels transposed.
 
-``convnext.encoder.stages.0.layers.1.dwconv.weight`` is ``.../convnext/encoder/stages.0/layers.1/dwconv/kernel:0``
-there, of shape (H, W, 1, C). The tables follow from those of Hugging Face by a few words.
+``convnext.encoder.stages.0.layers.1.dwconv.weight`` is the variable
+``tf_conv_next_for_image_classification/convnext/encoder/stages.0/layers.1/dwconv/kernel:0`` there, of shape
+(H, W, 1, C). The first part is the name of the model object, which Keras counts (``..._1``) and a safetensors file has
+not; the group that an HDF5 file of Keras puts before it is taken away where the file is read. The tables follow from
+those of Hugging Face by a few words.
+
+The code computes what that for PyTorch does, with the same epsilons: the strided convolutions have explicit padding or
+none, only the depthwise one of stride 1 pads to the same size. In float64 it is up to 2e-7 off (transformers 4.57):
+its GELU takes the square root of two in float32, and the global response normalization computes in float32.
 """
 
 from __future__ import annotations
@@ -52,7 +59,9 @@ def _as_variable(rule: Rule) -> Rule | None:
     *layers, word = _components(name)
     if word == "num_batches_tracked":
         return None
-    if word == "cls_token":  # a variable made before its layer has a scope, so that it has no path
+    # Made before its layer has a scope, so that it has no path. The code always writes stage 2, the last one of every
+    # published model; a model of other than three stages does not come through.
+    if word == "cls_token":
         return replace(rule, theirs="{scope}cvt.encoder.stages.{i}.cls_token{end}")
     layer, layout = layers[-1], "same"
     if word in _STATISTICS:

@@ -11,10 +11,16 @@ from npconv.api.outputs import BaseModelOutputWithCLSToken, BaseModelOutputWithP
 from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig, convnext, convnextv2, cvt
 
 
+def _head_names(family: str) -> tuple[str, ...]:
+    """Return patterns of the names that come after the last stage, which a backbone has no use for."""
+    norms = [f"{prefix}{norm}.*" for prefix in ("", f"{family}.") for norm in ("layernorm", "layernorm_before_pooling")]
+    return ("classifier.*", "pre_classifier.*", *norms)
+
+
 class _PooledModel(BareModel):
     """The bare models of ConvNeXt and V2: they return a pooled output as well."""
 
-    _names_of_other_classes = ("classifier.*",)
+    _names_of_other_classes = ("classifier.*", "pre_classifier.*")
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         pooled, hidden_states = self._compute(self.family.model, pixel_values, rng)
@@ -43,7 +49,7 @@ class ConvNextBackbone(Backbone):
     config_class = ConvNextConfig
     base_model_prefix = "convnext"
     family: ClassVar[Any] = convnext
-    _names_of_other_classes = ("classifier.*", "layernorm.*", "convnext.layernorm.*")
+    _names_of_other_classes = _head_names("convnext")
 
 
 class ConvNextV2Model(_PooledModel):
@@ -68,7 +74,7 @@ class ConvNextV2Backbone(Backbone):
     config_class = ConvNextV2Config
     base_model_prefix = "convnextv2"
     family: ClassVar[Any] = convnextv2
-    _names_of_other_classes = ("classifier.*", "layernorm.*", "convnextv2.layernorm.*")
+    _names_of_other_classes = _head_names("convnextv2")
 
 
 class CvtModel(BareModel):

@@ -14,7 +14,7 @@ from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
 from npconv.images import ConvNextImageProcessor
 from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
 from npconv.models.parameters import Shapes, is_buffer
-from npconv.models.staged_config import StagedConfig
+from npconv.models.staged_config import ADDED_FIELDS, StagedConfig
 from npconv.models.summary import LayerRow, layer_table
 from npconv.weights.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX, load_checkpoint
 from npconv.weights.files import read_json
@@ -189,7 +189,7 @@ def no_weights(path: Path) -> Problem:
 
 def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the fields of a configuration, apart: other than the family's default, as the default, unknown to it."""
-    defaults = type(config)().to_dict()
+    defaults = default_fields(config)
     fields = {name: value for name, value in config.to_dict().items() if name not in SHOWN_ELSEWHERE}
     if isinstance(config, StagedConfig) and config.out_features == config.stage_names[-1:]:  # the default
         del fields["out_features"], fields["out_indices"]
@@ -197,3 +197,9 @@ def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, A
     usual = {name: value for name, value in fields.items() if name in defaults and value == defaults[name]}
     unknown = {name: value for name, value in fields.items() if name not in defaults}
     return other, usual, unknown
+
+
+def default_fields(config: PretrainedConfig) -> dict[str, Any]:
+    """Return the defaults of a configuration's family; a file has those that transformers lacks where they differ."""
+    added = ADDED_FIELDS if isinstance(config, StagedConfig) else {}
+    return {**added, **type(config)().to_dict()}

@@ -113,10 +113,10 @@ def weights_text(weights: Weights | Problem) -> str:
 
 def configuration(facts: Facts, width: int) -> list[str]:
     """Return the fields of the configuration, those first that differ from the family's defaults."""
-    from npconv.cli.facts import config_fields
+    from npconv.cli.facts import config_fields, default_fields
 
     other, usual, unknown = config_fields(facts.config)
-    defaults = type(facts.config)().to_dict()
+    defaults = default_fields(facts.config)
     lines = []
     if other:
         lines.append(f"  other than the defaults of {type(facts.config).__name__}")

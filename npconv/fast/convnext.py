@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.fast.activations import FoldedActivation
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.patches import PatchProduct, fold_patches
@@ -19,13 +20,40 @@ from npconv.models.staged_config import StagedConfig
 def fold_trunk(config: StagedConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays of a :class:`ConvNextTrunk` for the parameter tree, which may be of any floating dtype."""
     stages = [_fold_stage(config, **params) for params in encoder["stages"]]
-    return {"stem": _fold_stem(**embeddings), "stages": stages}
+    fold_stem = _fold_stem if config.stem_type == "patch" else _fold_overlapping_stem
+    return {"stem": fold_stem(config, **embeddings), "stages": stages}
 
 
-def _fold_stem(patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]) -> dict[str, Any]:
+def _fold_stem(
+    config: StagedConfig, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]
+) -> dict[str, Any]:
     """Fold the stem: nothing comes behind its norm that could take weight and bias."""
-    scale, shift = as_column(layernorm["weight"]), as_column(layernorm["bias"])
-    return {"patches": fold_patches(**patch_embeddings), "scale": scale, "shift": shift}
+    return {"patches": fold_patches(**patch_embeddings), **_fold_last_norm(layernorm)}
+
+
+def _fold_overlapping_stem(
+    config: StagedConfig,
+    overlap_embeddings: Sequence[Mapping[str, Any]] = (),
+    overlap_act_embeddings: Sequence[Mapping[str, Any]] = (),
+    *,
+    layernorm: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Fold an overlapping stem; the scale of an activation between its convolutions goes into both."""
+    between = FoldedActivation(config.hidden_act if config.stem_type == "overlap_act" else "linear")
+    first, second = overlap_act_embeddings if config.stem_type == "overlap_act" else overlap_embeddings
+    (weight1, bias1), (weight2, bias2) = (
+        [np.asarray(conv[name], np.float64) for name in ("weight", "bias")] for conv in (first, second)
+    )
+    return {
+        "first": fold_patches(weight1 * between.before, bias1 * between.before),
+        "second": fold_patches(weight2 / between.after, bias2),
+        **_fold_last_norm(layernorm),
+    }
+
+
+def _fold_last_norm(layernorm: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return weight and bias of a stem's norm."""
+    return {"scale": as_column(layernorm["weight"]), "shift": as_column(layernorm["bias"])}
 
 
 def _fold_stage(
@@ -62,9 +90,9 @@ class Block:
     def __init__(
         self, depthwise: np.ndarray, bias: np.ndarray, bottleneck: Mapping[str, Any], *, config: StagedConfig
     ) -> None:
-        self.depthwise = DepthwiseProduct(depthwise, bias, padding=3)
+        self.depthwise = DepthwiseProduct(depthwise, bias, padding=depthwise.shape[2] // 2)
         self.bottleneck = Bottleneck(
-            **bottleneck, hidden_act=config.hidden_act, norm_eps=convnext.LAYER_NORM_EPS, grn_eps=convnextv2.GRN_EPS
+            **bottleneck, hidden_act=config.hidden_act, norm_eps=config.norm_eps, grn_eps=convnextv2.GRN_EPS
         )
 
     def __call__(self, x: np.ndarray, scratch: Scratch) -> None:
@@ -78,8 +106,9 @@ class Block:
 class Downsampling:
     """LayerNorm, then a convolution over patches."""
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray) -> None:
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, config: StagedConfig) -> None:
         self.patches = PatchProduct(weight, bias, stride=(2, 2))
+        self.norm_eps = config.norm_eps
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -89,7 +118,7 @@ class Downsampling:
         """Store the smaller map of x (C, N, H, W) in the matrix out (C', N * H' * W')."""
         normed = scratch.array("normed map", *x.shape)
         flat = (len(x), -1)
-        normalize_map(x.reshape(flat), normed.reshape(flat), scratch, eps=convnext.LAYER_NORM_EPS)
+        normalize_map(x.reshape(flat), normed.reshape(flat), scratch, eps=self.norm_eps)
         self.patches(normed, out, scratch)
 
 
@@ -100,7 +129,7 @@ class Stem:
         self, patches: Mapping[str, Any], scale: np.ndarray, shift: np.ndarray, *, config: StagedConfig
     ) -> None:
         self.patches = PatchProduct(**patches, stride=config.patch_shape)
-        self.scale, self.shift = scale, shift
+        self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -109,7 +138,41 @@ class Stem:
     def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
         """Store the map of pixel values x (C, N, H, W) in the matrix out (C', N * H' * W')."""
         self.patches(x, out, scratch)
-        normalize_map(out, out, scratch, eps=convnext.LAYER_NORM_EPS, scale=self.scale, shift=self.shift)
+        normalize_map(out, out, scratch, eps=self.norm_eps, scale=self.scale, shift=self.shift)
+
+
+class OverlappingStem:
+    """Two convolutions, with or without an activation between them, then LayerNorm."""
+
+    def __init__(
+        self,
+        first: Mapping[str, Any],
+        second: Mapping[str, Any],
+        scale: np.ndarray,
+        shift: np.ndarray,
+        *,
+        config: StagedConfig,
+    ) -> None:
+        self.first = PatchProduct(**first, stride=(2, 2), padding=(1, 1))
+        self.second = PatchProduct(**second, stride=(2, 2), padding=(1, 1))
+        self.activation = FoldedActivation(config.hidden_act) if config.stem_type == "overlap_act" else None
+        self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result."""
+        return self.second.output_size(*self.first.output_size(height, width))
+
+    def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Store the map of pixel values x (C, N, H, W) in the matrix out (C', N * H' * W')."""
+        batch, height, width = x.shape[1:]
+        size = self.first.output_size(height, width)
+        between = scratch.array("stem map", len(self.first.weight), batch, *size)
+        flat = between.reshape(len(between), -1)
+        self.first(x, flat, scratch)
+        if self.activation is not None:
+            self.activation.apply(flat, scratch)
+        self.second(between, out, scratch)
+        normalize_map(out, out, scratch, eps=self.norm_eps, scale=self.scale, shift=self.shift)
 
 
 class ConvNextTrunk:
@@ -125,10 +188,10 @@ class ConvNextTrunk:
 
     def __init__(self, config: StagedConfig, stem: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> None:
         self.config = config
-        self.stem = Stem(**stem, config=config)
+        self.stem = (Stem if config.stem_type == "patch" else OverlappingStem)(**stem, config=config)
         self.stages: list[tuple[Downsampling | None, list[Block]]] = []
         for folded in stages:
-            entry = Downsampling(**folded["downsampling"]) if "downsampling" in folded else None
+            entry = Downsampling(**folded["downsampling"], config=config) if "downsampling" in folded else None
             self.stages.append((entry, [Block(**block, config=config) for block in folded.get("blocks", ())]))
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
@@ -149,7 +212,11 @@ class ConvNextTrunk:
 
 
 def _enter(
-    entry: Stem | Downsampling | None, x: np.ndarray, channels: int, blocks: Sequence[Block], scratch: Scratch
+    entry: Stem | OverlappingStem | Downsampling | None,
+    x: np.ndarray,
+    channels: int,
+    blocks: Sequence[Block],
+    scratch: Scratch,
 ) -> np.ndarray:
     """Run one stage on x (C, N, H, W), a group of pictures at a time; return a new array (C', N, H', W')."""
     batch, height, width = x.shape[1:]

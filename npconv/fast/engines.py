@@ -19,7 +19,6 @@ from npconv.fast import cvt as cvt_trunk
 from npconv.fast.products import shares
 from npconv.fast.scratch import Scratch
 from npconv.fast.threads import blas_limit, choose_threads, make_scratch
-from npconv.layers import linear
 from npconv.models import CvtConfig, PretrainedConfig, convnext, cvt
 
 
@@ -104,6 +103,8 @@ def fold(config: Any, params: Mapping[str, Any]) -> dict[str, Any]:
         trunk, holder = convnext_trunk.fold_trunk(config, base["embeddings"], base["encoder"]), base
     heads = {
         "layernorm": holder.get("layernorm"),
+        "layernorm_before_pooling": holder.get("layernorm_before_pooling"),
+        "pre_classifier": params.get("pre_classifier"),
         "classifier": params.get("classifier"),
         "hidden_states_norms": params.get("hidden_states_norms"),
     }
@@ -125,6 +126,8 @@ class ConvNextEngine(Engine):
         config: Any,
         trunk: Mapping[str, Any],
         layernorm: Any = None,
+        layernorm_before_pooling: Any = None,
+        pre_classifier: Any = None,
         classifier: Any = None,
         hidden_states_norms: Any = None,
         *,
@@ -133,7 +136,9 @@ class ConvNextEngine(Engine):
         super().__init__(threads)
         self.config = config
         self.trunk = convnext_trunk.ConvNextTrunk(config, **trunk)
-        self.layernorm, self.classifier, self.hidden_states_norms = layernorm, classifier, hidden_states_norms
+        self.layernorm, self.layernorm_before_pooling = layernorm, layernorm_before_pooling
+        self.pre_classifier, self.classifier = pre_classifier, classifier
+        self.hidden_states_norms = hidden_states_norms
 
     def _check(self, pixel_values: np.ndarray) -> None:
         convnext.check_pixel_values(pixel_values, self.config)
@@ -143,8 +148,12 @@ class ConvNextEngine(Engine):
         hidden_states = self.trunk(pixel_values, scratch)
         if self.hidden_states_norms is not None:
             return convnext.choose_features(hidden_states, self.hidden_states_norms, config=self.config), hidden_states
-        pooled = convnext.pool(hidden_states[-1], self.layernorm or {}, config=self.config)
-        return pooled if self.classifier is None else linear(pooled, **self.classifier), hidden_states
+        pooled = convnext.summarize(
+            hidden_states[-1], self.layernorm, self.layernorm_before_pooling, config=self.config
+        )
+        if self.classifier is None and self.pre_classifier is None:  # a bare model, or a classifier without classes
+            return pooled, hidden_states
+        return convnext.classify(pooled, self.classifier, self.pre_classifier, config=self.config), hidden_states
 
 
 class CvtEngine(Engine):

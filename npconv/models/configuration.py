@@ -147,9 +147,9 @@ class PretrainedConfig:
         ConfigError
             If the fields describe no model of this family, or an override is no field.
         """
-        unknown = [name for name in overrides if name not in fields and name not in cls._field_names()]
+        unknown = [name for name in overrides if name not in fields and name not in cls.field_names()]
         if unknown:
-            near = difflib.get_close_matches(unknown[0], sorted(cls._field_names()), 1)
+            near = difflib.get_close_matches(unknown[0], sorted(cls.field_names()), 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{hint}")
         model_type = fields.get("model_type", cls.model_type)
@@ -162,7 +162,7 @@ class PretrainedConfig:
         return cls(**{**fields, **overrides})
 
     @classmethod
-    def _field_names(cls) -> set[str]:
+    def field_names(cls) -> set[str]:
         """Return the names of the fields that the class knows."""
         makers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
         return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kwargs"}

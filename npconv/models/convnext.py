@@ -2,7 +2,8 @@
 
 From top to bottom: the configuration, the parts in the order in which a picture passes them, the models made of them,
 and the shapes of their parameters. The argument names of a part are the names of its parameters in a checkpoint, so
-that ``layer(x, **params["layers"][0], config=config)`` calls it.
+that ``layer(x, **params["layers"][0], config=config)`` calls it. What only some models of timm have is in
+``variants.py``: overlapping stems, and other heads.
 
 Reference implementations: ``models/convnext.py`` of facebookresearch/ConvNeXt and ``modeling_convnext.py`` of
 transformers.
@@ -26,13 +27,10 @@ from npconv.layers import (
     linear,
     pointwise_conv2d,
 )
+from npconv.models import variants
 from npconv.models.configuration import check_float
 from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
 from npconv.models.staged_config import StagedConfig
-
-#: Of the LayerNorms in the stem, the downsampling, the blocks and the backbone's outputs. Only the final LayerNorm
-#: takes ``config.layer_norm_eps``.
-LAYER_NORM_EPS = 1e-6
 
 Rng = np.random.Generator | None
 
@@ -57,7 +55,7 @@ class ConvNextConfig(StagedConfig):
     initializer_range : float
         Standard deviation of random weights.
     layer_norm_eps : float
-        Epsilon of the final LayerNorm only; the others have 1e-6.
+        Epsilon of the final LayerNorm only; the others have `norm_eps`, which is 1e-6 unless set.
     layer_scale_init_value : float
         First value of the layer scale; without layer scale when 0 or less.
     drop_path_rate : float
@@ -69,7 +67,7 @@ class ConvNextConfig(StagedConfig):
     out_indices : list of int, optional
         The same by number. Without either, the last stage.
     **kwargs
-        See :class:`PretrainedConfig`.
+        See :class:`PretrainedConfig`, and :class:`StagedConfig` for fields that transformers lacks.
 
     Raises
     ------
@@ -123,12 +121,21 @@ def stem(
     Sizes are rounded down, here and in every downsampling: 225 pixels give 56, 28, 14 and 7 positions.
     """
     x = conv2d(pixel_values, **patch_embeddings, stride=config.patch_size)  # (N, hidden_sizes[0], H / patch, W / patch)
-    return layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=1)
+    return layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
 
 
-def downsample(x: Any, norm: Mapping[str, Any], conv: Mapping[str, Any]) -> Any:
+#: By ``config.stem_type``.
+STEMS: dict[str, Callable[..., Any]] = {
+    "patch": stem,
+    "overlap": variants.overlapping_stem,
+    "overlap_tiered": variants.overlapping_stem,
+    "overlap_act": variants.activated_overlapping_stem,
+}
+
+
+def downsample(x: Any, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: StagedConfig) -> Any:
     """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
-    x = layer_norm(x, **norm, eps=LAYER_NORM_EPS, axis=1)
+    x = layer_norm(x, **norm, eps=config.norm_eps, axis=1)
     return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)
 
 
@@ -146,8 +153,8 @@ def layer(
 ) -> Any:
     """One ConvNeXt block (figure 4 of the paper): (N, C, H, W) -> (N, C, H, W)."""
     residual = x
-    x = depthwise_conv2d(x, **dwconv, padding=3)
-    x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=1)
+    x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
+    x = layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
     x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
     x = activation(config.hidden_act)(x)
     x = pointwise_conv2d(x, **pwconv2)  # (N, C, H, W)
@@ -168,7 +175,7 @@ def stage(
 ) -> Any:
     """One stage: the downsampling, which the first stage lacks, then the blocks."""
     if downsampling_layer:
-        x = downsample(x, *downsampling_layer)
+        x = downsample(x, *downsampling_layer, config=config)
     for params, rate in zip(layers, drop_path_rates, strict=True):
         x = layer(x, **params, config=config, drop_path_rate=rate, rng=rng)
     return x
@@ -189,13 +196,40 @@ def pool(x: Any, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Any:
     return layer_norm(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
 
 
+def summarize(
+    x: Any,
+    layernorm: Mapping[str, Any] | None = None,
+    layernorm_before_pooling: Mapping[str, Any] | None = None,
+    *,
+    config: StagedConfig,
+) -> Any:
+    """Make one vector of the last map, (N, C, H, W) -> (N, C), in the order that ``config.head_norm_first`` says."""
+    if config.head_norm_first:
+        return variants.normalize_and_pool(x, layernorm_before_pooling or {}, config=config)
+    return pool(x, layernorm or {}, config=config)
+
+
+def classify(
+    pooled: Any,
+    classifier: Mapping[str, Any] | None = None,
+    pre_classifier: Mapping[str, Any] | None = None,
+    *,
+    config: StagedConfig,
+) -> Any:
+    """Make logits of the pooled features, (N, C) -> (N, K), or what the classifier would get if there is no class."""
+    if config.head_hidden_size is not None:
+        pooled = variants.hidden_head(pooled, pre_classifier or {})
+    return pooled if config.num_labels == 0 else linear(pooled, **classifier or {})
+
+
 def choose_features(
     hidden_states: Sequence[Any], hidden_states_norms: Mapping[str, Mapping[str, Any]], *, config: StagedConfig
 ) -> list[Any]:
     """Take the maps of ``config.out_features``, each normalized: what a backbone returns."""
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     return [
-        layer_norm(named[name], **hidden_states_norms[name], eps=LAYER_NORM_EPS, axis=1) for name in config.out_features
+        layer_norm(named[name], **hidden_states_norms[name], eps=config.norm_eps, axis=1)
+        for name in config.out_features
     ]
 
 
@@ -203,7 +237,8 @@ def model(
     pixel_values: Any,
     embeddings: Mapping[str, Any],
     encoder: Mapping[str, Any],
-    layernorm: Mapping[str, Any],
+    layernorm: Mapping[str, Any] | None = None,
+    layernorm_before_pooling: Mapping[str, Any] | None = None,
     *,
     config: ConvNextConfig,
     rng: Rng = None,
@@ -214,8 +249,8 @@ def model(
     ----------
     pixel_values : array (N, C, H, W)
         Normalized pictures, floating-point.
-    embeddings, encoder, layernorm
-        The parameter tree.
+    embeddings, encoder, layernorm, layernorm_before_pooling
+        The parameter tree; of the last two, the one that ``config.head_norm_first`` asks for.
     config : ConvNextConfig
         What the parameters mean.
     rng : numpy.random.Generator, optional
@@ -224,28 +259,28 @@ def model(
     Returns
     -------
     pooler_output : array (N, hidden_sizes[-1])
-        The last map averaged over its positions and normalized.
+        The last map averaged over its positions and normalized; in the other order with ``head_norm_first``.
     hidden_states : list of arrays (N, hidden_sizes[i], H', W')
         The stem's output and each stage's, before any further normalization.
     """
     check_pixel_values(pixel_values, config)
-    x = stem(pixel_values, **embeddings, config=config)
+    x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
-    return pool(hidden_states[-1], layernorm, config=config), hidden_states
+    return summarize(hidden_states[-1], layernorm, layernorm_before_pooling, config=config), hidden_states
 
 
 def image_classification(
     pixel_values: Any,
     convnext: Mapping[str, Any],
-    classifier: Any = None,
+    classifier: Mapping[str, Any] | None = None,
+    pre_classifier: Mapping[str, Any] | None = None,
     *,
     config: ConvNextConfig,
     rng: Rng = None,
 ) -> tuple[Any, list[Any]]:
     """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
     pooled, hidden_states = model(pixel_values, **convnext, config=config, rng=rng)
-    logits = pooled if config.num_labels == 0 else linear(pooled, **classifier)
-    return logits, hidden_states
+    return classify(pooled, classifier, pre_classifier, config=config), hidden_states
 
 
 def backbone(
@@ -259,7 +294,7 @@ def backbone(
 ) -> tuple[list[Any], list[Any]]:
     """Run the backbone: the maps of ``config.out_features``, each normalized, and all hidden states."""
     check_pixel_values(pixel_values, config)
-    x = stem(pixel_values, **embeddings, config=config)
+    x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
     return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
 
@@ -271,7 +306,7 @@ def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:
             f"expected pixel_values of shape (N, {config.num_channels}, H, W), got {pixel_values.shape}; "
             "an image processor makes them from pictures"
         )
-    least_height, least_width = (side * 2 ** (config.num_stages - 1) for side in config.patch_shape)
+    least_height, least_width = config.least_picture
     if pixel_values.shape[2] < least_height or pixel_values.shape[3] < least_width:
         raise InputError(
             f"expected pictures of at least {least_height} x {least_width} pixels for {config.num_stages} stages, got "
@@ -281,15 +316,13 @@ def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:
 
 def model_shapes(config: ConvNextConfig) -> Shapes:
     """Return the shape of every parameter of the bare model, by its name in a checkpoint."""
-    return {**feature_shapes(config, layer_shapes), **norm_shapes("layernorm", config.hidden_sizes[-1])}
+    return {**feature_shapes(config, layer_shapes), **variants.last_norm_shapes(config)}
 
 
 def image_classification_shapes(config: ConvNextConfig) -> Shapes:
     """Return the shape of every parameter of the classifier, by its name in a checkpoint."""
     shapes = {f"convnext.{name}": shape for name, shape in model_shapes(config).items()}
-    if config.num_labels > 0:
-        shapes |= affine_shapes("classifier", (config.num_labels, config.hidden_sizes[-1]))
-    return shapes
+    return {**shapes, **variants.head_shapes(config)}
 
 
 def backbone_shapes(config: ConvNextConfig) -> Shapes:
@@ -300,28 +333,26 @@ def backbone_shapes(config: ConvNextConfig) -> Shapes:
     return shapes
 
 
-def layer_shapes(prefix: str, size: int, config: ConvNextConfig) -> Shapes:
+def layer_shapes(prefix: str, size: int, kernel: int, config: ConvNextConfig) -> Shapes:
     """Return the shapes of one block with `size` channels."""
     return {
         **({f"{prefix}.layer_scale_parameter": (size,)} if config.layer_scale_init_value > 0 else {}),
-        **affine_shapes(f"{prefix}.dwconv", (size, 1, 7, 7)),
+        **affine_shapes(f"{prefix}.dwconv", (size, 1, kernel, kernel)),
         **norm_shapes(f"{prefix}.layernorm", size),
         **affine_shapes(f"{prefix}.pwconv1", (4 * size, size)),
         **affine_shapes(f"{prefix}.pwconv2", (size, 4 * size)),
     }
 
 
-def feature_shapes(config: Any, shapes_of_layer: Callable[[str, int, Any], Shapes]) -> Shapes:
+def feature_shapes(config: Any, shapes_of_layer: Callable[[str, int, int, Any], Shapes]) -> Shapes:
     """Return the shapes of the stem and all stages, for the blocks of ConvNeXt or of V2."""
-    shapes = affine_shapes(
-        "embeddings.patch_embeddings", (config.hidden_sizes[0], config.num_channels, *config.patch_shape)
-    )
-    shapes |= norm_shapes("embeddings.layernorm", config.hidden_sizes[0])
-    for i, (size, depth) in enumerate(zip(config.hidden_sizes, config.depths, strict=True)):
+    shapes = variants.stem_shapes(config)
+    stages = zip(config.hidden_sizes, config.depths, config.stage_kernel_sizes, strict=True)
+    for i, (size, depth, kernel) in enumerate(stages):
         if i > 0:
             previous = config.hidden_sizes[i - 1]
             shapes |= norm_shapes(f"encoder.stages.{i}.downsampling_layer.0", previous)
             shapes |= affine_shapes(f"encoder.stages.{i}.downsampling_layer.1", (size, previous, 2, 2))
         for j in range(depth):
-            shapes |= shapes_of_layer(f"encoder.stages.{i}.layers.{j}", size, config)
+            shapes |= shapes_of_layer(f"encoder.stages.{i}.layers.{j}", size, kernel, config)
     return shapes

@@ -20,16 +20,20 @@ from npconv.layers import (
     drop_path,
     global_response_norm,
     layer_norm,
-    linear,
     pointwise_conv2d,
 )
-from npconv.models.convnext import check_pixel_values, choose_features, downsample, feature_shapes, pool, stem
+from npconv.models.convnext import (
+    STEMS,
+    check_pixel_values,
+    choose_features,
+    classify,
+    downsample,
+    feature_shapes,
+    summarize,
+)
 from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
 from npconv.models.staged_config import StagedConfig
-
-#: Of the LayerNorms in the blocks. Those in the stem, the downsampling and the backbone's outputs are in
-#: ``convnext.py`` and have the same; only the final LayerNorm takes ``config.layer_norm_eps``.
-LAYER_NORM_EPS = 1e-6
+from npconv.models.variants import head_shapes, last_norm_shapes
 
 GRN_EPS = 1e-6
 
@@ -56,7 +60,7 @@ class ConvNextV2Config(StagedConfig):
     initializer_range : float
         Standard deviation of random weights.
     layer_norm_eps : float
-        Epsilon of the final LayerNorm only; the others have 1e-6.
+        Epsilon of the final LayerNorm only; the others have `norm_eps`, which is 1e-6 unless set.
     drop_path_rate : float
         Rate of stochastic depth in the last block; it rises linearly from 0 in the first. Acts in training only.
     image_size : int or (int, int)
@@ -66,7 +70,7 @@ class ConvNextV2Config(StagedConfig):
     out_indices : list of int, optional
         The same by number. Without either, the last stage.
     **kwargs
-        See :class:`PretrainedConfig`.
+        See :class:`PretrainedConfig`, and :class:`StagedConfig` for fields that transformers lacks.
 
     Raises
     ------
@@ -124,8 +128,8 @@ def layer(
 ) -> Any:
     """One ConvNeXt V2 block (figure 5 of the paper): (N, C, H, W) -> (N, C, H, W)."""
     residual = x
-    x = depthwise_conv2d(x, **dwconv, padding=3)
-    x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=1)
+    x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
+    x = layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
     x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
     x = activation(config.hidden_act)(x)
     x = global_response_norm(x, **grn, eps=GRN_EPS)
@@ -145,7 +149,7 @@ def stage(
 ) -> Any:
     """One stage: the downsampling, which the first stage lacks, then the blocks."""
     if downsampling_layer:
-        x = downsample(x, *downsampling_layer)
+        x = downsample(x, *downsampling_layer, config=config)
     for params, rate in zip(layers, drop_path_rates, strict=True):
         x = layer(x, **params, config=config, drop_path_rate=rate, rng=rng)
     return x
@@ -164,7 +168,8 @@ def model(
     pixel_values: Any,
     embeddings: Mapping[str, Any],
     encoder: Mapping[str, Any],
-    layernorm: Mapping[str, Any],
+    layernorm: Mapping[str, Any] | None = None,
+    layernorm_before_pooling: Mapping[str, Any] | None = None,
     *,
     config: ConvNextV2Config,
     rng: Rng = None,
@@ -175,8 +180,8 @@ def model(
     ----------
     pixel_values : array (N, C, H, W)
         Normalized pictures, floating-point.
-    embeddings, encoder, layernorm
-        The parameter tree.
+    embeddings, encoder, layernorm, layernorm_before_pooling
+        The parameter tree; of the last two, the one that ``config.head_norm_first`` asks for.
     config : ConvNextV2Config
         What the parameters mean.
     rng : numpy.random.Generator, optional
@@ -185,28 +190,28 @@ def model(
     Returns
     -------
     pooler_output : array (N, hidden_sizes[-1])
-        The last map averaged over its positions and normalized.
+        The last map averaged over its positions and normalized; in the other order with ``head_norm_first``.
     hidden_states : list of arrays (N, hidden_sizes[i], H', W')
         The stem's output and each stage's, before any further normalization.
     """
     check_pixel_values(pixel_values, config)
-    x = stem(pixel_values, **embeddings, config=config)
+    x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
-    return pool(hidden_states[-1], layernorm, config=config), hidden_states
+    return summarize(hidden_states[-1], layernorm, layernorm_before_pooling, config=config), hidden_states
 
 
 def image_classification(
     pixel_values: Any,
     convnextv2: Mapping[str, Any],
-    classifier: Any = None,
+    classifier: Mapping[str, Any] | None = None,
+    pre_classifier: Mapping[str, Any] | None = None,
     *,
     config: ConvNextV2Config,
     rng: Rng = None,
 ) -> tuple[Any, list[Any]]:
     """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
     pooled, hidden_states = model(pixel_values, **convnextv2, config=config, rng=rng)
-    logits = pooled if config.num_labels == 0 else linear(pooled, **classifier)
-    return logits, hidden_states
+    return classify(pooled, classifier, pre_classifier, config=config), hidden_states
 
 
 def backbone(
@@ -220,22 +225,20 @@ def backbone(
 ) -> tuple[list[Any], list[Any]]:
     """Run the backbone: the maps of ``config.out_features``, each normalized, and all hidden states."""
     check_pixel_values(pixel_values, config)
-    x = stem(pixel_values, **embeddings, config=config)
+    x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
     hidden_states = encode(x, **encoder, config=config, rng=rng)
     return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
 
 
 def model_shapes(config: ConvNextV2Config) -> Shapes:
     """Return the shape of every parameter of the bare model, by its name in a checkpoint."""
-    return {**feature_shapes(config, layer_shapes), **norm_shapes("layernorm", config.hidden_sizes[-1])}
+    return {**feature_shapes(config, layer_shapes), **last_norm_shapes(config)}
 
 
 def image_classification_shapes(config: ConvNextV2Config) -> Shapes:
     """Return the shape of every parameter of the classifier, by its name in a checkpoint."""
     shapes = {f"convnextv2.{name}": shape for name, shape in model_shapes(config).items()}
-    if config.num_labels > 0:
-        shapes |= affine_shapes("classifier", (config.num_labels, config.hidden_sizes[-1]))
-    return shapes
+    return {**shapes, **head_shapes(config)}
 
 
 def backbone_shapes(config: ConvNextV2Config) -> Shapes:
@@ -246,10 +249,10 @@ def backbone_shapes(config: ConvNextV2Config) -> Shapes:
     return shapes
 
 
-def layer_shapes(prefix: str, size: int, config: StagedConfig) -> Shapes:
+def layer_shapes(prefix: str, size: int, kernel: int, config: StagedConfig) -> Shapes:
     """Return the shapes of one block with `size` channels."""
     return {
-        **affine_shapes(f"{prefix}.dwconv", (size, 1, 7, 7)),
+        **affine_shapes(f"{prefix}.dwconv", (size, 1, kernel, kernel)),
         **norm_shapes(f"{prefix}.layernorm", size),
         **affine_shapes(f"{prefix}.pwconv1", (4 * size, size)),
         **{f"{prefix}.grn.{name}": (1, 1, 1, 4 * size) for name in ("weight", "bias")},

@@ -11,6 +11,7 @@ from npconv.errors import ConfigError
 from npconv.models.configuration import (
     PretrainedConfig,
     check_activation,
+    check_bool,
     check_depths,
     check_float,
     check_int,
@@ -21,12 +22,43 @@ from npconv.models.configuration import (
 
 Self = TypeVar("Self", bound="StagedConfig")
 
+#: How a picture becomes the first map: by patches, as in the papers, or by two overlapping convolutions, as in timm.
+STEM_TYPES = ("patch", "overlap", "overlap_tiered", "overlap_act")
+
+#: Fields that the configurations of transformers lack, and the values by which the models are those of transformers.
+#: A ``config.json`` has them only where they differ: transformers would keep them and compute without them.
+ADDED_FIELDS: dict[str, Any] = {
+    "stem_type": "patch",
+    "kernel_sizes": 7,
+    "norm_eps": 1e-6,
+    "head_norm_first": False,
+    "head_hidden_size": None,
+}
+
 
 class StagedConfig(PretrainedConfig):
-    """Base of ConvNextConfig and ConvNextV2Config, where every field is described.
+    """Base of ConvNextConfig and ConvNextV2Config, where the fields that transformers has are described.
 
     A backbone returns the stages ``out_features`` (by name) or ``out_indices`` (by number). Setting one sets the
     other; without either, the last stage is returned. The rules are those of transformers.
+
+    These fields are for the models of timm. Their defaults are the models of transformers, which lacks the fields.
+
+    Parameters
+    ----------
+    stem_type : str
+        ``"patch"``: one convolution over patches. ``"overlap"``: two convolutions, 3 x 3 with stride 2, which shrink a
+        picture by 4 together, so that `patch_size` must stay 4. ``"overlap_tiered"``: the first of them has half the
+        channels. ``"overlap_act"``: `hidden_act` between them.
+    kernel_sizes : int or list of int
+        Of the depthwise convolutions, one for all stages or one for each; odd numbers.
+    norm_eps : float
+        Epsilon of every LayerNorm but the final one, which has `layer_norm_eps`: in the stem, the downsampling, the
+        blocks and the backbone's outputs.
+    head_norm_first : bool
+        Normalize the last map and then average it, not the other way round.
+    head_hidden_size : int, optional
+        Channels of a hidden layer, with exact GELU, before the classifier; without one when unset.
     """
 
     def __init__(
@@ -45,6 +77,11 @@ class StagedConfig(PretrainedConfig):
         image_size: int | Sequence[int],
         out_features: list[str] | None,
         out_indices: Sequence[int] | None,
+        stem_type: str = "patch",
+        kernel_sizes: int | Sequence[int] = 7,
+        norm_eps: float = 1e-6,
+        head_norm_first: bool = False,
+        head_hidden_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.pop("stage_names", None)  # follows from num_stages
@@ -67,6 +104,13 @@ class StagedConfig(PretrainedConfig):
         self.image_size = check_size("image_size", image_size)
         self.stage_names = ["stem", *(f"stage{number}" for number in range(1, self.num_stages + 1))]
         self._set_output_stages(out_features, out_indices)
+        self.stem_type = self._check_stem_type(stem_type)
+        self.kernel_sizes = self._check_kernel_sizes(kernel_sizes)
+        self.norm_eps = check_float("norm_eps", norm_eps, minimum=0)
+        self.head_norm_first = check_bool("head_norm_first", head_norm_first)
+        self.head_hidden_size = (
+            None if head_hidden_size is None else check_int("head_hidden_size", head_hidden_size, minimum=1)
+        )
 
     @property
     def feature_sizes(self) -> dict[str, int]:
@@ -79,14 +123,48 @@ class StagedConfig(PretrainedConfig):
         height, width = self.patch_size if isinstance(self.patch_size, list) else (self.patch_size, self.patch_size)
         return height, width
 
+    @property
+    def stage_kernel_sizes(self) -> list[int]:
+        """Side of the depthwise kernels of each stage."""
+        return self.kernel_sizes if isinstance(self.kernel_sizes, list) else [self.kernel_sizes] * self.num_stages
+
+    @property
+    def stem_hidden_size(self) -> int:
+        """Channels between the two convolutions of an overlapping stem.
+
+        In the tiered one half of those after it, rounded to a multiple of 8 as timm does: to the nearest, at least 8,
+        and to the next one where the nearest is less than 90 %.
+        """
+        if self.stem_type != "overlap_tiered":
+            return self.hidden_sizes[0]
+        half = self.hidden_sizes[0] // 2
+        nearest = max(8, (half + 4) // 8 * 8)
+        return nearest + 8 if nearest < 0.9 * half else nearest
+
+    @property
+    def least_picture(self) -> tuple[int, int]:
+        """Height and width of the smallest picture that leaves a position in the last stage.
+
+        Overlapping convolutions are padded, so that three of the last four pixels may be missing.
+        """
+        missing = 0 if self.stem_type == "patch" else 3
+        height, width = (side * 2 ** (self.num_stages - 1) - missing for side in self.patch_shape)
+        return height, width
+
     def drop_path_rates(self) -> list[list[float]]:
         """Return the rate of each block of each stage: from 0 in the first to `drop_path_rate` in the last."""
         rates = np.linspace(0, self.drop_path_rate, sum(self.depths))
         return [part.tolist() for part in np.split(rates, np.cumsum(self.depths)[:-1])]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields, the chosen stages under their public names."""
+        """Return all fields, the chosen stages under their public names.
+
+        Of the fields that transformers lacks, those are left out that have their default.
+        """
         fields = super().to_dict()
+        for name, default in ADDED_FIELDS.items():
+            if fields[name] == default:
+                del fields[name]
         fields["out_features"] = fields.pop("_out_features")
         fields["out_indices"] = fields.pop("_out_indices")
         return fields
@@ -97,6 +175,28 @@ class StagedConfig(PretrainedConfig):
         if "out_features" in overrides or "out_indices" in overrides:
             fields = {name: value for name, value in fields.items() if name not in ("out_features", "out_indices")}
         return super().from_dict(fields, **overrides)
+
+    def _check_stem_type(self, stem_type: Any) -> str:
+        """Return the kind of stem, or say what was expected."""
+        if not isinstance(stem_type, str) or stem_type not in STEM_TYPES:
+            raise ConfigError(f"expected stem_type to be one of {', '.join(STEM_TYPES)}; got {shown(stem_type)}")
+        if stem_type != "patch" and self.patch_shape != (4, 4):
+            raise ConfigError(
+                f"expected patch_size 4 with stem_type {stem_type!r}, which has no patches and shrinks pictures by 4; "
+                f"got {shown(self.patch_size)}"
+            )
+        return stem_type
+
+    def _check_kernel_sizes(self, kernel_sizes: Any) -> int | list[int]:
+        """Return the sides of the depthwise kernels, or say what was expected."""
+        if not isinstance(kernel_sizes, list | tuple):
+            return _check_odd("kernel_sizes", kernel_sizes)
+        if len(kernel_sizes) != self.num_stages:
+            raise ConfigError(
+                f"expected kernel_sizes to be an integer or one for each of {self.num_stages} stages, got "
+                f"{shown(kernel_sizes)}"
+            )
+        return check_list("kernel_sizes", kernel_sizes, _check_odd)
 
     def _set_output_stages(self, out_features: Any, out_indices: Any) -> None:
         """Check both ways to name the stages and fill in the one that is missing."""
@@ -157,3 +257,10 @@ class StagedConfig(PretrainedConfig):
     @out_indices.setter
     def out_indices(self, indices: Sequence[int]) -> None:
         self._set_output_stages(None, indices)
+
+
+def _check_odd(name: str, value: Any) -> int:
+    """Return an odd number, or say what was expected: the middle of an even kernel is between two positions."""
+    if check_int(name, value, minimum=1) % 2 == 0:
+        raise ConfigError(f"expected {name} to be odd, got {value}")
+    return int(value)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from npconv.errors import ConfigError, InputError
-from npconv.models import convnext, convnextv2, cvt
+from npconv.models import convnextv2, cvt, variants
 from npconv.models.configuration import PretrainedConfig
 from npconv.models.convnext import ConvNextConfig
 from npconv.models.convnextv2 import ConvNextV2Config
@@ -81,14 +81,12 @@ def layer_table(config: PretrainedConfig, height: int, width: int) -> list[Layer
 
 def _staged_rows(config: ConvNextConfig | ConvNextV2Config, size: Size) -> Rows:
     """Rows of ConvNeXt and V2, which differ in their blocks only."""
-    prefix, eps = config.model_type, convnext.LAYER_NORM_EPS
-    channels = config.hidden_sizes[0]
-    patches = f"{prefix}.embeddings.patch_embeddings"
-    embed = _convolution(patches, config.num_channels, channels, size, config.patch_shape, stride=config.patch_shape)
-    yield embed
-    shape = embed.output_shape
-    yield _norm(f"{prefix}.embeddings.layernorm", "layer norm", shape, channels, eps)
-    for i, (channels, depth) in enumerate(zip(config.hidden_sizes, config.depths, strict=True)):
+    prefix, eps = config.model_type, config.norm_eps
+    embed = list(_stem_rows(f"{prefix}.embeddings", size, config))
+    yield from embed
+    shape = embed[-1].output_shape
+    stages = zip(config.hidden_sizes, config.depths, config.stage_kernel_sizes, strict=True)
+    for i, (channels, depth, kernel) in enumerate(stages):
         stage = f"{prefix}.encoder.stages.{i}"
         if i > 0:
             previous, size = shape[0], (shape[1], shape[2])
@@ -97,23 +95,55 @@ def _staged_rows(config: ConvNextConfig | ConvNextV2Config, size: Size) -> Rows:
             yield halve
             shape = halve.output_shape
         for j in range(depth):
-            yield from _block_rows(f"{stage}.layers.{j}", channels, (shape[1], shape[2]), config)
-    yield LayerRow(f"{prefix}.global_average_pool", "average", "over H and W", (channels,), 0, 0)
-    yield _norm(f"{prefix}.layernorm", "layer norm", (channels,), channels, config.layer_norm_eps)
+            yield from _block_rows(f"{stage}.layers.{j}", channels, kernel, (shape[1], shape[2]), config)
+    average = LayerRow(f"{prefix}.global_average_pool", "average", "over H and W", shape[:1], 0, 0)
+    if config.head_norm_first:
+        yield _norm(f"{prefix}.layernorm_before_pooling", "layer norm", shape, shape[0], config.layer_norm_eps)
+        yield average
+    else:
+        yield average
+        yield _norm(f"{prefix}.layernorm", "layer norm", shape[:1], shape[0], config.layer_norm_eps)
+    yield from _head_rows(config)
+
+
+def _stem_rows(prefix: str, size: Size, config: StagedConfig) -> Rows:
+    """Rows of the stem: one convolution over patches, or two that overlap."""
+    inputs, channels, between = config.num_channels, config.hidden_sizes[0], config.stem_hidden_size
+    if config.stem_type == "patch":
+        name = f"{prefix}.patch_embeddings"
+        last = _convolution(name, inputs, channels, size, config.patch_shape, stride=config.patch_shape)
+    else:
+        is_activated = config.stem_type == "overlap_act"
+        name = f"{prefix}.{'overlap_act' if is_activated else 'overlap'}_embeddings"
+        first = _convolution(f"{name}.0", inputs, between, size, (3, 3), stride=(2, 2), padding=1)
+        yield first
+        if is_activated:
+            yield _activation(f"{name}.act", first.output_shape, config.hidden_act)
+        size = (first.output_shape[1], first.output_shape[2])
+        last = _convolution(f"{name}.1", between, channels, size, (3, 3), stride=(2, 2), padding=1)
+    yield last
+    yield _norm(f"{prefix}.layernorm", "layer norm", last.output_shape, channels, config.norm_eps)
+
+
+def _head_rows(config: StagedConfig) -> Rows:
+    """Rows of the classifier, after the hidden layer if there is one."""
+    channels, hidden = config.hidden_sizes[-1], config.head_hidden_size
+    if hidden is not None:
+        yield _linear("pre_classifier", channels, (hidden,), hidden)
+        yield _activation("pre_classifier.act", (hidden,), variants.HEAD_ACT)
+        channels = hidden
     if config.num_labels > 0:
         yield _linear("classifier", channels, (config.num_labels,), config.num_labels)
 
 
-def _block_rows(prefix: str, channels: int, size: Size, config: StagedConfig) -> Rows:
+def _block_rows(prefix: str, channels: int, kernel: int, size: Size, config: StagedConfig) -> Rows:
     """Rows of one block: V2 has a GRN where V1 has a layer scale."""
-    is_v2 = isinstance(config, ConvNextV2Config)
-    eps = convnextv2.LAYER_NORM_EPS if is_v2 else convnext.LAYER_NORM_EPS
-    narrow, wide = (channels, *size), (4 * channels, *size)
-    yield _convolution(f"{prefix}.dwconv", channels, channels, size, (7, 7), padding=3, depthwise=True)
-    yield _norm(f"{prefix}.layernorm", "layer norm", narrow, channels, eps)
+    narrow, wide, padding = (channels, *size), (4 * channels, *size), kernel // 2
+    yield _convolution(f"{prefix}.dwconv", channels, channels, size, (kernel, kernel), padding=padding, depthwise=True)
+    yield _norm(f"{prefix}.layernorm", "layer norm", narrow, channels, config.norm_eps)
     yield _linear(f"{prefix}.pwconv1", channels, wide, 4 * channels, kind="conv 1x1")
-    yield _activation(f"{prefix}.act", wide, config)
-    if is_v2:
+    yield _activation(f"{prefix}.act", wide, config.hidden_act)
+    if isinstance(config, ConvNextV2Config):
         yield _norm(f"{prefix}.grn", "response norm", wide, 4 * channels, convnextv2.GRN_EPS)
     yield _linear(f"{prefix}.pwconv2", 4 * channels, narrow, channels, kind="conv 1x1")
     if isinstance(config, ConvNextConfig) and config.layer_scale_init_value > 0:
@@ -160,7 +190,7 @@ def _cvt_block_rows(prefix: str, tokens: int, size: Size, config: CvtConfig, i: 
     yield _linear(f"{prefix}.attention.output.dense", width, (tokens, width), width)
     yield _norm(f"{prefix}.layernorm_after", "layer norm", (tokens, width), width, cvt.LAYER_NORM_EPS)
     yield _linear(f"{prefix}.intermediate.dense", width, (tokens, hidden), hidden)
-    yield _activation(f"{prefix}.intermediate.activation", (tokens, hidden), config)
+    yield _activation(f"{prefix}.intermediate.activation", (tokens, hidden), config.hidden_act)
     yield _linear(f"{prefix}.output.dense", hidden, (tokens, width), width)
 
 
@@ -256,9 +286,8 @@ def _norm(name: str, kind: str, shape: tuple[int, ...], channels: int, eps: floa
     return LayerRow(name, kind, f"eps {eps:g}", shape, 2 * channels, 0)
 
 
-def _activation(name: str, shape: tuple[int, ...], config: StagedConfig | CvtConfig) -> LayerRow:
-    """Return the row of the configured activation."""
-    given: Any = config.hidden_act
+def _activation(name: str, shape: tuple[int, ...], given: Any) -> LayerRow:
+    """Return the row of an activation, given by name or as a function."""
     return LayerRow(name, "activation", given if isinstance(given, str) else _name_of(given), shape, 0, 0)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import npconv
 from npconv.fast import activations, attention, bottleneck, depthwise, engines, products, threads
 from npconv.layers import ACTIVATIONS
+from npconv.models.staged_config import STEM_TYPES
 from weights_tools.goldens import draw
 
 CONFIGS: dict[str, Any] = {
@@ -77,11 +78,26 @@ def staged_configs(choose: Any, family: str) -> Any:
         "num_labels": choose(st.sampled_from([0, 1, 2, 7])),
         "out_features": [name for name in names if name in chosen],
     }
+    if choose(st.booleans()):
+        fields |= _timm_fields(choose, each)
     if sum(fields["depths"]) == 0:
         fields["depths"][-1] = 1
     if family == "convnext":
         fields["layer_scale_init_value"] = choose(st.sampled_from([1e-6, 0.0, -1.0]))
     return CONFIGS[family](**fields)
+
+
+def _timm_fields(choose: Any, each: Any) -> dict[str, Any]:
+    """Draw the fields that transformers lacks."""
+    stem_type = choose(st.sampled_from(STEM_TYPES))
+    return {
+        "stem_type": stem_type,
+        **({} if stem_type == "patch" else {"patch_size": choose(st.sampled_from([4, [4, 4]]))}),
+        "kernel_sizes": choose(st.sampled_from([7, 3, each(st.sampled_from([1, 3, 5, 7, 9]))])),
+        "norm_eps": choose(st.sampled_from([1e-6, 1e-5, 0.1])),
+        "head_norm_first": choose(st.booleans()),
+        "head_hidden_size": choose(st.sampled_from([None, 1, 9])),
+    }
 
 
 @st.composite
@@ -124,8 +140,7 @@ def configs(family: str) -> Any:
 def least_size(config: Any) -> tuple[int, int]:
     """Return height and width of the smallest picture that a model takes."""
     if config.model_type != "cvt":
-        height, width = (side * 2 ** (config.num_stages - 1) for side in config.patch_shape)
-        return height, width
+        return config.least_picture
     sizes = []
     for axis in (0, 1):
         side = 1

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from fast_models import BARE_MODELS, CONFIGS, LEAST_BOUND, SLACK, distance, pictures, tiny_blocks, weights
@@ -5,7 +7,7 @@ from fast_models import BARE_MODELS, CONFIGS, LEAST_BOUND, SLACK, distance, pict
 from npconv.errors import InputError
 from npconv.fast.convnext import ConvNextTrunk, fold_trunk
 from npconv.fast.products import GROUP_VALUES
-from npconv.fast.scratch import Scratch
+from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.models import convnext, convnextv2
 from npconv.weights.tree import map_tree, nest
 
@@ -58,6 +60,41 @@ def test_groups_of_pictures_of_their_real_size():
     assert 200 * 28 * 28 * 2 <= GROUP_VALUES < 200 * 28 * 28 * 3
     x = pictures((3, 3, 112, 112))
     check(convnext, config, params, x, trunk(config, params)(x, Scratch()))
+
+
+#: What timm has in the trunk and transformers has not.
+VARIANTS = {
+    "overlap": {"stem_type": "overlap", "patch_size": 4},
+    "overlap_tiered": {"stem_type": "overlap_tiered", "patch_size": 4, "hidden_sizes": [24, 12, 10]},
+    "overlap_act": {"stem_type": "overlap_act", "patch_size": 4},
+    "overlap_act, no polynomial": {"stem_type": "overlap_act", "patch_size": 4, "hidden_act": "mish"},
+    "kernel_sizes": {"kernel_sizes": [3, 9, 5]},
+    "norm_eps": {"norm_eps": 0.3},
+}
+
+
+@FAMILIES
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("tiny", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_maps_of_a_variant(family, module, variant, tiny, threads):
+    config, params = make(family, **VARIANTS[variant])
+    x, engine = pictures((3, 3, 27, 34)), trunk(config, params)
+    scratch = SharedScratch(threads) if threads > 1 else Scratch()
+    with tiny_blocks() if tiny else nullcontext():
+        check(module, config, params, x, engine(x, scratch))
+        check(module, config, params, x[:1], engine(x[:1], scratch))
+        check(module, config, params, x, engine(x, scratch))
+
+
+@pytest.mark.parametrize("variant", ["overlap", "overlap_act"])
+def test_scratch_of_an_overlapping_stem_is_planned_once(variant):
+    config, params = make("convnext", **VARIANTS[variant])
+    engine, scratch, x = trunk(config, params), Scratch(), pictures((2, 3, 33, 20))
+    first = engine(x, scratch)[0].copy()
+    planned = scratch.nbytes
+    np.testing.assert_array_equal(engine(x, scratch)[0], first)
+    assert scratch.nbytes == planned
 
 
 @FAMILIES

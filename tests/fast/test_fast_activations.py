@@ -118,7 +118,7 @@ def test_the_limits(layer):
         assert (np.abs(apply(layer, tiny)) <= np.abs(tiny) + 2.0**-148).all()
 
 
-@pytest.mark.parametrize("hidden_act", [*NAMES, softplus], ids=str)
+@pytest.mark.parametrize("hidden_act", [*NAMES, softplus], ids=lambda act: getattr(act, "__name__", act))
 def test_every_activation_is_the_explicit_one(hidden_act):
     layer = ACTIVATIONS.get(hidden_act, hidden_act) if isinstance(hidden_act, str) else hidden_act
     x = np.random.default_rng(0).normal(0, 5, (7, 13)).astype(np.float32)

@@ -102,6 +102,58 @@ def test_names_of_a_block():
     assert plan[f"{block}.layer_scale"].params == {"layer_scale_parameter": f"{block}.layer_scale_parameter"}
 
 
+def test_names_of_what_only_timm_has():
+    fields = {"stem_type": "overlap_act", "head_norm_first": True, "head_hidden_size": 9, "kernel_sizes": [3, 7, 7, 5]}
+    plan = make_plan(npconv.ConvNextConfig(**fields, norm_eps=1e-5), "image_classification")
+    stem = "convnext.embeddings"
+    names = [step.name for step in plan]
+    assert names[:4] == [
+        *(f"{stem}.overlap_act_embeddings.{part}" for part in ("0", "act", "1")),
+        f"{stem}.layernorm",
+    ]
+    last = ["convnext.layernorm_before_pooling", "convnext.pooled", "pre_classifier", "pre_classifier.act"]
+    assert names[-5:] == [*last, "classifier"]
+    assert plan["pre_classifier.act"].attributes == {"hidden_act": "gelu"}
+    assert plan["convnext.encoder.stages.3.layers.2.dwconv"].attributes == {"stride": 1, "padding": 2}
+    epsilons = {step.name: step.attributes["eps"] for step in plan if step.operation == "layer_norm"}
+    assert epsilons.pop("convnext.layernorm_before_pooling") == 1e-12
+    assert set(epsilons.values()) == {1e-5}
+
+
+@pytest.mark.parametrize("num_labels", [0, 3])
+@pytest.mark.parametrize("family", ["convnext", "convnextv2"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stem_type": "overlap", "patch_size": 4},
+        {"stem_type": "overlap_tiered", "patch_size": 4, "head_norm_first": True},
+        {"stem_type": "overlap_act", "patch_size": 4, "norm_eps": 1e-3},
+        {"head_hidden_size": 9, "kernel_sizes": 5},
+    ],
+)
+def test_a_golden_trace_of_a_model_of_timm(family, fields, num_labels):
+    """Mine is the model in float32; one with another epsilon diverges, and is told why."""
+    config = fast_models.CONFIGS[family](**{**fast_models.SMALL[family], **fields, "num_labels": num_labels})
+    kind = fast_models.CLASSIFIERS[family]
+    model = kind(config, fast_models.weights(kind, config))
+    pixel_values = fast_models.pictures((1, 3, 45, 38))
+    reference = npconv.golden.record(model, pixel_values)
+    with npconv.golden.trace() as mine:
+        model(pixel_values)
+    comparison = npconv.golden.compare(reference, mine)
+    assert comparison.first is None
+    assert len(comparison.differences) == len(reference) == 1 + len(make_plan(config, "image_classification"))
+    norm_eps = 1e-5 if "norm_eps" in fields else 1e-3
+    other = kind(type(config)(**{**config.to_dict(), "norm_eps": norm_eps}), model.state_dict())
+    with npconv.golden.trace() as mine:
+        other(pixel_values)
+    comparison = npconv.golden.compare(reference, mine)
+    assert comparison.first.name == f"{family}.embeddings.layernorm"
+    best = npconv.golden.diagnose(comparison)[0]
+    assert best.fits
+    assert best.mistake.name == ("layer-norm-eps-1e-5" if "norm_eps" in fields else "layer-norm-eps-1e-3")
+
+
 def test_a_stage_without_blocks_shares_its_array():
     config = npconv.ConvNextV2Config(num_stages=2, hidden_sizes=[4, 6], depths=[0, 1])
     plan = make_plan(config, "model")

@@ -6,6 +6,7 @@ import pytest
 
 from npconv.errors import ConfigError
 from npconv.models import ConvNextConfig, ConvNextV2Config
+from npconv.models.staged_config import ADDED_FIELDS
 
 STAGED = pytest.mark.parametrize("config_class", [ConvNextConfig, ConvNextV2Config])
 
@@ -20,6 +21,9 @@ DEFAULTS = {
     "stage_names": ["stem", "stage1", "stage2", "stage3", "stage4"],
 }
 
+#: Those that transformers lacks are written to no file.
+ADDED = {"stem_type": "patch", "kernel_sizes": 7, "norm_eps": 1e-6, "head_norm_first": False, "head_hidden_size": None}
+
 
 @STAGED
 def test_defaults_are_those_documented(config_class):
@@ -27,6 +31,9 @@ def test_defaults_are_those_documented(config_class):
     assert {name: getattr(config, name) for name in DEFAULTS} == DEFAULTS
     assert getattr(config, "layer_scale_init_value", None) == (1e-6 if config_class is ConvNextConfig else None)
     assert set(DEFAULTS) <= set(config.to_dict())
+    assert {name: getattr(config, name) for name in ADDED} == ADDED == ADDED_FIELDS
+    assert not set(ADDED) & set(config.to_dict())
+    assert config_class(**ADDED) == config
 
 
 ERRORS = [
@@ -59,6 +66,25 @@ ERRORS = [
     ({"out_indices": [4, -1]}, "in this order and each once"),
     ({"out_features": ["stage1"], "out_indices": [2]}, "name different stages; give one of them"),
     ({"out_features": ["stage1"], "out_indices": [1, 2]}, "name different stages; give one of them"),
+    ({"stem_type": "overlapping"}, "expected stem_type to be one of patch, overlap, overlap_tiered, overlap_act; got "),
+    ({"stem_type": None}, "expected stem_type to be one of patch, .*; got None"),
+    ({"stem_type": "overlap", "patch_size": 2}, "expected patch_size 4 with stem_type 'overlap', .*; got 2"),
+    ({"stem_type": "overlap_act", "patch_size": [4, 3]}, r"expected patch_size 4 with .*; got \[4, 3\]"),
+    ({"kernel_sizes": 4}, "expected kernel_sizes to be odd, got 4"),
+    ({"kernel_sizes": 0}, "expected kernel_sizes to be an integer from 1"),
+    ({"kernel_sizes": "7"}, "expected kernel_sizes to be an integer from 1"),
+    ({"kernel_sizes": None}, "expected kernel_sizes to be an integer from 1"),
+    ({"kernel_sizes": [7, 7]}, r"expected kernel_sizes to be an integer or one for each of 4 stages, got \[7, 7\]"),
+    ({"kernel_sizes": [7, 7, 6, 7]}, r"expected kernel_sizes\[2\] to be odd, got 6"),
+    ({"kernel_sizes": [7, 7, 5.0, 7]}, r"expected kernel_sizes\[2\] to be an integer from 1"),
+    ({"norm_eps": -1e-6}, "expected norm_eps to be a number from 0"),
+    ({"norm_eps": "1e-6"}, "expected norm_eps to be a number from 0"),
+    ({"norm_eps": None}, "expected norm_eps to be a number from 0"),
+    ({"head_norm_first": "yes"}, "expected head_norm_first to be true or false, got 'yes'"),
+    ({"head_norm_first": 2}, "expected head_norm_first to be true or false, got 2"),
+    ({"head_hidden_size": 0}, "expected head_hidden_size to be an integer from 1"),
+    ({"head_hidden_size": True}, "expected head_hidden_size to be an integer from 1"),
+    ({"head_hidden_size": [8]}, "expected head_hidden_size to be an integer from 1"),
 ]
 LAYER_SCALE_ERRORS = [
     ({"layer_scale_init_value": "1"}, "expected layer_scale_init_value to be a number"),
@@ -86,6 +112,25 @@ def test_stages_follow_from_the_number_of_stages(config_class):
     assert config.stage_names == ["stem", "stage1", "stage2"]
     assert config.feature_sizes == {"stem": 8, "stage1": 8, "stage2": 12}
     assert (config.patch_shape, config_class(patch_size=(2, 3)).patch_shape) == ((4, 4), (2, 3))
+
+
+@STAGED
+@pytest.mark.parametrize(
+    ("width", "between"),
+    # What timm 1.0 makes of half the width; of 18 to 22, the nearest multiple of 8 would lose more than 10 %.
+    [(1, 8), (8, 8), (16, 8), (17, 8), (18, 16), (22, 16), (24, 16), (40, 24), (48, 24), (64, 32), (80, 40)],
+)
+def test_channels_between_the_convolutions_of_a_tiered_stem(config_class, width, between):
+    fields = {"num_stages": 1, "hidden_sizes": [width], "depths": [1]}
+    assert config_class(**fields, stem_type="overlap_tiered").stem_hidden_size == between
+    assert config_class(**fields, stem_type="overlap").stem_hidden_size == width
+
+
+@STAGED
+def test_kernels_of_every_stage(config_class):
+    assert config_class(kernel_sizes=5).stage_kernel_sizes == [5, 5, 5, 5]
+    assert config_class(kernel_sizes=(3, 5, 7, 9)).stage_kernel_sizes == [3, 5, 7, 9]
+    assert config_class.from_dict({}, kernel_sizes=3).kernel_sizes == 3
 
 
 OUTPUT_STAGES = [

@@ -18,8 +18,9 @@ from npconv import (
     CvtForImageClassification,
     InputError,
 )
-from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
+from npconv.models import PretrainedConfig, convnext, convnextv2, cvt, variants
 from npconv.models.parameters import count_parameters, is_buffer
+from npconv.models.staged_config import STEM_TYPES
 from npconv.models.summary import LayerRow, layer_table
 
 FAMILIES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
@@ -76,10 +77,16 @@ ACTIVATIONS = st.sampled_from(["gelu", "gelu_new", "quick_gelu", "relu", "silu"]
 def staged_cases(draw: st.DrawFn) -> tuple[PretrainedConfig, int, int]:
     """A ConvNeXt or V2 and the size of a picture, sometimes too small for it."""
     stages = draw(st.integers(1, 3))
-    edge = st.integers(1, 5)
+    edge, kernel = st.integers(1, 5), st.sampled_from([1, 3, 7, 9])
+    stem_type = draw(st.sampled_from(["patch", *STEM_TYPES]))
     fields = {
         "num_channels": draw(st.integers(1, 4)),
-        "patch_size": draw(edge | st.lists(edge, min_size=2, max_size=2)),
+        "patch_size": draw(edge | st.lists(edge, min_size=2, max_size=2)) if stem_type == "patch" else 4,
+        "stem_type": stem_type,
+        "kernel_sizes": draw(kernel | st.lists(kernel, min_size=stages, max_size=stages)),
+        "norm_eps": draw(st.sampled_from([1e-6, 1e-5])),
+        "head_norm_first": draw(st.booleans()),
+        "head_hidden_size": draw(st.none() | st.integers(1, 5)),
         "num_stages": stages,
         "hidden_sizes": draw(st.lists(st.integers(1, 6), min_size=stages, max_size=stages)),
         "depths": draw(st.lists(st.integers(0, 2), min_size=stages, max_size=stages).filter(any)),
@@ -150,7 +157,7 @@ def test_rows_are_the_steps_of_a_running_model(case: tuple[PretrainedConfig, int
     pixel_values = np.random.default_rng(0).standard_normal((2, config.num_channels, height, width), np.float32)
     table = table_or_none(config, height, width)
     with pytest.MonkeyPatch.context() as patch:
-        recorder = Recorder(patch, config.hidden_act)
+        recorder = Recorder(patch)
         if table is None:
             with pytest.raises(InputError):
                 model(pixel_values)
@@ -188,17 +195,17 @@ def table_or_none(config: PretrainedConfig, height: int, width: int) -> list[Lay
 class Recorder:
     """Writes a row for every call of a layer function by the models."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, hidden_act: str) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.rows: list[LayerRow] = []
-        for module in (convnext, convnextv2, cvt):
+        for module in (convnext, convnextv2, variants, cvt):
             for name in ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "average_pool2d", "global_average_pool"):
                 self.wrap(patch, module, name, self.window)
             for name in ("layer_norm", "batch_norm", "global_response_norm"):
                 self.wrap(patch, module, name, self.norm)
             self.wrap(patch, module, "linear", self.linear)
             self.wrap(patch, module, "attention", self.attention)
-            activate = module.activation(hidden_act)
-            patch.setattr(module, "activation", lambda name, activate=activate: self.activation(name, activate))
+            activation = module.activation
+            patch.setattr(module, "activation", lambda name, of=activation: self.activation(name, of(name)))
 
     def wrap(self, patch: pytest.MonkeyPatch, module: ModuleType, name: str, describe) -> None:
         """Replace a function of a model file, where it has it, by one that records."""

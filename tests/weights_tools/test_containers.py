@@ -258,14 +258,14 @@ def test_shards(tmp_path):
 
 def test_a_safetensors_header_may_begin_with_the_byte_of_a_pickle(tmp_path):
     path = tmp_path / "model.safetensors"
-    for length in range(1, 40):  # headers of 128, 384 or 640 bytes begin with 0x80
-        save_file({"a" * length: VALUES}, path, {"note": "x" * 60})
+    for length in range(0, 256, 8):  # a header of 128, 384 or 640 bytes begins with 0x80
+        save_file({"a": VALUES}, path, {"note": "x" * length})
         if path.read_bytes()[0] == 0x80:
             break
     assert path.read_bytes()[0] == 0x80
     opened = open_checkpoint(path)
     assert opened.container == "safetensors"
-    assert list(opened.tensors) == ["a" * length]
+    assert list(opened.tensors) == ["a"]
 
 
 def test_safetensors(tmp_path):

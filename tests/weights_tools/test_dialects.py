@@ -41,13 +41,31 @@ CONFIGS = {
     "cvt": npconv.CvtConfig(**CVT),
     "cvt without class token": npconv.CvtConfig(**(CVT | {"cls_token": [False] * 3})),
 }
+#: What only timm has, and the names that npconv has for it.
+OVERLAPPING = STAGED | {"hidden_sizes": [24, 5, 7], "patch_size": 4}
+VARIANTS = {
+    "overlap": npconv.ConvNextConfig(**OVERLAPPING, stem_type="overlap"),
+    "overlap_tiered": npconv.ConvNextV2Config(**OVERLAPPING, stem_type="overlap_tiered"),
+    "overlap_act": npconv.ConvNextConfig(**OVERLAPPING, stem_type="overlap_act"),
+    "head_norm_first": npconv.ConvNextConfig(**STAGED, head_norm_first=True),
+    "head_hidden_size": npconv.ConvNextV2Config(**STAGED, head_hidden_size=9),
+    "head_hidden_size without classes": npconv.ConvNextConfig(**(STAGED | {"num_labels": 0}), head_hidden_size=9),
+    "kernel_sizes": npconv.ConvNextConfig(**STAGED, kernel_sizes=[3, 7, 5]),
+    "overlap, head_norm_first": npconv.ConvNextV2Config(**OVERLAPPING, stem_type="overlap", head_norm_first=True),
+}
+CONFIGS |= VARIANTS
 MODULES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
 OF_FAMILY = {
     "convnext": ["huggingface", "facebook", "timm", "open_clip", "torchvision", "tensorflow"],
     "convnextv2": ["huggingface", "facebook", "timm", "open_clip", "tensorflow"],
     "cvt": ["huggingface", "microsoft", "tensorflow"],
 }
-ROUND_TRIPS = [(key, name) for key, config in CONFIGS.items() for name in OF_FAMILY[config.model_type]]
+OF_VARIANT = ["huggingface", "timm", "open_clip"]
+ROUND_TRIPS = [
+    (key, name)
+    for key, config in CONFIGS.items()
+    for name in (OF_VARIANT if key in VARIANTS else OF_FAMILY[config.model_type])
+]
 
 
 OPEN = ("num_heads", "patch_stride", "patch_padding", "stride_kv", "padding_kv")
@@ -159,9 +177,30 @@ def test_timm_with_linear_and_convolutional_mlp(mlp):
     assert_same(ours, state)
 
 
+@pytest.mark.parametrize("key", [key for key in VARIANTS if key != "kernel_sizes"])
+@pytest.mark.parametrize("name", ["facebook", "tensorflow"])
+def test_what_another_library_lacks_is_named(key, name):
+    state = state_of(key)
+    with pytest.raises(
+        WeightsError, match=f"{name} has no place for tensor '.*(overlap|before_pooling|pre_classifier)"
+    ):
+        dialects.from_hugging_face(state, dialects.dialect(name, state))
+
+
+def test_names_of_what_only_timm_has():
+    state = state_of("overlap, head_norm_first")
+    theirs = dialects.from_hugging_face(state, dialects.dialect("timm", state))
+    assert {"stem.0.weight", "stem.1.weight", "stem.2.weight", "norm_pre.weight", "head.fc.weight"} <= set(theirs)
+    assert not any(name.startswith(("head.norm", "stem.3")) for name in theirs)
+    state = state_of("head_hidden_size")
+    theirs = dialects.from_hugging_face(state, dialects.dialect("open_clip", state))
+    np.testing.assert_array_equal(theirs["visual.head.mlp.fc1.weight"], state["pre_classifier.weight"])
+    np.testing.assert_array_equal(theirs["visual.head.mlp.fc2.weight"], state["classifier.weight"])
+
+
 def test_timm_writes_the_narrow_models_with_1x1_convolutions():
-    for width, layout in [(80, "1x1"), (96, "linear")]:
-        config = npconv.ConvNextConfig(hidden_sizes=[width], depths=[1], num_stages=1)
+    for width, first, layout in [(32, 0, "linear"), (40, 0, "1x1"), (80, 0, "1x1"), (96, 0, "linear"), (96, 1, "1x1")]:
+        config = npconv.ConvNextConfig(hidden_sizes=[width], depths=[1], num_stages=1, head_norm_first=first)
         state = random_state(convnext.image_classification_shapes(config))
         assert dialects.dialect("timm", state).layouts.get("@mlp", "linear") == layout
 

@@ -31,25 +31,24 @@ def test_the_configuration_comes_back(key, name):
     assert any(reason.startswith("layer_norm_eps") for reason in reasons)
 
 
-def timm_state() -> dict[str, np.ndarray]:
-    state = state_of("convnext")
+def timm_state(key: str = "convnext") -> dict[str, np.ndarray]:
+    state = state_of(key)
     return dialects.from_hugging_face(state, dialects.dialect("timm", state))
 
 
 @pytest.mark.parametrize(
-    ("change", "option"),
+    ("key", "lacking", "option"),
     [
-        ({"stem.1.weight": np.zeros((3, 2, 3, 3))}, "stem_type='overlap' or 'overlap_tiered'"),
-        ({"stem.2.weight": np.zeros((3, 3, 3, 3))}, "stem_type='overlap_act'"),
-        ({"norm_pre.weight": np.zeros(7), "head.norm.weight": None, "head.norm.bias": None}, "head_norm_first=True"),
-        ({"head.pre_logits.fc.weight": np.zeros((9, 7))}, "head_hidden_size"),
-        ({"stem.1.bias": None}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
-        ({"stem.0.bias": None}, "conv_bias=False"),
-        ({"stages.1.blocks.1.conv_dw.weight": np.zeros((5, 1, 5, 5))}, "kernel_sizes"),
+        ("convnext", "stem.1.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ("overlap", "stem.2.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ("overlap_act", "stem.3.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ("convnext", "stem.0.bias", "conv_bias=False"),
+        ("overlap_tiered", "stem.0.bias", "conv_bias=False"),
     ],
 )
-def test_what_the_models_lack_is_refused_by_its_name(change, option):
-    tensors = {name: value for name, value in (timm_state() | change).items() if value is not None}
+def test_what_the_models_lack_is_refused_by_its_name(key, lacking, option):
+    tensors = timm_state(key)
+    del tensors[lacking]
     with pytest.raises(dialects.UnsupportedError, match=re.escape(option)) as caught:
         dialects.detect(tensors)
     assert caught.value.option == option
@@ -57,12 +56,81 @@ def test_what_the_models_lack_is_refused_by_its_name(change, option):
         dialects.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
 
 
-def test_timm_models_with_another_epsilon_are_refused():
-    config = npconv.ConvNextConfig(hidden_sizes=[24, 32, 48, 64], depths=[1, 2, 4, 2])
-    state = random_state(convnext.image_classification_shapes(config))
-    with pytest.raises(dialects.UnsupportedError, match="test_convnext, which has norm_eps=1e-5"):
-        dialects.infer_config(state, dialect=dialects.dialect("timm", state))
-    assert dialects.infer_config(state, dialect=dialects.dialect("facebook", state))[0].depths == [1, 2, 4, 2]
+#: Widths, depths, kernels of a timm model -> fields that its shapes do not show.
+TEST_DIMS = [32, 64, 96, 128]
+TIMM_NUMBERS = [
+    ([24, 32, 48, 64], [1, 2, 4, 2], 7, (1e-5, "gelu_pytorch_tanh"), "test_convnext"),
+    (TEST_DIMS, [1, 1, 1, 1], 7, (1e-5, "gelu_pytorch_tanh"), "test_convnext2"),
+    (TEST_DIMS, [1, 1, 1, 1], [7, 5, 5, 3], (1e-5, "silu"), "test_convnext3"),
+    ([384, 768, 1536, 3072], [3, 4, 30, 3], 7, (1e-5, "gelu"), "convnext_xxlarge"),
+    (TEST_DIMS, [1, 1, 1, 1], 5, (1e-6, "gelu"), None),
+]
+
+
+@pytest.mark.parametrize(("widths", "depths", "kernels", "numbers", "name"), TIMM_NUMBERS)
+def test_numbers_that_shapes_do_not_show_are_those_of_timms_models(widths, depths, kernels, numbers, name):
+    config = npconv.ConvNextConfig(hidden_sizes=widths, depths=depths, kernel_sizes=kernels)
+    shapes = {name: Shape(shape) for name, shape in convnext.image_classification_shapes(config).items()}
+    for dialect in ("timm", "open_clip"):
+        found, reasons = dialects.infer_config(shapes, dialect=dialects.dialect(dialect, shapes))
+        assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (numbers[0], *numbers)
+        assert found.stage_kernel_sizes == config.stage_kernel_sizes
+        why = f"not in the shapes; that of timm's {name}" if name else f"what {dialect} computes with"
+        assert f"norm_eps {numbers[0]}: {why}" in reasons
+        assert f"layer_norm_eps {numbers[0]}: norm_eps, which {dialect} has for all LayerNorms" in reasons
+    found, reasons = dialects.infer_config(shapes, dialect=dialects.dialect("facebook", shapes))
+    assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (1e-6, 1e-6, "gelu")
+    assert not any(reason.startswith("norm_eps") for reason in reasons)
+
+
+def test_numbers_that_shapes_do_not_show_can_be_given():
+    state = state_of("convnext")
+    timm = dialects.dialect("timm", state)
+    found, reasons = dialects.infer_config(state, dialect=timm, norm_eps=1e-3, hidden_act="silu")
+    assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (1e-3, 1e-3, "silu")
+    assert {"norm_eps 0.001: given", "hidden_act silu: given"} < set(reasons)
+    found, _ = dialects.infer_config(state, dialect=timm, norm_eps=1e-3, layer_norm_eps=1e-4)
+    assert (found.norm_eps, found.layer_norm_eps) == (1e-3, 1e-4)
+    found, _ = dialects.infer_config(state, dialect=dialects.dialect("facebook", state), norm_eps=1e-3)
+    assert (found.norm_eps, found.layer_norm_eps) == (1e-3, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("overlap", "num_channels 3, stem_type overlap: stem kernels 24x3x3x3 and 24x24x3x3"),
+        ("overlap_tiered", "num_channels 3, stem_type overlap_tiered: stem kernels 16x3x3x3 and 24x16x3x3"),
+        ("overlap_act", "num_channels 3, stem_type overlap_act: stem kernels 24x3x3x3 and 24x24x3x3"),
+        ("head_norm_first", "head_norm_first True: the last LayerNorm is before the pooling"),
+        ("head_hidden_size", "head_hidden_size 9: a hidden layer 9x7 before the classifier"),
+        ("kernel_sizes", "kernel_sizes [3, 7, 5]: depthwise kernels of the first block of each stage"),
+    ],
+)
+def test_what_only_timm_has_is_said(key, reason):
+    assert reason in dialects.infer_config(state_of(key))[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "part", "shape", "message"),
+    [
+        ("overlap", "overlap_embeddings.0.weight", (10, 3, 3, 3), r"overlap_embeddings.0.weight has shape \(10, 3"),
+        (
+            "overlap",
+            "overlap_embeddings.1.weight",
+            (24, 24, 5, 5),
+            r"overlap_embeddings.1.weight has shape \(24, 24, 5",
+        ),
+        ("convnext", "stages.1.layers.0.dwconv.weight", (5, 1, 4, 4), r"expected kernel_sizes\[1\] to be odd, got 4"),
+        ("convnext", "stages.1.layers.1.dwconv.weight", (5, 1, 5, 5), r"layers.1.dwconv.weight has shape \(5, 1, 5, 5"),
+        ("convnext", "stages.1.layers.0.dwconv.weight", (5, 1, 7, 5), r"layers.0.dwconv.weight has shape \(5, 1, 7, 5"),
+        ("convnext", "stages.1.layers.0.dwconv.weight", (5,), r"layers.0.dwconv.weight has shape \(5,\)"),
+    ],
+)
+def test_a_stem_or_kernel_that_no_model_has_is_named(key, part, shape, message):
+    state = state_of(key)
+    name = next(name for name in state if name.endswith(part))
+    with pytest.raises(WeightsError, match=message):
+        dialects.infer_config(state | {name: np.zeros(shape, np.float32)})
 
 
 class Shape:

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from fast import fast_models
 
 import npconv
 from weights_tools import dialects
@@ -166,27 +167,62 @@ def test_timm_by_name(torch, timm, name):
     )
 
 
-REFUSED = [
-    ("convnext_atto_ols", {}, "stem_type='overlap' or 'overlap_tiered'"),
-    ("convnext_nano_ols", {}, "stem_type='overlap' or 'overlap_tiered'"),
-    ("convnext_zepto_rms_ols", {}, "stem_type='overlap_act'"),
-    ("convnext_zepto_rms", {}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
-    ("convnext_atto_rms", {}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
-    ("convnext_atto", {"head_norm_first": True}, "head_norm_first=True"),
-    ("convnext_atto", {"head_hidden_size": 11}, "head_hidden_size"),
-    ("convnext_atto", {"conv_bias": False}, "conv_bias=False"),
-    ("test_convnext3", {}, "kernel_sizes"),
-    ("test_convnext", {}, "norm_eps=1e-5"),
-    ("test_convnext2", {}, "norm_eps=1e-5"),
-]
+#: The models of timm that stay impossible, and the option that each is refused by.
+REFUSED = dict.fromkeys(
+    ("convnext_zepto_rms_ols", "convnext_zepto_rms", "convnext_atto_rms"), "norm_layer='rmsnorm2d' or 'simplenorm'"
+)
+PATTERNS = ["convnext*", "convnextv2*", "test_convnext*"]
 
 
-@pytest.mark.parametrize(("name", "options", "option"), REFUSED)
-def test_what_timm_has_and_npconv_has_not(timm, name, options, option):
-    theirs = timm.create_model(name, **options).state_dict()
+@pytest.mark.parametrize("stem_type", ["patch", "overlap", "overlap_tiered", "overlap_act"])
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"conv_bias": False}, "conv_bias=False"),
+        ({"norm_layer": "rmsnorm2d", "conv_mlp": True}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ({"norm_layer": "simplenorm", "conv_mlp": True}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
+    ],
+)
+def test_what_timm_has_and_npconv_has_not(timm, options, stem_type, option):
+    theirs = timm.models.convnext.ConvNeXt(**STAGES, stem_type=stem_type, **options).state_dict()
     with pytest.raises(dialects.UnsupportedError) as caught:
         convert({key: value.numpy() for key, value in theirs.items()})
     assert caught.value.option == option
+
+
+#: Options of timm, and what says in npconv what no shape shows.
+OPTIONS = {
+    "overlap": ({"stem_type": "overlap"}, {}),
+    "overlap_tiered": ({"stem_type": "overlap_tiered", "dims": (40, 12, 16, 20)}, {}),
+    "overlap_act": ({"stem_type": "overlap_act", "act_layer": "silu"}, {"hidden_act": "silu"}),
+    "norm first": ({"head_norm_first": True, "norm_eps": 1e-3}, {"norm_eps": 1e-3}),
+    "hidden head": ({"head_hidden_size": 11, "act_layer": "relu"}, {"hidden_act": "relu"}),
+    "hidden head, no classes": ({"head_hidden_size": 11, "num_classes": 0}, {}),
+    "norm first, no classes": ({"head_norm_first": True, "num_classes": 0}, {}),
+    "kernels": ({"kernel_sizes": (3, 5, 7, 9)}, {}),
+    "quick GELU": ({"act_layer": "quick_gelu", "conv_mlp": True}, {"hidden_act": "quick_gelu"}),
+    "all": (
+        {
+            "stem_type": "overlap",
+            "head_norm_first": True,
+            "kernel_sizes": 5,
+            "norm_eps": 1e-2,
+            "act_layer": "gelu_tanh",
+        },
+        {"norm_eps": 1e-2, "hidden_act": "gelu_new"},
+    ),
+}
+
+
+@pytest.mark.parametrize("use_grn", [False, True])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_timm_options(torch, timm, use_grn, options):
+    theirs, given = OPTIONS[options]
+    scale = None if use_grn else 1e-6
+    model = timm.models.convnext.ConvNeXt(
+        **{"num_classes": 7, **STAGES, **theirs}, use_grn=use_grn, ls_init_value=scale
+    )
+    check(torch, model, "timm", **given)
 
 
 def convert(theirs, **given):
@@ -196,51 +232,119 @@ def convert(theirs, **given):
     return detected, ours, *dialects.infer_config(ours, dialect=detected, **given)
 
 
-def test_every_timm_model_is_told_apart(torch, timm):
-    """The shapes of all published variants: each is converted or refused with the option that stands in its name."""
-    refused = {}
-    for name in timm.list_models(["convnext_*", "convnextv2_*", "test_convnext*"]):
+@pytest.fixture(scope="module")
+def inferred(torch, timm):
+    """Return every variant and the configuration by the shapes of the published one, or the option it is refused by."""
+    found = {}
+    for name in timm.list_models(PATTERNS):
         with torch.device("meta"):
-            theirs = timm.create_model(name).state_dict()
-        tensors = {key: np.broadcast_to(np.float32(0), tuple(value.shape)) for key, value in theirs.items()}
+            model = timm.create_model(name)
+        tensors = {key: np.broadcast_to(np.float32(0), tuple(value.shape)) for key, value in model.state_dict().items()}
         try:
-            convert(tensors)
+            found[name] = model, convert(tensors)[2]
         except dialects.UnsupportedError as error:
-            refused[name] = error.option
-    assert sorted(refused) == [
-        "convnext_atto_ols",
-        "convnext_atto_rms",
-        "convnext_femto_ols",
-        "convnext_large_mlp",
-        "convnext_nano_ols",
-        "convnext_pico_ols",
-        "convnext_tiny_hnf",
-        "convnext_xxlarge",
-        "convnext_zepto_rms",
-        "convnext_zepto_rms_ols",
-        "test_convnext",
-        "test_convnext2",
-        "test_convnext3",
+            found[name] = model, error.option
+    return found
+
+
+def test_every_timm_model_is_converted_or_refused_by_its_option(inferred):
+    assert len(inferred) >= 25
+    assert {name: found for name, (_, found) in inferred.items() if isinstance(found, str)} == REFUSED
+
+
+def test_every_variant_can_be_written_as_timm_has_it(inferred):
+    """The names and shapes follow from the tensors alone, and no other file's choices."""
+    for name, (model, config) in inferred.items():
+        if name in REFUSED:
+            continue
+        shapes = classes(config).parameter_shapes(config)
+        ours = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+        written = dialects.from_hugging_face(ours, dialects.dialect("timm", ours))
+        found = {key: tuple(value.shape) for key, value in written.items()}
+        assert found == {key: tuple(value.shape) for key, value in model.state_dict().items()}, name
+
+
+#: Their activations by the names that a configuration has for them.
+ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_pytorch_tanh", "SiLU": "silu"}
+
+
+def test_numbers_that_no_shape_shows_are_those_of_timm(inferred):
+    for name, (model, config) in inferred.items():
+        if name in REFUSED:
+            continue
+        epsilons = {module.eps for module in model.modules() if type(module).__name__.startswith("LayerNorm")}
+        assert epsilons == {config.norm_eps, config.layer_norm_eps}, name
+        acts = {type(block.mlp.act).__name__ for stage in model.stages for block in stage.blocks}
+        assert [ACTIVATIONS[act] for act in acts] == [config.hidden_act], name
+        hidden = getattr(model.head, "pre_logits", None)
+        if config.head_hidden_size is not None:
+            assert type(hidden.act).__name__ == "GELU"
+
+
+def timm_names():
+    """Return the names of timm's variants, for machines that have no timm to ask."""
+    return [
+        *(f"convnext_{size}{end}" for size in ("atto", "femto", "pico", "nano") for end in ("", "_ols")),
+        *(f"convnext_{size}" for size in ("tiny", "tiny_hnf", "small", "base", "large", "large_mlp", "xlarge")),
+        *("convnext_xxlarge", "test_convnext", "test_convnext2", "test_convnext3"),
+        *(f"convnextv2_{size}" for size in ("atto", "femto", "pico", "nano", "tiny", "small", "base", "large", "huge")),
     ]
 
 
-def test_open_clip(torch, timm):
+def test_the_names_are_all_of_timms(timm):
+    assert sorted([*timm_names(), *REFUSED]) == sorted(timm.list_models(PATTERNS))
+
+
+@pytest.mark.parametrize("name", timm_names())
+def test_a_variant_of_timm(torch, timm, inferred, name):
+    """Each with the options of its name, made tiny: logits, the way back, the fast engine and the golden trace."""
+    _, published = inferred[name]
+    model = timm.create_model(name, num_classes=7, depths=(1, 2, 1, 1), dims=(24, 12, 16, 20))
+    given = {"norm_eps": published.norm_eps, "hidden_act": published.hidden_act}
+    config, _ = check(torch, model, "timm", **given)
+    for field in ("stem_type", "head_norm_first", "head_hidden_size", "kernel_sizes"):
+        assert getattr(config, field) == getattr(published, field)
+
+    _, ours, *_ = convert({key: value.numpy() for key, value in model.state_dict().items()})
+    tensors = {key: value.astype(np.float32) for key, value in ours.items()}
+    pixels = fast_models.pictures((2, 3, 37, 41))
+    truth = fast_models.outputs_of(classes(config)(config, tensors, dtype="float64"), pixels)
+    fast = fast_models.outputs_of(classes(config)(config, tensors, engine="fast"), pixels)
+    rounding = fast_models.rounding_of(classes(config), config, tensors, pixels)
+    assert fast_models.farthest(fast, truth) <= max(fast_models.SLACK * rounding, fast_models.LEAST_BOUND)
+
+    explicit = classes(config)(config, tensors)
+    reference = npconv.golden.record(explicit, pixels)
+    with npconv.golden.trace() as mine:
+        explicit(pixels)
+    comparison = npconv.golden.compare(reference, mine)
+    assert comparison.first is None
+    assert len(comparison.differences) == len(reference)
+
+
+@pytest.mark.parametrize("projection", ["proj", "mlp"])
+@pytest.mark.parametrize("options", [{}, {"stem_type": "overlap_tiered", "head_norm_first": True, "norm_eps": 1e-5}])
+def test_open_clip(torch, timm, projection, options):
+    from timm.layers import Mlp
     from timm.models.convnext import ConvNeXt
 
     class Picture(torch.nn.Module):
-        """A trunk without classifier, then a projection without bias."""
+        """A trunk without classifier, then a projection without bias, or two layers of which the last has none."""
 
         def __init__(self):
             super().__init__()
             self.visual = torch.nn.Module()
-            self.visual.trunk = ConvNeXt(num_classes=0, **STAGES)
+            self.visual.trunk = ConvNeXt(num_classes=0, **STAGES, **options)
             self.visual.head = torch.nn.Sequential()
-            self.visual.head.add_module("proj", torch.nn.Linear(20, 6, bias=False))
+            linear = torch.nn.Linear(20, 6, bias=False)
+            self.visual.head.add_module(
+                projection, linear if projection == "proj" else Mlp(20, 12, 6, bias=(True, False))
+            )
 
         def forward(self, x):
             return self.visual.head(self.visual.trunk(x))
 
-    check(torch, Picture(), "open_clip")
+    check(torch, Picture(), "open_clip", **{"norm_eps": options.get("norm_eps", 1e-6)})
 
 
 @pytest.mark.parametrize("family", ["ConvNext", "ConvNextV2", "Cvt"])

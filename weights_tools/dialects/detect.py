@@ -11,7 +11,7 @@ from npconv.errors import WeightsError
 from npconv.weights.messages import listed, quoted
 from weights_tools.dialects.dialect import DIALECT_NAMES, TABLES, Dialect
 from weights_tools.dialects.layouts import LAYOUTS
-from weights_tools.dialects.tables import Refused, Table
+from weights_tools.dialects.tables import Table
 
 #: Names that the choice between dialects looks at. No model has so many; a hostile file must not make it slow.
 MOST_NAMES = 5000
@@ -28,7 +28,7 @@ class UnsupportedError(WeightsError):
     Parameters
     ----------
     option : str
-        The option of the other library that asks for it, such as ``"head_norm_first=True"``.
+        The option of the other library that asks for it, such as ``"conv_bias=False"``.
     message : str
         What it is.
     """
@@ -107,27 +107,11 @@ def _layouts(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, str]:
 
 
 def refuse_unsupported(tensors: Mapping[str, Any], dialect: Dialect) -> None:
-    """Raise an UnsupportedError if the tensors show something that the models cannot do."""
-    for pattern, sign in dialect.refused():
-        if sign.sign == "lacking":
-            found = pattern.text if pattern.text not in tensors else None
-        else:
-            found = next(
-                (n for n, t in tensors.items() if pattern.match(n) is not None and _shows(sign, tuple(t.shape))), None
-            )
-        if found is not None:
-            state = "is lacking" if sign.sign == "lacking" else f"has shape {tuple(tensors[found].shape)}"
+    """Raise an UnsupportedError if a tensor is lacking that only architectures which the models cannot do lack."""
+    for name, sign in dialect.refused():
+        if name not in tensors:
             raise UnsupportedError(
                 sign.option,
-                f"{sign.meaning} ({dialect.name} {sign.option}) is not supported: {quoted(found)} {state}; "
+                f"{sign.meaning} ({dialect.name} {sign.option}) is not supported: {quoted(name)} is lacking; "
                 "convert a checkpoint without this option",
             )
-
-
-def _shows(sign: Refused, shape: tuple[int, ...]) -> bool:
-    """Tell whether a tensor of this shape is the sign."""
-    if sign.sign == "convolution":
-        return len(shape) == 4
-    if sign.sign == "kernel":
-        return len(shape) == 4 and shape[2:] != (7, 7)
-    return True

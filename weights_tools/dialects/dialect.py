@@ -17,33 +17,42 @@ from weights_tools.dialects.tables import (
     CVT_HUGGING_FACE,
     FACEBOOK,
     FCMAE,
-    HUGGING_FACE,
     MICROSOFT,
-    OPEN_CLIP,
+    NPCONV,
     TIMM,
+    TIMM_OVERLAP,
+    TIMM_OVERLAP_ACT,
     TORCHVISION,
     Implied,
     Refused,
     Table,
     encoder_only,
+    open_clip,
 )
 from weights_tools.dialects.tables_tf import CVT_TENSORFLOW, TENSORFLOW
 
 #: Where two fit a file equally well, the first is taken: the more special one.
 TABLES = (
-    OPEN_CLIP,
-    encoder_only(TIMM, "timm-encoder", last="{p}head.norm", head="{p}head.fc"),
+    open_clip(TIMM),
+    open_clip(TIMM_OVERLAP),
+    open_clip(TIMM_OVERLAP_ACT),
+    encoder_only(TIMM, "timm-encoder", "{p}head.", "{p}norm_pre."),
     TIMM,
-    encoder_only(FACEBOOK, "facebook-encoder", last="{p}norm.", head="{p}head."),
+    TIMM_OVERLAP,
+    TIMM_OVERLAP_ACT,
+    encoder_only(FACEBOOK, "facebook-encoder", "{p}norm.", "{p}head."),
     FACEBOOK,
     FCMAE,
     TORCHVISION,
-    HUGGING_FACE,
+    NPCONV,
     CVT_HUGGING_FACE,
     MICROSOFT,
     TENSORFLOW,
     CVT_TENSORFLOW,
 )
+
+#: The words of the classes' names in transformers for TensorFlow.
+_TENSORFLOW_CLASSES = {"convnext": "conv_next", "convnextv2": "conv_next_v2", "cvt": "cvt"}
 
 DIALECT_NAMES = tuple(dict.fromkeys(table.name for table in TABLES))
 
@@ -127,10 +136,10 @@ class Dialect:
         """Tell whether a tensor belongs to something else than the model: a decoder, a text tower."""
         return any(fnmatchcase(name, self.fill(pattern)) for pattern in self.table.skipped)
 
-    def refused(self) -> Iterable[tuple[Pattern, Refused]]:
-        """Yield the signs of what the models cannot do."""
+    def refused(self) -> Iterable[tuple[str, Refused]]:
+        """Yield the signs of what the models cannot do, each with the name of the tensor that it lacks."""
         for sign in self.table.refused:
-            yield Pattern(self.fill(sign.name)), sign
+            yield self.fill(sign.lacking), sign
 
 
 def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None) -> Dialect:
@@ -151,15 +160,19 @@ def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None)
         If there is no such dialect, or none of this name for the family.
     """
     family = family_of(tensors)
-    table = next((table for table in TABLES if table.name == name and family in table.families), None)
-    if table is None:
+    tables = [table for table in TABLES if table.name == name and family in table.families]
+    if not tables:
         known = dict.fromkeys(table.name for table in TABLES if family in table.families)
         raise WeightsError(f"expected one of the dialects that have {family}: {', '.join(known)}; got {quoted(name)}")
     if prefix is None:
-        usual = {"huggingface": f"{family}.", "tensorflow": f"tf_{family}/{family}/", "fcmae": "encoder."}
+        scope = f"tf_{_TENSORFLOW_CLASSES[family]}_for_image_classification/{family}/"
+        usual = {"huggingface": f"{family}.", "tensorflow": scope, "fcmae": "encoder."}
         prefix = usual.get(name, "")
-    layouts = {"@mlp": "1x1"} if "@mlp" in table.layouts and _is_small(tensors, family) else {}
-    return Dialect(table, family, prefix, layouts=layouts)
+    table = next((table for table in tables if _has_stem(Dialect(table, family), tensors)), tables[0])
+    layouts = {"@mlp": "1x1"} if "@mlp" in table.layouts and _has_1x1_in_timm(tensors, family) else {}
+    is_hidden = "{projection}" in table.spellings and "pre_classifier.weight" in tensors
+    spellings = {"{projection}": "mlp.fc2"} if is_hidden else {}
+    return Dialect(table, family, prefix, spellings, layouts)
 
 
 def family_of(tensors: Iterable[str]) -> str:
@@ -171,11 +184,19 @@ def family_of(tensors: Iterable[str]) -> str:
     raise WeightsError("expected names that begin with convnext., convnextv2. or cvt.; convert the tensors first")
 
 
-#: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions; the widest begins with these.
-_NANO_WIDTH = 80
+#: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions: these begin with 40 to 80
+#: channels, the small ones of its tests with fewer. Of the larger ones it does so where the norm is before the pooling.
+_1X1_WIDTHS = range(40, 81)
 
 
-def _is_small(tensors: Mapping[str, Any], family: str) -> bool:
-    """Tell whether a ConvNeXt is at most as wide as the one that timm calls nano."""
-    first = tensors.get(f"{family}.embeddings.patch_embeddings.weight")
-    return first is not None and int(first.shape[0]) <= _NANO_WIDTH
+def _has_1x1_in_timm(tensors: Mapping[str, Any], family: str) -> bool:
+    """Tell whether the model of timm that a ConvNeXt is like has 1x1 convolutions for pointwise layers."""
+    stem_norm = tensors.get(f"{family}.embeddings.layernorm.weight")
+    is_small = stem_norm is not None and int(stem_norm.shape[0]) in _1X1_WIDTHS
+    return is_small or f"{family}.layernorm_before_pooling.weight" in tensors
+
+
+def _has_stem(dialect: Dialect, tensors: Iterable[str]) -> bool:
+    """Tell whether a dialect has a place for every parameter of the stem."""
+    stem = f"{dialect.family}.embeddings."
+    return all(dialect.find_ours(name) is not None for name in tensors if name.startswith(stem))

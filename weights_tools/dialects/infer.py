@@ -7,10 +7,9 @@ from typing import Any
 
 from npconv.errors import WeightsError
 from npconv.models.configuration import PretrainedConfig
-from weights_tools.dialects.detect import UnsupportedError
 from weights_tools.dialects.dialect import Dialect
-from weights_tools.dialects.published import REFUSED_TIMM, Published, find_published
-from weights_tools.dialects.structure import CONFIGS, check_complete, structure
+from weights_tools.dialects.published import Published, find_published, find_timm
+from weights_tools.dialects.structure import CONFIGS, Structure, check_complete, structure
 
 _CLASSES = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "cvt": "Cvt"}
 _TASKS = {"image_classification": "ForImageClassification", "model": "Model", "backbone": "Backbone"}
@@ -38,7 +37,8 @@ def infer_config(
     dialect : Dialect, optional
         Where they came from, which decides the activation and the epsilon; Hugging Face when unset.
     **given
-        Fields of the configuration, instead of what is found.
+        Fields of the configuration, instead of what is found. Shapes do not show ``hidden_act`` nor ``norm_eps``, which
+        are those of the published models; ``layer_norm_eps`` follows ``norm_eps`` where the dialect has one for both.
 
     Raises
     ------
@@ -53,9 +53,8 @@ def infer_config(
     depths = found.fields["depth" if is_cvt else "depths"]
     widths = found.fields["embed_dim" if is_cvt else "hidden_sizes"]
     published = find_published(found.family, depths, widths)
-    _refuse_timm(dialect, depths, widths)
     fields, reasons = dict(found.fields), list(found.reasons)
-    for name, value, why in (*_numbers(dialect), *_size(published), *_steps(published)):
+    for name, value, why in (*_numbers(dialect, found, given), *_size(published), *_steps(published)):
         fields[name] = value
         reasons.append(f"{name} {value}: {why}")
     fields["architectures"] = [_CLASSES[found.family] + _TASKS[found.task]]
@@ -77,27 +76,21 @@ def _ask(open_fields: list[str], fields: Mapping[str, Any], depths: list[int], w
         )
 
 
-def _refuse_timm(dialect: Dialect | None, depths: list[int], widths: list[int]) -> None:
-    """Refuse timm's models that differ in numbers which no shape shows."""
-    refused = REFUSED_TIMM.get((tuple(depths), tuple(widths)))
-    if refused is not None and dialect is not None and dialect.name in ("timm", "open_clip"):
-        name, option = refused
-        raise UnsupportedError(
-            option,
-            f"depths {depths} with widths {widths} are those of timm's {name}, which has {option} in every "
-            "LayerNorm; the models have 1e-6 there",
-        )
-
-
-def _numbers(dialect: Dialect | None) -> list[tuple[str, Any, str]]:
-    """Return the activation and the epsilon of the final LayerNorm, which belong to the code that trained."""
+def _numbers(dialect: Dialect | None, found: Structure, given: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return the activation and the epsilons, which belong to the code that trained."""
     if dialect is None:
         return [("hidden_act", "gelu", "the default"), ("layer_norm_eps", 1e-12, "the default of transformers")]
-    why = f"what {dialect.name} computes with"
-    return [
-        ("hidden_act", dialect.table.hidden_act, why),
-        ("layer_norm_eps", dialect.table.layer_norm_eps, why),
-    ]
+    table, why = dialect.table, f"what {dialect.name} computes with"
+    if not table.has_one_norm_eps:
+        return [("hidden_act", table.hidden_act, why), ("layer_norm_eps", table.layer_norm_eps, why)]
+    config = found.config()
+    model = find_timm(found.family, config.depths, config.hidden_sizes, config.stage_kernel_sizes)
+    if model is not None:
+        why = f"not in the shapes; that of timm's {model.name}"
+    fields = {"hidden_act": table.hidden_act, "norm_eps": table.layer_norm_eps} | (model.fields if model else {})
+    fields |= {name: given[name] for name in fields if name in given}
+    numbers = [(name, value, why) for name, value in fields.items()]
+    return [*numbers, ("layer_norm_eps", fields["norm_eps"], f"norm_eps, which {dialect.name} has for all LayerNorms")]
 
 
 def _size(published: Published | None) -> list[tuple[str, Any, str]]:

@@ -32,6 +32,7 @@ PUBLISHED = (
     Published("ConvNeXt-B", "convnext", _BASE, (128, 256, 512, 1024)),
     Published("ConvNeXt-L", "convnext", _BASE, (192, 384, 768, 1536)),
     Published("ConvNeXt-XL", "convnext", _BASE, (256, 512, 1024, 2048)),
+    Published("ConvNeXt-XXL", "convnext", (3, 4, 30, 3), (384, 768, 1536, 3072), image_size=256),
     Published("ConvNeXt atto", "convnext", _SMALL, (40, 80, 160, 320)),
     Published("ConvNeXt femto", "convnext", _SMALL, (48, 96, 192, 384)),
     Published("ConvNeXt pico", "convnext", _SMALL, (64, 128, 256, 512)),
@@ -49,15 +50,39 @@ PUBLISHED = (
     Published("CvT-w24", "cvt", (2, 2, 20), (192, 768, 1024), image_size=384, num_heads=(3, 12, 16)),
 )
 
-#: timm's models whose numbers the shapes do not show and the models here cannot give: (depths, widths) -> option.
-REFUSED_TIMM: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[str, str]] = {
-    ((3, 4, 30, 3), (384, 768, 1536, 3072)): ("convnext_xxlarge", "norm_eps=1e-5"),
-    ((1, 2, 4, 2), (24, 32, 48, 64)): ("test_convnext", "norm_eps=1e-5"),
-    ((1, 1, 1, 1), (32, 64, 96, 128)): ("test_convnext2", "norm_eps=1e-5"),
-}
+#: The options of timm's test models: the last one has SiLU.
+_TEST = {"norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh"}
+
+
+@dataclass(frozen=True)
+class TimmModel:
+    """A ConvNeXt of timm with other numbers than the usual ones, which its shapes do not show."""
+
+    name: str
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    fields: dict[str, Any]
+    kernel_sizes: tuple[int, ...] = (7, 7, 7, 7)
+
+
+TIMM_MODELS = (
+    TimmModel("convnext_xxlarge", (3, 4, 30, 3), (384, 768, 1536, 3072), {"norm_eps": 1e-5}),
+    TimmModel("test_convnext", (1, 2, 4, 2), (24, 32, 48, 64), _TEST),
+    TimmModel("test_convnext2", (1, 1, 1, 1), (32, 64, 96, 128), _TEST),
+    TimmModel(
+        "test_convnext3", (1, 1, 1, 1), (32, 64, 96, 128), {**_TEST, "hidden_act": "silu"}, kernel_sizes=(7, 5, 5, 3)
+    ),
+)
 
 
 def find_published(family: str, depths: list[int], widths: list[int]) -> Published | None:
     """Return the published model of a family with these depths and widths."""
     wanted: Any = (family, tuple(depths), tuple(widths))
     return next((model for model in PUBLISHED if (model.family, model.depths, model.widths) == wanted), None)
+
+
+def find_timm(family: str, depths: list[int], widths: list[int], kernel_sizes: list[int]) -> TimmModel | None:
+    """Return the model of timm with unusual numbers that has this structure."""
+    wanted: Any = (tuple(depths), tuple(widths), tuple(kernel_sizes))
+    models = TIMM_MODELS if family == "convnext" else ()
+    return next((model for model in models if (model.depths, model.widths, model.kernel_sizes) == wanted), None)

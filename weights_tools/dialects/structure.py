@@ -137,16 +137,14 @@ def _side(kernel: Shape) -> int | list[int]:
 
 def _convnext(shapes: Mapping[str, Shape], family: str) -> Structure:
     """Return the structure of a ConvNeXt or V2."""
-    stem = _shape(shapes, f"{family}.embeddings.patch_embeddings.weight", 4)
+    width, stem, why_stem = _stem(shapes, f"{family}.embeddings")
     depths = _count(shapes, family) or [0]
-    widths = [stem[0]]
+    widths = [width]
     for index in range(1, len(depths)):
         widths.append(_shape(shapes, f"{family}.encoder.stages.{index}.downsampling_layer.1.weight", 4)[0])
-    patch = _side(stem[2:])
     classes, why_classes = _classes(shapes)
     fields: dict[str, Any] = {
-        "num_channels": stem[1],
-        "patch_size": patch,
+        **stem,
         "num_stages": len(depths),
         "hidden_sizes": widths,
         "depths": depths,
@@ -157,9 +155,12 @@ def _convnext(shapes: Mapping[str, Shape], family: str) -> Structure:
         f"model_type {family}: {has_grn}",
         f"depths {depths}: blocks of each stage",
         f"hidden_sizes {widths}: stem and downsampling kernels",
-        f"num_channels {stem[1]}, patch_size {patch}: stem kernel {_by(stem)}",
+        why_stem,
         why_classes,
     ]
+    for name, value, why in (*_kernels(shapes, family, depths), *_head(shapes, family)):
+        fields[name] = value
+        reasons.append(f"{name} {value}: {why}")
     if family == "convnext":
         scaled = any(name.endswith(".layer_scale_parameter") for name in shapes) or not sum(depths)
         fields["layer_scale_init_value"] = 1e-6 if scaled else 0.0
@@ -169,9 +170,44 @@ def _convnext(shapes: Mapping[str, Shape], family: str) -> Structure:
         stages = ["stem", *(f"stage{number}" for number in range(1, len(depths) + 1))]
         fields["out_features"] = [stage for stage in stages if stage in norms]
         reasons.append(f"out_features {fields['out_features']}: norms of these stages, as a backbone has them")
-    return Structure(
-        family, "backbone" if norms else "model" if not classes else "image_classification", fields, reasons
-    )
+    has_head = classes or "head_hidden_size" in fields
+    return Structure(family, "backbone" if norms else "image_classification" if has_head else "model", fields, reasons)
+
+
+def _stem(shapes: Mapping[str, Shape], embeddings: str) -> tuple[int, dict[str, Any], str]:
+    """Return the channels that a stem gives out, the fields that it determines and the sentence for them."""
+    names = ("overlap_embeddings", "overlap_act_embeddings")
+    name = next((name for name in names if f"{embeddings}.{name}.0.weight" in shapes), None)
+    if name is None:
+        kernel = _shape(shapes, f"{embeddings}.patch_embeddings.weight", 4)
+        patch = _side(kernel[2:])
+        why = f"num_channels {kernel[1]}, patch_size {patch}: stem kernel {_by(kernel)}"
+        return kernel[0], {"num_channels": kernel[1], "patch_size": patch}, why
+    first, second = (_shape(shapes, f"{embeddings}.{name}.{number}.weight", 4) for number in (0, 1))
+    kind = "overlap" if first[0] == second[0] else "overlap_tiered"
+    kind = "overlap_act" if name == "overlap_act_embeddings" else kind
+    why = f"num_channels {first[1]}, stem_type {kind}: stem kernels {_by(first)} and {_by(second)}"
+    return second[0], {"num_channels": first[1], "patch_size": 4, "stem_type": kind}, why
+
+
+def _kernels(shapes: Mapping[str, Shape], family: str, depths: list[int]) -> list[tuple[str, Any, str]]:
+    """Return the sides of the depthwise kernels with a reason, if they are not all 7; 7 where a stage has no block."""
+    firsts = [shapes.get(f"{family}.encoder.stages.{i}.layers.0.dwconv.weight", ()) for i in range(len(depths))]
+    sides = [shape[2] if len(shape) == 4 else 7 for shape in firsts]
+    if all(side == 7 for side in sides):
+        return []
+    return [("kernel_sizes", sides, "depthwise kernels of the first block of each stage")]
+
+
+def _head(shapes: Mapping[str, Shape], family: str) -> list[tuple[str, Any, str]]:
+    """Return the fields of a head that is not the usual one, each with a reason."""
+    fields: list[tuple[str, Any, str]] = []
+    if f"{family}.layernorm_before_pooling.weight" in shapes:
+        fields.append(("head_norm_first", True, "the last LayerNorm is before the pooling"))
+    if "pre_classifier.weight" in shapes:
+        shape = _shape(shapes, "pre_classifier.weight", 2)
+        fields.append(("head_hidden_size", shape[0], f"a hidden layer {_by(shape)} before the classifier"))
+    return fields
 
 
 def _cvt(shapes: Mapping[str, Shape]) -> Structure:

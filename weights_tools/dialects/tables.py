@@ -35,13 +35,9 @@ class Implied:
 
 @dataclass(frozen=True)
 class Refused:
-    """A sign, in names and shapes, of something that our models cannot do: see ``detect.py``.
+    """A tensor that files of our models have; without it, one is of something that they cannot do."""
 
-    The tensor `name` is there (`sign` "there") or not ("lacking"), has some rank or another kernel than 7 x 7.
-    """
-
-    name: str
-    sign: str
+    lacking: str
     option: str
     meaning: str
 
@@ -63,15 +59,20 @@ class Table:
     refused: tuple[Refused, ...] = ()
     #: Of the final LayerNorm.
     layer_norm_eps: float = 1e-6
+    #: Whether one option sets the epsilon of every LayerNorm, the final one too.
+    has_one_norm_eps: bool = False
     hidden_act: str = "gelu"
 
 
 STEM = "{m}.embeddings.patch_embeddings"
+OVERLAP = "{m}.embeddings.overlap_embeddings"
+OVERLAP_ACT = "{m}.embeddings.overlap_act_embeddings"
 STEM_NORM = "{m}.embeddings.layernorm"
 DOWN_NORM = "{m}.encoder.stages.{n}.downsampling_layer.0"
 DOWN = "{m}.encoder.stages.{n}.downsampling_layer.1"
 BLOCK = "{m}.encoder.stages.{i}.layers.{j}"
 HEAD_NORM = "{m}.layernorm"
+MAP_NORM = "{m}.layernorm_before_pooling"
 
 CVT_STAGE = "cvt.encoder.stages.{i}"
 CVT_STEM = f"{CVT_STAGE}.embedding.convolution_embeddings"
@@ -91,9 +92,12 @@ def batch_norm(theirs: str, ours: str) -> tuple[Rule, ...]:
     return *both(theirs, ours), *(Rule(f"{theirs}.{name}", f"{ours}.{name}") for name in STATISTICS)
 
 
-def encoder_only(table: Table, name: str, *, last: str, head: str) -> Table:
-    """Return the table of the files that end with the last stage, as pre-training writes them."""
-    rules = tuple(rule for rule in table.rules if not rule.theirs.startswith((last, head)))
+def encoder_only(table: Table, name: str, *after: str) -> Table:
+    """Return the table of the files that end with the last stage, as pre-training writes them.
+
+    `after` are beginnings of the names of what the complete model has after it.
+    """
+    rules = tuple(rule for rule in table.rules if not rule.theirs.startswith(after))
     return replace(table, name=name, families=("convnextv2",), rules=rules, implied=NO_HEAD_NORM)
 
 
@@ -102,7 +106,7 @@ NO_HEAD_NORM = (Implied(f"{HEAD_NORM}.weight", 1), Implied(f"{HEAD_NORM}.bias", 
 
 CONVNEXTS = ("convnext", "convnextv2")
 
-# With and without prefix, and a backbone's norms.
+# With and without prefix, and a backbone's norms: what transformers writes.
 HUGGING_FACE = Table(
     name="huggingface",
     families=CONVNEXTS,
@@ -125,6 +129,21 @@ HUGGING_FACE = Table(
     ),
     spellings={"{scale}": ("weight", "gamma"), "{shift}": ("bias", "beta")},
     layer_norm_eps=1e-12,
+)
+
+# With npconv's own names for what transformers lacks; see ``npconv/models/variants.py``.
+NPCONV = replace(
+    HUGGING_FACE,
+    first="{p}embeddings.layernorm.weight",
+    rules=(
+        *HUGGING_FACE.rules,
+        *both("{p}embeddings.overlap_embeddings.0", f"{OVERLAP}.0"),
+        *both("{p}embeddings.overlap_embeddings.1", f"{OVERLAP}.1"),
+        *both("{p}embeddings.overlap_act_embeddings.0", f"{OVERLAP_ACT}.0"),
+        *both("{p}embeddings.overlap_act_embeddings.1", f"{OVERLAP_ACT}.1"),
+        *both("{p}layernorm_before_pooling", MAP_NORM),
+        *both("{w}pre_classifier", "pre_classifier"),
+    ),
 )
 
 FACEBOOK = Table(
@@ -172,60 +191,65 @@ FCMAE = Table(
     skipped=("{w}decoder.*", "{w}mask_token", "{w}proj.*", "{w}pred.*"),
 )
 
-TIMM = Table(
-    name="timm",
-    families=CONVNEXTS,
-    first="{p}stem.0.weight",
-    rules=(
-        *both("{p}stem.0", STEM),
-        *both("{p}stem.1", STEM_NORM),
-        *both("{p}stages.{n}.downsample.0", DOWN_NORM),
-        *both("{p}stages.{n}.downsample.1", DOWN),
-        *both("{p}stages.{i}.blocks.{j}.conv_dw", f"{BLOCK}.dwconv"),
-        *both("{p}stages.{i}.blocks.{j}.norm", f"{BLOCK}.layernorm"),
-        *both("{p}stages.{i}.blocks.{j}.mlp.fc1", f"{BLOCK}.pwconv1", "@mlp"),
-        Rule("{p}stages.{i}.blocks.{j}.mlp.grn.weight", f"{BLOCK}.grn.weight", "vector"),
-        Rule("{p}stages.{i}.blocks.{j}.mlp.grn.bias", f"{BLOCK}.grn.bias", "vector"),
-        *both("{p}stages.{i}.blocks.{j}.mlp.fc2", f"{BLOCK}.pwconv2", "@mlp"),
-        Rule("{p}stages.{i}.blocks.{j}.gamma", f"{BLOCK}.layer_scale_parameter"),
-        *both("{p}head.norm", HEAD_NORM),
-        *both("{p}head.fc", "classifier", "@head"),
-    ),
-    layouts={"@mlp": ("linear", "1x1"), "@head": ("linear", "1x1")},
-    refused=(
-        Refused(
-            "{p}stem.1.weight", "convolution", "stem_type='overlap' or 'overlap_tiered'", "a stem of two convolutions"
-        ),
-        # Only after the sign above: there the third part is the norm.
-        Refused("{p}stem.2.weight", "there", "stem_type='overlap_act'", "a stem of two convolutions"),
-        Refused("{p}norm_pre.weight", "there", "head_norm_first=True", "a LayerNorm before the pooling"),
-        Refused("{p}head.pre_logits.fc.weight", "there", "head_hidden_size", "a hidden layer before the classifier"),
-        Refused("{p}stem.0.bias", "lacking", "conv_bias=False", "convolutions without bias"),
-        Refused("{p}stem.1.bias", "lacking", "norm_layer='rmsnorm2d' or 'simplenorm'", "norms without mean and bias"),
-        Refused("{p}stages.{i}.blocks.{j}.conv_dw.weight", "kernel", "kernel_sizes", "a depthwise kernel not 7 x 7"),
-    ),
-)
 
-# The picture tower of a CLIP model: timm inside, and a projection of its own as the last layer.
-OPEN_CLIP = replace(
-    TIMM,
-    name="open_clip",
-    first="{p}visual.trunk.stem.0.weight",
-    rules=(
-        *(replace(rule, theirs=rule.theirs.replace("{p}", "{p}visual.trunk.")) for rule in TIMM.rules[:-2]),
-        Rule("{p}visual.head.proj.weight", "classifier.weight"),
-        Rule("{p}visual.head.proj.bias", "classifier.bias"),
-    ),
-    implied=(Implied("classifier.bias", 0),),
-    skipped=(
-        *("{p}text.*", "{p}transformer.*", "{p}token_embedding.*", "{p}ln_final.*"),
-        *("{p}positional_embedding", "{p}text_projection", "{p}logit_scale", "{p}logit_bias", "{p}attn_mask"),
-    ),
-    refused=(
-        *(replace(sign, name=sign.name.replace("{p}", "{p}visual.trunk.")) for sign in TIMM.refused),
-        Refused("{p}visual.head.mlp.fc1.weight", "there", "head_hidden_size", "a hidden layer before the projection"),
-    ),
-)
+def timm(convolutions: dict[str, str], norm: str) -> Table:
+    """Return the table of timm for one kind of stem, from the names of its convolutions and its norm."""
+    return Table(
+        name="timm",
+        families=CONVNEXTS,
+        first="{p}stem.0.weight",
+        rules=(
+            *(rule for theirs, ours in convolutions.items() for rule in both(f"{{p}}{theirs}", ours)),
+            *both(f"{{p}}{norm}", STEM_NORM),
+            *both("{p}stages.{n}.downsample.0", DOWN_NORM),
+            *both("{p}stages.{n}.downsample.1", DOWN),
+            *both("{p}stages.{i}.blocks.{j}.conv_dw", f"{BLOCK}.dwconv"),
+            *both("{p}stages.{i}.blocks.{j}.norm", f"{BLOCK}.layernorm"),
+            *both("{p}stages.{i}.blocks.{j}.mlp.fc1", f"{BLOCK}.pwconv1", "@mlp"),
+            Rule("{p}stages.{i}.blocks.{j}.mlp.grn.weight", f"{BLOCK}.grn.weight", "vector"),
+            Rule("{p}stages.{i}.blocks.{j}.mlp.grn.bias", f"{BLOCK}.grn.bias", "vector"),
+            *both("{p}stages.{i}.blocks.{j}.mlp.fc2", f"{BLOCK}.pwconv2", "@mlp"),
+            Rule("{p}stages.{i}.blocks.{j}.gamma", f"{BLOCK}.layer_scale_parameter"),
+            *both("{p}head.norm", HEAD_NORM),
+            *both("{p}norm_pre", MAP_NORM),
+            *both("{p}head.pre_logits.fc", "pre_classifier", "@head"),
+            *both("{p}head.fc", "classifier", "@head"),
+        ),
+        layouts={"@mlp": ("linear", "1x1"), "@head": ("linear", "1x1")},
+        refused=(
+            Refused("{p}stem.0.bias", "conv_bias=False", "convolutions without bias"),
+            Refused(f"{{p}}{norm}.bias", "norm_layer='rmsnorm2d' or 'simplenorm'", "norms without mean and bias"),
+        ),
+        has_one_norm_eps=True,
+    )
+
+
+TIMM = timm({"stem.0": STEM}, "stem.1")
+TIMM_OVERLAP = timm({"stem.0": f"{OVERLAP}.0", "stem.1": f"{OVERLAP}.1"}, "stem.2")
+TIMM_OVERLAP_ACT = timm({"stem.0": f"{OVERLAP_ACT}.0", "stem.2": f"{OVERLAP_ACT}.1"}, "stem.3")
+
+
+def open_clip(trunk: Table) -> Table:
+    """Return the table of the picture tower of a CLIP model: timm inside, and a projection of its own after it."""
+    inside = [rule for rule in trunk.rules if rule.ours.startswith("{m}.")]
+    return replace(
+        trunk,
+        name="open_clip",
+        first="{p}visual.trunk.stem.0.weight",
+        rules=(
+            *(replace(rule, theirs=rule.theirs.replace("{p}", "{p}visual.trunk.")) for rule in inside),
+            *both("{p}visual.head.mlp.fc1", "pre_classifier"),
+            *both("{p}visual.head.{projection}", "classifier"),
+        ),
+        spellings={"{projection}": ("proj", "mlp.fc2")},
+        implied=(Implied("classifier.bias", 0),),
+        skipped=(
+            *("{p}text.*", "{p}transformer.*", "{p}token_embedding.*", "{p}ln_final.*"),
+            *("{p}positional_embedding", "{p}text_projection", "{p}logit_scale", "{p}logit_bias", "{p}attn_mask"),
+        ),
+        refused=tuple(replace(sign, lacking=sign.lacking.replace("{p}", "{p}visual.trunk.")) for sign in trunk.refused),
+    )
+
 
 TORCHVISION = Table(
     name="torchvision",

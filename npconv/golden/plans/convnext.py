@@ -5,7 +5,11 @@ Each name is that of the module of the Hugging Face model that gives the array o
 
 - ``BLOCK.grn.strength``, ``BLOCK.grn.relative``: the two halves of the factor in GRN (V2);
 - ``BLOCK.layer_scale``: after its multiplication (V1, where there is one);
-- ``pooled``: the average before the last LayerNorm.
+- ``pooled``: the average before the last LayerNorm, or after it.
+
+In models of timm only, whose parameters have the names of ``npconv/models/variants.py``, the activation between the
+convolutions of the stem is ``embeddings.overlap_act_embeddings.act``, that of the hidden layer before the classifier is
+``pre_classifier.act``.
 
 Maps are channels first here. In the Hugging Face model, the modules of a block from ``layernorm`` to ``pwconv2`` have
 the channels last.
@@ -15,9 +19,9 @@ from __future__ import annotations
 
 from npconv.golden.plans.writing import AFFINE, Steps
 from npconv.golden.steps import Plan
-from npconv.models.convnext import LAYER_NORM_EPS, ConvNextConfig
+from npconv.models.convnext import ConvNextConfig
 from npconv.models.convnextv2 import GRN_EPS, ConvNextV2Config
-from npconv.models.convnextv2 import LAYER_NORM_EPS as V2_LAYER_NORM_EPS
+from npconv.models.variants import HEAD_ACT
 
 Config = ConvNextConfig | ConvNextV2Config
 
@@ -28,20 +32,31 @@ def stem(steps: Steps, prefix: str, config: Config) -> str:
     x = steps.add(
         f"{name}.patch_embeddings", "conv2d", "pixel_values", params=AFFINE, stride=config.patch_size, padding=0
     )
-    return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=LAYER_NORM_EPS, axis=1, aliases=[name])
+    return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1, aliases=[name])
 
 
-def downsample(steps: Steps, stage: str, x: str) -> str:
+def overlapping_stem(steps: Steps, prefix: str, config: Config) -> str:
+    """Convolve twice in place of patches, with or without an activation between."""
+    name, is_activated = f"{prefix}embeddings", config.stem_type == "overlap_act"
+    convolutions = f"{name}.{'overlap_act' if is_activated else 'overlap'}_embeddings"
+    x = steps.add(f"{convolutions}.0", "conv2d", "pixel_values", params=AFFINE, stride=2, padding=1)
+    if is_activated:
+        x = steps.add(f"{convolutions}.act", "activation", x, hidden_act=config.hidden_act)
+    x = steps.add(f"{convolutions}.1", "conv2d", x, params=AFFINE, stride=2, padding=1)
+    return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1, aliases=[name])
+
+
+def downsample(steps: Steps, stage: str, x: str, config: Config) -> str:
     """Halve the map and widen the channels."""
-    x = steps.add(f"{stage}.downsampling_layer.0", "layer_norm", x, params=AFFINE, eps=LAYER_NORM_EPS, axis=1)
+    x = steps.add(f"{stage}.downsampling_layer.0", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
     return steps.add(f"{stage}.downsampling_layer.1", "conv2d", x, params=AFFINE, stride=2, padding=0)
 
 
-def layer(steps: Steps, block: str, x: str, config: ConvNextConfig) -> str:
+def layer(steps: Steps, block: str, x: str, kernel: int, config: ConvNextConfig) -> str:
     """One ConvNeXt block."""
     residual = x
-    x = steps.add(f"{block}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=3)
-    x = steps.add(f"{block}.layernorm", "layer_norm", x, params=AFFINE, eps=LAYER_NORM_EPS, axis=1)
+    x = steps.add(f"{block}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
+    x = steps.add(f"{block}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
     x = steps.add(f"{block}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
     x = steps.add(f"{block}.act", "activation", x, hidden_act=config.hidden_act)
     x = steps.add(f"{block}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
@@ -51,11 +66,11 @@ def layer(steps: Steps, block: str, x: str, config: ConvNextConfig) -> str:
     return steps.add(block, "residual", residual, x)
 
 
-def layer_v2(steps: Steps, block: str, x: str, config: ConvNextV2Config) -> str:
+def layer_v2(steps: Steps, block: str, x: str, kernel: int, config: ConvNextV2Config) -> str:
     """One ConvNeXt V2 block."""
     residual = x
-    x = steps.add(f"{block}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=3)
-    x = steps.add(f"{block}.layernorm", "layer_norm", x, params=AFFINE, eps=V2_LAYER_NORM_EPS, axis=1)
+    x = steps.add(f"{block}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
+    x = steps.add(f"{block}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
     x = steps.add(f"{block}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
     x = steps.add(f"{block}.act", "activation", x, hidden_act=config.hidden_act)
     strength = steps.add(f"{block}.grn.strength", "grn_strength", x)
@@ -68,18 +83,18 @@ def layer_v2(steps: Steps, block: str, x: str, config: ConvNextV2Config) -> str:
 
 def encode(steps: Steps, prefix: str, config: Config) -> list[str]:
     """Run the stem and all stages; return the stem's output and each stage's."""
-    x = stem(steps, prefix, config)
+    x = (stem if config.stem_type == "patch" else overlapping_stem)(steps, prefix, config)
     hidden_states = [x]
-    for i, depth in enumerate(config.depths):
+    for i, (depth, kernel) in enumerate(zip(config.depths, config.stage_kernel_sizes, strict=True)):
         stage = f"{prefix}encoder.stages.{i}"
         if i > 0:
-            x = downsample(steps, stage, x)
+            x = downsample(steps, stage, x, config)
         for j in range(depth):
             block = f"{stage}.layers.{j}"
             if isinstance(config, ConvNextV2Config):
-                x = layer_v2(steps, block, x, config)
+                x = layer_v2(steps, block, x, kernel, config)
             else:
-                x = layer(steps, block, x, config)
+                x = layer(steps, block, x, kernel, config)
         steps.also(x, stage)
         hidden_states.append(x)
     steps.also(x, f"{prefix}encoder")
@@ -92,11 +107,23 @@ def pool(steps: Steps, prefix: str, x: str, config: Config) -> str:
     return steps.add(f"{prefix}layernorm", "layer_norm", x, params=AFFINE, eps=config.layer_norm_eps, axis=-1)
 
 
+def normalize_and_pool(steps: Steps, prefix: str, x: str, config: Config) -> str:
+    """Normalize the last map, then average it over its positions."""
+    name = f"{prefix}layernorm_before_pooling"
+    x = steps.add(name, "layer_norm", x, params=AFFINE, eps=config.layer_norm_eps, axis=1)
+    return steps.add(f"{prefix}pooled", "global_average_pool", x, layout="NC")
+
+
+def summarize(steps: Steps, prefix: str, x: str, config: Config) -> str:
+    """Make one vector of the last map."""
+    return (normalize_and_pool if config.head_norm_first else pool)(steps, prefix, x, config)
+
+
 def model(config: Config) -> Plan:
     """Return the plan of the bare model."""
     steps = Steps()
     hidden_states = encode(steps, "", config)
-    pooled = pool(steps, "", hidden_states[-1], config)
+    pooled = summarize(steps, "", hidden_states[-1], config)
     return steps.plan([pooled], hidden_states)
 
 
@@ -105,7 +132,10 @@ def image_classification(config: Config) -> Plan:
     steps, name = Steps(), config.model_type
     hidden_states = encode(steps, f"{name}.", config)
     steps.also(hidden_states[-1], name)  # the first output of the bare model within
-    x = pool(steps, f"{name}.", hidden_states[-1], config)
+    x = summarize(steps, f"{name}.", hidden_states[-1], config)
+    if config.head_hidden_size is not None:
+        x = steps.add("pre_classifier", "linear", x, params=AFFINE)
+        x = steps.add("pre_classifier.act", "activation", x, hidden_act=HEAD_ACT)
     if config.num_labels == 0:
         steps.also(x, "classifier")
     else:
@@ -119,7 +149,7 @@ def backbone(config: Config) -> Plan:
     hidden_states = encode(steps, "", config)
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     feature_maps = [
-        steps.add(f"hidden_states_norms.{name}", "layer_norm", named[name], params=AFFINE, eps=LAYER_NORM_EPS, axis=1)
+        steps.add(f"hidden_states_norms.{name}", "layer_norm", named[name], params=AFFINE, eps=config.norm_eps, axis=1)
         for name in config.out_features
     ]
     return steps.plan(feature_maps, hidden_states)

@@ -60,7 +60,7 @@ class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
     last_hidden_state : array (N, C, H, W)
         The last stage's map.
     pooler_output : array (N, C)
-        The normalized mean of that map over its positions.
+        The normalized mean of that map over its positions; the mean of the normalized map with ``head_norm_first``.
     hidden_states : tuple of arrays (N, C, H, W), optional
         The stem's map and each stage's.
     """

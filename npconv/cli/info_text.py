@@ -26,7 +26,7 @@ class Family(NamedTuple):
 FAMILIES = {
     "convnext": Family(
         "ConvNeXt",
-        "a convolutional network: depthwise 7x7 convolutions, LayerNorm, wide pointwise layers",
+        "a convolutional network: large depthwise convolutions, LayerNorm, wide pointwise layers",
         "A ConvNet for the 2020s, https://arxiv.org/abs/2201.03545",
     ),
     "convnextv2": Family(

@@ -1,8 +1,9 @@
-"""``npconv models``: the models that come with npconv, and how to use others."""
+"""``npconv models``: the models that come with npconv, the published ones, and how to use others."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 from npconv.cli.info_text import FAMILIES
 from npconv.cli.output import table, to_json, write
+from npconv.errors import ModelNotFoundError
+from npconv.weights.catalogue import CARD_LICENCE, CATALOGUE, FIRST_LICENCES, Checkpoint, suggestion
+from npconv.weights.messages import quoted
 
 DESCRIPTION = """\
-List the embedded models, and say how to use others.
+List the embedded models and the published ones, and say how to use others.
 """
 
 OTHERS = """\
@@ -21,9 +25,12 @@ Other ConvNeXt, ConvNeXt V2 and CvT classifiers work as well. For MODEL, give:
   a file        ending in .safetensors, with the two .json files beside it
   a hub id      such as facebook/convnextv2-tiny-1k-224: taken from the cache,
                 or downloaded to it once if huggingface_hub is installed
-                (pip install huggingface_hub)
+                (pip install huggingface_hub); where it has no safetensors,
+                converted once into {own}
 The cache is {cache}
 """
+
+NOT_KNOWN = "not known"
 
 #: A model card is a page or two.
 LARGEST_CARD = 100_000
@@ -31,26 +38,65 @@ LARGEST_CARD = 100_000
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("models", help="list the embedded models", description=DESCRIPTION)
+    parser = subparsers.add_parser("models", help="list the embedded and the published models", description=DESCRIPTION)
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", metavar="FORMAT", help="text or json (default text)"
     )
+    parser.add_argument("word", nargs="?", default="", metavar="WORD", help="only names with WORD in them, such as cvt")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
-    from npconv.weights.locate import embedded_models, hub_cache
+    from npconv.weights.hub import hub_cache, own_cache
+    from npconv.weights.locate import embedded_models
 
-    found = [describe(name) for name in embedded_models()]
+    word = args.word.casefold()
+    embedded = embedded_models()
+    found = [describe(name) for name in embedded if word in name]
+    published = [checkpoint for checkpoint in CATALOGUE if word in checkpoint.name]
+    if word and not found and not published:
+        hint = suggestion(args.word, tuple(embedded))
+        raise ModelNotFoundError(f"expected a part of a model's name, but none has {quoted(args.word)} in it{hint}")
     if args.format == "json":
-        write(sys.stdout, to_json({"embedded": found, "hub_cache": str(hub_cache())}, indent=2) + "\n")
+        listed = {"embedded": found, "catalogue": [dataclasses.asdict(checkpoint) for checkpoint in published]}
+        write(sys.stdout, to_json({**listed, "hub_cache": str(hub_cache())}, indent=2) + "\n")
         return 0
+    blocks = [embedded_lines(found)] if found or not word else []
+    blocks += [family_lines(family, published) for family in FAMILIES]
+    text = "\n\n".join("\n".join(lines) for lines in blocks if lines)
+    others = "" if word else "\n" + OTHERS.format(cache=hub_cache(), own=own_cache())
+    write(sys.stdout, text + "\n" + others)
+    return 0
+
+
+def embedded_lines(found: list[dict[str, Any]]) -> list[str]:
+    """Return the table of the embedded models."""
     header = ["name", "family", "parameters", "input", "classes", "accuracy", "licence"]
     rows = [header, *(cells(model) for model in found)]
-    lines = ["Embedded models", *table(rows, right=(2, 4, 5), indent=2)] if found else ["No model is embedded."]
-    write(sys.stdout, "\n".join(lines) + "\n\n" + OTHERS.format(cache=hub_cache()))
-    return 0
+    return ["Embedded models", *table(rows, right=(2, 4, 5), indent=2)] if found else ["No model is embedded."]
+
+
+def family_lines(family: str, published: list[Checkpoint]) -> list[str]:
+    """Return the table of the published models of a family; empty if there are none."""
+    rows = [
+        [
+            checkpoint.name,
+            f"{checkpoint.parameters:,}",
+            str(checkpoint.input),
+            checkpoint.preparation or NOT_KNOWN,
+            f"{checkpoint.classes:,}",
+            checkpoint.formats[0] if checkpoint.formats else NOT_KNOWN,
+        ]
+        for checkpoint in published
+        if checkpoint.family == family
+    ]
+    if not rows:
+        return []
+    header = ["name", "parameters", "input", "preparation", "classes", "weights"]
+    licence = f"licence {CARD_LICENCE} by their cards, {FIRST_LICENCES[family]} by their authors"
+    title = f"{FAMILIES[family].name} on the hub, {licence}"
+    return [title, *table([header, *rows], right=(1, 2, 4), indent=2)]
 
 
 def describe(name: str) -> dict[str, Any]:

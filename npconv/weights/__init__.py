@@ -10,7 +10,9 @@ In reading order:
 - :mod:`~npconv.weights.checkpoint`: all the files of one model, sharded or not
 - :mod:`~npconv.weights.tree`: ``"a.0.b"`` to ``{"a": [{"b": ...}]}`` and back
 - :mod:`~npconv.weights.match`: every tensor used once, every parameter filled once
-- :mod:`~npconv.weights.locate`: a model by embedded name, folder, file or hub id
+- :mod:`~npconv.weights.locate`: a model by embedded name, folder, file or hub id, resting on
+  :mod:`~npconv.weights.hub` (downloaded once, checked, converted where needed) and
+  :mod:`~npconv.weights.catalogue` (what has been published)
 """
 
 from npconv.weights import safetensors

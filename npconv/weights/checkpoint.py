@@ -129,20 +129,35 @@ def save_checkpoint(
     """
     directory = Path(directory)
     metadata = {"format": "pt"} if metadata is None else metadata
-    shards = _split(tensors, _bytes(max_shard_size))
-    if len(shards) == 1:
-        files = {SINGLE_FILE: shards[0]}
-    else:
-        files = {f"model-{i:05d}-of-{len(shards):05d}{SUFFIX}": shard for i, shard in enumerate(shards, 1)}
+    files = shard_files(tensors, max_shard_size)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot make folder {quoted(directory)}: {error}") from error
     for file_name, shard in files.items():
         save_file(shard, directory / file_name, metadata)
-    if len(shards) > 1:
-        write_file(directory / INDEX_FILE, [_index_json(files)])
-    _remove_others(directory, {*files, INDEX_FILE} if len(shards) > 1 else set(files))
+    if len(files) > 1:
+        write_file(directory / INDEX_FILE, [index_json(files)])
+    _remove_others(directory, {*files, INDEX_FILE} if len(files) > 1 else set(files))
+
+
+def shard_files(tensors: Mapping[str, Any], max_shard_size: int | str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the files that tensors are to be written in: name of a file -> its tensors, in their order.
+
+    Raises
+    ------
+    InputError
+        If `max_shard_size` is no such size as `save_checkpoint` takes.
+    """
+    shards = _split(tensors, _bytes(max_shard_size))
+    if len(shards) == 1:
+        return {SINGLE_FILE: shards[0]}
+    return {f"model-{i:05d}-of-{len(shards):05d}{SUFFIX}": shard for i, shard in enumerate(shards, 1)}
+
+
+def is_weight_file(name: str) -> bool:
+    """Say whether a file of this name is one that `save_checkpoint` writes."""
+    return name in (SINGLE_FILE, INDEX_FILE) or _SHARD_FILE.fullmatch(name) is not None
 
 
 def _load(path: Path, lazy: bool) -> dict[str, Any]:
@@ -233,7 +248,7 @@ def _what_is_there(directory: Path) -> str:
         return f"there is {listed(others)}: give the path of the file itself, or rename it"
     foreign = [quoted(name) for name in names if name.endswith(_FOREIGN_SUFFIXES)]
     if foreign:
-        return f"there is {listed(foreign)}, but npconv reads safetensors: load and save it with transformers"
+        return f"there is {listed(foreign)}, but models are loaded from safetensors: python -m weights_tools convert"
     return f"the folder holds {listed([quoted(name) for name in names]) or 'nothing'}"
 
 
@@ -261,7 +276,7 @@ def _split(tensors: Mapping[str, Any], limit: float) -> list[dict[str, Any]]:
     return shards
 
 
-def _index_json(files: Mapping[str, Mapping[str, Any]]) -> bytes:
+def index_json(files: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return the index of some shards."""
     weight_map = {name: file_name for file_name, shard in files.items() for name in shard}
     total_size = sum(tensor.nbytes for shard in files.values() for tensor in shard.values())
@@ -273,8 +288,7 @@ def _remove_others(directory: Path, written: Collection[str]) -> None:
     """Remove the files of earlier saves. The index first: without it, shards are only shards."""
     try:
         for name in sorted(os.listdir(directory), key=lambda name: name != INDEX_FILE):
-            is_ours = name in (SINGLE_FILE, INDEX_FILE) or _SHARD_FILE.fullmatch(name)
-            if is_ours and name not in written:
+            if is_weight_file(name) and name not in written:
                 (directory / name).unlink()
     except OSError as error:
         raise WeightsError(f"cannot remove the files of an earlier save: {error}; remove them") from error

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from importlib.resources import files
 from pathlib import Path
 
 from npconv.errors import ModelNotFoundError
+from npconv.weights.catalogue import suggestion
 from npconv.weights.checkpoint import SUFFIX
+from npconv.weights.hub import NAME, hub_model
 from npconv.weights.messages import quoted
 
-#: What a download brings: never another framework's weights, which may be large or a pickle.
-DOWNLOADED = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-)
-
-# As the hub has them. No part can be "." or "..", so none leads out of the cache.
-_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
-_HUB_ID = re.compile(f"{_NAME}/{_NAME}")
-_REVISION = re.compile(f"{_NAME}(?:/{_NAME}){{0,3}}")
-_COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
+_HUB_ID = re.compile(f"{NAME}/{NAME}")
 
 
 def embedded_models() -> list[str]:
@@ -44,7 +32,8 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
         (``"facebook/convnextv2-tiny-1k-224"``); the first of these that exists. A path object is a folder or file only,
         and so is a text such as ``"./convnextv2-cifar10"``. A hub id is looked for in the local Hugging Face cache
         (where ``HF_HUB_CACHE``, ``HF_HOME`` and the like say) and then, if huggingface_hub is installed and
-        ``HF_HUB_OFFLINE`` unset, downloaded.
+        ``HF_HUB_OFFLINE`` unset, downloaded. Where it has no safetensors, its other weights are converted once, into a
+        cache of npconv (``NPCONV_CACHE``, or ``npconv`` in ``XDG_CACHE_HOME`` or ``~/.cache``).
     revision : str
         A branch, tag or commit of a hub model.
 
@@ -57,6 +46,8 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
     ------
     ModelNotFoundError
         If there is no such model; says what was looked for, and where.
+    WeightsError
+        If what was downloaded is damaged, or cannot be converted.
     """
     if not isinstance(model, str | os.PathLike):
         raise ModelNotFoundError(f"expected a model's name or path, got {type(model).__name__} {quoted(model)}")
@@ -69,10 +60,11 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
     if os.path.isfile(name):
         raise ModelNotFoundError(f"{quoted(name)} is a file, expected a {SUFFIX} file or the folder of a model")
     if isinstance(model, str) and _HUB_ID.fullmatch(name) and ".." not in name and "--" not in name:
-        return _hub_model(name, revision)
+        return hub_model(name, revision, _embedded_list())
     raise ModelNotFoundError(
         f"no model {quoted(name)}: no embedded model ({_embedded_list()}), no folder, no {SUFFIX} file and no hub id "
         "of the form 'organisation/name'; check the spelling and the folder you are in"
+        f"{suggestion(str(name), tuple(embedded_models()))}"
     )
 
 
@@ -84,56 +76,3 @@ def _zoo() -> Path:
 def _embedded_list() -> str:
     """Return the embedded models' names for an error message."""
     return ", ".join(embedded_models()) or "none is installed"
-
-
-def _hub_model(hub_id: str, revision: str) -> Path:
-    """Return the folder of a hub model, from the cache or downloaded into it."""
-    if not _REVISION.fullmatch(revision) or ".." in revision:
-        raise ModelNotFoundError(f"expected a branch, tag or commit as revision, got {quoted(revision)}")
-    cache = hub_cache()
-    snapshot = _cached_snapshot(cache, hub_id, revision)
-    if snapshot and any(snapshot.glob(f"*{SUFFIX}")):
-        return snapshot
-    tried = (
-        f"no embedded model ({_embedded_list()}), no folder, and revision {quoted(revision)} with {SUFFIX} files is "
-        f"not in the Hugging Face cache {quoted(cache)}"
-    )
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise ModelNotFoundError(f"no model {quoted(hub_id)}: {tried}; HF_HUB_OFFLINE forbids to download it")
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise ModelNotFoundError(
-            f"no model {quoted(hub_id)}: {tried}; to download it: pip install huggingface_hub"
-        ) from error
-    try:
-        return Path(
-            hub.snapshot_download(hub_id, revision=revision, cache_dir=str(cache), allow_patterns=list(DOWNLOADED))
-        )
-    except Exception as error:  # its errors, those of its HTTP library and the system's have no common class
-        reason = quoted(" ".join(str(error).split()) or type(error).__name__)
-        raise ModelNotFoundError(f"no model {quoted(hub_id)}: {tried}; the download failed: {reason}") from error
-
-
-def hub_cache() -> Path:
-    """Return the folder in which Hugging Face libraries keep what they have downloaded."""
-    environment = os.environ
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if environment.get(variable):
-            return Path(os.path.expanduser(environment[variable]))
-    home = environment.get("HF_HOME")
-    if not home:
-        home = os.path.join(environment.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface")
-    return Path(os.path.expanduser(home)) / "hub"
-
-
-def _cached_snapshot(cache: Path, hub_id: str, revision: str) -> Path | None:
-    """Return the folder of one revision in the cache: ``models--org--name/snapshots/<commit>``."""
-    folder = cache / f"models--{hub_id.replace('/', '--')}"
-    try:
-        with (folder / "refs" / revision).open(encoding="ascii") as file:
-            commit = file.read(100).strip()
-    except (OSError, ValueError):
-        commit = revision
-    snapshot = folder / "snapshots" / commit
-    return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None

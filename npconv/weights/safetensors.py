@@ -25,11 +25,14 @@ from npconv.backend import to_host
 from npconv.errors import InputError
 from npconv.weights.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
 from npconv.weights.files import map_file, write_file
-from npconv.weights.header import MAX_HEADER_SIZE, METADATA_NAME, Entry, Header, parse_header
+from npconv.weights.header import MAX_HEADER_SIZE, METADATA_NAME, Header, parse_header
 from npconv.weights.messages import quoted
-from npconv.weights.stored import StoredTensor
+from npconv.weights.stored import DeferredTensor, StoredTensor
 
-__all__ = ["Entry", "Header", "load", "load_file", "open_file", "read_header", "read_metadata", "save", "save_file"]
+__all__ = [
+    *("Entry", "Header", "file_chunks", "load", "load_file", "open_file", "read_header", "read_metadata"),
+    *("save", "save_file"),
+]
 
 _RANK = {dtype: rank for rank, dtype in enumerate(STORED)}
 _ALIGNMENT = 8
@@ -142,7 +145,9 @@ def save(
     Parameters
     ----------
     tensor_dict : mapping of str to ndarray
-        Any shape, byte order and layout; float16 to float64, integers and bool. CuPy arrays are fetched.
+        Any shape, byte order and layout; float16 to float64, integers and bool. CuPy arrays are fetched. A
+        `npconv.weights.stored.DeferredTensor` is made an array when its turn comes, so that a file is written with one
+        tensor in memory at a time.
     metadata : mapping of str to str, optional
         Free texts for the header.
     dtypes : mapping of str to str, optional
@@ -154,7 +159,7 @@ def save(
     InputError
         If a name, array, dtype or metadata cannot be stored.
     """
-    return b"".join(_file_chunks(tensor_dict, metadata, dtypes))
+    return b"".join(file_chunks(tensor_dict, metadata, dtypes))
 
 
 def save_file(
@@ -180,7 +185,7 @@ def save_file(
     WeightsError
         If the file cannot be written.
     """
-    write_file(filename, _file_chunks(tensor_dict, metadata, dtypes))
+    write_file(filename, file_chunks(tensor_dict, metadata, dtypes))
 
 
 def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str, Any]:
@@ -199,10 +204,10 @@ def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str
 
 
 class _Item(NamedTuple):
-    """One tensor to be written."""
+    """One tensor to be written: an array, or what becomes one."""
 
     name: str
-    array: np.ndarray
+    array: Any
     dtype: str
 
     @property
@@ -211,10 +216,12 @@ class _Item(NamedTuple):
         return self.array.size * STORED[self.dtype].itemsize
 
 
-def _file_chunks(
-    tensor_dict: Mapping[str, Any], metadata: Mapping[str, str] | None, dtypes: Mapping[str, str] | None
+def file_chunks(
+    tensor_dict: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+    dtypes: Mapping[str, str] | None = None,
 ) -> Iterator[Any]:
-    """Yield the bytes of a file: its beginning, then one tensor after the other."""
+    """Yield the bytes of a file: its beginning, then one tensor after the other; arguments and errors as of `save`."""
     dtypes = dtypes or {}
     for name in dtypes:
         if name not in tensor_dict:
@@ -225,7 +232,7 @@ def _file_chunks(
     header = _header_json(items, metadata)
     yield len(header).to_bytes(8, "little") + header
     for item in items:
-        yield encode(item.array, item.dtype)
+        yield encode(np.asarray(item.array), item.dtype)
 
 
 def _item(name: str, value: Any, dtype: str | None) -> _Item:
@@ -234,7 +241,7 @@ def _item(name: str, value: Any, dtype: str | None) -> _Item:
     if name == METADATA_NAME:
         raise InputError(f"a tensor cannot be called {METADATA_NAME}: the format keeps that name for the metadata")
     what = f"tensor {quoted(name)}"
-    array = np.asarray(to_host(value))
+    array: Any = value if isinstance(value, DeferredTensor) else np.asarray(to_host(value))
     if dtype is None:
         return _Item(name, array, dtype_of(array, what))
     if dtype not in WIDENED:

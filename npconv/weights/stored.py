@@ -15,7 +15,25 @@ from npconv.errors import InputError
 from npconv.weights.dtypes import DECODED, decode, held_dtype
 
 
-class StoredTensor:
+class DeferredTensor:
+    """What becomes an array when ``numpy.asarray`` asks: it has `shape`, `dtype` and `size` before that."""
+
+    __slots__ = ()
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the array; what NumPy calls."""
+        raise NotImplementedError
+
+
+class StoredTensor(DeferredTensor):
     """A tensor of a dtype that must be decoded, not yet decoded.
 
     ``np.array(tensor, dtype)`` and ``np.asarray(tensor, dtype)`` decode it, ``tensor[a:b]`` decodes some of its rows,
@@ -48,14 +66,14 @@ class StoredTensor:
         self.dtype = held_dtype(stored)
 
     @property
+    def stored(self) -> str:
+        """The dtype that the file stores it in."""
+        return self._stored
+
+    @property
     def ndim(self) -> int:
         """The number of dimensions."""
         return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of values."""
-        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

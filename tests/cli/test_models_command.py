@@ -10,6 +10,7 @@ from cli_samples import LABELS
 
 import npconv.weights  # noqa: F401  # brings the module below, whose name the package uses for its function
 from npconv.cli import main
+from npconv.weights.catalogue import CATALOGUE
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -42,7 +43,9 @@ def test_a_model_with_its_card(capsys: Capsys, zoo: Path, model: Path) -> None:
         "  small  ConvNeXt V2       5,682  16 x 16        6   83.12 %  apache-2.0\n\n"
     )
     assert main(["models", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {
+    listed = json.loads(capsys.readouterr().out)
+    assert [checkpoint["name"] for checkpoint in listed.pop("catalogue")] == [found.name for found in CATALOGUE]
+    assert listed == {
         "embedded": [
             {
                 "name": "small",
@@ -74,7 +77,38 @@ def test_how_to_use_others(capsys: Capsys, zoo: Path) -> None:
     text = capsys.readouterr().out
     assert all(word in text for word in ("a directory", "a file", "a hub id", "huggingface_hub"))
     assert text.endswith("The cache is /some/where/hub\n")
-    assert all(len(line) < 80 for line in text.splitlines())
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_the_published_models(capsys: Capsys, zoo: Path) -> None:
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for checkpoint in CATALOGUE:
+        [line] = [line for line in lines if line.split()[:1] == [checkpoint.name]]
+        assert f" {checkpoint.parameters:,} " in line
+    assert "  microsoft/cvt-13            19,997,480    224  resize 256, crop    1,000  bin" in lines
+    assert "  microsoft/cvt-13-384-22k    19,997,480    384  not known           1,000  bin" in lines
+    assert "ConvNeXt V2 on the hub, licence apache-2.0 by their cards, CC-BY-NC-4.0 by their authors" in lines
+
+
+def test_a_part_of_the_names(capsys: Capsys, zoo: Path, model: Path) -> None:
+    shutil.copytree(model, zoo / "small")
+    assert main(["models", "CvT-13"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == [found.name for found in CATALOGUE if "cvt-13" in found.name]
+    assert main(["models", "mall", "--format", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [found["name"] for found in listed["embedded"]] == ["small"]
+    assert [found["name"] for found in listed["catalogue"]] == ["facebook/convnext-small-224"]
+
+
+def test_a_part_that_no_name_has(capsys: Capsys, zoo: Path) -> None:
+    assert main(["models", "convnextv2-ato-1k-224"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "npconv: error: expected a part of a model's name, but none has 'convnextv2-ato-1k-224' in it; "
+        "did you mean facebook/convnextv2-atto-1k-224?\n",
+    )
 
 
 def test_an_embedded_model_is_found_by_its_name(capsys: Capsys, zoo: Path, model: Path, photos: list[str]) -> None:

@@ -237,7 +237,7 @@ def test_a_malformed_index(sharded, content):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["pytorch_model.bin", "config.json"], r"there is 'pytorch_model.bin', but npconv reads safetensors"),
+        (["pytorch_model.bin", "config.json"], r"there is 'pytorch_model.bin', but models are loaded from safetensors"),
         (["tf_model.h5"], r"there is 'tf_model.h5', but"),
         (["a.bin", "b.bin", "c.bin", "d.bin", "e.bin"], r"'a.bin', 'b.bin', 'c.bin' and 2 more, but"),
         (["weights.safetensors", "pytorch_model.bin"], r"there is 'weights.safetensors': give the path of the file"),

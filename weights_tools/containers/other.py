@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError, UnavailableError, WeightsError
-from npconv.golden.npy import read_npy
 from npconv.weights.messages import quoted
 from npconv.weights.stored import StoredTensor
 from weights_tools.containers import archive
@@ -42,6 +41,8 @@ def read_npz(buffer: memoryview, members: dict[str, archive.Member], source: str
     WeightsError
         If a member is damaged, or holds Python objects, texts, records or complex numbers.
     """
+    from npconv.golden.npy import read_npy  # with npconv.golden comes much that other containers do not need
+
     arrays = {}
     for name, member in members.items():
         content = archive.contents(buffer, member, source)

@@ -1,0 +1,112 @@
+"""The command line of the weights: ``python -m weights_tools convert|export|inspect|verify|train|evaluate``.
+
+Exit status: 0 done; 1 done, but something in the input is not as it should be; 2 the call or the input is unusable;
+130 interrupted. Every error is one line on stderr; ``--debug`` shows where it comes from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from npconv.cli.output import escape, write
+from npconv.cli.program import DONE, INTERRUPTED, PIPE_CLOSED, UNUSABLE, Parser, UsageError
+from npconv.errors import NpconvError, NpconvWarning
+
+PROGRAM = "python -m weights_tools"
+
+#: Commands with a parser of their own.
+FORWARDED = {
+    "train": "train a small model on labelled pictures",
+    "evaluate": "measure how many labelled pictures models get right",
+}
+
+
+def make_parser() -> Parser:
+    """Return the parser of all commands."""
+    from weights_tools.conversion import commands
+
+    parser = Parser(prog=PROGRAM, description="Weight files of ConvNeXt, ConvNeXt V2 and CvT, without their framework.")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands.add_parsers(subparsers)
+    for name, text in FORWARDED.items():
+        subparsers.add_parser(name, help=text, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command with the words `argv`, those of the process when unset, and return the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", NpconvWarning)
+            warnings.showwarning = _show_warning
+            status = _run(words)
+        write(sys.stdout, "", flush=True)
+    except KeyboardInterrupt:
+        _report("weights_tools: interrupted", debug=False)
+        return INTERRUPTED
+    except BrokenPipeError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except NpconvError as error:
+        _report(f"weights_tools: error: {error}", debug=debug and not isinstance(error, UsageError))
+        return UNUSABLE
+    except Exception as error:
+        hint = "" if debug else "; --debug shows where"
+        _report(f"weights_tools: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
+        return UNUSABLE
+    return status
+
+
+def _run(words: list[str]) -> int:
+    """Parse the words and run the command; without one, print the help."""
+    if words and words[0] in FORWARDED:
+        return _forward(words[0], words[1:])
+    parser = make_parser()
+    try:
+        args: Any = parser.parse_args(words)
+    except SystemExit as done:  # after --help
+        return DONE if done.code is None else int(done.code)
+    if not hasattr(args, "run"):
+        write(sys.stdout, parser.format_help())
+        return UNUSABLE
+    return args.run(args)
+
+
+def _forward(name: str, words: list[str]) -> int:
+    """Run a command that has its own parser."""
+    if name == "train":
+        from weights_tools.train import main as run
+    else:
+        from weights_tools.evaluate import main as run
+    try:
+        return run(words)
+    except SystemExit as done:  # after --help, or words that make no sense
+        return DONE if done.code is None else int(done.code)
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    """Write a warning to stderr as one line."""
+    _report(f"weights_tools: warning: {message}", debug=False)
+
+
+def _report(line: str, *, debug: bool) -> None:
+    """Write one line to stderr, after what stdout still holds, and with the traceback if asked."""
+    with suppress(OSError):
+        write(sys.stdout, "", flush=True)
+    with suppress(OSError):
+        if debug:
+            write(sys.stderr, traceback.format_exc())
+        write(sys.stderr, f"{escape(line)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

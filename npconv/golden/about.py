@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from npconv.errors import GoldenError
 from npconv.golden.steps import Plan
 from npconv.weights.files import MAX_JSON_SIZE
@@ -174,3 +176,20 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         raise ValueError("an object has the same name twice")
     return members
+
+
+def about(trace: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    """Return what a trace says of itself; of a plain mapping, nothing."""
+    return getattr(trace, "about", None) or {}
+
+
+def layout_of(trace: Mapping[str, np.ndarray], name: str, axes: int) -> str:
+    """Return a letter for each axis of a tensor, or nothing if they are not known."""
+    letters = str(part(trace, "layouts").get(name, ""))
+    return letters if len(letters) == axes else ""
+
+
+def part(trace: Mapping[str, np.ndarray], name: str) -> Mapping[str, Any]:
+    """Return an object in what a trace says of itself; empty if it is not there."""
+    value = about(trace).get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -297,6 +298,27 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
         if not others or not all(_axes(other) == reading.axes or fits(other, reading) for other in others):
             found.append(tensor)
     return found
+
+
+def as_the_others(tensor: Tensor, tensors: Sequence[Tensor]) -> Reading | None:
+    """Return the order in which a tensor is to be read that is wrong in every order: that of most good tensors.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    tensors : sequence of Tensor
+        All of a trace.
+
+    Returns
+    -------
+    Reading, or None
+        None: no good tensor is of its kind, or their order does not fit its shape.
+    """
+    kind = (tensor.letters, len(tensor.shape))
+    good = [other for other in tensors if other.is_good and (other.letters, len(other.shape)) == kind]
+    possible = {reading.axes: reading for reading in readings(tensor.shape, tensor.mine, tensor.letters)}
+    count = Counter(axes for other in good if (axes := _axes(other)) in possible)
+    return possible[count.most_common(1)[0][0]] if count else None
 
 
 def _axes(tensor: Tensor) -> tuple[int, ...] | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import PIXELS
-from npconv.golden.align import AS_IT_IS, Reading, Tensor, doubtful, pair, read, readings
-from npconv.golden.measures import Measures, largest, measure
+from npconv.golden.about import PIXELS, about, part
+from npconv.golden.align import AS_IT_IS, Reading, pair, read
+from npconv.golden.aligned import Aligned, align
+from npconv.golden.measures import largest
 from npconv.golden.plans.preprocessing import DECODED
 from npconv.golden.tolerance import (
     MULTIPLE,
@@ -160,7 +161,7 @@ def compare(
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
-    pairs = pair(reference, mine, {**_part(mine, "aliases"), **_part(reference, "aliases")}, names)
+    pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, names)
     notes = [_check_inputs(reference, mine, pairs.names, unit, layout), *_check_weights(reference, mine)]
     if pairs.unused:
         notes.append(
@@ -168,12 +169,8 @@ def compare(
         )
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
-    tensors = [
-        _read(reference, mine, name, others, tolerance(reference, name, unit, rtol, atol), layout)
-        for name, others in ((name, [other, *pairs.second.get(name, [])]) for name, other in pairs.names.items())
-    ]
-    if layout == "auto":
-        tensors = _without_doubtful(reference, mine, tensors)
+    limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
+    tensors = align(reference, mine, pairs, limits, layout)
     notes += _check_layouts(tensors) + _check_second(tensors, pairs.second) + _check_sizes(tensors)
     differences: list[Difference] = []
     located = 0
@@ -187,61 +184,8 @@ def compare(
     return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
 
 
-class _Read(NamedTuple):
-    """A tensor of both traces, and how far they are apart."""
-
-    tensor: Tensor
-    mine: str
-    limit: float
-    measures: Measures | None
-
-
-def _read(
-    reference: Mapping[str, np.ndarray],
-    mine: Mapping[str, np.ndarray],
-    name: str,
-    others: Sequence[str],
-    limit: float,
-    layout: str,
-) -> _Read:
-    """Measure one tensor; where mine has several of the name, the first that diverges, if any does."""
-    truth = np.asarray(reference[name])
-    letters = layout_of(reference, name, truth.ndim)
-    tried = []
-    for other in others:
-        array = np.asarray(mine[other])
-        found = read(truth, array, limit, letters=letters, layout=layout)
-        reading, measures = found or (None, None)
-        is_good = measures is not None and measures.finite and measures.max_abs <= limit
-        tensor = Tensor(name, letters, truth.shape, array.shape, reading, is_good)
-        tried.append(_Read(tensor, other, limit, measures))
-    return next((found for found in tried if not found.tensor.is_good), tried[0])
-
-
-def _without_doubtful(
-    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: list[_Read]
-) -> list[_Read]:
-    """Read those tensors as their shapes suggest that only their own numbers say to read otherwise."""
-    by_name = {entry.tensor.name: entry for entry in found}
-
-    def measured(name: str, reading: Reading) -> Measures:
-        entry = by_name[name]
-        truth = np.asarray(reference[name])
-        return measure(truth, reading.of(np.asarray(mine[entry.mine]), truth.shape), entry.limit)
-
-    wrong = doubtful(
-        [entry.tensor for entry in found],
-        lambda tensor, reading: measured(tensor.name, reading).max_abs <= by_name[tensor.name].limit,
-    )
-    for tensor in wrong:
-        reading = next(readings(tensor.shape, tensor.mine, tensor.letters))
-        changed = tensor._replace(reading=reading, is_good=False)
-        by_name[tensor.name] = by_name[tensor.name]._replace(tensor=changed, measures=measured(tensor.name, reading))
-    return list(by_name.values())
-
-
 def _difference(
-    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: _Read, index: int, located: bool
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Aligned, index: int, located: bool
 ) -> Difference:
     """Say what there is to say about one tensor; where it differs only if `located`."""
     tensor, measures, limit = found.tensor, found.measures, found.limit
@@ -277,23 +221,6 @@ def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Diffe
     return Difference(
         **facts, **lost, layout="", cosine=0.0, outside=1.0, finite=finite, whereabouts=where, reading=None
     )
-
-
-def about(trace: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
-    """Return what a trace says of itself; of a plain mapping, nothing."""
-    return getattr(trace, "about", None) or {}
-
-
-def layout_of(trace: Mapping[str, np.ndarray], name: str, axes: int) -> str:
-    """Return a letter for each axis of a tensor, or nothing if they are not known."""
-    letters = str(_part(trace, "layouts").get(name, ""))
-    return letters if len(letters) == axes else ""
-
-
-def _part(trace: Mapping[str, np.ndarray], name: str) -> Mapping[str, Any]:
-    """Return an object in what a trace says of itself; empty if it is not there."""
-    value = about(trace).get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _check_inputs(
@@ -352,7 +279,7 @@ def _check_pixels(
     raise GoldenError(f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}")
 
 
-def _check_layouts(found: Sequence[_Read]) -> list[str]:
+def _check_layouts(found: Sequence[Aligned]) -> list[str]:
     """Say which tensors were read in another order of axes."""
     said: dict[str, list[str]] = {}
     for entry in found:
@@ -362,7 +289,7 @@ def _check_layouts(found: Sequence[_Read]) -> list[str]:
     return [f"layout: {'; '.join(parts)}"] if parts else []
 
 
-def _check_second(found: Sequence[_Read], second: Mapping[str, Sequence[str]]) -> list[str]:
+def _check_second(found: Sequence[Aligned], second: Mapping[str, Sequence[str]]) -> list[str]:
     """Say which tensors diverge of which mine has several under one name."""
     wrong = [entry for entry in found if entry.tensor.name in second and not entry.tensor.is_good]
     return [
@@ -372,7 +299,7 @@ def _check_second(found: Sequence[_Read], second: Mapping[str, Sequence[str]]) -
     ]
 
 
-def _check_sizes(found: Sequence[_Read]) -> list[str]:
+def _check_sizes(found: Sequence[Aligned]) -> list[str]:
     """Say of how many tensors the tolerance is as large as they are, so that anything would pass."""
     names = [entry.tensor.name for entry in found if entry.measures and 0 < entry.measures.largest <= entry.limit]
     return [f"noise: {_tensors(names)} cannot be told from noise (first {names[0]})"] if names else []

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.errors import NpconvError
+from npconv.golden.about import layout_of
 from npconv.golden.align import read
-from npconv.golden.compare import Comparison, Difference, layout_of
+from npconv.golden.compare import Comparison, Difference
 from npconv.golden.measures import largest, measure
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.steps import Step

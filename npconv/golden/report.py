@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npconv.golden.compare import Comparison, Difference, about
+from npconv.golden.about import about
+from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin, Suspect, Suspects
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.

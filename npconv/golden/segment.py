@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.about import PIXELS
-from npconv.golden.compare import Comparison, Difference, about
+from npconv.golden.about import PIXELS, about
+from npconv.golden.compare import Comparison, Difference
 from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.run import run_step
 from npconv.golden.steps import Plan, Step

@@ -9,6 +9,7 @@ from compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run
 
 from npconv import ConvNextImageProcessor
 from npconv.errors import GoldenError
+from npconv.golden.align import read
 from npconv.golden.compare import LOCATED, Comparison, compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.plans.preprocessing import DECODED, layouts, record_preprocessing
@@ -269,6 +270,23 @@ def test_a_whole_trace_with_rows_and_columns_exchanged_is_a_layout(square):
     comparison = compare(golden, make_trace(swapped))
     assert comparison.first is None
     assert any("read as NCWH (first pixel_values)" in note for note in comparison.notes)
+
+
+def test_a_wrong_square_map_is_read_as_the_good_ones_are(square):
+    reference, mine = square
+    channels_last = {name: np.moveaxis(array, 1, -1) if array.ndim == 4 else array for name, array in mine.items()}
+    maps = [name for name, array in mine.items() if array.ndim == 4]
+    wrong = maps[-1]
+    rng = np.random.default_rng(0)
+    others = set()
+    for _ in range(20):  # whatever is in it, and whichever order that happens to be nearest in
+        channels_last[wrong] = rng.normal(size=channels_last[wrong].shape) * np.abs(reference[wrong]).max()
+        found = compare(reference, channels_last)
+        assert found[wrong].diverges
+        assert found[wrong].layout == found[maps[1]].layout == "read as NHWC"
+        truth = np.asarray(reference[wrong])
+        others.add(read(truth, channels_last[wrong], 1e-6, letters="NCHW")[0].says)
+    assert len(others) > 1
 
 
 def photographed(picture: np.ndarray) -> Trace:

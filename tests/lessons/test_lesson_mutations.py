@@ -1,0 +1,33 @@
+"""A layer that computes something else makes at least one lesson fail: no layer is only talked about."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from test_lessons import LESSONS, run_process
+
+from npconv import layers
+
+FUNCTIONS = [name for name in layers.__all__ if callable(getattr(layers, name))]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """How often each lesson calls each function."""
+    folder = tmp_path_factory.mktemp("count")
+    counts = {}
+    for path in LESSONS:
+        done = run_process(path, "--count", folder=folder)
+        assert done.returncode == 0, done.stderr[-2000:]
+        counts[path] = json.loads(done.stdout.splitlines()[-1])
+    return counts
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_broken_layer_makes_a_lesson_fail(name, calls, tmp_path):
+    users = sorted((path for path in LESSONS if calls[path].get(name)), key=lambda path: calls[path][name])
+    assert users, f"no lesson calls {name}"
+    assert any(run_process(path, "--break", name, folder=tmp_path).returncode for path in users)

@@ -1,0 +1,181 @@
+# %% [markdown]
+# # 10 · What the model looks at
+#
+# A port gives ten numbers for a picture. Are they a little wrong, or very wrong, and what were they made of? This
+# lesson measures how wrong an answer is, covers parts of the picture to see which of them matter, and opens the maps
+# inside. The same trick, changing one place and watching what else changes, finds layout mistakes in a port in minutes.
+#
+# You need lessons 03 (receptive field), 06 (the block), 08 (GRN) and 09 (softmax). Afterwards you can compute the three
+# losses without overflow, draw an occlusion map of any model, and measure how far each layer can see.
+
+# %%
+import numpy as np
+
+import npconv
+from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
+from showing import colour, sample, show_bars, show_pictures, show_source, show_table
+
+# %% [markdown]
+# ## How wrong is an answer?
+#
+# The ten numbers are *logits*, one for each class. Softmax (lesson 09) turns them into probabilities p. The *cross
+# entropy* is `-log p` of the right class: 0 for a sure right answer, without limit for a sure wrong one.
+
+# %%
+model = npconv.AutoModelForImageClassification.from_pretrained("convnextv2-cifar10", dtype="float64")
+processor = npconv.AutoImageProcessor.from_pretrained("convnextv2-cifar10")
+pixel_values = processor(sample("ship.png"))["pixel_values"].astype(np.float64)
+logits = model(pixel_values).logits
+probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum()
+label = model.config.label2id["ship"]
+rows = []
+for other in ("ship", "airplane", "frog"):
+    index = model.config.label2id[other]
+    loss = cross_entropy(logits, np.array([index]), ignore_index=-100)
+    rows.append([other, float(probabilities[index]), float(loss)])
+    assert np.isclose(loss, -np.log(probabilities[index]), rtol=1e-9)
+show_table(["if the label were", "probability", "cross entropy"], rows)
+assert rows[0][2] < rows[1][2]
+assert rows[0][2] < rows[2][2]
+
+# %% [markdown]
+# A model that knows nothing gives each of K classes 1 / K, and has the loss log K. Compare your first loss with it: a
+# trained model with a loss near log K has not got its weights. Far more than log K is worse than guessing: look at the
+# labels. A sample with the label `ignore_index` does not count.
+
+# %%
+nothing = cross_entropy(np.zeros((4, 10)), np.array([0, 3, 9, -100]), ignore_index=-100)
+assert np.isclose(nothing, np.log(10), rtol=1e-9)
+assert rows[0][2] < 0.5 * nothing
+
+# %% [markdown]
+# Adding 100 to all logits changes neither probabilities nor loss. So equal losses do not prove equal logits, and still
+# less do equal labels. A port should be compared by its logits.
+
+# %%
+assert np.isclose(cross_entropy(logits + 100, np.array([label]), ignore_index=-100), rows[0][2], atol=1e-9)
+
+# %% [markdown]
+# ## Two other losses
+#
+# Where a picture may have several labels, every class is a yes-or-no question with a *sigmoid* of its own,
+# `1 / (1 + exp(-z))`. Its loss is the *binary cross entropy*. The formula of the docstring overflows; the code is
+# written so that it never does. Where the answer is a number and no class, the loss is the *mean squared error*.
+
+# %%
+show_source(binary_cross_entropy_with_logits)
+z = np.array([[2.0, -1.0, 0.5]])
+targets = np.array([[1.0, 0.0, 1.0]])
+sigmoid = 1 / (1 + np.exp(-z))
+by_formula = -(targets * np.log(sigmoid) + (1 - targets) * np.log(1 - sigmoid)).mean()
+assert np.isclose(binary_cross_entropy_with_logits(z, targets), by_formula, rtol=1e-12)
+assert np.isclose(binary_cross_entropy_with_logits(np.array([1000.0, -1000.0]), np.array([0.0, 1.0])), 1000)
+assert np.isclose(mean_squared_error(z, targets), (1.0 + 1.0 + 0.25) / 3)
+
+# %% [markdown]
+# ## Occlusion
+#
+# Cover a part of the picture with grey and see how much the loss rises. After normalization, 0 is the mean colour, a
+# grey. A patch of 12 x 12 pixels moves in steps of 4; each pixel gets the mean of the losses of all patches over it.
+# `engine="fast"` of npconv gives the same numbers up to rounding, sooner.
+
+
+# %%
+def occlusion(fast_model):
+    """Return by how much the loss rises where pixels are covered (32, 32)."""
+    corners = [(row, column) for row in range(0, 21, 4) for column in range(0, 21, 4)]
+    batch = np.repeat(pixel_values, 1 + len(corners), axis=0).astype(np.float32)
+    for index, (row, column) in enumerate(corners):
+        batch[index, :, row : row + 12, column : column + 12] = 0
+    scores = fast_model(batch).logits
+    losses = [cross_entropy(score[None], np.array([label]), ignore_index=-100) for score in scores]
+    total = np.zeros((32, 32))
+    times = np.zeros((32, 32))
+    for loss, (row, column) in zip(losses, corners, strict=False):  # the last picture is not covered
+        total[row : row + 12, column : column + 12] += loss - losses[-1]
+        times[row : row + 12, column : column + 12] += 1
+    return total / times
+
+
+photo = pixel_values[0].transpose(1, 2, 0)
+photo = 255 * (photo - photo.min()) / np.ptp(photo)
+pictures = {"input": photo.astype(np.uint8)}
+rises = {}
+for name in ("convnext-cifar10", "convnextv2-cifar10", "cvt-cifar10"):
+    rises[name] = occlusion(npconv.AutoModelForImageClassification.from_pretrained(name, engine="fast"))
+    pictures[name] = (0.35 * photo + 0.65 * colour(rises[name])).astype(np.uint8)
+show_pictures(pictures, "Where covering the picture makes the answer worse: yellow matters most, dark least", size=150)
+
+# %% [markdown]
+# Three trained networks, one picture. V2 hangs on the stern at the waterline, in the lower left quarter,
+# and hardly on the sky. Dark places may even lower the loss when covered: there the picture speaks for another class.
+
+# %%
+rise = rises["convnextv2-cifar10"]
+row, column = np.unravel_index(np.argmax(rise), rise.shape)
+assert row >= 16 > column
+assert rise.max() > 5 * np.abs(rise[:8]).max()
+
+# %% [markdown]
+# ## The maps inside
+#
+# `output_hidden_states=True` hands out the map of the stem and of each stage. Here are the two channels of
+# each that vary most. The stem (map 0) still looks like the picture; the last one has 4 x 4 positions.
+
+# %%
+hidden = model(pixel_values, output_hidden_states=True).hidden_states
+pictures = {}
+for stage, array in enumerate(hidden):
+    order = np.argsort(array[0].std(axis=(1, 2)))[::-1]
+    for channel in order[:2]:
+        pictures[f"map {stage}, {channel}"] = array[0, channel]
+show_pictures(
+    pictures, "The channels that vary most, from the stem (0) to the last stage, each on its own scale", size=96
+)
+assert [array.shape[2] for array in hidden] == [16, 16, 8, 4]
+
+# %% [markdown]
+# ## How far does a layer see?
+#
+# Cover 2 x 2 pixels in the corner at the top left, and count the positions of each map that change at all. The stem
+# cuts the picture into just such patches (lesson 02), so one position may change, and that is so. A port where more do
+# has a wrong stride, or its axes in the wrong order.
+
+# %%
+cornered = pixel_values.copy()
+cornered[:, :, 0:2, 0:2] = 0
+changed = {}
+for name in ("convnext-cifar10", "convnextv2-cifar10"):
+    network = npconv.AutoModelForImageClassification.from_pretrained(name, dtype="float64")
+    both = network(np.concatenate([pixel_values, cornered]), output_hidden_states=True).hidden_states
+    for stage in (0, 1):
+        difference = np.abs(both[stage][0] - both[stage][1]).max(axis=0)
+        changed[f"{name.split('-')[0]}, {'stem' if stage == 0 else 'stage 1'}"] = int((difference > 1e-10).sum())
+show_bars(changed, "Positions that one patch in the corner changes, of 256", x_label="positions")
+assert changed["convnext, stem"] == changed["convnextv2, stem"] == 1
+
+# %% [markdown]
+# After the two blocks of stage 1 with their 7x7 kernels, the patch reaches 3 + 3 positions down and to the right: 7 x 7
+# are the most that can change. In V2 **all** change: GRN divides by strengths that are summed over the whole map. So
+# its first block already sees everything. Working in tiles with a border is exact in the stages of V1, but not of V2.
+
+# %%
+assert 1 < changed["convnext, stage 1"] <= 7 * 7
+assert changed["convnextv2, stage 1"] == 16 * 16
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Write `my_cross_entropy(logits, labels)`, the mean over samples, so that logits of 1000 do not overflow.
+# 2. Your port of a network with 1000 classes begins to train at a loss of 11. What should a network that knows nothing
+#    have? (A number.)
+
+# %%
+from exercises.lesson_10 import check_1, check_2
+
+my_cross_entropy = None  # your function
+check_1(my_cross_entropy)
+
+# %%
+my_loss = None  # your number
+check_2(my_loss)

@@ -1,0 +1,29 @@
+"""Checkers of lesson 08."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exercises import exercise
+
+
+@exercise("The mean strength is 3, so the last channel is 2 times as strong; then weight * relative + 1.")
+def check_1(answer: Any) -> bool:
+    """Check the factor of the loudest of four channels."""
+    return np.isclose(float(answer), 2.0, rtol=1e-6)
+
+
+@exercise("With m the largest absolute value of the map: m * sqrt(sum((x / m)**2)), each step in float16.")
+def check_2(answer: Any) -> bool:
+    """Check strengths that neither overflow nor vanish in float16: a function of x."""
+    rng = np.random.default_rng(1)
+    pattern = rng.uniform(0.5, 1, size=(2, 3, 6, 6))
+    for size in (1.0, 300.0, 1e-4):
+        x = (size * pattern).astype(np.float16)
+        expected = np.sqrt((x.astype(np.float64) ** 2).sum(axis=(2, 3), keepdims=True))
+        got = np.asarray(answer(x))
+        if got.shape != expected.shape or not np.allclose(got.astype(np.float64), expected, rtol=0.02):
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""Ports of one block and of one model, for the lessons on porting."""

@@ -31,6 +31,9 @@ DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain Nu
 EPILOG = """\
 Every command has a --help of its own. Exit status: 0 done; 1 done, but
 something in the input failed; 2 the call or the model is unusable.
+
+Weights of other libraries (.bin, .pth, .h5, .npz, the names of timm and
+others) are converted by: python -m weights_tools convert
 """
 
 

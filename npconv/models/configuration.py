@@ -199,7 +199,10 @@ def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, 
     found = locate(model, revision=revision)
     path = (found if found.is_dir() else found.parent) / "config.json"
     if not os.path.lexists(path):
-        raise ConfigError(f"{path}: no such file; a model needs its config.json beside its weights")
+        raise ConfigError(
+            f"{path}: no such file; a model needs its config.json beside its weights. Weights without one: "
+            "python -m weights_tools convert FILE FOLDER"
+        )
     try:
         data = map_file(path)
     except WeightsError as error:

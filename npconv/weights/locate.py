@@ -58,7 +58,10 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
     if os.path.isdir(name) or (name.endswith(SUFFIX) and os.path.isfile(name)):
         return Path(name)
     if os.path.isfile(name):
-        raise ModelNotFoundError(f"{quoted(name)} is a file, expected a {SUFFIX} file or the folder of a model")
+        raise ModelNotFoundError(
+            f"{quoted(name)} is a file, expected a {SUFFIX} file or the folder of a model; to make one of weights in "
+            "another form: python -m weights_tools convert FILE FOLDER"
+        )
     if isinstance(model, str) and _HUB_ID.fullmatch(name) and ".." not in name and "--" not in name:
         return hub_model(name, revision, _embedded_list())
     raise ModelNotFoundError(

@@ -85,7 +85,8 @@ def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
     file = path / FILE_NAME if path.is_dir() else path
     if not file.is_file():
         raise ModelNotFoundError(
-            f"expected a directory with {FILE_NAME}, or such a file, found no {file}; copy it from the model's source, or let 'python -m weights_tools convert' write one"
+            f"expected a directory with {FILE_NAME}, or such a file, found no {file}; copy it from the model's source, "
+            "or let python -m weights_tools convert write one"
         )
     return file, _read_json(file)
 

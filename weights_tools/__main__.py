@@ -1,12 +1,13 @@
 """The command line of the weights: ``python -m weights_tools convert|export|inspect|verify|train|evaluate``.
 
 Exit status: 0 done; 1 done, but something in the input is not as it should be; 2 the call or the input is unusable;
-130 interrupted. Every error is one line on stderr; ``--debug`` shows where it comes from.
+130 interrupted; 143 ended by SIGTERM. Every error is one line on stderr; ``--debug`` shows where it comes from.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -19,6 +20,9 @@ from npconv.cli.program import DONE, INTERRUPTED, PIPE_CLOSED, UNUSABLE, Parser,
 from npconv.errors import NpconvError, NpconvWarning
 
 PROGRAM = "python -m weights_tools"
+
+#: What a shell calls the status of a process that SIGTERM ended.
+TERMINATED = 128 + signal.SIGTERM
 
 #: Commands with a parser of their own.
 FORWARDED = {
@@ -108,5 +112,11 @@ def _report(line: str, *, debug: bool) -> None:
         write(sys.stderr, f"{escape(line)}\n", flush=True)
 
 
+def _end_on_sigterm() -> None:
+    """Let SIGTERM end the process as an error would, so that temporary folders are removed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+
+
 if __name__ == "__main__":
+    _end_on_sigterm()
     sys.exit(main())

@@ -48,6 +48,10 @@ $depths blocks. It tells apart $count classes: $classes.
 - The weights are a running average (decay $average_decay a step), rounded to float16. Seed $seed.
 - Nothing was chosen by the test pictures.
 
+Command:
+
+    $command
+
 ## Accuracy
 
 Measured by PyTorch in float32 on the $tested_on test pictures, from the weights as stored: $accuracy % top-1.
@@ -165,9 +169,24 @@ def write_card(
         watched=len(dataset.train) - trained_on,
         trained_on=trained_on,
         tested_on=len(dataset.test),
+        command=command_of(arguments),
         warmup=recipe.warmup_epochs,
         accuracy=f"{100 * accuracy:.2f}",
     )
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """Return the command that says the same as the arguments, without what is as it would be anyway."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["python -m weights_tools.train", Path(arguments.source).name, arguments.directory.name]
+    for name, value in vars(arguments).items():
+        if name in ("source", "directory", "data_name", "resume") or value == parser.get_default(name):
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, list) else str(value))
+    return " ".join(words)
 
 
 def main(argv: list[str] | None = None) -> int:

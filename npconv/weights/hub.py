@@ -246,7 +246,10 @@ def _converted(snapshot: Path, hub_id: str) -> Path:
     message = f"{hub_id} has no {SUFFIX} file: converting it, once, into {quoted(directory)}"
     try:
         warnings.warn(message, NpconvWarning, stacklevel=2)
-        conversion.convert(snapshot, staging / "model", name=hub_id)
+        made = conversion.convert(snapshot, staging / "model", name=hub_id)
+        for decision in made.decisions:
+            if decision.startswith("warning: ") or ": a guess" in decision:
+                warnings.warn(f"{hub_id}: {decision.removeprefix('warning: ')}", NpconvWarning, stacklevel=2)
         _publish(staging / "model", directory)
     except NpconvError as error:
         raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error

@@ -5,7 +5,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -69,8 +69,10 @@ def conversion(monkeypatch):
     def convert(source, directory, *, name):
         module.calls.append((Path(source), name))
         fill(Path(directory), "config.json", "model.safetensors")
+        return SimpleNamespace(decisions=list(module.decisions))
 
     module.convert = convert
+    module.decisions = ["depths [1]: blocks of each stage"]
     monkeypatch.setitem(sys.modules, "weights_tools.conversion", module)
     return module
 
@@ -113,6 +115,17 @@ def test_other_weights_are_converted_once(hub, snapshot, conversion, tmp_path, w
     assert [path.name for path in converted(tmp_path).parent.iterdir()] == [COMMIT], "nothing is left beside it"
 
 
+def test_what_may_surprise_in_a_conversion_is_said(snapshot, conversion):
+    fill(snapshot, "config.json", "pytorch_model.bin")
+    conversion.decisions += ["warning: the weights hold NaN", "preprocessing crop_pct 0.875: a guess, as no file says"]
+    with pytest.warns(NpconvWarning) as said:
+        locate(ID)
+    assert [str(warning.message) for warning in said][1:] == [
+        "org/model: the weights hold NaN",
+        "org/model: preprocessing crop_pct 0.875: a guess, as no file says",
+    ]
+
+
 def test_cached_weights_are_converted_without_a_network(snapshot, conversion, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     fill(snapshot, "config.json", "pytorch_model.bin")
@@ -149,8 +162,9 @@ def test_another_process_was_faster(snapshot, conversion, tmp_path):
     mine = conversion.convert
 
     def convert(source, directory, **arguments):
-        mine(source, directory, **arguments)
+        made = mine(source, directory, **arguments)
         fill(converted(tmp_path), "config.json", "model.safetensors", "of the other")
+        return made
 
     conversion.convert = convert
     with pytest.warns(NpconvWarning, match="converting it"):

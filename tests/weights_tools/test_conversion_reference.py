@@ -72,6 +72,12 @@ CASES = (
 )
 #: The first has too few blocks in its last stage, which transformers cannot build; the second projections it lacks.
 NOT_IN_TRANSFORMERS = ("microsoft", "microsoft avg", *TIMM_VARIANTS)
+#: What is said of variants that transformers cannot express, and of "microsoft CvT", whose model computes gelu.
+EXPECTED_WARNINGS = (
+    "weights_tools: warning: transformers does not know ",
+    "weights_tools: warning: transformers computes every CvT with gelu",
+    "weights_tools: warning: microsoft computes with quick_gelu, this model with gelu",
+)
 CONTAINERS = ("safetensors", "zip", "stream", "shards", "npz", "h5")
 
 
@@ -197,7 +203,7 @@ def converted(torch, cases, tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     *complaints, statuses = done.stderr.splitlines()
-    assert complaints == []
+    assert [line for line in complaints if not line.startswith(EXPECTED_WARNINGS)] == []
     assert json.loads(statuses) == [0] * len(calls)
     return folders
 

@@ -23,7 +23,7 @@ from npconv.models import convnext
 from npconv.weights import load_checkpoint, safetensors
 from weights_tools import dialects
 from weights_tools.__main__ import main
-from weights_tools.conversion import convert
+from weights_tools.conversion import convert, labels
 from weights_tools.conversion.commands import _field
 from weights_tools.conversion.preprocessing import TORCHVISION_EDGES, _crop
 
@@ -190,7 +190,7 @@ def test_fields_that_transformers_lacks(tmp_path, folder, eps):
     (folder / "config.json").write_text(json.dumps(fields | {"norm_eps": eps}))
     done = convert(folder, tmp_path / "o")
     assert npconv.AutoConfig.from_pretrained(tmp_path / "o").norm_eps == eps
-    warned = any(line.startswith("warning: transformers has no norm_eps: ") for line in done.decisions)
+    warned = any(line.startswith("warning: transformers does not know norm_eps: ") for line in done.decisions)
     assert warned == (eps != 1e-6)
     again = convert(folder, tmp_path / "p", norm_eps=1e-4).config
     assert again.norm_eps == 1e-4
@@ -263,6 +263,8 @@ def test_fields_that_make_no_sense(capsys, tmp_path, source, field, message):
         (["--mean", "red"], "expected numbers such as"),
         (["--crop-pct", "0"], "crop_pct"),
         (["--crop-pct", "nan"], "crop_pct"),
+        (["--crop-pct", "1.01"], "expected crop_pct above 0 and at most 1"),
+        (["--image-size", "96", "--set", "image_size=97"], "contradict each other"),
         (["--image-size", "0"], "image_size"),
         (["--image-size", "9999999"], "image_size"),
         (["--resample", "best"], "resampling filter"),
@@ -280,6 +282,7 @@ LABELS = {
     "one a line": "cat\ndog\nemu\nfox\n",
     "windows": "\ufeffcat\r\ndog\r\nemu\r\nfox",
     "a list": '["cat", "dog", "emu", "fox"]',
+    "a dict turned round": '{"dog": 1, "cat": 0, "fox": 3, "emu": 2}',
     "a dict": '{"1": "dog", "0": "cat", "3": "fox", "2": "emu"}',
 }
 
@@ -297,6 +300,7 @@ WRONG_LABELS = {
     "an empty line": ("cat\n\nemu\nfox", "line 2 is empty"),
     "a gap": ('{"0": "cat", "2": "dog", "3": "emu", "4": "fox"}', "without a gap"),
     "no numbers": ('{"cat": "0"}', "without a gap"),
+    "a number twice": ('{"cat": 0, "dog": 1, "emu": 1, "fox": 2}', "without a gap"),
     "no names": ("[1, 2, 3, 4]", "a list of names"),
     "no JSON": ('["cat",', "begins as JSON"),
     "nothing": ("", "a list of names"),
@@ -309,6 +313,15 @@ WRONG_LABELS = {
 def test_labels_that_do_not_fit(capsys, tmp_path, source, content, message):
     (tmp_path / "names").write_bytes(content if isinstance(content, bytes) else content.encode())
     assert message in refusal(capsys, "convert", source, tmp_path / "o", "--labels", tmp_path / "names")
+
+
+def test_too_large_a_file_of_labels(capsys, tmp_path, source, monkeypatch):
+    (tmp_path / "names").write_text("cat\ndog\nemu\nfox\n")
+    monkeypatch.setattr(labels, "MAX_BYTES", 15)
+    line = refusal(capsys, "convert", source, tmp_path / "o", "--labels", tmp_path / "names")
+    assert "expected at most 15 bytes of names of classes" in line
+    monkeypatch.setattr(labels, "MAX_BYTES", 16)
+    assert run(capsys, "convert", source, tmp_path / "o", "--labels", tmp_path / "names")[0] == 0
 
 
 def test_shards(capsys, tmp_path, source):
@@ -384,6 +397,31 @@ def test_what_becomes_zero_or_is_not_finite_is_said(tmp_path):
     assert np.isnan(load_checkpoint(tmp_path / "p")["convnext.layernorm.bias"][2])
 
 
+def test_weights_with_nan_are_written_and_reported(capsys, tmp_path):
+    save_with(tmp_path / "x.safetensors", np.inf)
+    status, lines, errors = run(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "o")
+    assert status == 1
+    assert errors[-1].startswith("weights_tools: warning: the weights hold NaN or infinity: 1 in convnext.layernorm")
+    assert lines[-1].startswith("wrote ")
+    assert not any(line.startswith("warning: ") for line in lines)
+    assert sorted(os.listdir(tmp_path / "o")) == FILES
+
+
+@pytest.mark.parametrize("code", ["F8_E4M3", "F8_E5M2"])
+def test_8_bit_floats_become_float32(tmp_path, code):
+    state = {key: np.round(value) for key, value in state_of("convnext").items()}  # of -5 to 5: held by both
+    kept = {key for key in state if "layernorm" in key}
+    path = tmp_path / "x.safetensors"
+    safetensors.save_file(state, path, dtypes={key: code for key in state if key not in kept})
+    done = convert(path, tmp_path / "o")
+    assert done.dtype == done.config.dtype == "float32"
+    assert any(line.startswith("dtype float32: the 8-bit floats of the source") for line in done.decisions)
+    stored = load_checkpoint(tmp_path / "o")
+    for key, value in state.items():
+        np.testing.assert_array_equal(stored[key], value, strict=True)
+    assert convert(path, tmp_path / "p", dtype="bfloat16").dtype == "bfloat16"
+
+
 def test_integers_are_no_weights(tmp_path):
     tensors = state_of("convnext") | {"classifier.bias": np.arange(4)}
     safetensors.save_file(tensors, tmp_path / "x.safetensors")
@@ -406,10 +444,16 @@ def test_bfloat16_keeps_its_bits(tmp_path):
 def test_wrappings(capsys, tmp_path):
     first = {f"model.{key}": value for key, value in in_dialect("convnext", "facebook").items()}
     second = {f"model_ema.{key}": -value for key, value in in_dialect("convnext", "facebook").items()}
-    (tmp_path / "x").write_bytes(nested(first | second))
-    lines = run(capsys, "convert", tmp_path / "x", tmp_path / "a")[1]
-    assert any(line.startswith("also there, not used: 'model_ema' with") for line in lines)
-    assert run(capsys, "convert", tmp_path / "x", tmp_path / "b", "--wrapping", "model_ema")[0] == 0
+    third = {f"optimizer.{key}": value for key, value in in_dialect("convnext", "facebook").items()}
+    (tmp_path / "x").write_bytes(nested(first | second | third))
+    _, lines, errors = run(capsys, "convert", tmp_path / "x", tmp_path / "a")
+    assert any(line.startswith("also there, not used: 'optimizer' with") for line in lines)
+    assert len(errors) == 1
+    assert errors[0].startswith("weights_tools: warning: ")
+    assert errors[0].endswith(f"'model_ema' with {len(second)} tensors; --wrapping model_ema takes it")
+    status, lines, errors = run(capsys, "convert", tmp_path / "x", tmp_path / "b", "--wrapping", "model_ema")
+    assert (status, errors) == (0, [])
+    assert any(line.startswith("also there, not used: 'model' with") for line in lines)
     key = "convnext.layernorm.weight"
     np.testing.assert_array_equal(load_checkpoint(tmp_path / "a")[key], -load_checkpoint(tmp_path / "b")[key])
 
@@ -524,6 +568,20 @@ def test_an_interruption_leaves_nothing(capsys, tmp_path, source, monkeypatch):
     monkeypatch.setattr("weights_tools.conversion.writing.write_text", interrupt)
     status, out, errors = run(capsys, "convert", source, tmp_path / "o")
     assert (status, out, errors) == (130, [], ["weights_tools: interrupted"])
+    assert os.listdir(tmp_path) == ["source.pth"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_sigterm_leaves_nothing(tmp_path, source):
+    code = (
+        "import os, runpy, signal, sys\n"
+        "from weights_tools.conversion import writing\n"
+        "writing.write_text = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.argv = ['weights_tools', 'convert', {str(source)!r}, {str(tmp_path / 'o')!r}]\n"
+        "runpy.run_module('weights_tools', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-B", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
     assert os.listdir(tmp_path) == ["source.pth"]
 
 

@@ -318,8 +318,21 @@ def test_a_lacking_tensor_is_named(key, name):
     last_block = max(n for n in state if "mlp" in n or "pwconv2.weight" in n or ".output.dense.weight" in n)
     removed = next(n for n in theirs if detected.find(n)[0].ours.fill(detected.find(n)[1]) == last_block)
     del theirs[removed]
-    with pytest.raises(WeightsError, match=f"lacks {re.escape(last_block)}"):
+    with pytest.raises(WeightsError, match=f"lacks {re.escape(last_block)}") as caught:
         dialects.to_hugging_face(theirs, detected)
+    called = f"; {name} calls {last_block} {removed!r}"
+    assert str(caught.value).endswith(called) == (removed != last_block)
+
+
+def test_no_tensor_is_said_to_be_like_itself():
+    """The rules are of later stages: filled with the numbers of this name, one gives the name."""
+    state = state_of("convnext")
+    named = "stages.0.downsample.0.weight"
+    theirs = dialects.from_hugging_face(state, dialects.dialect("timm", state))
+    detected = dialects.detect(theirs)
+    with pytest.raises(WeightsError, match=re.escape(named)) as caught:
+        dialects.to_hugging_face(theirs | {named: np.zeros(3)}, detected)
+    assert str(caught.value).count(named) == 1
 
 
 @pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)

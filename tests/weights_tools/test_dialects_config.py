@@ -56,6 +56,31 @@ def test_what_the_models_lack_is_refused_by_its_name(key, lacking, option):
         dialects.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "visual.trunk."])
+def test_a_patch_after_which_timm_dilates_is_refused(prefix):
+    """No shape shows it: the last stage has stride 1 after a patch of 8."""
+    tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
+    kernel = tensors[f"{prefix}stem.0.weight"]
+    for side in (1, 7):
+        dialects.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
+    for side in (8, 16):
+        with pytest.raises(dialects.UnsupportedError, match=f"output_stride.* with patch_size={side}") as caught:
+            dialects.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
+        assert caught.value.option == "output_stride"
+    facebook = state_of("convnext")
+    facebook = dialects.from_hugging_face(facebook, dialects.dialect("facebook", facebook))
+    assert dialects.detect(facebook | {"downsample_layers.0.0.weight": Shape((3, 3, 8, 8))}).name == "facebook"
+
+
+@pytest.mark.parametrize("prefix", ["", "visual.trunk."])
+def test_a_first_stage_that_downsamples_is_refused(prefix):
+    tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
+    odd = f"{prefix}stages.0.downsample.1.weight"
+    with pytest.raises(dialects.UnsupportedError, match=f"there is '{re.escape(odd)}'") as caught:
+        dialects.detect(tensors | {odd: Shape((3, 3, 2, 2))})
+    assert caught.value.option == "patch_size=2"
+
+
 #: Widths, depths, kernels of a timm model -> fields that its shapes do not show.
 TEST_DIMS = [32, 64, 96, 128]
 TIMM_NUMBERS = [
@@ -75,8 +100,11 @@ def test_numbers_that_shapes_do_not_show_are_those_of_timms_models(widths, depth
         found, reasons = dialects.infer_config(shapes, dialect=dialects.dialect(dialect, shapes))
         assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (numbers[0], *numbers)
         assert found.stage_kernel_sizes == config.stage_kernel_sizes
-        why = f"not in the shapes; that of timm's {name}" if name else f"what {dialect} computes with"
+        usual = f"what {dialect} computes with unless told otherwise; if it was, --set norm_eps=... says so"
+        why = f"not in the shapes; that of timm's {name}" if name else usual
         assert f"norm_eps {numbers[0]}: {why}" in reasons
+        activation = next(reason for reason in reasons if reason.startswith("hidden_act "))
+        assert ("--set hidden_act=" in activation) == (name is None)
         assert f"layer_norm_eps {numbers[0]}: norm_eps, which {dialect} has for all LayerNorms" in reasons
     found, reasons = dialects.infer_config(shapes, dialect=dialects.dialect("facebook", shapes))
     assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (1e-6, 1e-6, "gelu")

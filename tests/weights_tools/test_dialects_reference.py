@@ -137,7 +137,7 @@ def classes(config):
 
 @pytest.mark.parametrize("use_grn", [False, True])
 @pytest.mark.parametrize("conv_mlp", [False, True])
-@pytest.mark.parametrize("patch_size", [4, 2])
+@pytest.mark.parametrize("patch_size", [4, 7, 8, 2])
 def test_timm(torch, timm, use_grn, conv_mlp, patch_size):
     from timm.models.convnext import ConvNeXt
 
@@ -145,12 +145,15 @@ def test_timm(torch, timm, use_grn, conv_mlp, patch_size):
     model = ConvNeXt(
         num_classes=7, use_grn=use_grn, conv_mlp=conv_mlp, ls_init_value=scale, patch_size=patch_size, **STAGES
     )
-    if patch_size == 2:  # timm makes the first stage begin with a downsampling then
+    option = {2: "patch_size=2", 8: "output_stride"}.get(patch_size)
+    assert [stage.downsample[1].stride == (1, 1) for stage in model.stages[1:]] == [False, False, patch_size == 8]
+    if option is not None:  # the first stage begins with a downsampling, or the last one is dilated
         theirs = {key: value.numpy() for key, value in model.state_dict().items()}
-        with pytest.raises(npconv.errors.WeightsError, match=r"stages\.0\.downsample"):
-            dialects.to_hugging_face(theirs, dialects.detect(theirs))
+        with pytest.raises(dialects.UnsupportedError) as caught:
+            dialects.detect(theirs)
+        assert caught.value.option == option
         return
-    check(torch, model, "timm")
+    check(torch, model, "timm", size=(113, 75))
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "convnextv2_atto"])

@@ -41,7 +41,8 @@ def assert_same(path, expected):
 def test_every_dialect(capsys, tmp_path, family, name):
     folder = make(tmp_path, family)
     status, lines, errors = run(capsys, "export", folder, tmp_path / "x.safetensors", "--to", name)
-    assert (status, errors) == (0, [])
+    assert status == 0
+    assert all(line.startswith("weights_tools: warning: ") for line in errors)
     assert_same(tmp_path / "x.safetensors", in_dialect(family, name))
     assert lines[-1].startswith(f"wrote {tmp_path / 'x.safetensors'}, SHA-256 ")
 
@@ -96,11 +97,21 @@ def test_bfloat16(tmp_path):
 
 def test_what_the_other_library_computes_otherwise(capsys, tmp_path):
     folder = make(tmp_path, "cvt")
-    lines = run(capsys, "export", folder, tmp_path / "x", "--to", "microsoft")[1]
-    assert "warning: microsoft computes with quick_gelu, this model with gelu" in lines
+    errors = run(capsys, "export", folder, tmp_path / "x", "--to", "microsoft")[2]
+    assert errors == ["weights_tools: warning: microsoft computes with quick_gelu, this model with gelu"]
     folder = make(tmp_path, "convnext", name="p")
-    lines = run(capsys, "export", folder, tmp_path / "y", "--to", "facebook")[1]
-    assert "warning: facebook has 1e-06 in the final LayerNorm, this model 1e-12" in lines
+    errors = run(capsys, "export", folder, tmp_path / "y", "--to", "facebook")[2]
+    assert errors == ["weights_tools: warning: facebook has 1e-06 in the final LayerNorm, this model 1e-12"]
+
+
+@pytest.mark.parametrize(("patch", "warned"), [(2, True), (4, False), (7, False), (8, True)])
+def test_a_patch_with_which_timm_has_other_strides(tmp_path, patch, warned):
+    config = npconv.ConvNextV2Config(
+        hidden_sizes=[3, 5, 7], depths=[1, 2, 1], num_stages=3, patch_size=patch, layer_norm_eps=1e-6
+    )
+    npconv.ConvNextV2ForImageClassification(config).save_pretrained(tmp_path / "o")
+    decisions = export(tmp_path / "o", tmp_path / "x", to="timm").decisions
+    assert [f"patch_size={patch}" in line for line in decisions if line.startswith("warning: ")] == [True] * warned
 
 
 def test_an_embedded_model_of_transformers_layout(tmp_path):
@@ -134,7 +145,31 @@ def test_words_that_make_no_sense(capsys, tmp_path):
     folder = make(tmp_path, "convnext")
     assert "invalid choice" in refusal(capsys, "export", folder, tmp_path / "x", "--to", "jax")
     assert "does not exist" in refusal(capsys, "export", tmp_path / "none", tmp_path / "x", "--to", "timm")
+    assert "got an empty text" in refusal(capsys, "export", folder, "", "--to", "timm")
+    assert "got an empty text" in refusal(capsys, "export", "", tmp_path / "x", "--to", "timm")
     assert "cannot write" in refusal(capsys, "export", folder, tmp_path / "none" / "x", "--to", "timm")
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.PT", "x.bin", "x.h5", "x.npz"])
+def test_a_name_of_another_form_is_refused(capsys, tmp_path, name):
+    folder = make(tmp_path, "convnext")
+    line = refusal(capsys, "export", folder, tmp_path / name, "--to", "timm", "--force")
+    assert "expected a name that ends in .safetensors" in line
+    assert "'x.safetensors' would do" in line
+    assert sorted(os.listdir(tmp_path)) == ["o", "source"]
+
+
+def test_the_model_is_not_written_over(capsys, tmp_path):
+    folder = make(tmp_path, "convnext")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for name in ("model.safetensors", "config.json", "model-00001-of-00002.safetensors"):
+        line = refusal(capsys, "export", folder, folder / ".." / "o" / name, "--to", "timm", "--force")
+        assert "belongs to the model that is read" in line
+    source = tmp_path / "source"
+    assert "belongs to" in refusal(capsys, "export", source, source, "--to", "timm", "--force")
+    assert "is a folder" in refusal(capsys, "export", folder, tmp_path, "--to", "timm", "--force")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert run(capsys, "export", folder, folder / "timm.safetensors", "--to", "timm")[0] == 0
 
 
 def refusal_of_a_manifest(capsys, folder, tmp_path, content):

@@ -13,8 +13,7 @@ from test_convert import nested
 from npconv.models import convnext
 from npconv.weights import safetensors
 from weights_tools.conversion import inspect
-from weights_tools.conversion.published import PARAMETERS, licence_note
-from weights_tools.dialects.published import PUBLISHED
+from weights_tools.conversion.published import licence_note
 
 
 def write(path, tensors):
@@ -110,6 +109,11 @@ def test_what_else_is_in_the_file(capsys, tmp_path):
     (tmp_path / "x").write_bytes(nested(first | second))
     found = as_json(capsys, tmp_path / "x")
     assert found["other_wrappings"] == {"model_ema": len(second)}
+    status, lines, errors = run(capsys, "inspect", tmp_path / "x")
+    assert (status, len(errors)) == (0, 1)
+    assert errors[0].startswith("weights_tools: warning: the file has another model")
+    assert errors[0].endswith("--wrapping model_ema takes it")
+    assert not any("warning" in line for line in lines)
     state = in_dialect("convnext", "open_clip") | {"logit_scale": np.array(3.0, np.float32)}
     assert as_json(capsys, write(tmp_path / "y", state))["left_behind"] == ["logit_scale"]
 
@@ -122,6 +126,7 @@ def test_a_name_with_a_line_break_stays_on_its_line(capsys, tmp_path):
 
 def test_no_file(capsys, tmp_path):
     assert "does not exist" in refusal(capsys, "inspect", tmp_path / "none")
+    assert "got an empty text" in refusal(capsys, "inspect", "")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +152,3 @@ def test_the_licence_of_a_published_architecture(tmp_path):
     state = {f"convnext.{name}": np.zeros(shape, np.float16) for name, shape in shapes.items()}
     safetensors.save_file(state, tmp_path / "x.safetensors")
     assert "MIT" in inspect(tmp_path / "x.safetensors").licence
-
-
-def test_the_tables_of_published_models_agree():
-    """Every architecture with a number of parameters is one that the shapes are compared with."""
-    known = {(model.family, model.depths, model.widths) for model in PUBLISHED}
-    assert set(PARAMETERS) <= known

@@ -211,6 +211,11 @@ def test_a_small_run_writes_what_transformers_loads(tmp_path, family, capsys):
     assert preprocessing["size"] == {"shortest_edge": 16}
     card = (target / "README.md").read_text()
     assert "# small" in card
+    command = card.split("Command:\n\n    ")[1].splitlines()[0]
+    assert command.startswith("python -m weights_tools.train ")
+    assert f" small --family {family} --widths " in command or family == "convnextv2"
+    assert "--data-name" not in command
+    assert "--learning-rate" not in command  # as it would be anyway
     assert "- Data: three colours, 6 pictures to train on, 3 more to watch the progress on, 9 to test on." in card
     assert _dtypes(target / "model.safetensors") <= {"F16", "I64"}
 

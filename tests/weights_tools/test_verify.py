@@ -6,14 +6,16 @@ import json
 
 import numpy as np
 import pytest
-from conversion_files import CONFIGS, MODULES, in_dialect, pickled_tensors, refusal, run
+from conversion_files import CONFIGS, MODULES, STEPS, in_dialect, pickled_tensors, refusal, run
 from PIL import Image
 
 import npconv
+from npconv.errors import ImageError, InputError
 from npconv.models.parameters import count_parameters
 from npconv.weights import load_checkpoint, safetensors, save_checkpoint
 from weights_tools.conversion import convert, published, verify
 from weights_tools.conversion.published import PARAMETERS, PARAMETERS_22K, expected_parameters
+from weights_tools.dialects.published import PUBLISHED
 
 CHECKS = ["hashes", "configuration", "tensors", "parameter count", "numbers", "preprocessing", "published logits"]
 KEY = ("convnext", (1, 2, 1), (3, 5, 7))
@@ -47,8 +49,8 @@ def test_all_is_well(capsys, folder):
     assert "hashes: ok: SHA-256 of 3 files as in npconv_manifest.json" in lines
     count = len(in_dialect("convnext", "facebook"))
     assert f"tensors: ok: {count} parameters filled once each, nothing left over" in lines
-    assert any(line.startswith("parameter count: could not be checked because no convnext of depths") for line in lines)
-    assert lines[-1].startswith("published logits: could not be checked because none are known for this model")
+    assert any(line.startswith("parameter count: could not be checked: no convnext of depths") for line in lines)
+    assert lines[-1].startswith("published logits: could not be checked: none are known for this model")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
@@ -109,6 +111,7 @@ def test_no_folder(capsys, folder):
     assert "is none" in refusal(capsys, "verify", folder / "config.json")
     assert "is none" in refusal(capsys, "verify", folder / "none")
     assert "invalid choice" in refusal(capsys, "verify", folder, "--name", "x")
+    assert "got an empty text" in refusal(capsys, "verify", "")
 
 
 def test_preprocessing(folder):
@@ -147,9 +150,9 @@ def test_the_table(key, classes):
     assert key not in PARAMETERS_22K or classes != 21_841 or PARAMETERS_22K[key] == count
 
 
-def first_logits(folder, picture):
+def first_logits(folder, picture, **fields):
     processor = npconv.AutoImageProcessor.from_pretrained(folder)
-    model = npconv.AutoModelForImageClassification.from_pretrained(folder)
+    model = npconv.AutoModelForImageClassification.from_pretrained(folder, **fields)
     return model(**processor(npconv.images.open_image(picture))).logits[0, :3]
 
 
@@ -157,6 +160,12 @@ def publish(monkeypatch, logits, torchvision=9.0):
     """Make a checkpoint of the small model known."""
     rules = {"Pillow": tuple(map(float, logits)), "torchvision": (torchvision,) * 3}
     monkeypatch.setitem(published.LOGITS, "org/name", rules)
+
+
+def test_the_tables_of_published_models_are_one():
+    """Every architecture that shapes are compared with has its number of parameters, every checkpoint its logits."""
+    assert len(PARAMETERS) == len(PUBLISHED)
+    assert set(published.CHECKPOINTS.values()) == set(published.LOGITS)
 
 
 def test_logits_need_the_picture(folder, monkeypatch):
@@ -206,10 +215,38 @@ def test_another_model_of_the_same_architecture_is_no_failure(tmp_path, picture,
     assert outcomes(tmp_path / "o", picture=picture)["published logits"][0] == "ok"
 
 
-def test_a_picture_that_is_none(folder, tmp_path, monkeypatch):
-    publish(monkeypatch, [0, 0, 0])
+def test_a_picture_that_is_none(capsys, folder, tmp_path):
+    """A mistake of the caller, not of the model."""
     (tmp_path / "x.png").write_bytes(b"no picture")
-    assert outcomes(folder, name="org/name", picture=tmp_path / "x.png")["published logits"][0] == "failed"
+    for name in ("x.png", "none.png"):
+        with pytest.raises(ImageError):
+            verify(folder, picture=tmp_path / name)
+        assert name in refusal(capsys, "verify", folder, "--picture", tmp_path / name)
+
+
+def test_a_name_without_published_logits(folder):
+    with pytest.raises(InputError, match="expected the name of a checkpoint with published logits"):
+        verify(folder, name="org/other")
+
+
+def test_a_cvt_as_it_was_trained_is_compared_with_gelu(tmp_path, picture, monkeypatch):
+    """The published logits of CvT are those of transformers, which computes gelu whatever hidden_act says."""
+    tensors = in_dialect("cvt", "microsoft")
+    tensors |= {name: np.abs(value) for name, value in tensors.items() if name.endswith("running_var")}
+    (tmp_path / "source").write_bytes(pickled_tensors(tensors))
+    folder = tmp_path / "o"
+    convert(tmp_path / "source", folder, **STEPS)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["hidden_act"] == "quick_gelu"
+    own = first_logits(folder, picture)
+    gelu = first_logits(folder, picture, hidden_act="gelu")
+    assert np.abs(own - gelu).max() > 2 * published.LOGITS_TOLERANCE
+    publish(monkeypatch, gelu)
+    outcome, detail = outcomes(folder, name="org/name", picture=picture)["published logits"]
+    assert outcome == "ok"
+    assert "with gelu in the place of this model's quick_gelu" in detail
+    publish(monkeypatch, own)
+    assert outcomes(folder, name="org/name", picture=picture)["published logits"][0] == "failed"
 
 
 def test_a_downloaded_folder_without_architectures(folder):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npconv.cli.output import escape, table, to_json, write
+from npconv.cli.program import UsageError
 from npconv.errors import WeightsError
 from weights_tools.conversion.convert import convert
 from weights_tools.conversion.export import export
@@ -19,7 +20,7 @@ from weights_tools.conversion.inspect import Inspection, inspect
 from weights_tools.conversion.preprocessing import NAMES
 from weights_tools.conversion.source import pinned
 from weights_tools.conversion.tensors import FLOATS
-from weights_tools.conversion.verify import FAILED, LOGITS, UNCHECKED, verify
+from weights_tools.conversion.verify import FAILED, LOGITS, verify
 from weights_tools.dialects import DIALECT_NAMES
 
 DONE, FAILED_IN_PART = 0, 1
@@ -29,6 +30,9 @@ Convert weights of any framework into a folder that npconv and transformers
 load. Container and dialect are found from the content. Nothing is run that a
 file asks to run, and nothing is written unless every tensor finds its place.
 """
+
+#: What decisions begin with that may surprise.
+WARNING = "warning: "
 
 #: Names listed for a file of no known dialect.
 MOST_LISTED = 40
@@ -54,7 +58,10 @@ def _add_convert(subparsers: Any) -> None:
     parser.add_argument("source", metavar="SOURCE", help="file, index of several, or folder in Hugging Face layout")
     parser.add_argument("directory", metavar="DIRECTORY", help="folder to write")
     parser.add_argument(
-        "--dtype", choices=tuple(FLOATS), metavar="DTYPE", help=f"{', '.join(FLOATS)} (default: as stored)"
+        "--dtype",
+        choices=tuple(FLOATS),
+        metavar="DTYPE",
+        help=f"{', '.join(FLOATS)} (default: as stored, 8-bit floats as float32)",
     )
     parser.add_argument("--max-shard-size", metavar="SIZE", help="most bytes a file, as 200MB (default: one file)")
     parser.add_argument("--labels", metavar="FILE", help="names of the classes: one a line, or JSON")
@@ -121,7 +128,7 @@ def _add_verify(subparsers: Any) -> None:
 
 
 def run_convert(args: argparse.Namespace) -> int:
-    """Convert, and print what was decided."""
+    """Convert, and print what was decided; return 1 if the weights hold NaN or infinities."""
     given = {
         "size": None if args.image_size is None else {"shortest_edge": args.image_size},
         "crop_pct": args.crop_pct,
@@ -130,8 +137,10 @@ def run_convert(args: argparse.Namespace) -> int:
         "resample": args.resample,
     }
     fields = dict(args.fields)
-    if args.image_size is not None:
-        fields.setdefault("image_size", args.image_size)
+    if args.image_size is not None and fields.setdefault("image_size", args.image_size) != args.image_size:
+        raise UsageError(
+            f"--image-size {args.image_size} and --set image_size={fields['image_size']} contradict each other"
+        )
     try:
         done = convert(
             args.source,
@@ -147,14 +156,14 @@ def run_convert(args: argparse.Namespace) -> int:
         )
     except WeightsError as error:
         raise WeightsError(as_options(str(error))) from error
-    _print([*done.decisions, *(f"wrote {file}" for file in done.files)])
-    return DONE
+    _print_decided(done.decisions, [f"wrote {file}" for file in done.files])
+    return FAILED_IN_PART if done.not_finite else DONE
 
 
 def run_export(args: argparse.Namespace) -> int:
     """Export, and print what was written."""
     done = export(args.directory, args.out, to=args.to, prefix=args.prefix, force=args.force)
-    _print([*done.decisions, f"wrote {done.path}, SHA-256 {done.sha256}"])
+    _print_decided(done.decisions, [f"wrote {done.path}, SHA-256 {done.sha256}"])
     return DONE
 
 
@@ -165,14 +174,14 @@ def run_inspect(args: argparse.Namespace) -> int:
         write(sys.stdout, to_json(_as_json(found), indent=2) + "\n")
     else:
         _print(_lines(found))
+        _warn(found.decisions)
     return FAILED_IN_PART if found.problems else DONE
 
 
 def run_verify(args: argparse.Namespace) -> int:
     """Print the checks; return 1 if one failed."""
     checks = verify(args.directory, picture=args.picture, name=args.name)
-    joints = {UNCHECKED: " because "}
-    _print([f"{check.name}: {check.outcome}{joints.get(check.outcome, ': ')}{check.detail}" for check in checks])
+    _print([f"{check.name}: {check.outcome}: {check.detail}" for check in checks])
     return FAILED_IN_PART if any(check.outcome == FAILED for check in checks) else DONE
 
 
@@ -215,6 +224,19 @@ def _print(lines: Sequence[str]) -> None:
     write(sys.stdout, "".join(f"{escape(line)}\n" for line in lines))
 
 
+def _print_decided(decisions: Sequence[str], written: Sequence[str]) -> None:
+    """Print decisions and what was written; the warnings last, on stderr."""
+    _print([*(line for line in decisions if not line.startswith(WARNING)), *written])
+    _warn(decisions)
+
+
+def _warn(decisions: Sequence[str]) -> None:
+    """Write the warnings among decisions to stderr, after what stdout still holds."""
+    write(sys.stdout, "", flush=True)
+    lines = [f"weights_tools: {escape(line)}\n" for line in decisions if line.startswith(WARNING)]
+    write(sys.stderr, "".join(lines), flush=True)
+
+
 def _as_json(found: Inspection) -> dict[str, Any]:
     """Return an inspection as plain values."""
     content = dataclasses.asdict(found)
@@ -229,7 +251,7 @@ def _lines(found: Inspection) -> list[str]:
     """Return an inspection as text."""
     lines = [
         f"{found.path}: {found.bytes:,} bytes",
-        *found.decisions,
+        *(line for line in found.decisions if not line.startswith(WARNING)),
         f"parameters: {found.parameters:,} in {len(found.tensors)} tensors",
         f"dtypes: {', '.join(f'{dtype} {count:,}' for dtype, count in found.dtypes.items())}",
     ]

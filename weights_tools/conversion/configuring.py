@@ -63,7 +63,8 @@ def make_config(
     added = [name for name in ADDED_FIELDS if name in config.to_dict()]
     if added:
         source.decisions.append(
-            f"warning: transformers has no {', '.join(added)}: it cannot load this model, or computes another one"
+            f"warning: transformers does not know {', '.join(added)}: it would compute other numbers (it may load the "
+            "file without an error)"
         )
     if dialect.name == "microsoft" and config.to_dict().get("hidden_act") == "quick_gelu":
         source.decisions.append(

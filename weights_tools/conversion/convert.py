@@ -15,8 +15,8 @@ from weights_tools.conversion import configuring, writing
 from weights_tools.conversion.labels import Labels
 from weights_tools.conversion.manifest import MANIFEST, manifest_text
 from weights_tools.conversion.preprocessing import make_processor
-from weights_tools.conversion.source import open_source, translate, weight_files
-from weights_tools.conversion.tensors import FLOATS, Findings, outgoing, usual_dtype
+from weights_tools.conversion.source import given_path, open_source, source_path, translate, weight_files
+from weights_tools.conversion.tensors import FLOAT8_AS, FLOATS, Findings, outgoing, usual_dtype
 from weights_tools.dialects import Dialect
 
 CONFIG = "config.json"
@@ -25,10 +25,7 @@ CONFIG = "config.json"
 WRITTEN = (CONFIG, FILE_NAME, MANIFEST, SINGLE_FILE)
 
 #: What transformers calls the dtypes of safetensors.
-STORED_NAMES = {stored: name for name, stored in FLOATS.items()} | {
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-}
+STORED_NAMES = {stored: name for name, stored in FLOATS.items()}
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class Conversion:
     config : PretrainedConfig
     decisions : list of str
         A sentence each; those that begin with ``"warning: "`` say what may surprise.
+    not_finite : dict of str to int
+        Tensors with NaN or infinities, which are written as they are, and how many.
     container : str
         Of the source, such as ``"PyTorch zip"``.
     dialect : Dialect
@@ -58,6 +57,7 @@ class Conversion:
     directory: Path
     config: PretrainedConfig
     decisions: list[str]
+    not_finite: dict[str, int]
     container: str
     dialect: Dialect
     dtype: str
@@ -92,7 +92,8 @@ def convert(
         For ``config.json``, ``model.safetensors`` or shards with an index, ``preprocessor_config.json`` and
         ``npconv_manifest.json``, which holds the hash of each and what was decided.
     dtype : str, optional
-        float64, float32, bfloat16 or float16; as stored when unset. Integers stay what they are.
+        float64, float32, bfloat16 or float16; as stored when unset, but 8-bit floats as float32. Integers stay what
+        they are.
     max_shard_size : int or str, optional
         The most bytes of tensors in a file, or text such as ``"200MB"``; one file when unset.
     labels : path, sequence or mapping, optional
@@ -114,9 +115,9 @@ def convert(
         If the source cannot be read or is no model that is known, a field is open or contradicts the tensors, numbers
         would overflow, or the files cannot be written.
     """
-    directory = Path(directory)
+    directory = given_path(directory, "a folder to write to")
     writing.check_free(directory, WRITTEN, force)
-    paths = weight_files(Path(source))
+    paths = weight_files(source_path(source))
     with writing.hashing(paths) as digests:
         opened = open_source(source, wrapping, name)
         dialect, tensors = translate(opened)
@@ -124,18 +125,38 @@ def convert(
         configuring.check_fits(config, tensors)
         processor = make_processor(opened, config, dialect, preprocessing or {})
         findings = Findings()
-        out = outgoing(tensors, dtype, findings)
+        out = outgoing(tensors, dtype, findings, FLOAT8_AS)
         stored = STORED_NAMES[usual_dtype(out)]
         configuring.set_dtype(config, stored)
         texts = {CONFIG: config.to_json_string(), FILE_NAME: processor.to_json_string() + "\n"}
         with writing.staged(directory) as staging:
             files = writing.write_weights(staging, out, max_shard_size)
             files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
-            opened.decisions.append(f"dtype {stored}: {'as stored' if dtype is None else 'given'}")
+            opened.decisions.append(f"dtype {stored}: {_why_dtype(dtype, usual_dtype(tensors))}")
             opened.decisions += findings.sentences(dtype)
             hashes = {path.name: digest.result() for path, digest in zip(paths, digests, strict=True)}
             writing.write_text(staging / MANIFEST, manifest_text(opened, dialect, stored, hashes, files))
             writing.publish(staging, directory, WRITTEN, force)
     written = [directory / file for file in (*files, MANIFEST)]
     container = opened.checkpoint.container
-    return Conversion(directory, config, opened.decisions, container, dialect, stored, written, hashes, opened.name)
+    return Conversion(
+        directory,
+        config,
+        opened.decisions,
+        findings.not_finite,
+        container,
+        dialect,
+        stored,
+        written,
+        hashes,
+        opened.name,
+    )
+
+
+def _why_dtype(given: str | None, before: str) -> str:
+    """Return why the numbers are written in their dtype."""
+    if given is not None:
+        return "given"
+    if before in FLOAT8_AS:
+        return "the 8-bit floats of the source, which transformers cannot load from such a file, without a loss"
+    return "as stored"

@@ -9,12 +9,17 @@ from typing import Any
 
 from npconv.errors import InputError, NpconvError
 from npconv.models.configuration import read_config_file
+from npconv.weights.checkpoint import SUFFIX, is_weight_file
 from npconv.weights.messages import quoted
 from weights_tools.conversion.manifest import MANIFEST, read_manifest
-from weights_tools.conversion.source import Source, open_source, translate
+from weights_tools.conversion.source import Source, given_path, open_source, translate
 from weights_tools.conversion.tensors import Findings, outgoing
 from weights_tools.conversion.writing import METADATA, codes, file_chunks, write_hashed
 from weights_tools.dialects import Dialect, dialect, from_hugging_face
+from weights_tools.dialects.detect import FIRST_DILATED_PATCH
+
+#: Endings that promise another form than safetensors.
+_OTHER_FORMS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".onnx")
 
 
 @dataclass(frozen=True)
@@ -67,12 +72,15 @@ def export(
     Raises
     ------
     NpconvError
-        If the model cannot be read, or the dialect has no place for a tensor.
+        If `out` is a folder, a file of the model itself or named as of another form than safetensors, the model cannot
+        be read, or the dialect has no place for a tensor.
     """
-    path = Path(out)
+    path = given_path(out, "a safetensors file to write")
+    _refuse_name(path)
     if os.path.lexists(path) and not force:
         raise InputError(f"{quoted(path)} is there already; choose another name, or --force replaces it")
     source = open_source(directory)
+    _refuse_own(path, source)
     _, tensors = translate(source)
     chosen = _choose(source, tensors, to, prefix)
     theirs = from_hugging_face(tensors, chosen)
@@ -84,6 +92,25 @@ def export(
     if left_out:
         decisions.append(f"{left_out} parameters left out, which {chosen.name} does not store")
     return Export(path, chosen, len(written), digest, decisions)
+
+
+def _refuse_name(path: Path) -> None:
+    """Refuse a name that no safetensors file should have."""
+    if os.path.isdir(path):
+        raise InputError(f"expected a file to write, but {quoted(path)} is a folder; add the name of a file")
+    if path.suffix.lower() in _OTHER_FORMS:
+        raise InputError(
+            f"expected a name that ends in {SUFFIX}, which is what is written, got {quoted(path.name)}; "
+            f"{quoted(path.with_suffix(SUFFIX).name)} would do"
+        )
+
+
+def _refuse_own(path: Path, source: Source) -> None:
+    """Refuse to write over what is read, or where it would be taken for the model's own weights."""
+    folder = os.path.realpath(source.files[0].parent)
+    is_inside = os.path.realpath(path.parent) == folder and (os.path.lexists(path) or is_weight_file(path.name))
+    if is_inside or os.path.realpath(path) in [os.path.realpath(file) for file in source.files]:
+        raise InputError(f"{quoted(path)} belongs to the model that is read; choose a name in another folder")
 
 
 def _choose(source: Source, tensors: dict[str, Any], to: str | None, prefix: str | None) -> Dialect:
@@ -124,9 +151,12 @@ def _differences(source: Source, chosen: Dialect) -> list[str]:
     if fields.get("model_type") != chosen.family:
         return []
     lines = []
+    patch = fields.get("patch_size", 4)
+    if chosen.table.of_timm and (patch == 2 or (isinstance(patch, int) and patch >= FIRST_DILATED_PATCH)):
+        lines.append(f"warning: timm gives its stages other strides with patch_size={patch}: it computes another model")
     act, eps = fields.get("hidden_act", "gelu"), fields.get("layer_norm_eps", 1e-12)
     theirs = chosen.table.layer_norm_eps
-    if chosen.table.has_one_norm_eps:  # and any activation, as the model's name says
+    if chosen.table.of_timm:  # and any activation, as the model's name says
         theirs = fields.get("norm_eps", theirs)
     elif act != chosen.table.hidden_act:
         lines.append(f"warning: {chosen.name} computes with {chosen.table.hidden_act}, this model with {act}")

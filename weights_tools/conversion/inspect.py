@@ -18,7 +18,7 @@ from weights_tools.conversion.published import licence_note
 from weights_tools.conversion.source import Source, open_source, translate
 from weights_tools.conversion.tensors import Pending
 from weights_tools.dialects import Dialect
-from weights_tools.dialects.published import find_published
+from weights_tools.dialects.published import depths_and_widths, find_published
 
 _NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+(?![A-Za-z0-9])")
 
@@ -157,8 +157,7 @@ def _understand(found: Inspection, source: Source, given: Mapping[str, Any]) -> 
 
 def _licence(dialect: Dialect, fields: Mapping[str, Any]) -> str:
     """Return the note for an architecture."""
-    depths, widths = fields.get("depths", fields.get("depth")), fields.get("hidden_sizes", fields.get("embed_dim"))
-    published = find_published(dialect.family, depths or [], widths or [])
+    published = find_published(dialect.family, *depths_and_widths(fields))
     return licence_note(dialect.family, dialect.name, published is not None) or ""
 
 

@@ -24,8 +24,8 @@ def class_names(labels: Labels, count: int) -> list[str]:
     Parameters
     ----------
     labels : path, sequence of str or mapping
-        Names in the order of the classes, or class number -> name; or a file with either as JSON, or with one name a
-        line.
+        Names in the order of the classes, class number -> name, or name -> class number; or a file with one of these
+        as JSON, or with one name a line.
     count : int
         Of the model's classes.
 
@@ -47,11 +47,14 @@ def class_names(labels: Labels, count: int) -> list[str]:
 def _as_list(content: Any, where: str) -> list[str]:
     """Return names in order, whichever way they are numbered."""
     if isinstance(content, Mapping):
+        pairs = list(content.items())
+        if all(type(value) is int for value in content.values()):  # turned round, as label2id of transformers is
+            pairs = [(number, name) for name, number in pairs]
         try:
-            numbered = {int(number): name for number, name in content.items()}
+            numbered = {int(number): name for number, name in pairs}
         except (TypeError, ValueError):
             numbered = {}
-        if len(numbered) != len(content) or sorted(numbered) != list(range(len(numbered))):
+        if len(numbered) != len(pairs) or sorted(numbered) != list(range(len(numbered))):
             raise InputError(f'expected {where} to number the classes from 0 without a gap, as in {{"0": "cat"}}')
         content = [numbered[number] for number in range(len(numbered))]
     names = list(content) if isinstance(content, list | tuple) else []
@@ -64,7 +67,11 @@ def _read(path: Path) -> Any:
     """Return what a file holds: JSON, or a list of its lines."""
     try:
         data = map_file(path)
-        text = str(data, "utf-8-sig") if len(data) <= MAX_BYTES else ""
+        if len(data) > MAX_BYTES:
+            raise InputError(
+                f"expected at most {MAX_BYTES:,} bytes of names of classes, {quoted(path)} has {len(data):,}"
+            )
+        text = str(data, "utf-8-sig")
     except WeightsError as error:
         raise InputError(f"--labels: {error}") from error
     except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ from npconv.models.configuration import PretrainedConfig
 from npconv.weights.messages import quoted
 from weights_tools.conversion.source import Source, pinned
 from weights_tools.dialects import Dialect
-from weights_tools.dialects.published import find_published
+from weights_tools.dialects.published import depths_and_widths, find_published
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
@@ -64,6 +64,10 @@ def make_processor(
     settings, why = _found(source) or _by_rule(source, config, dialect)
     settings |= given
     processor = ConvNextImageProcessor.from_dict(settings)
+    if "crop_pct" in given and not 0 < processor.crop_pct <= 1:
+        raise InputError(
+            f"expected crop_pct above 0 and at most 1, a share of the shorter edge, got {processor.crop_pct:g}"
+        )
     if processor.do_resize and "shortest_edge" not in processor.size:
         raise ConfigError(f"expected {FILE_NAME} to have a shortest_edge as size, got {pinned(processor.size)}")
     _refuse_channels(processor, config)
@@ -134,8 +138,7 @@ def _by_rule(source: Source, config: PretrainedConfig, dialect: Dialect) -> tupl
         return settings, "a guess, as no published model has so many channels; --mean and --std say otherwise"
     if dialect.name == "open_clip":
         return settings | CLIP | {"crop_pct": 1.0}, "a guess: as open_clip does by default; --mean, --std and the like"
-    depths, widths = getattr(config, "depths", None), getattr(config, "hidden_sizes", None)
-    published = find_published(config.model_type, depths, widths) if depths and widths else None
+    published = find_published(config.model_type, *depths_and_widths(config.to_dict()))
     if dialect.name == "torchvision" and published is not None and published.name in TORCHVISION_EDGES:
         resized = TORCHVISION_EDGES[published.name]
         settings |= {"crop_pct": _crop(edge, resized), "resample": BILINEAR}

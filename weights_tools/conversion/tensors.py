@@ -17,6 +17,9 @@ from npconv.weights.stored import DeferredTensor, StoredTensor
 #: What ``--dtype`` takes -> the name in a safetensors file.
 FLOATS = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
 
+#: Formats of 8-bit floats -> the one that every loader knows and that holds each of their numbers.
+FLOAT8_AS = {"F8_E4M3": "F32", "F8_E5M2": "F32"}
+
 #: From here on a number is rounded to infinity: half a step above the largest of the dtype.
 _LIMITS = {"F16": 65520.0, "BF16": 255.5 * 2.0**120, "F32": (2.0**25 - 1) * 2.0**103}
 
@@ -217,7 +220,9 @@ def _holds(stored: str, dtype: np.dtype, before: str) -> bool:
     return dtype.itemsize < held_dtype(stored).itemsize or (stored == "F32" and dtype.itemsize == 4)
 
 
-def outgoing(tensors: Mapping[str, Any], dtype: str | None, findings: Findings) -> dict[str, Outgoing]:
+def outgoing(
+    tensors: Mapping[str, Any], dtype: str | None, findings: Findings, instead: Mapping[str, str] | None = None
+) -> dict[str, Outgoing]:
     """Return tensors as they are to be written.
 
     Parameters
@@ -228,6 +233,8 @@ def outgoing(tensors: Mapping[str, Any], dtype: str | None, findings: Findings) 
         One of `FLOATS`; as they are stored when unset. Integers stay what they are.
     findings : Findings
         Filled as the tensors are written.
+    instead : mapping of str to str, optional
+        Dtypes to replace where `dtype` is unset, such as `FLOAT8_AS`.
 
     Raises
     ------
@@ -243,7 +250,7 @@ def outgoing(tensors: Mapping[str, Any], dtype: str | None, findings: Findings) 
     for name, tensor in tensors.items():
         own = tensor.stored if isinstance(tensor, Pending) else usual
         if np.dtype(tensor.dtype).kind == "f":
-            stored = FLOATS[dtype] if dtype else own
+            stored = FLOATS[dtype] if dtype else (instead or {}).get(own, own)
         elif name.endswith("num_batches_tracked"):
             stored = dtype_of(np.empty(0, tensor.dtype), name)
         else:

@@ -17,7 +17,9 @@ from npconv.weights.match import match
 from npconv.weights.messages import listed, quoted
 from weights_tools.conversion.manifest import MANIFEST, read_manifest
 from weights_tools.conversion.published import CHECKPOINTS, LOGITS, LOGITS_TOLERANCE, Key, expected_parameters
+from weights_tools.conversion.source import given_path
 from weights_tools.conversion.writing import hash_file
+from weights_tools.dialects.published import depths_and_widths
 
 OK, FAILED, UNCHECKED = "ok", "failed", "could not be checked"
 
@@ -51,11 +53,17 @@ def verify(
     Raises
     ------
     InputError
-        If there is no such folder.
+        If there is no such folder, or no logits are published for `name`.
+    ImageError
+        If the picture cannot be read.
     """
     from npconv.api import AutoConfig
+    from npconv.images import open_image
 
-    folder = Path(directory)
+    folder = given_path(directory, "a folder in Hugging Face layout")
+    if name is not None and name not in LOGITS:
+        raise InputError(f"expected the name of a checkpoint with published logits: {', '.join(LOGITS)}; got {name}")
+    opened = None if picture is None else open_image(picture)
     if not folder.is_dir():
         raise InputError(f"expected a folder in Hugging Face layout, but {quoted(folder)} is none")
     checks = [_guarded("hashes", _hashes, folder)]
@@ -68,7 +76,7 @@ def verify(
     checks.append(_guarded("parameter count", _parameters, config))
     checks.append(_guarded("numbers", _numbers, folder))
     checks.append(_guarded("preprocessing", _preprocessing, folder))
-    checks.append(_guarded("published logits", _logits, folder, config, picture, name))
+    checks.append(_guarded("published logits", _logits, folder, config, opened, name))
     return checks
 
 
@@ -121,7 +129,7 @@ def _tensors(folder: Path, config: Any) -> tuple[str, str]:
 def _key(config: Any) -> Key:
     """Return what the tables of published models are ordered by."""
     fields = config.to_dict()
-    depths, widths = fields.get("depths", fields.get("depth")), fields.get("hidden_sizes", fields.get("embed_dim"))
+    depths, widths = depths_and_widths(fields)
     added = [f"{name} {fields[name]}" for name in ADDED_FIELDS if name in fields]
     return " with ".join([config.model_type, *added]), tuple(depths), tuple(widths)
 
@@ -179,16 +187,17 @@ def _names(folder: Path, config: Any) -> Iterator[str]:
 
 def _logits(folder: Path, config: Any, picture: Any, given: str | None) -> tuple[str, str]:
     """Compare the logits of the picture with the published ones."""
-    if given is not None and given not in LOGITS:
-        raise InputError(f"expected the name of a checkpoint with published logits: {', '.join(LOGITS)}; got {given}")
     named = given or next((name for name in _names(folder, config) if name in LOGITS), None)
     candidate = named or (CHECKPOINTS.get(_key(config)) if config.num_labels == 1000 else None)
     if candidate is None:
         return UNCHECKED, f"none are known for this model, only for {', '.join(LOGITS)}"
     if picture is None:
-        return UNCHECKED, f"give the picture of the two cats with --picture; there are logits for {candidate}"
-    found = _run(folder, picture)
+        return UNCHECKED, f"no picture is given; there are logits of {candidate} for the two cats: --picture takes them"
+    act = "gelu" if config.model_type == "cvt" else config.hidden_act  # what transformers computes for every CvT
+    found = _run(folder, picture, act)
     shown = ", ".join(f"{value:.4f}" for value in found)
+    if act != config.hidden_act:
+        shown += f" with {act} in the place of this model's {config.hidden_act}, as the published ones were computed"
     away = {rule: float(np.abs(found - logits).max()) for rule, logits in LOGITS[candidate].items()}
     rule = min(away, key=lambda rule: away[rule])
     if away[rule] <= LOGITS_TOLERANCE:
@@ -199,11 +208,10 @@ def _logits(folder: Path, config: Any, picture: Any, given: str | None) -> tuple
     return FAILED, f"{detail}; is it the picture 000000039769 of COCO, and are these its weights?"
 
 
-def _run(folder: Path, picture: Any) -> np.ndarray:
+def _run(folder: Path, picture: Any, hidden_act: Any) -> np.ndarray:
     """Return the first three logits of a picture, in float32."""
     from npconv.api import AutoImageProcessor, AutoModelForImageClassification
-    from npconv.images import open_image
 
     processor = AutoImageProcessor.from_pretrained(folder)
-    model = AutoModelForImageClassification.from_pretrained(folder, dtype="float32")
-    return np.asarray(model(**processor(open_image(picture))).logits)[0, :3]
+    model = AutoModelForImageClassification.from_pretrained(folder, dtype="float32", hidden_act=hidden_act)
+    return np.asarray(model(**processor(picture)).logits)[0, :3]

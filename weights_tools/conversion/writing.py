@@ -36,6 +36,8 @@ def hash_file(path: Path, stop: threading.Event | None = None) -> str:
         If it cannot be read.
     """
     digest = hashlib.sha256()
+    if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
+        raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
     try:
         with path.open("rb") as file:  # read, not mapped: no more than a piece of it lies in memory
             while (piece := file.read(_CHUNK)) and not (stop is not None and stop.is_set()):

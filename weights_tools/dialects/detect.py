@@ -19,6 +19,11 @@ MOST_NAMES = 5000
 #: Files that hold several models (a student and its average) have several prefixes; more than these are not tried.
 MOST_PREFIXES = 4
 
+#: timm downsamples no further where the stride before a stage has reached 32, its largest ``output_stride``. After a
+#: patch of 8 it has before the fourth stage (8 * 2 * 2), which gets stride 1 and dilated kernels; no shape shows it.
+#: After a patch of 7 (28) it has not.
+FIRST_DILATED_PATCH = 8
+
 _PLAIN_PREFIX = re.compile(r"[\w./-]{0,200}")
 
 
@@ -115,3 +120,25 @@ def refuse_unsupported(tensors: Mapping[str, Any], dialect: Dialect) -> None:
                 f"{sign.meaning} ({dialect.name} {sign.option}) is not supported: {quoted(name)} is lacking; "
                 "convert a checkpoint without this option",
             )
+    if dialect.table.of_timm:
+        _refuse_strides(tensors, dialect)
+
+
+def _refuse_strides(tensors: Mapping[str, Any], dialect: Dialect) -> None:
+    """Raise an UnsupportedError for a stem after which timm's stages have other strides than 1, 2, 2, 2."""
+    found = dialect.find_ours(f"{dialect.family}.encoder.stages.1.downsampling_layer.1.weight")
+    odd = found[0].theirs.fill({"i": 0}) if found else ""
+    if odd in tensors:
+        raise UnsupportedError(
+            "patch_size=2",
+            f"a first stage that begins with a downsampling ({dialect.name} patch_size=2) is not supported: there is "
+            f"{quoted(odd)}; convert a checkpoint with patch_size=4",
+        )
+    stem = tensors.get(dialect.fill(dialect.table.first))
+    side = max(stem.shape[2:], default=0) if stem is not None else 0
+    if side >= FIRST_DILATED_PATCH:
+        raise UnsupportedError(
+            "output_stride",
+            f"stages that are dilated instead of downsampled ({dialect.name} output_stride, 32 unless told otherwise) "
+            f"are not supported: with patch_size={side} timm makes such; convert a checkpoint with patch_size=4",
+        )

@@ -8,7 +8,7 @@ from typing import Any
 from npconv.errors import WeightsError
 from npconv.models.configuration import PretrainedConfig
 from weights_tools.dialects.dialect import Dialect
-from weights_tools.dialects.published import Published, find_published, find_timm
+from weights_tools.dialects.published import Published, depths_and_widths, find_published, find_timm
 from weights_tools.dialects.structure import CONFIGS, Structure, check_complete, structure
 
 _CLASSES = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "cvt": "Cvt"}
@@ -49,9 +49,7 @@ def infer_config(
     """
     found = structure(tensors)
     check_complete(tensors, found)
-    is_cvt = found.family == "cvt"
-    depths = found.fields["depth" if is_cvt else "depths"]
-    widths = found.fields["embed_dim" if is_cvt else "hidden_sizes"]
+    depths, widths = depths_and_widths(found.fields)
     published = find_published(found.family, depths, widths)
     fields, reasons = dict(found.fields), list(found.reasons)
     for name, value, why in (*_numbers(dialect, found, given), *_size(published), *_steps(published)):
@@ -81,15 +79,16 @@ def _numbers(dialect: Dialect | None, found: Structure, given: Mapping[str, Any]
     if dialect is None:
         return [("hidden_act", "gelu", "the default"), ("layer_norm_eps", 1e-12, "the default of transformers")]
     table, why = dialect.table, f"what {dialect.name} computes with"
-    if not table.has_one_norm_eps:
+    if not table.of_timm:
         return [("hidden_act", table.hidden_act, why), ("layer_norm_eps", table.layer_norm_eps, why)]
     config = found.config()
     model = find_timm(found.family, config.depths, config.hidden_sizes, config.stage_kernel_sizes)
-    if model is not None:
-        why = f"not in the shapes; that of timm's {model.name}"
     fields = {"hidden_act": table.hidden_act, "norm_eps": table.layer_norm_eps} | (model.fields if model else {})
     fields |= {name: given[name] for name in fields if name in given}
-    numbers = [(name, value, why) for name, value in fields.items()]
+    numbers = []
+    for name, value in fields.items():
+        usual = f"{why} unless told otherwise; if it was, --set {name}=... says so"
+        numbers.append((name, value, f"not in the shapes; that of timm's {model.name}" if model else usual))
     return [*numbers, ("layer_norm_eps", fields["norm_eps"], f"norm_eps, which {dialect.name} has for all LayerNorms")]
 
 

@@ -17,6 +17,22 @@ from npconv.weights.messages import listed, quoted
 from weights_tools.dialects.dialect import family_of
 from weights_tools.dialects.names import Pattern
 
+
+class LackingError(WeightsError):
+    """Tensors that do not make a model because one is not there.
+
+    Parameters
+    ----------
+    name : str
+        The first that is lacking, by our name.
+    message : str
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 
@@ -95,7 +111,7 @@ def structure(tensors: Mapping[str, Any]) -> Structure:
 def _shape(shapes: Mapping[str, Shape], name: str, rank: int) -> Shape:
     """Return the shape of a tensor that must be there, with so many dimensions."""
     if name not in shapes:
-        raise WeightsError(f"the file lacks {quoted(name)}{_nearest(name, shapes)}; is it complete?")
+        raise LackingError(name, f"the file lacks {quoted(name)}{_nearest(name, shapes)}; is it complete?")
     if len(shapes[name]) != rank or 0 in shapes[name]:
         raise WeightsError(f"expected {quoted(name)} to have {rank} dimensions, none of them 0; got {shapes[name]}")
     return shapes[name]
@@ -299,7 +315,8 @@ def check_complete(tensors: Mapping[str, Any], found: Structure) -> Shapes:
         shown = [f"{n} has shape {tuple(tensors[n].shape)}, expected {expected[n]}" for n in wrong]
         problems.append(listed(shown))
     if problems:
-        raise WeightsError(f"the tensors do not make a {found.family} model: {'; '.join(problems)}")
+        message = f"the tensors do not make a {found.family} model: {'; '.join(problems)}"
+        raise LackingError(missing[0], message) if missing else WeightsError(message)
     return expected
 
 

@@ -59,8 +59,8 @@ class Table:
     refused: tuple[Refused, ...] = ()
     #: Of the final LayerNorm.
     layer_norm_eps: float = 1e-6
-    #: Whether one option sets the epsilon of every LayerNorm, the final one too.
-    has_one_norm_eps: bool = False
+    #: Whether timm's code computes: its options set the activation, and one epsilon for every LayerNorm.
+    of_timm: bool = False
     hidden_act: str = "gelu"
 
 
@@ -220,7 +220,7 @@ def timm(convolutions: dict[str, str], norm: str) -> Table:
             Refused("{p}stem.0.bias", "conv_bias=False", "convolutions without bias"),
             Refused(f"{{p}}{norm}.bias", "norm_layer='rmsnorm2d' or 'simplenorm'", "norms without mean and bias"),
         ),
-        has_one_norm_eps=True,
+        of_timm=True,
     )
 
 

@@ -12,7 +12,7 @@ from npconv.errors import WeightsError
 from npconv.weights.messages import quoted
 from weights_tools.dialects.dialect import BoundRule, Dialect
 from weights_tools.dialects.names import Values
-from weights_tools.dialects.structure import check_complete, expected_shapes, structure
+from weights_tools.dialects.structure import LackingError, check_complete, expected_shapes, structure
 
 #: Names are compared for likeness only so far as models have them: a hostile file must not make it slow.
 _LONGEST_NAME = 200
@@ -51,8 +51,14 @@ def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, A
                 f"is the file in the names of {dialect.name}?"
             )
         ours[target], source[target] = rule.layout.ours(tensor), name
-    _add_implied(ours, expected_shapes(ours, structure(ours)), dialect)
-    expected = check_complete(ours, structure(ours))
+    try:
+        _add_implied(ours, expected_shapes(ours, structure(ours)), dialect)
+        expected = check_complete(ours, structure(ours))
+    except LackingError as error:
+        known = dialect.find_ours(error.name)
+        theirs = known[0].theirs.fill(known[1]) if known is not None else error.name
+        where = "" if theirs == error.name else f"; {dialect.name} calls {error.name} {quoted(theirs)}"
+        raise WeightsError(f"{error}{where}") from None
     return {name: ours[name] for name in expected}
 
 
@@ -121,7 +127,8 @@ def _near(dialect: Dialect, name: str) -> Iterable[tuple[BoundRule, Values]]:
 
 def _left_over(name: str, tensor: Any, candidates: Iterable[str], dialect: str) -> WeightsError:
     """Return the error for a tensor that no rule knows."""
-    nearest = difflib.get_close_matches(name, list(candidates), 1) if len(name) <= _LONGEST_NAME else []
+    others = [candidate for candidate in candidates if candidate != name]  # a stage may lack what the others have
+    nearest = difflib.get_close_matches(name, others, 1) if len(name) <= _LONGEST_NAME else []
     hint = f" (nearest: {quoted(nearest[0])})" if nearest else ""
     return WeightsError(
         f"{dialect} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{hint}; "

@@ -60,8 +60,8 @@ def write_accuracy(folder: Path, classes: list[str], confusion: np.ndarray, part
     count = confusion.sum()
     section = (
         f"## Accuracy\n\n{_percent(np.trace(confusion), count, 2)} top-1 on the {count:,} pictures of the {part} part, "
-        f"measured by npconv from the weights as stored.\n\n{accuracy_table(classes, confusion)}\n\n"
-        f"![What each class is taken for]({PICTURE_NAME})\n\n"
+        "measured by npconv from\nthe weights as stored, with `python -m weights_tools.evaluate`.\n\n"
+        f"{accuracy_table(classes, confusion)}\n\n![What each class is taken for]({PICTURE_NAME})\n\n"
     )
     try:
         text = card.read_text(encoding="utf-8")
@@ -107,7 +107,7 @@ def draw_confusion(classes: list[str], confusion: np.ndarray) -> Image.Image:
         for column, share in enumerate(shares[row]):
             left = label + CELL * column
             draw.rectangle((left, top + CELL * row, left + CELL - 2, top + CELL * (row + 1) - 2), _shade(share / 100))
-            text = f"{share:.0f}" if share >= 0.5 else ""
+            text = f"{share:.0f}" if round(share) else ""
             draw.text((left + CELL // 2 - 1, middle - 1), text, PAPER if share > 50 else INK, font, anchor="mm")
     return image
 

@@ -7,13 +7,14 @@ import dataclasses
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from npconv.cli.info_text import FAMILIES
 from npconv.cli.output import table, to_json, write
 from npconv.errors import ModelNotFoundError
-from npconv.weights.catalogue import CARD_LICENCE, CATALOGUE, FIRST_LICENCES, Checkpoint, suggestion
-from npconv.weights.messages import quoted
+
+if TYPE_CHECKING:
+    from npconv.weights.catalogue import Checkpoint
 
 DESCRIPTION = """\
 List the embedded models and the published ones, and say how to use others.
@@ -48,8 +49,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
+    from npconv.weights.catalogue import CATALOGUE, suggestion
     from npconv.weights.hub import hub_cache, own_cache
     from npconv.weights.locate import embedded_models
+    from npconv.weights.messages import quoted
 
     word = args.word.casefold()
     embedded = embedded_models()
@@ -79,6 +82,8 @@ def embedded_lines(found: list[dict[str, Any]]) -> list[str]:
 
 def family_lines(family: str, published: list[Checkpoint]) -> list[str]:
     """Return the table of the published models of a family; empty if there are none."""
+    from npconv.weights.catalogue import CARD_LICENCE, FIRST_LICENCES
+
     rows = [
         [
             checkpoint.name,

@@ -1,9 +1,10 @@
 # %% [markdown]
 # # 00 · Numbers in a file
 #
-# A trained network is a list of arrays with names. Before anything is computed, a port must read them: each with its
-# name, its shape, its number format and its byte order. A mistake here gives numbers that look like weights and are
-# not, and every later test fails for a reason that is nowhere near it.
+# A network is a formula that turns a picture into a few numbers, here ten, one for each class (ship, frog and so on);
+# the largest names the class. What was learned is a list of arrays with names. A *port*, the same network written anew,
+# must read each with its name, shape, number format and byte order. A mistake here gives numbers that look like weights
+# and are not, and every later test fails for a reason that is nowhere near it.
 #
 # You need NumPy; no lesson comes before this one. Afterwards you can open a safetensors file without any library, find
 # a layer in it, and prove that you read it correctly.
@@ -20,9 +21,11 @@ from showing import sample, show_pictures, show_source, show_table
 # %% [markdown]
 # ## Eight bytes, a header, the numbers
 #
-# npconv comes with a small trained network. Its numbers, called *weights* or *parameters*, are in one file of the
-# format *safetensors*. The first eight bytes are a whole number: the length of the header that follows. The number is
-# unsigned and *little-endian*: its lowest byte comes first. `struct` calls that `<Q`.
+# npconv comes with a small network. Its numbers, called *weights* or *parameters*, were found by *training*: changed
+# little by little until the *loss*, one number for how wrong the answers are, was small. To use them afterwards is
+# *inference*; a port needs only that. They are in one file of the format *safetensors*. The first eight bytes are a
+# whole number: the length of the header that follows. The number is unsigned and *little-endian*: its lowest byte comes
+# first. `struct` calls that `<Q`.
 
 # %%
 path = sample("ship.png").parents[1] / "convnextv2-cifar10" / "model.safetensors"
@@ -53,9 +56,9 @@ show_table(["name", "format", "shape", "begin", "end"], rows[:8])
 print(f"... {len(rows)} arrays")
 
 # %% [markdown]
-# Nothing lies between the arrays and nothing after them: the first begins at 0, each begins where the one before it
-# ends, and the last ends with the file. The length of each follows from its shape. `F16` is *float16*, a number of two
-# bytes with about three decimal digits.
+# Nothing lies between the arrays and nothing after them: the first begins at 0 and the last ends with the file. In this
+# file they also stand in the order of the header; do not rely on that, but on the offsets. The length of each follows
+# from its shape. `F16` is *float16*, a number of two bytes with about three decimal digits.
 
 # %%
 position = 0
@@ -154,8 +157,8 @@ for name in tensors:
     assert np.array_equal(tensors[name], read_array(name))
 
 # %% [markdown]
-# **For a port:** compare names, shapes, and the sum of the absolute values of each array with those of the reference
-# before you compute anything. What this excludes need not be looked for later.
+# **For a port:** compare names, shapes, the sum of absolute values and a few single elements, such as `a[1, 0, 2, 3]`,
+# with those of the *reference*, the implementation to agree with. A sum alone does not notice numbers in wrong places.
 #
 # ## Exercises
 #

@@ -57,7 +57,8 @@ assert edge == 32
 # ## Resize and crop
 #
 # The network was trained on squares of 32 x 32 pixels. The shorter edge is scaled to `edge / crop_pct`, here
-# 32 / 1.0, the longer one so that the ship keeps its proportions. Then the square in the middle is cut out.
+# 32 / 1.0, the longer one so that the ship keeps its proportions. Then the square in the middle is cut out. Edges and
+# the start of the cut are rounded *down* (42.67 becomes 42): a port that rounds otherwise is off by a pixel.
 
 # %%
 show_source(resize_and_crop)

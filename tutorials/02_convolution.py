@@ -20,7 +20,8 @@ from showing import sample, show_pictures, show_source, show_table
 # ## Maps, channels, kernels
 #
 # A *map* is an array (N, C, H, W): N pictures, C *channels*, H x W positions. The x of lesson 01 is a map of three
-# channels, the colours. The *stem*, the first layer of a ConvNeXt, makes 40 channels of it. Its weight is
+# channels, the colours. The *stem*, the first part of a ConvNeXt, is a convolution and then a LayerNorm (lesson 04);
+# its convolution makes 40 channels of x. The weight is
 # (O, C, kh, kw): for each of the O output channels a *kernel* with one number for each channel and place in the window.
 # Its *bias* has one number for each output channel.
 
@@ -144,10 +145,11 @@ assert rows[0][3] == 9
 # %% [markdown]
 # The last column is the price of im2col: a 3 x 3 window at stride 1 copies each number nine times.
 #
-# ## The stem is a reshape
+# ## The stem's convolution is a reshape
 #
 # Where the stride is the kernel's size, windows neither overlap nor leave a gap: the picture is cut into patches. Then
-# no window needs to be gathered. A reshape, a transposition and a matrix product are the whole layer (*patchify*).
+# no window needs to be gathered. A reshape, a transposition and a matrix product are the whole convolution
+# (*patchify*).
 
 # %%
 patches = x.reshape(3, 16, 2, 16, 2)  # (C, H', kh, W', kw)

@@ -1,9 +1,11 @@
 # %% [markdown]
 # # 03 · Depthwise 7x7: shift and add
 #
-# The blocks of a ConvNeXt look around with windows of 7 x 7, one channel at a time. In ConvNeXt (V1) it is the only
-# layer of a block that lets a position see its neighbours. Who knows its reach knows which differences between two
-# ports can have come from it.
+# A ConvNeXt is a stem, then *stages* of equal *blocks* (lesson 06), between them *downsamplings* (LayerNorm and a 2x2
+# convolution of stride 2), at last the *head*: average, LayerNorm, a matrix product to the classes. ConvNeXt-T is the
+# smallest of the paper. The blocks look around with windows of 7 x 7, one channel at a time. In V1 nothing else in a
+# block lets a position see its neighbours. Who knows its reach knows which differences between two ports can have come
+# from it.
 #
 # You need lesson 02. Afterwards you can write the layer in a dozen lines, say what it costs, explain why a 1x1
 # convolution and a linear layer are one thing, and measure how far a network sees.
@@ -106,8 +108,8 @@ assert rows[1][1] < rows[1][2]
 assert rows[1][4] > 30
 
 # %% [markdown]
-# Even 7 x 7 depthwise costs less than one pointwise product. In a block, which has two pointwise layers of 4 C * C, it
-# is a small part, and smaller the more channels there are. The table of the real ConvNeXt-T says how small:
+# From 50 channels on, 7 x 7 depthwise costs less than one pointwise product: 49 C against C * C. In a block, which has
+# two pointwise layers of 4 C * C, it is a small part. The table of the real ConvNeXt-T says how small:
 
 # %%
 totals = {"depthwise": 0, "all": 0}

@@ -25,7 +25,8 @@ from showing import sample, show_curves, show_pictures, show_source, show_table
 show_source(layer_norm)
 
 # %% [markdown]
-# Let us look at a real map: what the stem of the trained network makes of a picture.
+# Let us look at a real map: what the stem's convolution makes of a picture. A
+# LayerNorm over the channels follows it.
 
 # %%
 model = npconv.AutoModelForImageClassification.from_pretrained("convnextv2-cifar10", dtype="float64")
@@ -79,8 +80,8 @@ assert difference > 1
 # ## Epsilon: invisible, until it is not
 #
 # `eps` is added to the variance, so that nothing is divided by zero. The stem, the blocks and the downsampling have
-# 1e-6; the last LayerNorm of transformers has 1e-12. Which of the two is used cannot be seen on healthy inputs, and a
-# golden test with random numbers of variance 1 will never find the mistake.
+# 1e-6; the last LayerNorm, before the classifier, has 1e-12 in the library `transformers`. Which of the two is used
+# cannot be seen on healthy inputs: a test against stored right results with variance 1 never finds the mistake.
 
 # %%
 rng = np.random.default_rng(0)
@@ -110,8 +111,8 @@ show_curves(
 assert kept["eps 1e-06"][0] < 0.2 < 0.99 < kept["eps 1e-06"][-1]
 
 # %% [markdown]
-# **For a port:** test LayerNorm on inputs of tiny variance, too. The golden case `layer_norm` of `npconv golden` has
-# such inputs, and lesson 11 shows how it names the mistake.
+# **For a port:** test LayerNorm on inputs of tiny variance, too. The stored inputs that npconv has for
+# LayerNorm include such (lesson 12), and lesson 11 shows how the mistake is named.
 #
 # ## Exercises
 #

@@ -6,7 +6,7 @@
 # wrong count is the first sign of a wrong layer.
 #
 # You need lessons 03 (costs of convolutions) and 06 (the block). Afterwards you can work out what a change of width,
-# kernel or depth costs, and say where the parameters and the time of a ConvNeXt are.
+# kernel or depth costs, and say where the parameters and the multiply-adds of a ConvNeXt are.
 
 # %%
 from dataclasses import dataclass, replace
@@ -139,7 +139,8 @@ assert sum(shortcuts) / 1e9 > g[4] - g[5] > 0
 # ## The end: ConvNeXt-T, counted by the library
 #
 # `layer_table` lists every layer of a configuration. Its sums are exactly those of our last row: 28,589,128 parameters
-# and 4.5 G multiply-adds. Nine tenths are the two matrix products of the blocks: a port makes these fast first.
+# and 4.5 G multiply-adds. Nine tenths are the two matrix products of the blocks. That is not the time: a depthwise
+# layer does few multiply-adds for each number it reads. Measure before you make a port faster.
 
 # %%
 table = layer_table(npconv.ConvNextConfig(num_labels=1000), 224, 224)

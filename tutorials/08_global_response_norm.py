@@ -1,8 +1,9 @@
 # %% [markdown]
 # # 08 · GRN: channels that compete, and where float16 overflows
 #
-# ConvNeXt V2 (https://arxiv.org/abs/2301.00808) has *global response normalization* in place of layer scale. It sums
-# squares over all positions: a port in float16 that was right on small pictures fails on large ones.
+# ConvNeXt V2 (https://arxiv.org/abs/2301.00808) drops the layer scale and puts *global response normalization*
+# elsewhere: 7x7, LayerNorm, pwconv1, GELU, **GRN on the 4C channels**, pwconv2, sum. It sums squares over all
+# positions: a port in float16 that was right on small pictures fails on large ones.
 #
 # You need lessons 04 (LayerNorm) and 06 (the block). Afterwards you can say what GRN does to a map, measure whether
 # channels have collapsed, and tell from a picture's size whether a float16 port is in danger.
@@ -168,8 +169,8 @@ assert rows[0][2] == 0 < rows[-1][2]
 #
 # 1. Four channels have the strengths 1, 2, 3 and 6. By which factor does GRN with weight 0.5 and bias 0 multiply the
 #    last, its `+ x` included? (A number; leave eps out.)
-# 2. Write the strengths (N, C, 1, 1) of a float16 map x as a function of x that stands values of 300 and of 1e-4, and
-#    uses no float32: divide by the largest absolute value first.
+# 2. Write the strengths (N, C, 1, 1) of a float16 map x as a function of x, without float32, so that values of 300 do
+#    not overflow and values of 1e-4 do not vanish: divide each channel by its largest absolute value first (or by 1).
 
 # %%
 from exercises.lesson_08 import check_1, check_2

@@ -5,8 +5,9 @@
 # things that no other transformer of pictures has, and each of them gives plausible wrong numbers: a stride in the keys
 # alone, a batch norm between convolution and matrix, a class token that skips the convolution, and an odd scale.
 #
-# You need lessons 03 (depthwise convolution) and 04 (LayerNorm). Afterwards you can write CvT's attention, fold its
-# batch norms, and draw what a position looks at.
+# You need lessons 03 (depthwise convolution), 04 (LayerNorm), 06 (dropout) and 08 (`trace`). A *transformer* is a
+# network whose positions exchange information by attention, which is explained below. Afterwards you can write CvT's
+# attention, fold its batch norms, and draw what a position looks at.
 
 # %%
 import numpy as np
@@ -34,7 +35,8 @@ assert np.array_equal(to_map(to_tokens(small), 2, 3), small)
 #
 # Each token asks with a *query*, and is asked by its *key*. The product of the two is a *score*. The softmax makes
 # probabilities of the scores of one query: positive numbers with the sum 1. With these, the *values* are averaged. The
-# channels are split into *heads*, each of which does this by itself: head 0 has the first D / heads channels.
+# channels are split into *heads*, each of which does this by itself: head 0 has the first D / heads channels. Scores
+# are multiplied by a fixed *scale*, usually one over the root of the channels of a head.
 
 # %%
 show_source(attention)
@@ -100,8 +102,9 @@ kernel = branch["convolution"]["weight"] * factor[:, None, None, None]
 assert np.allclose(depthwise_conv2d(x, kernel, shift, stride=2, padding=1), normed, atol=1e-10)
 
 # %% [markdown]
-# A configuration may ask for an average in place of both (`"avg"`). Zeros of the padding count as positions, and the
-# size is rounded up; ONNX and TensorFlow leave such zeros out by default.
+# A configuration may ask for an average in place of both (`"avg"`). Zeros of the padding count as positions; ONNX and
+# TensorFlow leave them out by default. The size is rounded up, so that the last windows hang over the padding: what
+# hangs over does not count, and they are divided by 6 and 4 in place of 9.
 
 # %%
 averaged = average_pool2d(np.ones((1, 1, 4, 4)), kernel_size=3, stride=2, padding=1, ceil_mode=True)
@@ -111,8 +114,9 @@ assert np.allclose(averaged[0, 0], [[4 / 9, 6 / 9, 2 / 6], [6 / 9, 9 / 9, 3 / 6]
 # %% [markdown]
 # ## The class token, and the odd scale
 #
-# The last stage has one more token, the *class token*. It belongs to no position, so it skips the convolutions, and is
-# put *before* the positions as query, key and value. What it has gathered in the end is all that the classifier sees.
+# Stages are counted from 0 here, as in the names of arrays. The last has one more token, the *class token*. It belongs
+# to no position, so it skips the convolutions, and is put *before* the positions as query, key and value. What it has
+# gathered in the end is all that the classifier sees.
 
 # %%
 rows = []

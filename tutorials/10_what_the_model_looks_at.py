@@ -76,7 +76,7 @@ assert np.isclose(mean_squared_error(z, targets), (1.0 + 1.0 + 0.25) / 3)
 # ## Occlusion
 #
 # Cover a part of the picture with grey and see how much the loss rises. After normalization, 0 is the mean colour, a
-# grey. A patch of 12 x 12 pixels moves in steps of 4; each pixel gets the mean of the losses of all patches over it.
+# grey. A patch of 12 x 12 pixels moves in steps of 4; each pixel gets the mean rise of all patches over it.
 # `engine="fast"` of npconv gives the same numbers up to rounding, sooner.
 
 

@@ -167,7 +167,8 @@ assert all(share < 1 for share in shares.values())
 #
 # 1. Write `my_grn(x, weight, bias, eps)` in NumPy, float32, channels first, so that it passes all cases of
 #    `global_response_norm`. Weight and bias have C elements, but not always one axis.
-# 2. A port passes every case of its block but `tiny_variance`. Which constant do you look at first? (Its name.)
+# 2. A port passes every case of its block but `tiny_variance`. Which constant of its LayerNorm do you look at
+#    first? (Its name.)
 
 # %%
 from exercises.lesson_12 import check_1, check_2

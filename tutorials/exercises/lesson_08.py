@@ -15,12 +15,13 @@ def check_1(answer: Any) -> bool:
     return np.isclose(float(answer), 2.0, rtol=1e-6)
 
 
-@exercise("With m the largest absolute value of the map: m * sqrt(sum((x / m)**2)), each step in float16.")
+@exercise("With m the largest absolute value of each channel, or 1: m * sqrt(sum((x / m)**2)), all in float16.")
 def check_2(answer: Any) -> bool:
     """Check strengths that neither overflow nor vanish in float16: a function of x."""
     rng = np.random.default_rng(1)
     pattern = rng.uniform(0.5, 1, size=(2, 3, 6, 6))
-    for size in (1.0, 300.0, 1e-4):
+    mixed = np.array([300.0, 1e-4, 0.0]).reshape(1, 3, 1, 1)  # loud, quiet and silent channels beside each other
+    for size in (1.0, 300.0, 1e-4, mixed):
         x = (size * pattern).astype(np.float16)
         expected = np.sqrt((x.astype(np.float64) ** 2).sum(axis=(2, 3), keepdims=True))
         got = np.asarray(answer(x))

@@ -24,4 +24,4 @@ def check_1(answer: Any) -> bool:
 @exercise("It is added to a variance, so that nothing is divided by zero (lesson 04).")
 def check_2(answer: Any) -> bool:
     """Check the name of the constant that tiny variances show."""
-    return answer.strip().lower() in {"eps", "epsilon", "layer_norm_eps", "eps of layernorm"}
+    return answer.strip().lower() in {"eps", "epsilon", "norm_eps", "eps of layernorm"}

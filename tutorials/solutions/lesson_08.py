@@ -7,7 +7,8 @@ import numpy as np
 
 def safe_strength(x):
     """Return the strengths, with squares of at most 1."""
-    largest = np.abs(x).max()
+    largest = np.abs(x).max(axis=(2, 3), keepdims=True)
+    largest = np.where(largest == 0, np.float16(1), largest)
     squares = (x / largest) ** 2
     return largest * np.sqrt(squares.sum(axis=(2, 3), keepdims=True))
 

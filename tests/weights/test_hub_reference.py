@@ -167,7 +167,7 @@ def test_a_server_that_does_not_answer(hub, npconv, tmp_path):
 
 
 def test_names_that_lead_elsewhere_are_not_asked_for(hub, npconv, tmp_path):
-    hub.extra += ["../../../evil.safetensors", "/tmp/model.safetensors", "a/model-00001-of-00001.safetensors"]
+    hub.extra += ["../../../evil.safetensors", "/elsewhere/model.safetensors", "a/model-00001-of-00001.safetensors"]
     hub.extra += ["model-00001-of-00001.safetensors/../x", "modeling.py"]
     assert npconv().returncode == 0
     assert hub.fetched() == ["config.json", "preprocessor_config.json", "model.safetensors"]

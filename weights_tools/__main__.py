@@ -6,18 +6,13 @@ Exit status: 0 done; 1 done, but something in the input is not as it should be; 
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import traceback
-import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-from npconv.cli.output import escape, write
-from npconv.cli.program import DONE, INTERRUPTED, PIPE_CLOSED, UNUSABLE, Parser, UsageError
-from npconv.errors import NpconvError, NpconvWarning
+from npconv.cli.frame import DONE, UNUSABLE, Parser, run_program
+from npconv.cli.output import write
 
 PROGRAM = "python -m weights_tools"
 
@@ -46,28 +41,7 @@ def make_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command with the words `argv`, those of the process when unset, and return the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", NpconvWarning)
-            warnings.showwarning = _show_warning
-            status = _run(words)
-        write(sys.stdout, "", flush=True)
-    except KeyboardInterrupt:
-        _report("weights_tools: interrupted", debug=False)
-        return INTERRUPTED
-    except BrokenPipeError:
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    except NpconvError as error:
-        _report(f"weights_tools: error: {error}", debug=debug and not isinstance(error, UsageError))
-        return UNUSABLE
-    except Exception as error:
-        hint = "" if debug else "; --debug shows where"
-        _report(f"weights_tools: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
-        return UNUSABLE
-    return status
+    return run_program("weights_tools", lambda: _run(words), debug="--debug" in words)
 
 
 def _run(words: list[str]) -> int:
@@ -95,21 +69,6 @@ def _forward(name: str, words: list[str]) -> int:
         return run(words)
     except SystemExit as done:  # after --help, or words that make no sense
         return DONE if done.code is None else int(done.code)
-
-
-def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    """Write a warning to stderr as one line."""
-    _report(f"weights_tools: warning: {message}", debug=False)
-
-
-def _report(line: str, *, debug: bool) -> None:
-    """Write one line to stderr, after what stdout still holds, and with the traceback if asked."""
-    with suppress(OSError):
-        write(sys.stdout, "", flush=True)
-    with suppress(OSError):
-        if debug:
-            write(sys.stderr, traceback.format_exc())
-        write(sys.stderr, f"{escape(line)}\n", flush=True)
 
 
 def _end_on_sigterm() -> None:

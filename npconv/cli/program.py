@@ -1,4 +1,4 @@
-"""The frame of all commands: arguments in, exit status out, every error one line on stderr.
+"""The program ``npconv``: arguments in, exit status out, every error one line on stderr.
 
 Exit status: 0 done; 1 done, but something in the input failed; 2 the call or the model is unusable; 130 interrupted;
 141 the reader of the output went away, as with ``| head``; 143 ended by SIGTERM.
@@ -6,21 +6,14 @@ Exit status: 0 done; 1 done, but something in the input failed; 2 the call or th
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-import traceback
-import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, NoReturn
 
 from npconv._version import __version__
 from npconv.cli import bench, classify, diff, features, golden, info, models, trace
-from npconv.cli.output import escape, write
-from npconv.errors import NpconvError, NpconvWarning
-
-DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+from npconv.cli.frame import DONE, UNUSABLE, Parser, UsageError, run_program
+from npconv.cli.output import write
 
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
@@ -35,22 +28,6 @@ something in the input failed; 2 the call or the model is unusable.
 Weights of other libraries (.bin, .pth, .h5, .npz, the names of timm and
 others) are converted by: python -m weights_tools convert
 """
-
-
-class UsageError(NpconvError):
-    """The arguments of a call make no sense."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions, so that they end as one line like all others."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.add_argument("--debug", action="store_true", help="show where an error comes from")
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with the whole usage."""
-        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def make_parser() -> Parser:
@@ -83,26 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in _without_separator(words)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", NpconvWarning)
-            warnings.showwarning = _show_warning
-            status = _run(words, debug)
-        write(sys.stdout, "", flush=True)
-    except KeyboardInterrupt as interruption:
-        _report("; ".join(["npconv: interrupted", *map(str, interruption.args)]), debug=False)
-        return INTERRUPTED
-    except BrokenPipeError:
-        _settle_stdout()
-        return PIPE_CLOSED
-    except NpconvError as error:
-        _report(f"npconv: error: {error}", debug=debug and not isinstance(error, UsageError))
-        return UNUSABLE
-    except Exception as error:
-        hint = "" if debug else "; --debug shows where"
-        _report(f"npconv: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
-        return UNUSABLE
-    return status
+    return run_program("npconv", lambda: _run(words, debug), debug=debug)
 
 
 def _run(words: list[str], debug: bool) -> int:
@@ -137,26 +95,3 @@ def _without_separator(words: list[str]) -> list[str]:
     place = words.index("--")
     names = [os.path.join(os.curdir, word) if word.startswith("-") else word for word in words[place + 1 :]]
     return words[:place] + names
-
-
-def _report(line: str, *, debug: bool) -> None:
-    """Write one line to stderr, after what stdout still holds, and with the traceback if asked."""
-    _settle_stdout()
-    with suppress(OSError):
-        if debug:
-            write(sys.stderr, traceback.format_exc())
-        write(sys.stderr, f"{escape(line)}\n", flush=True)
-
-
-def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    """Write a warning to stderr as one line."""
-    _report(f"npconv: warning: {message}", debug=False)
-
-
-def _settle_stdout() -> None:
-    """Write out what stdout still holds; if that fails, let it go nowhere, or Python fails with it once more."""
-    try:
-        write(sys.stdout, "", flush=True)
-    except OSError:  # the reader went away, the disk is full
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,10 +5,12 @@ Whatever goes wrong in the operating system becomes a :class:`npconv.errors.Weig
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
 import os
 import secrets
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from npconv.weights.messages import quoted
 
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
 MAX_JSON_SIZE = 10_000_000
+
+_PIECE = 2**20
 
 
 def map_file(filename: str | os.PathLike[str]) -> memoryview:
@@ -40,6 +44,26 @@ def map_file(filename: str | os.PathLike[str]) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot read {quoted(path)}: {error}") from error
+
+
+def hash_file(path: Path, stop: threading.Event | None = None) -> str:
+    """Return the SHA-256 of a file; of its beginning if `stop` is set by another thread meanwhile.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
+        raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
+    try:
+        with path.open("rb") as file:  # read, not mapped: no more than a piece of it lies in memory
+            while (piece := file.read(_PIECE)) and not (stop is not None and stop.is_set()):
+                digest.update(piece)
+    except OSError as error:
+        raise WeightsError(f"cannot read {quoted(path)}: {error.strerror}; check the file") from error
+    return digest.hexdigest()
 
 
 def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:

@@ -6,7 +6,6 @@ and no code of a repository is ever run. What has been downloaded must have the 
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -20,6 +19,7 @@ from typing import Any
 from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
 from npconv.weights.catalogue import suggestion
 from npconv.weights.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX
+from npconv.weights.files import hash_file
 from npconv.weights.messages import listed, quoted
 
 CONFIG = "config.json"
@@ -49,8 +49,6 @@ _REASONS = {
     "RevisionNotFoundError": "the repository has no such revision",
     "RemoteEntryNotFoundError": "the repository has no file config.json",
 }
-
-_PIECE = 2**20
 
 
 def hub_cache() -> Path:
@@ -213,15 +211,12 @@ def _check_hash(path: Path, hub_id: str) -> None:
     blob = path.resolve()
     if not _SHA256.fullmatch(blob.name):
         return
-    digest = hashlib.sha256()
-    with blob.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    if digest.hexdigest() != blob.name:
+    digest = hash_file(blob)
+    if digest != blob.name:
         path.unlink(missing_ok=True)
         blob.unlink(missing_ok=True)
         raise WeightsError(
-            f"{hub_id}: {path.name} arrived damaged: SHA-256 {digest.hexdigest()[:12]}..., expected "
+            f"{hub_id}: {path.name} arrived damaged: SHA-256 {digest[:12]}..., expected "
             f"{blob.name[:12]}...; it was removed, try again"
         )
 

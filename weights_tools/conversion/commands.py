@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from npconv.cli.frame import DONE, FAILED_IN_PART, UsageError
 from npconv.cli.output import escape, table, to_json, write
-from npconv.cli.program import UsageError
 from npconv.errors import WeightsError
 from weights_tools.conversion.convert import convert
 from weights_tools.conversion.export import export
@@ -22,8 +22,6 @@ from weights_tools.conversion.source import pinned
 from weights_tools.conversion.tensors import FLOATS
 from weights_tools.conversion.verify import FAILED, LOGITS, verify
 from weights_tools.dialects import DIALECT_NAMES
-
-DONE, FAILED_IN_PART = 0, 1
 
 CONVERT = """\
 Convert weights of any framework into a folder that npconv and transformers

@@ -13,12 +13,12 @@ from npconv.errors import InputError, NpconvError
 from npconv.models.parameters import count_parameters
 from npconv.models.staged_config import ADDED_FIELDS
 from npconv.weights.checkpoint import is_plain_file_name, load_checkpoint
+from npconv.weights.files import hash_file
 from npconv.weights.match import match
 from npconv.weights.messages import listed, quoted
 from weights_tools.conversion.manifest import MANIFEST, read_manifest
 from weights_tools.conversion.published import CHECKPOINTS, LOGITS, LOGITS_TOLERANCE, Key, expected_parameters
 from weights_tools.conversion.source import given_path
-from weights_tools.conversion.writing import hash_file
 from weights_tools.dialects.published import depths_and_widths
 
 OK, FAILED, UNCHECKED = "ok", "failed", "could not be checked"

@@ -15,7 +15,7 @@ from typing import Any
 
 from npconv.errors import InputError, WeightsError
 from npconv.weights.checkpoint import INDEX_FILE, index_json, is_weight_file, shard_files
-from npconv.weights.files import write_file
+from npconv.weights.files import hash_file, write_file
 from npconv.weights.messages import listed, quoted
 from npconv.weights.safetensors import file_chunks
 from weights_tools.conversion.manifest import MANIFEST
@@ -23,28 +23,6 @@ from weights_tools.conversion.tensors import Outgoing, codes
 
 #: Without it some readers refuse a file.
 METADATA = {"format": "pt"}
-
-_CHUNK = 2**20
-
-
-def hash_file(path: Path, stop: threading.Event | None = None) -> str:
-    """Return the SHA-256 of a file; of its beginning if `stop` is set meanwhile.
-
-    Raises
-    ------
-    WeightsError
-        If it cannot be read.
-    """
-    digest = hashlib.sha256()
-    if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
-        raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
-    try:
-        with path.open("rb") as file:  # read, not mapped: no more than a piece of it lies in memory
-            while (piece := file.read(_CHUNK)) and not (stop is not None and stop.is_set()):
-                digest.update(piece)
-    except OSError as error:
-        raise WeightsError(f"cannot read {quoted(path)}: {error.strerror}; check the file") from error
-    return digest.hexdigest()
 
 
 @contextmanager

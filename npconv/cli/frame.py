@@ -1,0 +1,89 @@
+"""What every command line of the project stands in: statuses, one line for each error and warning, clean endings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from npconv.cli.output import escape, write
+from npconv.errors import NpconvError, NpconvWarning
+
+DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+
+class UsageError(NpconvError):
+    """The arguments of a call make no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions, so that they end as one line like all others."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.add_argument("--debug", action="store_true", help="show where an error comes from")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with the whole usage."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
+    """Run a program and return its exit status; every error and warning becomes one line on stderr.
+
+    Parameters
+    ----------
+    name : str
+        What the lines begin with.
+    run : callable
+        Does the work and returns the status if all goes well.
+    debug : bool
+        Whether an error shows where it comes from.
+    """
+
+    def show_warning(message: Any, *_: Any, **__: Any) -> None:
+        _report(f"{name}: warning: {message}", debug=False)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", NpconvWarning)
+            warnings.showwarning = show_warning
+            status = run()
+        write(sys.stdout, "", flush=True)
+    except KeyboardInterrupt as interruption:
+        _report("; ".join([f"{name}: interrupted", *map(str, interruption.args)]), debug=False)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _settle_stdout()
+        return PIPE_CLOSED
+    except NpconvError as error:
+        _report(f"{name}: error: {error}", debug=debug and not isinstance(error, UsageError))
+        return UNUSABLE
+    except Exception as error:
+        hint = "" if debug else "; --debug shows where"
+        _report(f"{name}: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
+        return UNUSABLE
+    return status
+
+
+def _report(line: str, *, debug: bool) -> None:
+    """Write one line to stderr, after what stdout still holds, and with the traceback if asked."""
+    _settle_stdout()
+    with suppress(OSError):
+        if debug:
+            write(sys.stderr, traceback.format_exc())
+        write(sys.stderr, f"{escape(line)}\n", flush=True)
+
+
+def _settle_stdout() -> None:
+    """Write out what stdout still holds; if that fails, let it go nowhere, or Python fails with it once more."""
+    try:
+        write(sys.stdout, "", flush=True)
+    except OSError:  # the reader went away, the disk is full
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import hypothesis
 import pytest
-import standins
+from support import standins
 
 from npconv import backend
 

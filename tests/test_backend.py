@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import scipy.special
-from standins import DeviceArray
+from support.standins import DeviceArray
 
 from npconv.backend import (
     accumulation_dtype,

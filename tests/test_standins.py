@@ -5,7 +5,7 @@ import operator
 
 import numpy as np
 import pytest
-from standins import DeviceArray, readonly
+from support.standins import DeviceArray, readonly
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import struct
 
 import numpy as np
 
-from npconv.weights.safetensors import load_file
+from npconv.files.safetensors import load_file
 from showing import sample, show_pictures, show_source, show_table
 
 # %% [markdown]
@@ -146,7 +146,7 @@ assert share < 0.9 * wrong_share
 # %% [markdown]
 # ## The library's reader
 #
-# `npconv.weights.safetensors.load_file` does the same, and checks what a hostile or damaged file could do: overlapping
+# `npconv.files.safetensors.load_file` does the same, and checks what a hostile or damaged file could do: overlapping
 # arrays, a header longer than the file, sizes that overflow.
 
 # %%

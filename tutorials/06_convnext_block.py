@@ -13,7 +13,7 @@ import numpy as np
 
 import npconv
 from npconv.layers import depthwise_conv2d, drop_path, dropout, gelu, layer_norm, pointwise_conv2d
-from npconv.models.convnext import layer
+from npconv.models.convnext.model import layer
 from showing import sample, show_pictures, show_source, show_table
 
 # %% [markdown]

@@ -14,7 +14,7 @@ import numpy as np
 import npconv
 from npconv.golden import trace
 from npconv.layers import depthwise_conv2d, gelu, global_response_norm, layer_norm, pointwise_conv2d
-from npconv.models.convnext import stem
+from npconv.models.convnext.model import stem
 from showing import sample, show_pictures, show_source, show_table
 
 # %% [markdown]

@@ -15,7 +15,7 @@ import numpy as np
 import npconv
 from npconv.golden import trace
 from npconv.layers import attention, average_pool2d, batch_norm, depthwise_conv2d, linear, softmax
-from npconv.models.cvt import convolutional_projection, to_map, to_tokens
+from npconv.models.cvt.model import convolutional_projection, to_map, to_tokens
 from showing import colour, sample, show_pictures, show_source, show_table
 
 # %% [markdown]

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from npconv.cli import main
-from npconv.weights.safetensors import load_file, read_metadata
+from npconv.files.safetensors import load_file, read_metadata
 from showing import sample, show_pictures
 
 # %% [markdown]

@@ -28,7 +28,7 @@ FORWARDED = {
 
 def make_parser() -> Parser:
     """Return the parser of all commands."""
-    from weights_tools.conversion import commands
+    from npconv.cli import conversion as commands
 
     parser = Parser(prog=PROGRAM, description="Weight files of ConvNeXt, ConvNeXt V2 and CvT, without their framework.")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -43,11 +43,11 @@ from npconv import (
     CvtConfig,
     CvtForImageClassification,
 )
+from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import case_plan
 from npconv.golden.case import METADATA, compute, error_of
 from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
 from npconv.golden.truth import perturbed, record
-from npconv.weights.safetensors import load_file, read_metadata, save_file
 from weights_tools.goldens import draw
 from weights_tools.goldens.blocks import STAGED, TWO_STAGES, recipes
 from weights_tools.goldens.recipe import Recipe

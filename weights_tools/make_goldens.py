@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 
 import npconv
-from npconv.weights.safetensors import load_file, save_file
+from npconv.files.safetensors import load_file, save_file
 from weights_tools.goldens import draw
 from weights_tools.goldens.cases import Case, all_cases
 

@@ -13,15 +13,15 @@ import numpy as np
 from npconv.api.folded import cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
-from npconv.fast import Engine, fold, make_engine
+from npconv.files.checkpoint import load_checkpoint, save_checkpoint
+from npconv.files.stored import StoredTensor
+from npconv.hub.locate import locate
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
+from npconv.models.engines import Engine, fold, make_engine
+from npconv.models.match import LoadReport, match
 from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
-from npconv.weights.checkpoint import load_checkpoint, save_checkpoint
-from npconv.weights.locate import locate
-from npconv.weights.match import LoadReport, match
-from npconv.weights.stored import StoredTensor
-from npconv.weights.tree import flatten, map_tree, nest
+from npconv.models.tree import flatten, map_tree, nest
 
 Self = TypeVar("Self", bound="PreTrainedModel")
 

@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 
 from npconv._version import __version__
-from npconv.api.recipes import Recipe
 from npconv.errors import InputError, NpconvWarning, UnavailableError, WeightsError
-from npconv.fast import make_engine
-from npconv.fast.workers import WorkerPool
+from npconv.files.checkpoint import SUFFIX, checkpoint_files
+from npconv.files.disk import map_file
+from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.models import PretrainedConfig
+from npconv.models.engines import make_engine
 from npconv.models.parameters import Shapes
-from npconv.weights.checkpoint import SUFFIX, checkpoint_files
-from npconv.weights.files import map_file
-from npconv.weights.safetensors import load_file, read_metadata, save_file
-from npconv.weights.tree import flatten, nest
+from npconv.models.tree import flatten, nest
+from npconv.workers.pool import WorkerPool
+from npconv.workers.recipes import Recipe
 
 #: Bytes that are hashed at a time.
 CHUNK = 1 << 24

@@ -13,8 +13,8 @@ from npconv.api.loss import image_classification_loss
 from npconv.api.observers import tell_observer
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput
 from npconv.errors import InputError
+from npconv.models.convnext.configuration import StagedConfig
 from npconv.models.parameters import Shapes
-from npconv.models.staged_config import StagedConfig
 
 
 class BareModel(PreTrainedModel):

@@ -16,14 +16,14 @@ from npconv.api.auto import AutoConfig, AutoImageProcessor, AutoModelForImageCla
 from npconv.api.base import parse_dtype
 from npconv.api.folded import shared_recipe
 from npconv.api.heads import ImageClassifier
-from npconv.api.recipes import Recipe, findable
-from npconv.api.streaming import map_batches
 from npconv.backend import to_host
 from npconv.errors import ConfigError, InputError
-from npconv.fast.workers import WorkerError, WorkerPool
 from npconv.images import ConvNextImageProcessor, open_image
 from npconv.layers import softmax
 from npconv.models import PretrainedConfig
+from npconv.workers.pool import WorkerError, WorkerPool
+from npconv.workers.recipes import Recipe, findable
+from npconv.workers.streaming import map_batches
 
 DEFAULT_MODEL = "convnextv2-cifar10"
 

@@ -12,8 +12,8 @@ import numpy as np
 from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.calls import prepare_pixel_values
 from npconv.api.folded import shared_recipe
-from npconv.api.recipes import Recipe, findable
-from npconv.fast.workers import WorkerPool
+from npconv.workers.pool import WorkerPool
+from npconv.workers.recipes import Recipe, findable
 
 
 class SharedClassifier:

@@ -24,9 +24,9 @@ from npconv.bench.others import OtherPrograms
 from npconv.bench.remote import EngineError, RemoteEngine
 from npconv.bench.turns import rotated, take_turns
 from npconv.errors import ConfigError, InputError, NpconvError
-from npconv.fast.workers import available_cores
+from npconv.hub.locate import locate
 from npconv.models.summary import layer_table
-from npconv.weights.locate import locate
+from npconv.workers.pool import available_cores
 
 Progress = Callable[[str], None]
 
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
     Attributes
     ----------
     models : sequence of str
-        Names in ``ARCHITECTURES``, or models as :func:`npconv.weights.locate` finds them.
+        Names in ``ARCHITECTURES``, or models as :func:`npconv.hub.locate` finds them.
     against : sequence of str
         Names in ``engines.RIVALS``.
     batches : sequence of int

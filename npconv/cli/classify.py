@@ -190,8 +190,8 @@ def results_of_helpers(
     helpers: sharing.Helpers,
 ) -> Iterator[list[Result]]:
     """Yield the results of photos, found by others: no more than they have on their way is in memory."""
-    from npconv.api.streaming import map_batches
     from npconv.cli.classify_batch import classify_in_worker
+    from npconv.workers.streaming import map_batches
 
     def given_up(photo: Photo, error: Exception) -> Result:
         return Result(photo.name, error=reason_of(error, photo, options.debug))

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.api.pipelines import ImageClassificationPipeline
-from npconv.api.recipes import Recipe
 from npconv.cli.formats import Result
 from npconv.cli.photos import Photo, reason_of, source_of
+from npconv.workers.recipes import Recipe
 
 
 class Options(NamedTuple):

@@ -112,8 +112,8 @@ def read_names(path: str) -> dict[str, str]:
     GoldenError
         If it cannot be read or is something else.
     """
+    from npconv.files.disk import map_file
     from npconv.golden.about import parse_json
-    from npconv.weights.files import map_file
 
     try:
         data = map_file(path)

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 from npconv.api import AutoConfig, AutoImageProcessor
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
+from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX, load_checkpoint
+from npconv.files.disk import read_json
+from npconv.files.safetensors import read_header
+from npconv.hub.locate import locate
 from npconv.images import ConvNextImageProcessor
+from npconv.messages import listed, quoted
 from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
+from npconv.models.convnext.configuration import ADDED_FIELDS, StagedConfig
+from npconv.models.match import match
 from npconv.models.parameters import Shapes, is_buffer
-from npconv.models.staged_config import ADDED_FIELDS, StagedConfig
 from npconv.models.summary import LayerRow, layer_table
-from npconv.weights.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX, load_checkpoint
-from npconv.weights.files import read_json
-from npconv.weights.locate import locate
-from npconv.weights.match import match
-from npconv.weights.messages import listed, quoted
-from npconv.weights.safetensors import read_header
 
 SHAPES: dict[str, Callable[[Any], Shapes]] = {
     "convnext": convnext.image_classification_shapes,

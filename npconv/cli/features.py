@@ -126,9 +126,9 @@ def _features(
 ) -> Generator[list[Features], None, None]:
     """Load the model and yield the features of the photos in their order, a batch at a time."""
     from npconv.api.folded import shared_recipe
-    from npconv.api.recipes import findable
-    from npconv.api.streaming import map_batches
     from npconv.cli.features_batch import FeatureExtractor, Features, features_in_worker, features_of_batch
+    from npconv.workers.recipes import findable
+    from npconv.workers.streaming import map_batches
 
     model = findable(args.model or _default_model())
     engine = "fast" if args.dtype == "float32" else "explicit"

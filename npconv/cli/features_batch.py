@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.api import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
-from npconv.api.recipes import Recipe
 from npconv.cli.photos import Photo, reason_of, source_of
 from npconv.errors import NpconvWarning, WeightsError
 from npconv.images import ConvNextImageProcessor, open_image
 from npconv.models import PretrainedConfig
+from npconv.workers.recipes import Recipe
 
 POOLED = "pooled"
 CLASSIFIER = ("classifier.weight", "classifier.bias")

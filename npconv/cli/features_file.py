@@ -23,7 +23,7 @@ from npconv.cli.features_batch import Features
 from npconv.cli.output import escape
 from npconv.cli.resume import Earlier
 from npconv.errors import InputError, NpconvError
-from npconv.weights.safetensors import load_file, read_metadata, save_file
+from npconv.files.safetensors import load_file, read_metadata, save_file
 
 LOG = "photos.jsonl"
 

@@ -197,7 +197,7 @@ def check_program(args: argparse.Namespace) -> int:
     """
     from npconv.golden.case import cases
     from npconv.golden.check import check
-    from npconv.weights.messages import quoted
+    from npconv.messages import quoted
 
     found = cases(args.operation)
     names = [case.name for case in found]

@@ -14,7 +14,7 @@ from npconv.cli.output import table, to_json, write
 from npconv.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
-    from npconv.weights.catalogue import Checkpoint
+    from npconv.hub.catalogue import Checkpoint
 
 DESCRIPTION = """\
 List the embedded models and the published ones, and say how to use others.
@@ -49,10 +49,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
-    from npconv.weights.catalogue import CATALOGUE, suggestion
-    from npconv.weights.hub import hub_cache, own_cache
-    from npconv.weights.locate import embedded_models
-    from npconv.weights.messages import quoted
+    from npconv.hub.catalogue import CATALOGUE, suggestion
+    from npconv.hub.download import hub_cache, own_cache
+    from npconv.hub.locate import embedded_models
+    from npconv.messages import quoted
 
     word = args.word.casefold()
     embedded = embedded_models()
@@ -82,7 +82,7 @@ def embedded_lines(found: list[dict[str, Any]]) -> list[str]:
 
 def family_lines(family: str, published: list[Checkpoint]) -> list[str]:
     """Return the table of the published models of a family; empty if there are none."""
-    from npconv.weights.catalogue import CARD_LICENCE, FIRST_LICENCES
+    from npconv.hub.catalogue import CARD_LICENCE, FIRST_LICENCES
 
     rows = [
         [
@@ -114,8 +114,8 @@ def describe(name: str) -> dict[str, Any]:
     """
     from npconv.api import AutoConfig
     from npconv.cli.facts import input_size, read_processor
+    from npconv.hub.locate import locate
     from npconv.models.summary import layer_table
-    from npconv.weights.locate import locate
 
     folder = locate(name)
     config = AutoConfig.from_pretrained(name)

@@ -63,7 +63,7 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
         return 1
     if args.workers is None and (photos < MANY or getattr(args, "device", "cpu") != "cpu"):
         return 1
-    from npconv.fast.workers import available_cores
+    from npconv.workers.pool import available_cores
 
     batches = -(-photos // args.batch_size)
     return max(1, min(args.workers or available_cores(), batches))
@@ -82,7 +82,7 @@ def find_helpers(args: argparse.Namespace, workers: int) -> Iterator[Helpers | N
         with _cluster(args.scheduler) as helpers:
             yield helpers
     elif workers > 1:
-        from npconv.fast.workers import WorkerPool
+        from npconv.workers.pool import WorkerPool
 
         with WorkerPool(workers) as pool:
             yield Helpers(pool)

@@ -123,7 +123,7 @@ def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str
     if os.path.splitext(args.photo)[1].lower() in PIXEL_FILES:
         return {"pixel_values": _pixel_values(Path(args.photo))}, {}
     from npconv.api import AutoImageProcessor
-    from npconv.golden.plans.preprocessing import record_preprocessing
+    from npconv.golden.preprocessing import record_preprocessing
     from npconv.images import open_image
 
     processor = AutoImageProcessor.from_pretrained(args.model)
@@ -138,10 +138,10 @@ def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str
 
 def _pixel_values(path: Path) -> np.ndarray:
     """Return the pixel values in a file."""
-    from npconv.golden.npy import read_npy
+    from npconv.files.disk import map_file
+    from npconv.files.npy import read_npy
     from npconv.golden.trace_file import load_trace
-    from npconv.weights.files import map_file
-    from npconv.weights.messages import listed, quoted
+    from npconv.messages import listed, quoted
 
     if path.suffix.lower() == ".npy":
         return read_npy(map_file(path), quoted(path))
@@ -153,7 +153,7 @@ def _pixel_values(path: Path) -> np.ndarray:
 
 def _hash(photo: Photo) -> str:
     """Return the SHA-256 of a picture file that has been read."""
-    from npconv.weights.files import map_file
+    from npconv.files.disk import map_file
 
     content = map_file(photo.path) if photo.content is None else photo.content
     return hashlib.sha256(content).hexdigest()
@@ -178,8 +178,8 @@ def _chosen(
 
 def _fits(pattern: str, model: BareModel) -> bool:
     """Tell whether a pattern fits a step of the model."""
-    from npconv.golden.plans import make_plan
     from npconv.golden.tracing import choose_names, task_of
+    from npconv.models.plans import make_plan
 
     try:
         return bool(choose_names(make_plan(model.config, task_of(model)), pattern, model.base_model_prefix))
@@ -189,7 +189,7 @@ def _fits(pattern: str, model: BareModel) -> bool:
 
 def _joined(recorded: Trace, before: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Trace:
     """Return the trace of the model with what came before it in front."""
-    from npconv.golden.plans.preprocessing import layouts
+    from npconv.golden.preprocessing import layouts
     from npconv.golden.trace_file import Trace
 
     joined = Trace({**recorded.about, **about}, recorded.params)

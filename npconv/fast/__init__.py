@@ -15,7 +15,3 @@ One file for each idea; read them in this order:
 - ``scratch``: arrays that are made once, ``threads``: who uses the cores, and ``workers``: processes
 - ``convnext``, ``cvt``: the models put together, and ``engines``: with their heads
 """
-
-from npconv.fast.engines import Engine, fold, make_engine
-
-__all__ = ["Engine", "fold", "make_engine"]

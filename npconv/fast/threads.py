@@ -18,7 +18,7 @@ from typing import Any
 
 from npconv.errors import InputError
 from npconv.fast.scratch import Scratch, SharedScratch
-from npconv.fast.workers import available_cores
+from npconv.workers.pool import available_cores
 
 #: Environment variables that hold a BLAS to one thread when they are "1" at the time NumPy is loaded.
 BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")

@@ -15,10 +15,10 @@
 from npconv.golden.case import assert_close, cases, model_trace
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
-from npconv.golden.plans import make_plan
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import trace
 from npconv.golden.truth import record
+from npconv.models.plans import make_plan
 
 __all__ = [
     "Trace",

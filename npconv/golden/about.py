@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.steps import Plan
-from npconv.weights.files import MAX_JSON_SIZE
-from npconv.weights.messages import quoted
+from npconv.files.disk import MAX_JSON_SIZE
+from npconv.messages import quoted
+from npconv.plan.step import Plan
 
 #: Version of the form of traces.
 FORMAT = 1

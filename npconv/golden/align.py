@@ -14,7 +14,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.about import PIXELS
 from npconv.golden.measures import Measures, measure
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
 
 #: What stands before the names of a model inside another one, or of a compiled or distributed one.
 PREFIXES = ("module.", "_orig_mod.", "model.", "convnext.", "convnextv2.", "cvt.")

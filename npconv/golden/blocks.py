@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from npconv.golden.about import PIXELS
-from npconv.golden.plans import make_plan
-from npconv.golden.steps import Plan, Step
 from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig
+from npconv.models.plans import make_plan
+from npconv.plan.step import Plan, Step
 
 #: The first block of a model, as plans name it.
 BLOCK = "encoder.stages.0.layers.0"
@@ -134,7 +134,7 @@ def case_plan(operation: str, inputs: int, params: Mapping[str, Any], attributes
     Parameters
     ----------
     operation : str
-        A key of `BLOCKS` or of ``npconv.golden.operations.OPERATIONS``.
+        A key of `BLOCKS` or of ``npconv.plan.operations.OPERATIONS``.
     inputs : int
         How many there are.
     params, attributes : mapping

@@ -25,18 +25,18 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError, NpconvError
+from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
 from npconv.golden.measures import measure
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.run import run_plan
 from npconv.golden.segment import FAILURES, cast
-from npconv.golden.steps import Plan, Step
 from npconv.golden.tolerance import allowed
 from npconv.golden.trace_file import Trace, load_trace
-from npconv.weights.messages import quoted
-from npconv.weights.safetensors import load_file, read_metadata
+from npconv.messages import quoted
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.run import run_plan
+from npconv.plan.step import Plan, Step
 
 FOLDER = Path(__file__).with_name("cases")
 

@@ -25,7 +25,7 @@ from npconv.errors import GoldenError
 from npconv.golden.case import Case, describe, error_of, explain
 from npconv.golden.export import write_case
 from npconv.golden.tolerance import allowed, check_unit
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
 
 #: Of what a broken program says, the bytes that are looked at.
 LAST_WORDS = 4096

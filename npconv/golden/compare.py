@@ -13,7 +13,7 @@ from npconv.golden.about import PIXELS, about, part
 from npconv.golden.align import AS_IT_IS, Reading, pair, read
 from npconv.golden.aligned import Aligned, align
 from npconv.golden.measures import largest
-from npconv.golden.plans.preprocessing import DECODED
+from npconv.golden.preprocessing import DECODED
 from npconv.golden.tolerance import (
     MULTIPLE,
     PREPROCESSING,
@@ -25,7 +25,7 @@ from npconv.golden.tolerance import (
     tolerance,
 )
 from npconv.golden.whereabouts import not_finite, whereabouts
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3

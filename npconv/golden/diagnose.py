@@ -19,7 +19,7 @@ from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.measures import largest, measure
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
-from npconv.golden.steps import Step
+from npconv.plan.step import Step
 
 if TYPE_CHECKING:
     from npconv.golden.mistakes import Mistake
@@ -322,7 +322,7 @@ class _Search:
 
 def _with_input(place: int, array: np.ndarray, step: Step) -> Callable[..., Any]:
     """Return the operation of a step with one of its inputs replaced."""
-    from npconv.golden.operations import OPERATIONS
+    from npconv.plan.operations import OPERATIONS
 
     def function(*inputs: np.ndarray, **settings: Any) -> np.ndarray:
         replaced = [array if index == place else value for index, value in enumerate(inputs)]

@@ -15,7 +15,7 @@ from npconv.errors import GoldenError
 from npconv.golden.about import FORMAT
 from npconv.golden.case import Case, model_file
 from npconv.golden.formats import make_folder
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
 
 INDEX, CASE = "index.json", "case.json"
 

@@ -38,13 +38,13 @@ from urllib.parse import unquote
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.files import safetensors
+from npconv.files.disk import map_file, write_file
+from npconv.files.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
+from npconv.files.npy import check_shape, npy_chunks, read_npy
+from npconv.files.stored import StoredTensor
 from npconv.golden.about import parse_json, to_text
-from npconv.golden.npy import check_shape, npy_chunks, read_npy
-from npconv.weights import safetensors
-from npconv.weights.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
-from npconv.weights.files import map_file, write_file
-from npconv.weights.messages import SHOWN_CHARACTERS, quoted
-from npconv.weights.stored import StoredTensor
+from npconv.messages import SHOWN_CHARACTERS, quoted
 
 METADATA = "npconv.golden"
 MEMBER = "npconv.golden.json"

@@ -34,13 +34,13 @@ from npconv.golden.case import detection_table
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
-from npconv.golden.plans.preprocessing import IMAGE, image_of, layouts, record_preprocessing
+from npconv.golden.preprocessing import IMAGE, image_of, layouts, record_preprocessing
 from npconv.golden.proof_models import FAMILIES, PICTURES, RECIPES, PictureRecipe, Recipe, make_model, make_picture
-from npconv.golden.run import run_plan
-from npconv.golden.steps import Plan
 from npconv.golden.trace_file import Trace
 from npconv.golden.truth import record
 from npconv.images import ConvNextImageProcessor
+from npconv.plan.run import run_plan
+from npconv.plan.step import Plan
 
 #: Tolerances by which a mistake must be off to count as caught.
 ENOUGH = 10.0

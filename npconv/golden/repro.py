@@ -12,14 +12,14 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.compare import Comparison
 from npconv.golden.segment import make_segment
-from npconv.golden.steps import Plan
+from npconv.plan.step import Plan
 
 #: Runs the steps; what it prints is measured anew, not remembered.
 SCRIPT = """\
 import json, pathlib
 import numpy as np
-from npconv.golden.run import run_plan
-from npconv.golden.steps import Plan
+from npconv.plan.run import run_plan
+from npconv.plan.step import Plan
 here = pathlib.Path(__file__).parent
 about = json.loads((here / "repro.json").read_text(encoding="utf-8"))
 load = lambda files: {name: np.load(here / file) for name, file in files.items()}

@@ -10,9 +10,9 @@ import numpy as np
 
 from npconv.golden.about import PIXELS, about
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of
-from npconv.golden.run import run_step
-from npconv.golden.steps import Plan, Step
+from npconv.golden.preprocessing import DECODED, IMAGE, image_of
+from npconv.plan.run import run_step
+from npconv.plan.step import Plan, Step
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.about import PIXELS
 from npconv.golden.measures import largest as largest_of
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
 
 #: Times the largest measured noise that a port may be off.
 MULTIPLE = 8

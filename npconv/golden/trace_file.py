@@ -18,8 +18,8 @@ from npconv.backend import to_host
 from npconv.errors import GoldenError, InputError, WeightsError
 from npconv.golden.about import FORMAT, check_about
 from npconv.golden.formats import FORMS, METADATA, Content
-from npconv.golden.steps import Plan
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
+from npconv.plan.step import Plan
 
 #: What stands before the names of weights in a file.
 PARAMETERS = "parameters."

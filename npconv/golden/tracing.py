@@ -22,11 +22,11 @@ from npconv.api.observers import OBSERVER
 from npconv.backend import to_host
 from npconv.errors import GoldenError
 from npconv.golden.about import FORMAT, PIXELS
-from npconv.golden.plans import make_plan
-from npconv.golden.run import run_plan
-from npconv.golden.steps import Plan
 from npconv.golden.trace_file import Trace
-from npconv.weights.messages import quoted
+from npconv.messages import quoted
+from npconv.models.plans import make_plan
+from npconv.plan.run import run_plan
+from npconv.plan.step import Plan
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
 
 
 def task_of(model: Any) -> str:
-    """Return what a model is for, as :func:`npconv.golden.plans.make_plan` takes it."""
+    """Return what a model is for, as :func:`npconv.models.plans.make_plan` takes it."""
     kinds = {Backbone: "backbone", ImageClassifier: "image_classification", BareModel: "model"}
     for kind, task in kinds.items():
         if isinstance(model, kind):

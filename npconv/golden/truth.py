@@ -28,11 +28,11 @@ from npconv.api.heads import BareModel
 from npconv.backend import to_host
 from npconv.errors import GoldenError, InputError
 from npconv.golden.compare import compare
-from npconv.golden.plans import make_plan
-from npconv.golden.run import run_plan
-from npconv.golden.steps import Plan
 from npconv.golden.trace_file import Trace
 from npconv.golden.tracing import record_into, results_of, task_of
+from npconv.models.plans import make_plan
+from npconv.plan.run import run_plan
+from npconv.plan.step import Plan
 
 PERTURBED_RUNS = 2
 DTYPES = ("float64", "float32")

@@ -6,8 +6,8 @@ Read in this order: ``convnext``, ``convnextv2``, ``cvt``. Beside them stand the
 """
 
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.convnext import ConvNextConfig
-from npconv.models.convnextv2 import ConvNextV2Config
-from npconv.models.cvt_config import CvtConfig
+from npconv.models.convnext.model import ConvNextConfig
+from npconv.models.convnextv2.model import ConvNextV2Config
+from npconv.models.cvt.configuration import CvtConfig
 
 __all__ = ["ConvNextConfig", "ConvNextV2Config", "CvtConfig", "PretrainedConfig"]

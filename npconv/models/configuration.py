@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
+from npconv.files.disk import map_file
+from npconv.hub.locate import locate
 from npconv.layers import activation
-from npconv.weights.files import map_file
-from npconv.weights.locate import locate
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from npconv.errors import ConfigError, InputError
-from npconv.models import convnextv2, cvt, variants
+from npconv.models import convnextv2, cvt
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.convnext import ConvNextConfig
-from npconv.models.convnextv2 import ConvNextV2Config
-from npconv.models.cvt_config import CvtConfig
-from npconv.models.staged_config import StagedConfig
+from npconv.models.convnext.configuration import StagedConfig
+from npconv.models.convnext.model import ConvNextConfig, variants
+from npconv.models.convnextv2.model import ConvNextV2Config
+from npconv.models.cvt.configuration import CvtConfig
 
 Size = tuple[int, int]
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model
+from support.builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model
 
 import npconv
 from npconv import ConfigError, ModelNotFoundError

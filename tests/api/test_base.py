@@ -2,11 +2,20 @@ import json
 
 import numpy as np
 import pytest
-from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model, filled_state_dict, pictures
+from support.builders import (
+    BACKBONES,
+    BARE_MODELS,
+    CLASSIFIERS,
+    CONFIGS,
+    FAMILIES,
+    filled_model,
+    filled_state_dict,
+    pictures,
+)
 
 import npconv
 from npconv import ConfigError, InputError, ModelNotFoundError, NpconvWarning, WeightsError
-from npconv.weights.safetensors import load_file, save_file
+from npconv.files.safetensors import load_file, save_file
 
 CLASS_PAIRS = [
     pytest.param(classes[family], CONFIGS[family], id=classes[family].__name__)

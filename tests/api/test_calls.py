@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model, pictures
+from support.builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled_model, pictures
 
 import npconv
 from npconv import InputError

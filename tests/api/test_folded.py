@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, filled_model, pictures
+from support.builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, filled_model, pictures
 
 import npconv
 from npconv import NpconvWarning
 from npconv.api.folded import _crc32, shared_recipe
 from npconv.api.shared import SharedClassifier
-from npconv.fast.workers import WorkerPool
-from npconv.weights.safetensors import load_file, read_metadata, save_file
+from npconv.files.safetensors import load_file, read_metadata, save_file
+from npconv.workers.pool import WorkerPool
 
 KINDS = [(kind, family) for kind in (CLASSIFIERS, BARE_MODELS, BACKBONES) for family in kind]
 

@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from builders import CLASSIFIERS, CONFIGS, filled_model
 from PIL import Image
+from support.builders import CLASSIFIERS, CONFIGS, filled_model
 
 import npconv
 from npconv import ConfigError, ImageError, InputError

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from builders import CLASSIFIERS, CONFIGS, filled_model, pictures
+from support.builders import CLASSIFIERS, CONFIGS, filled_model, pictures
 
 import npconv
 from npconv.api.shared import SharedClassifier

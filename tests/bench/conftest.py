@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_models import CONFIGS
+from support.small_models import CONFIGS
 
 import npconv
 from npconv.bench.architectures import write_random_model

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_models import CONFIGS
+from support.small_models import CONFIGS
 
 from npconv import AutoModelForImageClassification
 from npconv.bench.architectures import ARCHITECTURES, make_random_model, write_random_model

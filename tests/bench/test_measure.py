@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from small_models import CONFIGS
+from support.small_models import CONFIGS
 
 from npconv.bench.architectures import write_random_model
 from npconv.bench.engines import RIVALS

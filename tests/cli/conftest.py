@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import LABELS, PHOTOS, picture
 from PIL import Image
+from support.cli_samples import LABELS, PHOTOS, picture
 
 import npconv
 from npconv import ConvNextImageProcessor, ConvNextV2Config, ConvNextV2ForImageClassification

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import LABELS, PHOTOS, classify, picture, rewrite
 from PIL import Image
+from support.cli_samples import LABELS, PHOTOS, classify, picture, rewrite
 
 from npconv import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor, pipeline
 from npconv.api import pipelines
 from npconv.cli import main
-from npconv.weights import safetensors
+from npconv.files import safetensors
 
 Capsys = pytest.CaptureFixture[str]
 

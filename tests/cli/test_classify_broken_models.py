@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_samples import classify, rewrite
+from support.cli_samples import classify, rewrite
 
-from npconv.weights import safetensors
+from npconv.files import safetensors
 
 Capsys = pytest.CaptureFixture[str]
 

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_samples import classify
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.cli_samples import classify
 
 from npconv import InputError
 from npconv.cli import progress

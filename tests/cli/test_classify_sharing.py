@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_samples import classify, picture
+from support.cli_samples import classify, picture
 
 from npconv.cli import sharing
 
@@ -73,7 +73,7 @@ def test_a_model_that_workers_cannot_load_is_one_error(capsys, own_model, photos
 
 
 def test_few_photos_start_no_processes(capsys, model, photos, monkeypatch) -> None:
-    monkeypatch.setattr("npconv.fast.workers.WorkerPool", None)
+    monkeypatch.setattr("npconv.workers.pool.WorkerPool", None)
     assert classify(capsys, model, *[photos[0]] * (sharing.MANY - 1))[0] == 0
     assert classify(capsys, model, *[photos[0]] * 8, "--workers", "2")[0] == 0  # one batch
 
@@ -82,7 +82,7 @@ def test_how_many_workers_are_chosen(capsys, model, photos, monkeypatch) -> None
     chosen = []
     original = sharing.choose_workers
     monkeypatch.setattr(sharing, "choose_workers", lambda *args: chosen.append(original(*args)) or 1)
-    monkeypatch.setattr("npconv.fast.workers.available_cores", lambda: 5)
+    monkeypatch.setattr("npconv.workers.pool.available_cores", lambda: 5)
     for count, words in [
         (64, ()),
         (63, ()),

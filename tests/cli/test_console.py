@@ -13,7 +13,7 @@ import pytest
 
 from npconv.bench.memory import PROC, process_tree
 from npconv.cli.features_file import LOG
-from npconv.weights.safetensors import read_metadata
+from npconv.files.safetensors import read_metadata
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and signals as POSIX has them")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import PHOTOS, classify
+from support.cli_samples import PHOTOS, classify
 
 from npconv.cli import main
 from npconv.cli.features_file import LOG
-from npconv.weights.safetensors import load_file, read_metadata
+from npconv.files.safetensors import load_file, read_metadata
 
 distributed = pytest.importorskip("distributed")
 

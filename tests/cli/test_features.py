@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import PHOTOS, picture, rewrite
+from support.cli_samples import PHOTOS, picture, rewrite
 
 from npconv import (
     AutoImageProcessor,
@@ -18,8 +18,8 @@ from npconv import (
 )
 from npconv.cli import main
 from npconv.cli.features_file import LOG, FeaturesFile
+from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.images import open_image
-from npconv.weights.safetensors import load_file, read_metadata, save_file
 
 
 def run(capsys, model: Path, *words: str) -> tuple[int, list[str]]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from cli_samples import LABELS, rewrite
+from support.cli_samples import LABELS, rewrite
 
 from npconv import (
     AutoConfig,
@@ -21,8 +21,8 @@ from npconv import (
 from npconv.cli import main
 from npconv.cli.info_text import FAMILIES, file_size, steps
 from npconv.cli.layer_text import layer_lines, short_number
+from npconv.files import safetensors
 from npconv.models.summary import layer_table
-from npconv.weights import safetensors
 
 Capsys = pytest.CaptureFixture[str]
 

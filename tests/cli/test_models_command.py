@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_samples import LABELS
+from support.cli_samples import LABELS
 
 import npconv.weights  # noqa: F401  # brings the module below, whose name the package uses for its function
 from npconv.cli import main
-from npconv.weights.catalogue import CATALOGUE
+from npconv.hub.catalogue import CATALOGUE
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -27,7 +27,7 @@ Measured by npconv in float32: 83.12 % top-1, 99.1 % top-5.
 @pytest.fixture
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of embedded models."""
-    monkeypatch.setattr(sys.modules["npconv.weights.locate"], "_zoo", lambda: tmp_path)
+    monkeypatch.setattr(sys.modules["npconv.hub.locate"], "_zoo", lambda: tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", "/some/where/hub")
     return tmp_path
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cli_samples import rewrite
+from support.cli_samples import rewrite
 
 from npconv import AutoImageProcessor, AutoModelForImageClassification
 from npconv.cli import main
-from npconv.golden.plans.preprocessing import DECODED
+from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import load_trace
 from npconv.images import open_image
 

@@ -1,16 +1,16 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fast_models import LEAST_BOUND, SLACK, cvt_configs, distance, tiny_blocks
 from hypothesis import given
+from support.fast_models import LEAST_BOUND, SLACK, cvt_configs, distance, tiny_blocks
 
 import npconv
 from npconv.errors import InputError
-from npconv.fast.attention import ConvolutionalAttention, fold_attention
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import linear
 from npconv.models import cvt
-from npconv.weights.tree import map_tree, nest
+from npconv.models.cvt.fast_attention import ConvolutionalAttention, fold_attention
+from npconv.models.tree import map_tree, nest
 from weights_tools.goldens import draw
 
 

@@ -1,14 +1,14 @@
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fast_models import HIDDEN_ACTS, LEAST_BOUND, SLACK, distance, tiny_blocks
 from hypothesis import given
+from support.fast_models import HIDDEN_ACTS, LEAST_BOUND, SLACK, distance, tiny_blocks
 
 from npconv.fast import bottleneck
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import activation, global_response_norm, layer_norm, pointwise_conv2d
-from npconv.weights.tree import map_tree
+from npconv.models.tree import map_tree
 from weights_tools.goldens import draw
 
 

@@ -2,14 +2,14 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from fast_models import BARE_MODELS, CONFIGS, LEAST_BOUND, SLACK, distance, pictures, tiny_blocks, weights
+from support.fast_models import BARE_MODELS, CONFIGS, LEAST_BOUND, SLACK, distance, pictures, tiny_blocks, weights
 
 from npconv.errors import InputError
-from npconv.fast.convnext import ConvNextTrunk, fold_trunk
 from npconv.fast.products import GROUP_VALUES
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.models import convnext, convnextv2
-from npconv.weights.tree import map_tree, nest
+from npconv.models.convnext.fast import ConvNextTrunk, fold_trunk
+from npconv.models.tree import map_tree, nest
 
 FAMILIES = pytest.mark.parametrize(("family", "module"), [("convnext", convnext), ("convnextv2", convnextv2)])
 FIELDS = {"hidden_sizes": [8, 12, 10], "depths": [1, 2, 1], "num_stages": 3, "patch_size": 2}

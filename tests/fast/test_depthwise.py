@@ -3,13 +3,13 @@ import threading
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fast_models import tiny_blocks
 from hypothesis import assume, given
+from support.fast_models import tiny_blocks
+from support.rounding import assert_rounded, normal
 
 from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import depthwise_conv2d
-from tests.layers.rounding import assert_rounded, normal
 
 
 def convolve(weight, x, scratch, **window):

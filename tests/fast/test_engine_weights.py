@@ -2,10 +2,10 @@
 
 import tracemalloc
 
-import fast_models as models
 import numpy as np
 import pytest
-from fast_models import (
+from support import fast_models as models
+from support.fast_models import (
     CLASSIFIERS,
     CONFIGS,
     KINDS,
@@ -72,7 +72,7 @@ def test_a_bfloat16_file(family, tmp_path):
     tensors = models.weights(CLASSIFIERS[family], config)
     stored = {name: in_dtype(array, np.float32) for name, array in tensors.items()}
     dtypes = {name: "BF16" for name, array in stored.items() if array.dtype.kind == "f"}
-    npconv.weights.safetensors.save_file(stored, tmp_path / "model.safetensors", dtypes=dtypes)
+    npconv.files.safetensors.save_file(stored, tmp_path / "model.safetensors", dtypes=dtypes)
     config.save_pretrained(tmp_path)
     fast = CLASSIFIERS[family].from_pretrained(tmp_path, engine="fast")
     explicit = CLASSIFIERS[family].from_pretrained(tmp_path)
@@ -91,7 +91,7 @@ def test_loading_takes_little_more_memory_than_is_kept(family, stored, tmp_path)
     tensors = models.weights(CLASSIFIERS[family], config)
     arrays = {name: in_dtype(array, "float32" if stored == "BF16" else stored) for name, array in tensors.items()}
     dtypes = {name: "BF16" for name, array in arrays.items() if stored == "BF16" and array.dtype.kind == "f"}
-    npconv.weights.safetensors.save_file(arrays, tmp_path / "model.safetensors", dtypes=dtypes)
+    npconv.files.safetensors.save_file(arrays, tmp_path / "model.safetensors", dtypes=dtypes)
     config.save_pretrained(tmp_path)
     in_float32 = sum(4 * array.size for array in tensors.values())
     tracemalloc.start()

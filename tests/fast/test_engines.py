@@ -7,12 +7,13 @@ import pickle
 import threading
 import warnings
 
-import fast_models as models
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import standins
-from fast_models import (
+from hypothesis import given, settings
+from support import fast_models as models
+from support import standins
+from support.fast_models import (
     BACKBONES,
     CLASSIFIERS,
     CONFIGS,
@@ -26,12 +27,11 @@ from fast_models import (
     small,
     tiny_blocks,
 )
-from hypothesis import given, settings
 
 import npconv
 from npconv.errors import ConfigError, InputError
-from npconv.fast import fold, make_engine
-from npconv.weights.tree import map_tree, nest
+from npconv.models.engines import fold, make_engine
+from npconv.models.tree import map_tree, nest
 
 FAMILIES = pytest.mark.parametrize("family", list(CLASSIFIERS))
 THREADS = pytest.mark.parametrize("threads", [1, 2])

@@ -3,11 +3,11 @@ import warnings
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from fast_models import softplus, tiny_blocks
 from hypothesis import given
 from numpy.polynomial import Polynomial, chebyshev
 from scipy.optimize import linprog
 from scipy.special import log_ndtr, ndtr
+from support.fast_models import softplus, tiny_blocks
 
 from npconv.errors import ConfigError
 from npconv.fast.activations import CHUNK, POLYNOMIALS, FoldedActivation, make_monic

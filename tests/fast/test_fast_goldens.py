@@ -1,10 +1,9 @@
 """The fast engine on the golden files: every branch of the models, against outputs of the reference in float64."""
 
-import fast_models as models
 import numpy as np
 import pytest
-
-from tests.models import golden_files
+from support import fast_models as models
+from support import golden_files
 
 
 @pytest.mark.parametrize("name", golden_files.NAMES)

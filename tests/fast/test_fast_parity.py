@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fast_models import CLASSIFIERS, own_threads
+from support.fast_models import CLASSIFIERS, own_threads
 
 #: Random configurations of each family. The largest error is that of a few ill-conditioned arrays, such as the logits
 #: of a 1 x 1 map of three channels: among 50 cases it doubles or halves with the rounding of one operation.

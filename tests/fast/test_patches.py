@@ -1,11 +1,11 @@
 import hypothesis.strategies as st
 import numpy as np
 from hypothesis import assume, given
+from support.rounding import assert_rounded, normal
 
 from npconv.fast.patches import PatchProduct, fold_patches
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import conv2d
-from tests.layers.rounding import assert_rounded, normal
 
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
+from support.rounding import assert_rounded, normal
 
 from npconv.fast import products
 from npconv.fast.products import (
@@ -16,7 +17,6 @@ from npconv.fast.products import (
 )
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import layer_norm
-from tests.layers.rounding import assert_rounded, normal
 
 
 @settings(max_examples=25)

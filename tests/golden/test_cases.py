@@ -11,14 +11,14 @@ import npconv.golden
 import npconv.layers
 from npconv import ConvNextConfig, ConvNextV2Config, CvtConfig
 from npconv.errors import GoldenError
+from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import BLOCKS
 from npconv.golden.case import FOLDER, METADATA, NO_CASES, assert_close, cases, every_case, explain, models, operations
 from npconv.golden.mistakes.catalogue import CATALOGUE
-from npconv.golden.operations import OPERATIONS
 from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
 from npconv.models import convnext, convnextv2, cvt
-from npconv.weights.safetensors import load_file, read_metadata, save_file
-from npconv.weights.tree import nest
+from npconv.models.tree import nest
+from npconv.plan.operations import OPERATIONS
 from weights_tools import make_cases
 
 ALL = list(every_case())

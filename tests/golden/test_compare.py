@@ -5,14 +5,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run
+from support.compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run
 
 from npconv import ConvNextImageProcessor
 from npconv.errors import GoldenError
 from npconv.golden.align import read
 from npconv.golden.compare import LOCATED, Comparison, compare
 from npconv.golden.diagnose import diagnose
-from npconv.golden.plans.preprocessing import DECODED, layouts, record_preprocessing
+from npconv.golden.preprocessing import DECODED, layouts, record_preprocessing
 from npconv.golden.proof import model_subject
 from npconv.golden.proof_models import RECIPES
 from npconv.golden.tolerance import MULTIPLE, UNMEASURED

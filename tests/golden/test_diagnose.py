@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run, small
+from support.compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port, run, small
 
 from npconv import ConvNextImageProcessor
 from npconv.golden import segment
@@ -14,13 +14,13 @@ from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose, origin
 from npconv.golden.mistakes import MISTAKES as CATALOGUE
 from npconv.golden.mistakes.catalogue import Mistake
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.plans.preprocessing import DECODED, IMAGE, image_of, layouts, record_preprocessing
+from npconv.golden.preprocessing import DECODED, IMAGE, image_of, layouts, record_preprocessing
 from npconv.golden.report import to_text
 from npconv.golden.repro import save_repro
-from npconv.golden.run import run_plan
 from npconv.golden.segment import plan_of
 from npconv.golden.trace_file import Trace
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.run import run_plan
 
 #: The module; of the package, the name is the function.
 diagnosis = importlib.import_module("npconv.golden.diagnose")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from npconv.golden.compare import compare
-from npconv.golden.plans import make_plan
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.truth import record
+from npconv.models.plans import make_plan
 
 pytestmark = pytest.mark.reference
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npconv.errors import GoldenError
+from npconv.files.npy import npy_chunks, read_npy
+from npconv.files.safetensors import save_file
 from npconv.golden.formats import MEMBER, METADATA
-from npconv.golden.npy import npy_chunks, read_npy
 from npconv.golden.trace_file import Trace, load_trace
-from npconv.weights.safetensors import save_file
 
 HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
 

@@ -9,8 +9,8 @@ from npconv import ConvNextConfig
 from npconv.golden.case import cases, detection_table, every_case, explain, run_mistake
 from npconv.golden.mistakes import MISTAKES, apply
 from npconv.golden.mistakes.catalogue import CATALOGUE, mistake
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.plans import make_plan
+from npconv.models.plans import make_plan
+from npconv.plan.operations import OPERATIONS
 
 VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible]
 INVISIBLE = [mistake for mistake in MISTAKES if mistake.invisible]

@@ -9,10 +9,10 @@ from npconv.golden import proof
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES
-from npconv.golden.plans import make_plan
 from npconv.golden.proof_models import FAMILIES, RECIPES, make_model
 from npconv.golden.tolerance import FLOOR, MULTIPLE
 from npconv.golden.trace_file import Trace
+from npconv.models.plans import make_plan
 
 #: Ends of the names of steps that are no modules of transformers; see ``test_false_alarms.py``.
 NO_MODULES = (

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-from compare_samples import BLOCK, TANH, P, golden, make_trace, port
+from support.compare_samples import BLOCK, TANH, P, golden, make_trace, port
 
 from npconv.errors import GoldenError
 from npconv.golden.compare import compare

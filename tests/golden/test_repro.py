@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port
+from support.compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, port
 
 import npconv
 from npconv.errors import GoldenError

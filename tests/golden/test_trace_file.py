@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from npconv.errors import GoldenError
+from npconv.files.dtypes import STORED, WIDENED
+from npconv.files.safetensors import read_header, save_file
 from npconv.golden.formats import METADATA
-from npconv.golden.steps import Plan, Step
 from npconv.golden.trace_file import Trace, load_trace
-from npconv.weights.dtypes import STORED, WIDENED
-from npconv.weights.safetensors import read_header, save_file
+from npconv.plan.step import Plan, Step
 
 FORMS = ["t.safetensors", "t.npz", "t", "t.json"]
 NATIVE = sorted({dtype for name, dtype in STORED.items() if name not in WIDENED}, key=str)

@@ -5,16 +5,16 @@ import threading
 
 import numpy as np
 import pytest
-from fast import fast_models
+from support import fast_models
 
 import npconv
 from npconv.api.observers import OBSERVER
 from npconv.errors import GoldenError, InputError
 from npconv.golden import tracing
 from npconv.golden.about import FORMAT
-from npconv.golden.plans import make_plan
-from npconv.golden.steps import Plan
 from npconv.golden.tracing import describe, hash_array, hash_parameters, trace
+from npconv.models.plans import make_plan
+from npconv.plan.step import Plan
 
 PIXELS = fast_models.pictures((2, 3, 33, 40))
 

@@ -4,14 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from fast.fast_models import BACKBONES, CLASSIFIERS, KINDS, pictures, small
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fast_models import BACKBONES, CLASSIFIERS, KINDS, pictures, small
 
 import npconv
 from npconv.errors import GoldenError, InputError, NpconvError
-from npconv.golden.plans import make_plan
-from npconv.golden.plans.preprocessing import (
+from npconv.golden.preprocessing import (
     DECODED,
     IMAGE,
     image_of,
@@ -19,11 +18,12 @@ from npconv.golden.plans.preprocessing import (
     make_preprocessing_plan,
     record_preprocessing,
 )
-from npconv.golden.run import run_plan
 from npconv.golden.tolerance import FLOOR, MULTIPLE, UNMEASURED, last_place, noise_of, tolerance
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import task_of
 from npconv.golden.truth import add_noise, load_model, perturbed, record
+from npconv.models.plans import make_plan
+from npconv.plan.run import run_plan
 
 FAMILIES = list(CLASSIFIERS)
 X = pictures((2, 3, 40, 48))

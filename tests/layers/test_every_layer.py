@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import standins
-from layers.cases import CASES
-from layers.rounding import FLOATS, accumulator
+from support import standins
+from support.layer_cases import CASES
+from support.rounding import FLOATS, accumulator
 
 from npconv import layers
 from npconv.backend import device_module

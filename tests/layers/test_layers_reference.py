@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layers.cases import CASES
-from layers.rounding import normal
+from support.layer_cases import CASES
+from support.rounding import normal
 
 from npconv.layers import average_pool2d
 

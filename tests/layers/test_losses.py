@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from layers import naive
-from layers.rounding import FLOATS, LIBRARY, assert_rounded, normal
+from support import naive_layers as naive
+from support.rounding import FLOATS, LIBRARY, assert_rounded, normal
 
 from npconv.errors import InputError
 from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error

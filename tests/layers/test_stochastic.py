@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layers import naive
-from layers.rounding import FLOATS, assert_rounded, normal
+from support import naive_layers as naive
+from support.rounding import FLOATS, assert_rounded, normal
 
 from npconv.errors import InputError
 from npconv.layers import drop_path, dropout

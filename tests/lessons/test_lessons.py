@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tutorials"
 LESSONS = sorted(path for path in FOLDER.glob("*.py") if path.name[:2].isdecimal())
-PROCESS = Path(__file__).with_name("lesson_process.py")
+PROCESS = Path(__file__).parents[1] / "support" / "lesson_process.py"
 
 
 def run_process(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from itertools import product
 
-import golden_files
 import numpy as np
 import pytest
+from support import golden_files
 
 from npconv.errors import ConfigError, InputError
 from npconv.layers import ACTIVATIONS
 from npconv.models import convnext, convnextv2, cvt
-from npconv.weights.tree import map_tree
+from npconv.models.tree import map_tree
 
 ALL = pytest.mark.parametrize("name", golden_files.NAMES)
 DEFAULTS = ["convnext-default", "convnextv2-default", "cvt-default"]

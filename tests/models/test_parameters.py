@@ -2,9 +2,9 @@
 
 import tracemalloc
 
-import golden_files
 import numpy as np
 import pytest
+from support import golden_files
 
 from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig, convnext, convnextv2, cvt
 from npconv.models.parameters import count_parameters, is_buffer, random_parameters

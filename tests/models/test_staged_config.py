@@ -6,7 +6,7 @@ import pytest
 
 from npconv.errors import ConfigError
 from npconv.models import ConvNextConfig, ConvNextV2Config
-from npconv.models.staged_config import ADDED_FIELDS
+from npconv.models.convnext.configuration import ADDED_FIELDS
 
 STAGED = pytest.mark.parametrize("config_class", [ConvNextConfig, ConvNextV2Config])
 

@@ -1,6 +1,7 @@
 """The layer table: against the parameter shapes, against what a running model does, and against the papers."""
 
 import math
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -18,9 +19,10 @@ from npconv import (
     CvtForImageClassification,
     InputError,
 )
-from npconv.models import PretrainedConfig, convnext, convnextv2, cvt, variants
+from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
+from npconv.models.convnext import variants
+from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.parameters import count_parameters, is_buffer
-from npconv.models.staged_config import STEM_TYPES
 from npconv.models.summary import LayerRow, layer_table
 
 FAMILIES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
@@ -197,7 +199,8 @@ class Recorder:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.rows: list[LayerRow] = []
-        for module in (convnext, convnextv2, variants, cvt):
+        models = [import_module(f"npconv.models.{family}.model") for family in FAMILIES]
+        for module in (*models, variants):
             for name in ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "average_pool2d", "global_average_pool"):
                 self.wrap(patch, module, name, self.window)
             for name in ("layer_norm", "batch_norm", "global_response_norm"):

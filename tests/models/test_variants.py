@@ -1,6 +1,6 @@
 """What only some ConvNeXt models of timm have: stems, kernels, epsilons and heads that transformers has no fields for.
 
-That the numbers are those of timm is for ``tests/weights_tools/test_dialects_reference.py``, which has timm to ask.
+That the numbers are those of timm is for ``tests/convert/test_dialects_reference.py``, which has timm to ask.
 Here every option is held against the models without it, by weights for which both are the same function.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from npconv.cli.facts import config_fields
 from npconv.errors import InputError, NpconvWarning, WeightsError
 from npconv.layers import gelu, linear
 from npconv.models import convnext, convnextv2
+from npconv.models.convnext.configuration import ADDED_FIELDS
 from npconv.models.parameters import count_parameters
-from npconv.models.staged_config import ADDED_FIELDS
 from npconv.models.summary import layer_table
 from weights_tools.goldens import draw
 
@@ -290,7 +291,7 @@ def test_the_final_epsilon_is_that_of_the_norm_before_the_pooling(family):
 @FAMILIES
 def test_every_other_epsilon_is_norm_eps(family, monkeypatch):
     seen = []
-    for module in (convnext, convnextv2):
+    for module in (import_module(f"npconv.models.{name}.model") for name in MODULES):
         original = module.layer_norm
         monkeypatch.setattr(
             module,

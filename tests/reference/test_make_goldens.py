@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npconv.weights.safetensors import load_file, read_metadata, save_file
+from npconv.files.safetensors import load_file, read_metadata, save_file
 from weights_tools import make_goldens
 from weights_tools.goldens import cases, draw
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from exercises import exercise
-from npconv.weights.safetensors import load_file, save
+from npconv.files.safetensors import load_file, save
 from showing import sample
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from exercises import exercise
 from npconv.golden.mistakes import MISTAKES, apply
-from npconv.golden.run import run_plan
 from npconv.golden.trace_file import Trace
+from npconv.plan.run import run_plan
 
 PLACE_OF_A, MISTAKE_OF_A = "convnextv2.encoder.stages.1.layers.2.layernorm", "layer-norm-ddof"
 PLACES_OF_B, MISTAKE_OF_B = None, "grn-mean-over-positions"  # of B at every step

@@ -21,8 +21,8 @@ from npconv.golden.mistakes import structure  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import preprocessing  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import precision  # noqa: F401  # isort: skip
 from npconv.golden.mistakes.catalogue import CATALOGUE, Mistake
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.steps import Plan, Step
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.step import Plan, Step
 
 __all__ = ["MISTAKES", "Mistake", "apply"]
 
@@ -47,7 +47,7 @@ def apply(
     plan : Plan
         With the inputs and parameters that the mistake takes.
     function_of : callable
-        The function of each step, for ``npconv.golden.run.run_plan``.
+        The function of each step, for ``npconv.plan.run.run_plan``.
     """
     wrong = {}
     for step in plan:

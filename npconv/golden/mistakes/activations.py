@@ -7,8 +7,8 @@ from typing import Any
 
 from npconv.backend import special_functions
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.steps import Step
 from npconv.layers import ACTIVATIONS, gelu, gelu_tanh, quick_gelu, relu, silu
+from npconv.plan.step import Step
 
 
 def is_not(*functions: Any) -> Any:

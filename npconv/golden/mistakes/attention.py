@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.steps import Plan, Step
 from npconv.layers import softmax
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.step import Plan, Step
 
 
 def has_heads(step: Step) -> bool:

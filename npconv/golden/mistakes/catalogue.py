@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.steps import Plan, Step
+from npconv.plan.step import Plan, Step
 
 #: What stands before the name of a mistake that several operations share.
 SHORT = {
@@ -51,7 +51,7 @@ class Mistake:
     says : str
         What it is, in the words of a report: ``"tanh GELU"``.
     operation : str
-        The key of ``npconv.golden.operations.OPERATIONS`` that it takes the place of.
+        The key of ``npconv.plan.operations.OPERATIONS`` that it takes the place of.
     function : callable
         Takes what the operation takes (after `rewire`), and computes what the port does.
     origin : str

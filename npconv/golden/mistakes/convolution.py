@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.steps import Step
 from npconv.layers import conv2d, depthwise_conv2d, pointwise_conv2d
+from npconv.plan.step import Step
 
 SPATIAL = ("conv2d", "depthwise_conv2d")
 EVERY = (*SPATIAL, "pointwise_conv2d")

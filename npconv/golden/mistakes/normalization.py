@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.steps import Step
 from npconv.layers import batch_norm, layer_norm
+from npconv.plan.step import Step
 
 
 def has_other_eps(eps: float) -> Callable[[Step], bool]:

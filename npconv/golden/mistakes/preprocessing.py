@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.steps import Plan, Step
 from npconv.images.transforms import center_crop, normalize, rescale, resize
+from npconv.plan.step import Plan, Step
 
 NEAREST, BILINEAR, BICUBIC, BOX = 0, 2, 3, 4
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.steps import Plan, Step
 from npconv.layers import layer_norm, pointwise_conv2d
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.step import Plan, Step
 
 
 @mistake("layer-scale-missing", "layer scale forgotten", "layer_scale", "a key of the checkpoint that was not loaded")

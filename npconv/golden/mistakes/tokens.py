@@ -9,9 +9,9 @@ import numpy as np
 
 from npconv.golden.mistakes.catalogue import mistake
 from npconv.golden.mistakes.convolution import is_padded, is_strided
-from npconv.golden.operations import OPERATIONS
-from npconv.golden.steps import Plan, Step
 from npconv.layers import average_pool2d
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.step import Plan, Step
 
 
 def flat(x: Any) -> Any:

@@ -1,0 +1,162 @@
+"""From a file of any framework to a folder that npconv and transformers load."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npconv.convert import configuring, writing
+from npconv.convert.dialects import Dialect
+from npconv.convert.labels import Labels
+from npconv.convert.manifest import MANIFEST, manifest_text
+from npconv.convert.preprocessing import make_processor
+from npconv.convert.source import given_path, open_source, source_path, translate, weight_files
+from npconv.convert.tensors import FLOAT8_AS, FLOATS, Findings, outgoing, usual_dtype
+from npconv.files.checkpoint import SINGLE_FILE
+from npconv.images.settings import FILE_NAME
+from npconv.models.configuration import PretrainedConfig
+
+CONFIG = "config.json"
+
+#: What a folder may not hold before, unless it is to be replaced; shards go without saying.
+WRITTEN = (CONFIG, FILE_NAME, MANIFEST, SINGLE_FILE)
+
+#: What transformers calls the dtypes of safetensors.
+STORED_NAMES = {stored: name for name, stored in FLOATS.items()}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written, and why so.
+
+    Attributes
+    ----------
+    directory : Path
+    config : PretrainedConfig
+    decisions : list of str
+        A sentence each; those that begin with ``"warning: "`` say what may surprise.
+    not_finite : dict of str to int
+        Tensors with NaN or infinities, which are written as they are, and how many.
+    container : str
+        Of the source, such as ``"PyTorch zip"``.
+    dialect : Dialect
+        Of the source.
+    dtype : str
+        Of most numbers, such as ``"float32"``.
+    files : list of Path
+        Written.
+    source_files : dict of str to str
+        Files that were read -> SHA-256.
+    name : str
+        Of the source model, empty if it is not known.
+    """
+
+    directory: Path
+    config: PretrainedConfig
+    decisions: list[str]
+    not_finite: dict[str, int]
+    container: str
+    dialect: Dialect
+    dtype: str
+    files: list[Path]
+    source_files: dict[str, str]
+    name: str
+
+
+def convert(
+    source: str | os.PathLike[str],
+    directory: str | os.PathLike[str],
+    *,
+    dtype: str | None = None,
+    max_shard_size: int | str | None = None,
+    labels: Labels | None = None,
+    wrapping: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+    name: str = "",
+    force: bool = False,
+    **config_fields: Any,
+) -> Conversion:
+    """Convert a checkpoint, without the framework that wrote it.
+
+    Every tensor is used once and every parameter filled once. Nothing appears in `directory` unless all is well.
+
+    Parameters
+    ----------
+    source : str or path
+        A file, an index of several, or a folder in Hugging Face layout, whose ``config.json``, classes and
+        ``preprocessor_config.json`` are taken then.
+    directory : str or path
+        For ``config.json``, ``model.safetensors`` or shards with an index, ``preprocessor_config.json`` and
+        ``npconv_manifest.json``, which holds the hash of each and what was decided.
+    dtype : str, optional
+        float64, float32, bfloat16 or float16; as stored when unset, but 8-bit floats as float32. Integers stay what
+        they are.
+    max_shard_size : int or str, optional
+        The most bytes of tensors in a file, or text such as ``"200MB"``; one file when unset.
+    labels : path, sequence or mapping, optional
+        Names of the classes.
+    wrapping : str, optional
+        Which of several state dicts in a PyTorch file to take, such as ``"model_ema"``.
+    preprocessing : mapping, optional
+        Settings of the image processor: size, crop_pct, image_mean, image_std, resample.
+    name : str
+        Of the source model, for the manifest; found in the source's files and folders when empty.
+    force : bool
+        Whether the files of another model in `directory` may be replaced. No other file is ever touched.
+    **config_fields
+        Fields of the configuration, instead of what is found.
+
+    Raises
+    ------
+    NpconvError
+        If the source cannot be read or is no model that is known, a field is open or contradicts the tensors, numbers
+        would overflow, or the files cannot be written.
+    """
+    directory = given_path(directory, "a folder to write to")
+    writing.check_free(directory, WRITTEN, force)
+    paths = weight_files(source_path(source))
+    with writing.hashing(paths) as digests:
+        opened = open_source(source, wrapping, name)
+        dialect, tensors = translate(opened)
+        config = configuring.make_config(opened, tensors, dialect, labels, config_fields)
+        configuring.check_fits(config, tensors)
+        processor = make_processor(opened, config, dialect, preprocessing or {})
+        findings = Findings()
+        out = outgoing(tensors, dtype, findings, FLOAT8_AS)
+        stored = STORED_NAMES[usual_dtype(out)]
+        configuring.set_dtype(config, stored)
+        texts = {CONFIG: config.to_json_string(), FILE_NAME: processor.to_json_string() + "\n"}
+        with writing.staged(directory) as staging:
+            files = writing.write_weights(staging, out, max_shard_size)
+            files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
+            opened.decisions.append(f"dtype {stored}: {_why_dtype(dtype, usual_dtype(tensors))}")
+            opened.decisions += findings.sentences(dtype)
+            hashes = {path.name: digest.result() for path, digest in zip(paths, digests, strict=True)}
+            writing.write_text(staging / MANIFEST, manifest_text(opened, dialect, stored, hashes, files))
+            writing.publish(staging, directory, WRITTEN, force)
+    written = [directory / file for file in (*files, MANIFEST)]
+    container = opened.checkpoint.container
+    return Conversion(
+        directory,
+        config,
+        opened.decisions,
+        findings.not_finite,
+        container,
+        dialect,
+        stored,
+        written,
+        hashes,
+        opened.name,
+    )
+
+
+def _why_dtype(given: str | None, before: str) -> str:
+    """Return why the numbers are written in their dtype."""
+    if given is not None:
+        return "given"
+    if before in FLOAT8_AS:
+        return "the 8-bit floats of the source, which transformers cannot load from such a file, without a loss"
+    return "as stored"

@@ -1,0 +1,165 @@
+"""From a folder that npconv loads back to the names of another library."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npconv.convert.detect import FIRST_DILATED_PATCH
+from npconv.convert.dialects import Dialect, dialect, from_hugging_face
+from npconv.convert.manifest import MANIFEST, read_manifest
+from npconv.convert.source import Source, given_path, open_source, translate
+from npconv.convert.tensors import Findings, outgoing
+from npconv.convert.writing import METADATA, codes, file_chunks, write_hashed
+from npconv.errors import InputError, NpconvError
+from npconv.files.checkpoint import SUFFIX, is_weight_file
+from npconv.messages import quoted
+from npconv.models.configuration import read_config_file
+
+#: Endings that promise another form than safetensors.
+_OTHER_FORMS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".onnx")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+    dialect : Dialect
+        With its prefix and spellings.
+    count : int
+        Tensors written.
+    sha256 : str
+        Of the file.
+    decisions : list of str
+    """
+
+    path: Path
+    dialect: Dialect
+    count: int
+    sha256: str
+    decisions: list[str]
+
+
+def export(
+    directory: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    prefix: str | None = None,
+    force: bool = False,
+) -> Export:
+    """Write the tensors of a model by the names and in the layout of another library, bit for bit.
+
+    Parameters
+    ----------
+    directory : str or path
+        A folder in Hugging Face layout, or whatever `convert` takes.
+    out : str or path
+        The safetensors file to write.
+    to : str, optional
+        The dialect. When unset, or when it is that of the source by the folder's manifest, the names become exactly
+        those that the source had.
+    prefix : str, optional
+        What stands before each name, instead of what is usual.
+    force : bool
+        Whether `out` may be replaced.
+
+    Raises
+    ------
+    NpconvError
+        If `out` is a folder, a file of the model itself or named as of another form than safetensors, the model cannot
+        be read, or the dialect has no place for a tensor.
+    """
+    path = given_path(out, "a safetensors file to write")
+    _refuse_name(path)
+    if os.path.lexists(path) and not force:
+        raise InputError(f"{quoted(path)} is there already; choose another name, or --force replaces it")
+    source = open_source(directory)
+    _refuse_own(path, source)
+    _, tensors = translate(source)
+    chosen = _choose(source, tensors, to, prefix)
+    theirs = from_hugging_face(tensors, chosen)
+    written = outgoing(theirs, None, Findings())
+    digest = write_hashed(path, file_chunks(written, METADATA, codes(written)))
+    spoken = f", with {quoted(chosen.prefix)} before each name" if chosen.prefix else ""
+    decisions = [f"dialect {chosen.name}{spoken}: {len(written)} tensors", *_differences(source, chosen)]
+    left_out = len(tensors) - len(written)
+    if left_out:
+        decisions.append(f"{left_out} parameters left out, which {chosen.name} does not store")
+    return Export(path, chosen, len(written), digest, decisions)
+
+
+def _refuse_name(path: Path) -> None:
+    """Refuse a name that no safetensors file should have."""
+    if os.path.isdir(path):
+        raise InputError(f"expected a file to write, but {quoted(path)} is a folder; add the name of a file")
+    if path.suffix.lower() in _OTHER_FORMS:
+        raise InputError(
+            f"expected a name that ends in {SUFFIX}, which is what is written, got {quoted(path.name)}; "
+            f"{quoted(path.with_suffix(SUFFIX).name)} would do"
+        )
+
+
+def _refuse_own(path: Path, source: Source) -> None:
+    """Refuse to write over what is read, or where it would be taken for the model's own weights."""
+    folder = os.path.realpath(source.files[0].parent)
+    is_inside = os.path.realpath(path.parent) == folder and (os.path.lexists(path) or is_weight_file(path.name))
+    if is_inside or os.path.realpath(path) in [os.path.realpath(file) for file in source.files]:
+        raise InputError(f"{quoted(path)} belongs to the model that is read; choose a name in another folder")
+
+
+def _choose(source: Source, tensors: dict[str, Any], to: str | None, prefix: str | None) -> Dialect:
+    """Return the dialect to write in, with the spellings that the source had if it is the same."""
+    before: Any = {}
+    if source.folder is not None and os.path.lexists(source.folder / MANIFEST):
+        before = read_manifest(source.folder).get("source")
+    before = before if isinstance(before, dict) else {}
+    name = to or before.get("dialect")
+    if not isinstance(name, str):
+        raise InputError(f"no {MANIFEST} says what dialect the model came from; give --to")
+    if name != before.get("dialect"):
+        return dialect(name, tensors, prefix=prefix)
+    kept = before.get("prefix")
+    chosen = dialect(name, tensors, prefix=kept if prefix is None and isinstance(kept, str) else prefix)
+    return Dialect(
+        chosen.table,
+        chosen.family,
+        chosen.prefix,
+        spellings=_allowed(before.get("spellings"), chosen.table.spellings),
+        layouts={**chosen.layouts, **_allowed(before.get("layouts"), chosen.table.layouts)},
+    )
+
+
+def _allowed(kept: Any, choices: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return what a manifest says of the choices that a dialect leaves; anything else in it is not used."""
+    items = kept.items() if isinstance(kept, dict) else ()
+    return {key: value for key, value in items if key in choices and value in choices[key]}
+
+
+def _differences(source: Source, chosen: Dialect) -> list[str]:
+    """Return a sentence for each number that the other library computes otherwise than this model."""
+    folder = source.folder if source.folder is not None else source.path.parent
+    try:
+        fields = read_config_file(folder)
+    except NpconvError:
+        return []
+    if fields.get("model_type") != chosen.family:
+        return []
+    lines = []
+    patch = fields.get("patch_size", 4)
+    if chosen.table.of_timm and (patch == 2 or (isinstance(patch, int) and patch >= FIRST_DILATED_PATCH)):
+        lines.append(f"warning: timm gives its stages other strides with patch_size={patch}: it computes another model")
+    act, eps = fields.get("hidden_act", "gelu"), fields.get("layer_norm_eps", 1e-12)
+    theirs = chosen.table.layer_norm_eps
+    if chosen.table.of_timm:  # and any activation, as the model's name says
+        theirs = fields.get("norm_eps", theirs)
+    elif act != chosen.table.hidden_act:
+        lines.append(f"warning: {chosen.name} computes with {chosen.table.hidden_act}, this model with {act}")
+    if chosen.family != "cvt" and eps != theirs:
+        lines.append(f"warning: {chosen.name} has {theirs} in the final LayerNorm, this model {eps}")
+    return lines

@@ -1,0 +1,248 @@
+"""What is to be converted: a file, an index or a folder, opened, and its tensors in the names of Hugging Face."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from npconv.convert.dialects import Dialect, detect, skipped, to_hugging_face
+from npconv.convert.manifest import MANIFEST, read_manifest
+from npconv.convert.tensors import Pending, pending
+from npconv.errors import ConfigError, InputError, WeightsError
+from npconv.files.containers import FILES, Checkpoint, open_checkpoint
+from npconv.files.shards import read_weight_map
+from npconv.files.wrappings import WRAPPINGS
+from npconv.messages import listed, quoted
+from npconv.models.configuration import read_config_file
+
+#: The name of one of several files, as transformers writes them.
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.(safetensors|bin)")
+
+_HUB_FOLDER = re.compile(r"models--([A-Za-z0-9_.-]+?)--([A-Za-z0-9_.-]+)")
+_HUB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass
+class Source:
+    """A checkpoint and what lies beside it.
+
+    Attributes
+    ----------
+    path : Path
+        As given.
+    files : list of Path
+        That the weights were read from.
+    folder : Path or None
+        The folder, if one was given: its small files count as well.
+    checkpoint : Checkpoint
+    theirs : dict of str to Pending
+        The tensors by their names in the file.
+    fields : dict
+        Of the folder's ``config.json`` in the form of transformers; empty without one.
+    timm : dict
+        What timm's ``config.json`` says about the pictures; empty without one.
+    name : str
+        By which the model is known, such as ``"facebook/convnext-tiny-224"``; empty if it is not.
+    decisions : list of str
+    """
+
+    path: Path
+    files: list[Path]
+    folder: Path | None
+    checkpoint: Checkpoint
+    theirs: dict[str, Pending]
+    fields: dict[str, Any] = field(default_factory=dict)
+    timm: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    decisions: list[str] = field(default_factory=list)
+
+
+def given_path(path: str | os.PathLike[str], what: str) -> Path:
+    """Return a path from the caller.
+
+    Raises
+    ------
+    InputError
+        If it is empty, which would mean the current folder.
+    """
+    if not os.fspath(path):
+        raise InputError(f"expected {what}, got an empty text; write . for the current folder")
+    return Path(path)
+
+
+def source_path(path: str | os.PathLike[str]) -> Path:
+    """Return the path of what is to be read.
+
+    Raises
+    ------
+    InputError
+        If it is empty; if there is nothing of the name, and it is the address of a page or a hub id.
+    """
+    found, text = given_path(path, "a file, an index or a folder to read"), str(path)
+    if not os.path.lexists(text):
+        if "://" in text:
+            raise InputError(f"expected a file or a folder, got the address {quoted(text)}; download it first")
+        if _HUB_NAME.fullmatch(text):
+            raise InputError(
+                f"expected a file or a folder, but there is no {quoted(text)} here; a hub id is for npconv itself, "
+                f"which converts where it must: npconv classify --model {text} PICTURE"
+            )
+    return found
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the files that `open_checkpoint` reads for a path: one, or an index and all that it names.
+
+    Raises
+    ------
+    WeightsError
+        If one is there and no regular file: opening a named pipe waits for ever, a device has no end.
+    """
+    if os.path.isdir(path):
+        path = next((path / name for name in FILES if os.path.lexists(path / name)), path)
+    _refuse_special(path)
+    try:
+        with path.open("rb") as file:
+            is_index = file.read(4096).lstrip()[:1] == b"{"
+    except (OSError, ValueError):
+        is_index = False  # what is wrong with it is said when it is opened
+    shards = [path.parent / name for name in sorted(set(read_weight_map(path).values()))] if is_index else []
+    for shard in shards:
+        _refuse_special(shard)
+    return [path, *shards]
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse what is neither a file nor a folder."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise WeightsError(
+            f"expected a file, but {quoted(path)} is a pipe, a device or the like; copy it to a file first"
+        )
+
+
+def open_source(path: str | os.PathLike[str], wrapping: str | None = None, name: str = "") -> Source:
+    """Open what is to be converted.
+
+    Raises
+    ------
+    WeightsError
+        As `open_checkpoint`.
+    ConfigError
+        If the folder's ``config.json`` cannot be read.
+    """
+    path = source_path(path)
+    files = weight_files(path)
+    checkpoint = open_checkpoint(path, wrapping=wrapping)
+    folder = path if path.is_dir() else None
+    source = Source(path, files, folder, checkpoint, pending(checkpoint.tensors))
+    source.decisions.append(f"container {checkpoint.container}: the first bytes of {quoted(source.files[0].name)}")
+    source.decisions += _about_the_rest(checkpoint, wrapping)
+    _read_config(source)
+    source.name = name or _known_name(source)
+    if source.name:
+        source.decisions.append(f"source model {source.name}: {'given' if name else 'the files and folders say so'}")
+    return source
+
+
+def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
+    """Return the dialect of a source and its tensors in the names of Hugging Face; notes what is left behind.
+
+    Raises
+    ------
+    WeightsError
+        If the dialect is unknown, or a tensor has no place or is lacking.
+    """
+    try:
+        return _translate(source)
+    except WeightsError as error:
+        part = _SHARD.fullmatch(source.files[0].name)
+        if part is None or int(part[2]) < 2:
+            raise
+        ending = f"{part[3]}.index.json"
+        raise WeightsError(
+            f"{error}; the file is one of {int(part[2])} by its name: give their index, {quoted(f'{part[1]}.{ending}')}"
+        ) from error
+
+
+def _translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
+    """Return the dialect of a source and its tensors in the names of Hugging Face."""
+    dialect = detect(source.theirs)
+    prefix = f", with {quoted(dialect.prefix)} before each name" if dialect.prefix else ", without a prefix"
+    source.decisions.append(f"dialect {dialect.name}: names such as {quoted(next(iter(source.theirs)))}{prefix}")
+    ours = to_hugging_face(source.theirs, dialect)
+    left = skipped(source.theirs, dialect)
+    if left:
+        source.decisions.append(f"left behind, as no part of the model: {listed([quoted(name) for name in left])}")
+    count = len(source.theirs) - len(left)
+    source.decisions.append(f"{count} tensors used once each, {len(ours)} parameters filled once each")
+    return dialect, ours
+
+
+def _about_the_rest(checkpoint: Checkpoint, wrapping: str | None) -> list[str]:
+    """Return what is to be said about what else is in the file: a warning if it may be another model."""
+    lines = []
+    if checkpoint.taken:
+        lines.append(f"wrapping {checkpoint.taken}: the tensors are inside this entry")
+    for place, count in checkpoint.others.items():
+        if wrapping is None and place.rpartition(".")[2] in WRAPPINGS:
+            lines.append(
+                f"warning: the file has another model, perhaps the better one, which is not used: {quoted(place)} with "
+                f"{count} tensors; --wrapping {shlex.quote(place)} takes it"
+            )
+        else:
+            lines.append(f"also there, not used: {quoted(place)} with {count} tensors")
+    if checkpoint.skipped:
+        shown = listed([f"{quoted(place)} ({what})" for place, what in checkpoint.skipped])
+        lines.append(f"skipped, neither tensor, number nor text: {shown}")
+    return lines
+
+
+def _read_config(source: Source) -> None:
+    """Read ``config.json``: that of transformers, or the one of timm, which says how to prepare pictures."""
+    if source.folder is None:
+        if os.path.lexists(source.path.parent / "config.json"):
+            source.decisions.append("config.json beside the file is not used: give the folder for that")
+        return
+    if not os.path.lexists(source.folder / "config.json"):
+        return
+    fields = read_config_file(source.folder)
+    if "model_type" in fields:
+        source.fields = fields
+    elif isinstance(fields.get("pretrained_cfg"), dict) and isinstance(fields.get("architecture"), str):
+        source.timm = {"architecture": fields["architecture"], **fields["pretrained_cfg"]}
+        source.decisions.append("config.json is timm's: the preprocessing is taken from it")
+    else:
+        raise ConfigError(
+            f"{quoted(source.folder / 'config.json')} has no model_type, so that it is not of transformers; "
+            "give the path of the weights to convert without it"
+        )
+
+
+def _known_name(source: Source) -> str:
+    """Return the name of a model if the files or the folders say it."""
+    if source.folder is not None and os.path.lexists(source.folder / MANIFEST):
+        before = read_manifest(source.folder).get("source")
+        if isinstance(before, Mapping) and isinstance(before.get("name"), str):
+            return before["name"]
+    stated = source.fields.get("_name_or_path")
+    if isinstance(stated, str) and _HUB_NAME.fullmatch(stated):
+        return stated
+    architecture, tag = source.timm.get("architecture"), source.timm.get("tag")
+    if architecture:
+        return f"timm/{architecture}.{tag}" if isinstance(tag, str) and tag else f"timm/{architecture}"
+    for part in reversed(source.path.absolute().parts):
+        if found := _HUB_FOLDER.fullmatch(part):
+            return f"{found[1]}/{found[2]}"
+    return ""
+
+
+def pinned(value: Any) -> str:
+    """Return a value of a configuration for a sentence: short, on one line."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 100 else f"{text[:97]}..."

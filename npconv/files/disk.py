@@ -1,0 +1,121 @@
+"""The three things this room does with files: map one, replace one in a single step, read a small JSON one.
+
+Whatever goes wrong in the operating system becomes a :class:`npconv.errors.WeightsError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import secrets
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from npconv.errors import NpconvError, WeightsError
+from npconv.messages import quoted
+
+#: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
+MAX_JSON_SIZE = 10_000_000
+
+_PIECE = 2**20
+
+
+def map_file(filename: str | os.PathLike[str]) -> memoryview:
+    """Return the bytes of a file, read-only and mapped: the system reads a page when it is looked at, and may drop it.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such regular file, or it cannot be read.
+    """
+    path = Path(filename)
+    # Not even opened unless it is a regular file: opening a named pipe would wait for a writer for ever.
+    if not os.path.isfile(path):
+        found = "is a directory" if os.path.isdir(path) else "does not exist or is not a regular file"
+        raise WeightsError(f"expected a file, but {quoted(path)} {found}; check the path")
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return memoryview(b"")  # the system refuses to map nothing
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot read {quoted(path)}: {error}") from error
+
+
+def hash_file(path: Path, stop: threading.Event | None = None) -> str:
+    """Return the SHA-256 of a file; of its beginning if `stop` is set by another thread meanwhile.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
+        raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
+    try:
+        with path.open("rb") as file:  # read, not mapped: no more than a piece of it lies in memory
+            while (piece := file.read(_PIECE)) and not (stop is not None and stop.is_set()):
+                digest.update(piece)
+    except OSError as error:
+        raise WeightsError(f"cannot read {quoted(path)}: {error.strerror}; check the file") from error
+    return digest.hexdigest()
+
+
+def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
+    """Write bytes-like `chunks` to a file that appears whole or not at all.
+
+    They go to a temporary file in the same folder, which then takes the place of `filename`. Arrays that are mapped
+    from the old file stay valid where the system allows such a replacement (all but Windows).
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be written. The old file, if any, is then still there, and the temporary one is not.
+    """
+    path = Path(filename)
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        try:
+            # Not tempfile: its files are readable by the owner alone, and the result would stay so.
+            with temporary.open("xb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except NpconvError:  # raised by `chunks`
+        raise
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot write {quoted(path)}: {error}; check the folder and the free space") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file of at most 10 MB holds.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, is larger, is no JSON, or has a name twice in one object.
+    """
+    data = map_file(path)
+    if len(data) > MAX_JSON_SIZE:
+        raise WeightsError(f"{quoted(path)} has {len(data)} bytes, expected at most {MAX_JSON_SIZE} of JSON")
+    try:
+        # Whole numbers become floats: nobody here needs them exact, and int() takes forever over a million digits.
+        return json.loads(str(data, "utf-8"), parse_int=float, object_pairs_hook=_unique_names)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise WeightsError(f"{quoted(path)} is not the JSON it should be: {reason}; download it again") from error
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object; ``json`` itself would silently keep the last of two with one name."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object has the same name twice")
+    return members

@@ -1,0 +1,140 @@
+"""What is done to a picture before a model sees it, as a plan, and recorded.
+
+The plan begins with ``preprocessing.image``, the decoded picture as (C, H, W). A trace holds it the way image libraries
+give it out, as ``preprocessing.decoded``, (H, W, C); :func:`image_of` turns one into the other. What follows depends on
+the settings of the model's image processor:
+
+- ``preprocessing.resized``, uint8 (C, H, W)
+- ``preprocessing.cropped``, of models below 384 pixels
+- ``preprocessing.center_cropped``, where ``do_center_crop`` asks for a second crop; no published model does
+- ``preprocessing.rescaled``, float32 from 0 to 1
+- ``preprocessing.normalized``, float32: the model's input but for the axis of the batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.images import ConvNextImageProcessor
+from npconv.images.inputs import picture_to_array
+from npconv.images.settings import Settings
+from npconv.images.transforms import WARP_FROM, scale_shortest_edge
+from npconv.plan.run import run_plan
+from npconv.plan.step import Plan, Step
+
+DECODED = "preprocessing.decoded"
+IMAGE = "preprocessing.image"
+
+
+def make_preprocessing_plan(processor: ConvNextImageProcessor, height: int, width: int) -> Plan:
+    """Return the steps of an image processor for pictures of one size.
+
+    Parameters
+    ----------
+    processor : ConvNextImageProcessor
+    height, width : int
+        Of the decoded picture, in pixels; the size to resize to depends on them.
+
+    Raises
+    ------
+    InputError
+        If a setting is missing or invalid.
+    """
+    settings = settings_of(processor)
+    steps: list[Step] = []
+
+    def add(name: str, operation: str, **attributes: Any) -> None:
+        before = steps[-1].name if steps else IMAGE
+        steps.append(Step(f"preprocessing.{name}", operation, (before,), {}, attributes, "CHW"))
+
+    if settings.do_resize:
+        edge = settings.size["shortest_edge"]
+        resized = (edge, edge)
+        if edge < WARP_FROM:
+            # Only the shape counts: an array that takes no memory stands for the picture.
+            picture = np.broadcast_to(np.uint8(0), (3, height, width))
+            resized = scale_shortest_edge(picture, edge / settings.crop_pct)
+        add("resized", "resize", height=resized[0], width=resized[1], resample=int(settings.resample))
+        if edge < WARP_FROM:
+            add("cropped", "center_crop", height=edge, width=edge)
+    if settings.do_center_crop:
+        add("center_cropped", "center_crop", height=settings.crop_size["height"], width=settings.crop_size["width"])
+    if settings.do_rescale:
+        add("rescaled", "rescale", factor=float(settings.rescale_factor))
+    if settings.do_normalize:
+        add("normalized", "normalize", mean=_plain(settings.image_mean), std=_plain(settings.image_std))
+    return Plan(tuple(steps), (steps[-1].name,) if steps else ())
+
+
+def record_preprocessing(
+    processor: ConvNextImageProcessor, picture: Any
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return what becomes of a picture step by step, and what did it.
+
+    Parameters
+    ----------
+    processor : ConvNextImageProcessor
+    picture : PIL picture, path, bytes or ndarray
+        As for the processor.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``preprocessing.decoded`` (H, W, C), the results of the plan, and ``pixel_values`` (1, C, H, W).
+    dict
+        As JSON values: ``settings`` of the processor, ``decoded``, the height and width of the picture, and ``steps``,
+        the plan.
+
+    Raises
+    ------
+    ImageError, InputError
+        If the picture cannot be read or prepared.
+    GoldenError
+        If the steps do not give what the processor gives, bit for bit.
+    """
+    image, _ = picture_to_array(picture, settings_of(processor))
+    height, width = image.shape[1:]
+    plan = make_preprocessing_plan(processor, height, width)
+    arrays = {DECODED: np.moveaxis(image, 0, -1)}
+    for step, result in run_plan(plan, {IMAGE: image}, {}):
+        arrays[step.name] = result
+    expected = processor(picture)["pixel_values"]
+    pixel_values = (arrays[plan.outputs[0]] if plan.outputs else image)[None]
+    if pixel_values.dtype != expected.dtype or not np.array_equal(pixel_values, expected):
+        raise GoldenError("the recorded steps of preprocessing do not give what the image processor gives")
+    arrays["pixel_values"] = expected
+    about = {"settings": processor.to_dict(), "decoded": [height, width], "steps": plan.to_json()}
+    return arrays, about
+
+
+def layouts(names: Iterable[str]) -> dict[str, str]:
+    """Return the letters of the axes of what is recorded here."""
+    return {name: "HWC" if name == DECODED else "CHW" for name in names if name.startswith("preprocessing.")}
+
+
+def image_of(decoded: np.ndarray) -> np.ndarray:
+    """Return what a plan of preprocessing begins with, ``preprocessing.image``, of ``preprocessing.decoded``."""
+    return np.moveaxis(decoded, -1, 0)
+
+
+def settings_of(processor: ConvNextImageProcessor) -> Settings:
+    """Return the settings of a processor, checked.
+
+    Raises
+    ------
+    InputError
+        If one is missing or invalid.
+    """
+    known = {name: value for name, value in processor.to_dict().items() if name in Settings.__dataclass_fields__}
+    settings = Settings(**known)
+    settings.check_complete()
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    """Return one number or a list of numbers."""
+    return float(value) if np.ndim(value) == 0 else [float(entry) for entry in value]

@@ -1,0 +1,1 @@
+"""Models by name: the catalogue of what has been published, the cache, the download."""

@@ -1,0 +1,269 @@
+"""Models of the Hugging Face hub: from the local cache, downloaded once, converted once where no safetensors are.
+
+Nothing that a server or a cache says leads to another place: only files with the fixed names of a model are fetched,
+and no code of a repository is ever run. What has been downloaded must have the hash that the hub announced.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import secrets
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
+from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX
+from npconv.files.disk import hash_file
+from npconv.hub.catalogue import suggestion
+from npconv.messages import listed, quoted
+
+CONFIG = "config.json"
+
+#: Fetched before the weights, so that a folder with weights has them.
+SMALL_FILES = ("preprocessor_config.json", "processor_config.json")
+
+#: What weights are called, the form to take first: of the others nothing is fetched.
+WEIGHTS = (
+    (SINGLE_FILE,),
+    (INDEX_FILE, r"model-\d{5}-of-\d{5}\.safetensors"),
+    ("pytorch_model.bin",),
+    ("pytorch_model.bin.index.json", r"pytorch_model-\d{5}-of-\d{5}\.bin"),
+    ("tf_model.h5",),
+)
+
+# As the hub has them. No part can be "." or "..", so none leads out of the cache.
+NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_REVISION = re.compile(f"{NAME}(?:/{NAME}){{0,3}}")
+_COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+#: What huggingface_hub's errors mean, the most particular class first.
+_REASONS = {
+    "GatedRepoError": "its owner gives it only to accounts that asked for it; log in with 'hf auth login'",
+    "RepositoryNotFoundError": "the hub has no such repository, or it is private",
+    "RevisionNotFoundError": "the repository has no such revision",
+    "RemoteEntryNotFoundError": "the repository has no file config.json",
+}
+
+
+def hub_cache() -> Path:
+    """Return the folder in which Hugging Face libraries keep what they have downloaded."""
+    environment = os.environ
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environment.get(variable):
+            return Path(os.path.expanduser(environment[variable]))
+    home = environment.get("HF_HOME") or os.path.join(_caches(), "huggingface")
+    return Path(os.path.expanduser(home)) / "hub"
+
+
+def own_cache() -> Path:
+    """Return the folder in which npconv keeps the models that it has converted."""
+    return Path(os.path.expanduser(os.environ.get("NPCONV_CACHE") or os.path.join(_caches(), "npconv")))
+
+
+def _caches() -> str:
+    """Return the folder for all programs' caches."""
+    return os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+
+
+def hub_model(hub_id: str, revision: str, embedded: str) -> Path:
+    """Return the folder of a hub model.
+
+    Parameters
+    ----------
+    hub_id : str
+        ``organisation/name``, checked by the caller.
+    revision : str
+        A branch, tag or commit.
+    embedded : str
+        The embedded models, for the message.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it is not in the cache and cannot be downloaded.
+    WeightsError
+        If what came is damaged, or cannot be converted.
+    """
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise ModelNotFoundError(f"expected a branch, tag or commit as revision, got {quoted(revision)}")
+    cache = hub_cache()
+    snapshot = cached_snapshot(cache, hub_id, revision)
+    found = snapshot and _ready(snapshot, hub_id)
+    if found:
+        return found
+    tried = (
+        f"no embedded model ({embedded}), no folder, and revision {quoted(revision)} with {SUFFIX} files is "
+        f"not in the Hugging Face cache {quoted(cache)}"
+    )
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise ModelNotFoundError(
+            f"no model {quoted(hub_id)}: {tried}; HF_HUB_OFFLINE forbids to download it{suggestion(hub_id)}"
+        )
+    try:
+        hub = importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise ModelNotFoundError(
+            f"no model {quoted(hub_id)}: {tried}; to download it: pip install huggingface_hub{suggestion(hub_id)}"
+        ) from error
+    try:
+        snapshot = _download(hub, hub_id, revision, cache)
+    except NpconvError:
+        raise
+    except Exception as error:  # its errors, those of its HTTP library and the system's have no common class
+        raise ModelNotFoundError(
+            f"no model {quoted(hub_id)}: {tried}; the download failed: {_reason(error)}{suggestion(hub_id)}"
+        ) from error
+    found = _ready(snapshot, hub_id)
+    if not found:
+        raise WeightsError(f"{hub_id}: the download lacks shards that its index names; try again")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    """Return why a download failed, on one line."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in _REASONS:
+            return _REASONS[kind.__name__]
+        if kind.__name__ == "LocalEntryNotFoundError" and isinstance(error.__cause__, Exception):
+            return f"the hub cannot be reached: {_reason(error.__cause__)}"
+    return quoted(" ".join(str(error).split()) or type(error).__name__)
+
+
+def cached_snapshot(cache: Path, hub_id: str, revision: str) -> Path | None:
+    """Return the folder of one revision in the cache: ``models--org--name/snapshots/<commit>``."""
+    folder = cache / f"models--{hub_id.replace('/', '--')}"
+    try:
+        with (folder / "refs" / revision).open(encoding="ascii") as file:
+            commit = file.read(100).strip()
+    except (OSError, ValueError):
+        commit = revision
+    snapshot = folder / "snapshots" / commit
+    return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None
+
+
+def _ready(snapshot: Path, hub_id: str) -> Path | None:
+    """Return a folder to load from: the snapshot, or what was made or can be made of its weights; None if it has none.
+
+    A snapshot that another program has left incomplete counts as having none.
+    """
+    if not (snapshot / CONFIG).is_file():
+        return None
+    form = next((form for form in WEIGHTS if _is_complete(snapshot, form)), None)
+    if form is None:
+        return None
+    return snapshot if form in WEIGHTS[:2] else _converted(snapshot, hub_id)
+
+
+def _is_complete(folder: Path, form: tuple[str, ...]) -> bool:
+    """Say whether all files of some weights are there."""
+    if not (folder / form[0]).is_file():
+        return False
+    if len(form) == 1:
+        return True
+    try:
+        shards = set(json.loads((folder / form[0]).read_text("utf-8"))["weight_map"].values())
+        return all((folder / name).is_file() for name in shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return True  # what is wrong with the index is said when it is loaded
+
+
+def _download(hub: Any, hub_id: str, revision: str, cache: Path) -> Path:
+    """Fetch a model's files into the cache and return its folder there."""
+
+    def fetch(name: str, commit: str) -> Path:
+        return Path(hub.hf_hub_download(hub_id, name, revision=commit, cache_dir=str(cache)))
+
+    # By its name once, which notes what commit that is; then all of the same commit.
+    snapshot = fetch(CONFIG, revision).parent
+    commit = snapshot.name
+    offered = [str(name) for name in hub.HfApi().list_repo_files(hub_id, revision=commit)]
+    wanted = _weight_files(hub_id, offered)
+    for name in [name for name in SMALL_FILES if name in offered] + wanted:
+        path = fetch(name, commit)
+        if name in wanted:
+            _check_hash(path, hub_id)
+    return snapshot
+
+
+def _weight_files(hub_id: str, offered: list[str]) -> list[str]:
+    """Return the files to fetch out of those that a repository has."""
+    for form in WEIGHTS:
+        if form[0] in offered:
+            shards = [name for name in offered if len(form) > 1 and re.fullmatch(form[1], name)]
+            return [form[0], *sorted(shards)]
+    there = listed([quoted(name) for name in sorted(offered)]) or "nothing"
+    names = ", ".join(form[0] for form in WEIGHTS)
+    raise ModelNotFoundError(f"{hub_id}: expected weights named {names}; the repository has {there}")
+
+
+def _check_hash(path: Path, hub_id: str) -> None:
+    """Refuse and remove a file that is not what the hub announced; its client compares no more than the size.
+
+    In the cache a large file is a link to one that has its SHA-256 as name. Where the system has no links, or the file
+    is a small one that has another name, there is nothing to compare with.
+    """
+    blob = path.resolve()
+    if not _SHA256.fullmatch(blob.name):
+        return
+    digest = hash_file(blob)
+    if digest != blob.name:
+        path.unlink(missing_ok=True)
+        blob.unlink(missing_ok=True)
+        raise WeightsError(
+            f"{hub_id}: {path.name} arrived damaged: SHA-256 {digest[:12]}..., expected "
+            f"{blob.name[:12]}...; it was removed, try again"
+        )
+
+
+def _converted(snapshot: Path, hub_id: str) -> Path:
+    """Return the folder with what a snapshot's weights are as safetensors; made at the first call."""
+    directory = own_cache() / "converted" / hub_id.replace("/", "--") / snapshot.name
+    if _is_converted(directory):
+        return directory
+    try:  # by name, and only here: weights_tools rests on npconv; it is installed along with it
+        conversion = importlib.import_module("npconv.convert")
+    except ImportError as error:
+        raise WeightsError(f"{hub_id} has no {SUFFIX} file, and weights_tools, which converts, is missing") from error
+    staging = directory.parent / f".{secrets.token_hex(8)}.tmp"
+    try:
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise WeightsError(
+            f"{hub_id} has no {SUFFIX} file and must be converted, but npconv cannot write its cache "
+            f"{quoted(directory.parent)}: {error.strerror}; set NPCONV_CACHE to another folder"
+        ) from error
+    message = f"{hub_id} has no {SUFFIX} file: converting it, once, into {quoted(directory)}"
+    try:
+        warnings.warn(message, NpconvWarning, stacklevel=2)
+        made = conversion.convert(snapshot, staging / "model", name=hub_id)
+        for decision in made.decisions:
+            if decision.startswith("warning: ") or ": a guess" in decision:
+                warnings.warn(f"{hub_id}: {decision.removeprefix('warning: ')}", NpconvWarning, stacklevel=2)
+        _publish(staging / "model", directory)
+    except NpconvError as error:
+        raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return directory
+
+
+def _is_converted(directory: Path) -> bool:
+    """Say whether a converted model is there; the folder appears whole, but someone may have removed a part."""
+    return (directory / CONFIG).is_file() and any(_is_complete(directory, form) for form in WEIGHTS[:2])
+
+
+def _publish(made: Path, directory: Path) -> None:
+    """Give a converted model its place in one step, unless another process has done so meanwhile."""
+    try:
+        if os.path.lexists(directory) and not _is_converted(directory):
+            shutil.rmtree(directory)
+        os.rename(made, directory)
+    except OSError as error:
+        if not _is_converted(directory):
+            raise WeightsError(f"cannot write {quoted(directory)}: {error.strerror}; check the folder") from error

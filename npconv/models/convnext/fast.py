@@ -1,0 +1,237 @@
+"""The fast trunk of ConvNeXt and ConvNeXt V2: from pixel values to the maps of all stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from npconv.fast.activations import FoldedActivation
+from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
+from npconv.fast.depthwise import DepthwiseProduct
+from npconv.fast.patches import PatchProduct, fold_patches
+from npconv.fast.products import as_column, groups, normalize_map
+from npconv.fast.scratch import Scratch
+from npconv.models import convnext, convnextv2
+from npconv.models.convnext.configuration import StagedConfig
+
+
+def fold_trunk(config: StagedConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of a :class:`ConvNextTrunk` for the parameter tree, which may be of any floating dtype."""
+    stages = [_fold_stage(config, **params) for params in encoder["stages"]]
+    fold_stem = _fold_stem if config.stem_type == "patch" else _fold_overlapping_stem
+    return {"stem": fold_stem(config, **embeddings), "stages": stages}
+
+
+def _fold_stem(
+    config: StagedConfig, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Fold the stem: nothing comes behind its norm that could take weight and bias."""
+    return {"patches": fold_patches(**patch_embeddings), **_fold_last_norm(layernorm)}
+
+
+def _fold_overlapping_stem(
+    config: StagedConfig,
+    overlap_embeddings: Sequence[Mapping[str, Any]] = (),
+    overlap_act_embeddings: Sequence[Mapping[str, Any]] = (),
+    *,
+    layernorm: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Fold an overlapping stem; the scale of an activation between its convolutions goes into both."""
+    between = FoldedActivation(config.hidden_act if config.stem_type == "overlap_act" else "linear")
+    first, second = overlap_act_embeddings if config.stem_type == "overlap_act" else overlap_embeddings
+    (weight1, bias1), (weight2, bias2) = (
+        [np.asarray(conv[name], np.float64) for name in ("weight", "bias")] for conv in (first, second)
+    )
+    return {
+        "first": fold_patches(weight1 * between.before, bias1 * between.before),
+        "second": fold_patches(weight2 / between.after, bias2),
+        **_fold_last_norm(layernorm),
+    }
+
+
+def _fold_last_norm(layernorm: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return weight and bias of a stem's norm."""
+    return {"scale": as_column(layernorm["weight"]), "shift": as_column(layernorm["bias"])}
+
+
+def _fold_stage(
+    config: StagedConfig, downsampling_layer: Any = None, layers: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Fold a stage. The first has no downsampling."""
+    blocks = [_fold_block(config, **layer) for layer in layers]
+    return (
+        {"downsampling": _fold_downsampling(*downsampling_layer), "blocks": blocks}
+        if downsampling_layer
+        else {"blocks": blocks}
+    )
+
+
+def _fold_downsampling(norm: Mapping[str, Any], conv: Mapping[str, Any]) -> dict[str, Any]:
+    """Fold the norm's weight and bias into the convolution."""
+    weight, bias = (np.asarray(conv[name], np.float64) for name in ("weight", "bias"))
+    scale, shift = (np.asarray(norm[name], np.float64) for name in ("weight", "bias"))
+    return fold_patches(weight * scale[:, None, None], bias + np.einsum("ocuv,c->o", weight, shift))
+
+
+def _fold_block(config: StagedConfig, dwconv: Mapping[str, Any], **pointwise: Any) -> dict[str, Any]:
+    """Fold a block."""
+    return {
+        "depthwise": np.array(dwconv["weight"], np.float32, order="C"),
+        "bias": as_column(dwconv["bias"]),
+        "bottleneck": fold_bottleneck(**pointwise, hidden_act=config.hidden_act),
+    }
+
+
+class Block:
+    """One block: depthwise convolution, then the bottleneck."""
+
+    def __init__(
+        self, depthwise: np.ndarray, bias: np.ndarray, bottleneck: Mapping[str, Any], *, config: StagedConfig
+    ) -> None:
+        self.depthwise = DepthwiseProduct(depthwise, bias, padding=depthwise.shape[2] // 2)
+        self.bottleneck = Bottleneck(
+            **bottleneck, hidden_act=config.hidden_act, norm_eps=config.norm_eps, grn_eps=convnextv2.GRN_EPS
+        )
+
+    def __call__(self, x: np.ndarray, scratch: Scratch) -> None:
+        """Apply the block in place to x (C, N, H, W), contiguous."""
+        channels, batch = x.shape[:2]
+        d = scratch.array("depthwise", *x.shape)
+        self.depthwise(x, d, scratch)
+        self.bottleneck(x.reshape(channels, batch, -1), d.reshape(channels, batch, -1), scratch)
+
+
+class Downsampling:
+    """LayerNorm, then a convolution over patches."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, config: StagedConfig) -> None:
+        self.patches = PatchProduct(weight, bias, stride=(2, 2))
+        self.norm_eps = config.norm_eps
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result."""
+        return self.patches.output_size(height, width)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Store the smaller map of x (C, N, H, W) in the matrix out (C', N * H' * W')."""
+        normed = scratch.array("normed map", *x.shape)
+        flat = (len(x), -1)
+        normalize_map(x.reshape(flat), normed.reshape(flat), scratch, eps=self.norm_eps)
+        self.patches(normed, out, scratch)
+
+
+class Stem:
+    """Patch embedding, then LayerNorm."""
+
+    def __init__(
+        self, patches: Mapping[str, Any], scale: np.ndarray, shift: np.ndarray, *, config: StagedConfig
+    ) -> None:
+        self.patches = PatchProduct(**patches, stride=config.patch_shape)
+        self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result."""
+        return self.patches.output_size(height, width)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Store the map of pixel values x (C, N, H, W) in the matrix out (C', N * H' * W')."""
+        self.patches(x, out, scratch)
+        normalize_map(out, out, scratch, eps=self.norm_eps, scale=self.scale, shift=self.shift)
+
+
+class OverlappingStem:
+    """Two convolutions, with or without an activation between them, then LayerNorm."""
+
+    def __init__(
+        self,
+        first: Mapping[str, Any],
+        second: Mapping[str, Any],
+        scale: np.ndarray,
+        shift: np.ndarray,
+        *,
+        config: StagedConfig,
+    ) -> None:
+        self.first = PatchProduct(**first, stride=(2, 2), padding=(1, 1))
+        self.second = PatchProduct(**second, stride=(2, 2), padding=(1, 1))
+        self.activation = FoldedActivation(config.hidden_act) if config.stem_type == "overlap_act" else None
+        self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the result."""
+        return self.second.output_size(*self.first.output_size(height, width))
+
+    def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Store the map of pixel values x (C, N, H, W) in the matrix out (C', N * H' * W')."""
+        batch, height, width = x.shape[1:]
+        size = self.first.output_size(height, width)
+        between = scratch.array("stem map", len(self.first.weight), batch, *size)
+        flat = between.reshape(len(between), -1)
+        self.first(x, flat, scratch)
+        if self.activation is not None:
+            self.activation.apply(flat, scratch)
+        self.second(between, out, scratch)
+        normalize_map(out, out, scratch, eps=self.norm_eps, scale=self.scale, shift=self.shift)
+
+
+class ConvNextTrunk:
+    """Stem and stages of ConvNeXt or V2, folded.
+
+    Parameters
+    ----------
+    config : ConvNextConfig or ConvNextV2Config
+    stem : mapping
+    stages : sequence of mapping
+        Their arrays, of :func:`fold_trunk`.
+    """
+
+    def __init__(self, config: StagedConfig, stem: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> None:
+        self.config = config
+        self.stem = (Stem if config.stem_type == "patch" else OverlappingStem)(**stem, config=config)
+        self.stages: list[tuple[Downsampling | None, list[Block]]] = []
+        for folded in stages:
+            entry = Downsampling(**folded["downsampling"], config=config) if "downsampling" in folded else None
+            self.stages.append((entry, [Block(**block, config=config) for block in folded.get("blocks", ())]))
+
+    @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
+    def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> list[np.ndarray]:
+        """Return the stem's map and each stage's, as (N, C, H, W) views of new channels-first arrays.
+
+        Parameters
+        ----------
+        pixel_values : array (N, C, H, W), float32
+        """
+        convnext.check_pixel_values(pixel_values, self.config)
+        x = _enter(self.stem, pixel_values.transpose(1, 0, 2, 3), self.config.hidden_sizes[0], [], scratch)
+        maps = [x]
+        for (entry, blocks), channels in zip(self.stages, self.config.hidden_sizes, strict=True):
+            x = _enter(entry, x, channels, blocks, scratch)
+            maps.append(x)
+        return [m.transpose(1, 0, 2, 3) for m in maps]
+
+
+def _enter(
+    entry: Stem | OverlappingStem | Downsampling | None,
+    x: np.ndarray,
+    channels: int,
+    blocks: Sequence[Block],
+    scratch: Scratch,
+) -> np.ndarray:
+    """Run one stage on x (C, N, H, W), a group of pictures at a time; return a new array (C', N, H', W')."""
+    batch, height, width = x.shape[1:]
+    out_height, out_width = (height, width) if entry is None else entry.output_size(height, width)
+    out = np.empty((channels, batch, out_height, out_width), np.float32)
+    for part in groups(batch, channels * out_height * out_width):
+        count = part.stop - part.start
+        # A single group may work in the result itself; a part of it would not be contiguous.
+        work = out if count == batch else scratch.array("stage", channels, count, out_height, out_width)
+        if entry is None:
+            np.copyto(work, x[:, part])
+        else:
+            entry(x[:, part], work.reshape(channels, -1), scratch)
+        for block in blocks:
+            block(work, scratch)
+        if work is not out:
+            out[:, part] = work
+    return out

@@ -1,0 +1,358 @@
+"""ConvNeXt: "A ConvNet for the 2020s", https://arxiv.org/abs/2201.03545.
+
+From top to bottom: the configuration, the parts in the order in which a picture passes them, the models made of them,
+and the shapes of their parameters. The argument names of a part are the names of its parameters in a checkpoint, so
+that ``layer(x, **params["layers"][0], config=config)`` calls it. What only some models of timm have is in
+``variants.py``: overlapping stems, and other heads.
+
+Reference implementations: ``models/convnext.py`` of facebookresearch/ConvNeXt and ``modeling_convnext.py`` of
+transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import InputError
+from npconv.layers import (
+    activation,
+    conv2d,
+    depthwise_conv2d,
+    drop_path,
+    global_average_pool,
+    layer_norm,
+    linear,
+    pointwise_conv2d,
+)
+from npconv.models.configuration import check_float
+from npconv.models.convnext import variants
+from npconv.models.convnext.configuration import StagedConfig
+from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
+
+Rng = np.random.Generator | None
+
+
+class ConvNextConfig(StagedConfig):
+    """The configuration of a ConvNeXt model; the defaults are ConvNeXt-T (``facebook/convnext-tiny-224``).
+
+    Parameters
+    ----------
+    num_channels : int
+        Channels of the input picture.
+    patch_size : int or (int, int)
+        Kernel and stride of the stem, as one number or (height, width).
+    num_stages : int
+        Number of stages; as many as `hidden_sizes` and `depths` have entries.
+    hidden_sizes : list of int, optional
+        Channels of each stage; (96, 192, 384, 768) when unset.
+    depths : list of int, optional
+        Blocks of each stage; (3, 3, 9, 3) when unset.
+    hidden_act : str or callable
+        Activation in the blocks, a name of ``npconv.layers.ACTIVATIONS`` or a function of one array.
+    initializer_range : float
+        Standard deviation of random weights.
+    layer_norm_eps : float
+        Epsilon of the final LayerNorm only; the others have `norm_eps`, which is 1e-6 unless set.
+    layer_scale_init_value : float
+        First value of the layer scale; without layer scale when 0 or less.
+    drop_path_rate : float
+        Rate of stochastic depth in the last block; it rises linearly from 0 in the first. Acts in training only.
+    image_size : int or (int, int)
+        Size the model was made for. Pictures of other sizes work as well.
+    out_features : list of str, optional
+        Stages that the backbone returns, from ``"stem"``, ``"stage1"``, ``"stage2"`` and so on, in this order.
+    out_indices : list of int, optional
+        The same by number. Without either, the last stage.
+    **kwargs
+        See :class:`PretrainedConfig`, and :class:`StagedConfig` for fields that transformers lacks.
+
+    Raises
+    ------
+    ConfigError
+        If the fields describe no model.
+    """
+
+    model_type = "convnext"
+
+    def __init__(
+        self,
+        /,
+        num_channels: int = 3,
+        patch_size: int | Sequence[int] = 4,
+        num_stages: int = 4,
+        hidden_sizes: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
+        hidden_act: str | Callable[[Any], Any] = "gelu",
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        layer_scale_init_value: float = 1e-6,
+        drop_path_rate: float = 0.0,
+        image_size: int | Sequence[int] = 224,
+        out_features: list[str] | None = None,
+        out_indices: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            num_channels=num_channels,
+            patch_size=patch_size,
+            num_stages=num_stages,
+            hidden_sizes=hidden_sizes,
+            depths=depths,
+            hidden_act=hidden_act,
+            initializer_range=initializer_range,
+            layer_norm_eps=layer_norm_eps,
+            drop_path_rate=drop_path_rate,
+            image_size=image_size,
+            out_features=out_features,
+            out_indices=out_indices,
+            **kwargs,
+        )
+        self.layer_scale_init_value = check_float("layer_scale_init_value", layer_scale_init_value, minimum=-np.inf)
+
+
+def stem(
+    pixel_values: Any, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any], *, config: StagedConfig
+) -> Any:
+    """Cut the picture into patches and embed each: (N, C, H, W) -> (N, hidden_sizes[0], H / patch, W / patch).
+
+    Sizes are rounded down, here and in every downsampling: 225 pixels give 56, 28, 14 and 7 positions.
+    """
+    x = conv2d(pixel_values, **patch_embeddings, stride=config.patch_size)  # (N, hidden_sizes[0], H / patch, W / patch)
+    return layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
+
+
+#: By ``config.stem_type``.
+STEMS: dict[str, Callable[..., Any]] = {
+    "patch": stem,
+    "overlap": variants.overlapping_stem,
+    "overlap_tiered": variants.overlapping_stem,
+    "overlap_act": variants.activated_overlapping_stem,
+}
+
+
+def downsample(x: Any, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: StagedConfig) -> Any:
+    """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
+    x = layer_norm(x, **norm, eps=config.norm_eps, axis=1)
+    return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)
+
+
+def layer(
+    x: Any,
+    dwconv: Mapping[str, Any],
+    layernorm: Mapping[str, Any],
+    pwconv1: Mapping[str, Any],
+    pwconv2: Mapping[str, Any],
+    layer_scale_parameter: Any = None,
+    *,
+    config: ConvNextConfig,
+    drop_path_rate: float = 0.0,
+    rng: Rng = None,
+) -> Any:
+    """One ConvNeXt block (figure 4 of the paper): (N, C, H, W) -> (N, C, H, W)."""
+    residual = x
+    x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
+    x = layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
+    x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
+    x = activation(config.hidden_act)(x)
+    x = pointwise_conv2d(x, **pwconv2)  # (N, C, H, W)
+    if config.layer_scale_init_value > 0:
+        x = layer_scale_parameter[:, None, None] * x
+    x = drop_path(x, rate=drop_path_rate, rng=rng)
+    return residual + x
+
+
+def stage(
+    x: Any,
+    downsampling_layer: Sequence[Mapping[str, Any]] = (),
+    layers: Sequence[Mapping[str, Any]] = (),
+    *,
+    config: ConvNextConfig,
+    drop_path_rates: Sequence[float],
+    rng: Rng = None,
+) -> Any:
+    """One stage: the downsampling, which the first stage lacks, then the blocks."""
+    if downsampling_layer:
+        x = downsample(x, *downsampling_layer, config=config)
+    for params, rate in zip(layers, drop_path_rates, strict=True):
+        x = layer(x, **params, config=config, drop_path_rate=rate, rng=rng)
+    return x
+
+
+def encode(x: Any, stages: Sequence[Mapping[str, Any]], *, config: ConvNextConfig, rng: Rng = None) -> list[Any]:
+    """Run all stages; return the stem's output and each stage's: ``num_stages + 1`` maps."""
+    hidden_states = [x]
+    for params, rates in zip(stages, config.drop_path_rates(), strict=True):
+        x = stage(x, **params, config=config, drop_path_rates=rates, rng=rng)
+        hidden_states.append(x)
+    return hidden_states
+
+
+def pool(x: Any, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Any:
+    """Average the last map over its positions, then normalize: (N, C, H, W) -> (N, C)."""
+    x = global_average_pool(x)  # (N, C)
+    return layer_norm(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
+
+
+def summarize(
+    x: Any,
+    layernorm: Mapping[str, Any] | None = None,
+    layernorm_before_pooling: Mapping[str, Any] | None = None,
+    *,
+    config: StagedConfig,
+) -> Any:
+    """Make one vector of the last map, (N, C, H, W) -> (N, C), in the order that ``config.head_norm_first`` says."""
+    if config.head_norm_first:
+        return variants.normalize_and_pool(x, layernorm_before_pooling or {}, config=config)
+    return pool(x, layernorm or {}, config=config)
+
+
+def classify(
+    pooled: Any,
+    classifier: Mapping[str, Any] | None = None,
+    pre_classifier: Mapping[str, Any] | None = None,
+    *,
+    config: StagedConfig,
+) -> Any:
+    """Make logits of the pooled features, (N, C) -> (N, K), or what the classifier would get if there is no class."""
+    if config.head_hidden_size is not None:
+        pooled = variants.hidden_head(pooled, pre_classifier or {})
+    return pooled if config.num_labels == 0 else linear(pooled, **classifier or {})
+
+
+def choose_features(
+    hidden_states: Sequence[Any], hidden_states_norms: Mapping[str, Mapping[str, Any]], *, config: StagedConfig
+) -> list[Any]:
+    """Take the maps of ``config.out_features``, each normalized: what a backbone returns."""
+    named = dict(zip(config.stage_names, hidden_states, strict=True))
+    return [
+        layer_norm(named[name], **hidden_states_norms[name], eps=config.norm_eps, axis=1)
+        for name in config.out_features
+    ]
+
+
+def model(
+    pixel_values: Any,
+    embeddings: Mapping[str, Any],
+    encoder: Mapping[str, Any],
+    layernorm: Mapping[str, Any] | None = None,
+    layernorm_before_pooling: Mapping[str, Any] | None = None,
+    *,
+    config: ConvNextConfig,
+    rng: Rng = None,
+) -> tuple[Any, list[Any]]:
+    """Run the bare model.
+
+    Parameters
+    ----------
+    pixel_values : array (N, C, H, W)
+        Normalized pictures, floating-point.
+    embeddings, encoder, layernorm, layernorm_before_pooling
+        The parameter tree; of the last two, the one that ``config.head_norm_first`` asks for.
+    config : ConvNextConfig
+        What the parameters mean.
+    rng : numpy.random.Generator, optional
+        Training: drop path draws from it. ``None`` is inference.
+
+    Returns
+    -------
+    pooler_output : array (N, hidden_sizes[-1])
+        The last map averaged over its positions and normalized; in the other order with ``head_norm_first``.
+    hidden_states : list of arrays (N, hidden_sizes[i], H', W')
+        The stem's output and each stage's, before any further normalization.
+    """
+    check_pixel_values(pixel_values, config)
+    x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
+    hidden_states = encode(x, **encoder, config=config, rng=rng)
+    return summarize(hidden_states[-1], layernorm, layernorm_before_pooling, config=config), hidden_states
+
+
+def image_classification(
+    pixel_values: Any,
+    convnext: Mapping[str, Any],
+    classifier: Mapping[str, Any] | None = None,
+    pre_classifier: Mapping[str, Any] | None = None,
+    *,
+    config: ConvNextConfig,
+    rng: Rng = None,
+) -> tuple[Any, list[Any]]:
+    """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
+    pooled, hidden_states = model(pixel_values, **convnext, config=config, rng=rng)
+    return classify(pooled, classifier, pre_classifier, config=config), hidden_states
+
+
+def backbone(
+    pixel_values: Any,
+    embeddings: Mapping[str, Any],
+    encoder: Mapping[str, Any],
+    hidden_states_norms: Mapping[str, Mapping[str, Any]],
+    *,
+    config: ConvNextConfig,
+    rng: Rng = None,
+) -> tuple[list[Any], list[Any]]:
+    """Run the backbone: the maps of ``config.out_features``, each normalized, and all hidden states."""
+    check_pixel_values(pixel_values, config)
+    x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
+    hidden_states = encode(x, **encoder, config=config, rng=rng)
+    return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
+
+
+def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:
+    """Refuse pictures with other channels than the model's, or too small to have one position in the last stage."""
+    if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
+        raise InputError(
+            f"expected pixel_values of shape (N, {config.num_channels}, H, W), got {pixel_values.shape}; "
+            "an image processor makes them from pictures"
+        )
+    least_height, least_width = config.least_picture
+    if pixel_values.shape[2] < least_height or pixel_values.shape[3] < least_width:
+        raise InputError(
+            f"expected pictures of at least {least_height} x {least_width} pixels for {config.num_stages} stages, got "
+            f"{pixel_values.shape[2]} x {pixel_values.shape[3]}; resize them"
+        )
+
+
+def model_shapes(config: ConvNextConfig) -> Shapes:
+    """Return the shape of every parameter of the bare model, by its name in a checkpoint."""
+    return {**feature_shapes(config, layer_shapes), **variants.last_norm_shapes(config)}
+
+
+def image_classification_shapes(config: ConvNextConfig) -> Shapes:
+    """Return the shape of every parameter of the classifier, by its name in a checkpoint."""
+    shapes = {f"convnext.{name}": shape for name, shape in model_shapes(config).items()}
+    return {**shapes, **variants.head_shapes(config)}
+
+
+def backbone_shapes(config: ConvNextConfig) -> Shapes:
+    """Return the shape of every parameter of the backbone, by its name in a checkpoint."""
+    shapes = feature_shapes(config, layer_shapes)
+    for name in config.out_features:
+        shapes |= norm_shapes(f"hidden_states_norms.{name}", config.feature_sizes[name])
+    return shapes
+
+
+def layer_shapes(prefix: str, size: int, kernel: int, config: ConvNextConfig) -> Shapes:
+    """Return the shapes of one block with `size` channels."""
+    return {
+        **({f"{prefix}.layer_scale_parameter": (size,)} if config.layer_scale_init_value > 0 else {}),
+        **affine_shapes(f"{prefix}.dwconv", (size, 1, kernel, kernel)),
+        **norm_shapes(f"{prefix}.layernorm", size),
+        **affine_shapes(f"{prefix}.pwconv1", (4 * size, size)),
+        **affine_shapes(f"{prefix}.pwconv2", (size, 4 * size)),
+    }
+
+
+def feature_shapes(config: Any, shapes_of_layer: Callable[[str, int, int, Any], Shapes]) -> Shapes:
+    """Return the shapes of the stem and all stages, for the blocks of ConvNeXt or of V2."""
+    shapes = variants.stem_shapes(config)
+    stages = zip(config.hidden_sizes, config.depths, config.stage_kernel_sizes, strict=True)
+    for i, (size, depth, kernel) in enumerate(stages):
+        if i > 0:
+            previous = config.hidden_sizes[i - 1]
+            shapes |= norm_shapes(f"encoder.stages.{i}.downsampling_layer.0", previous)
+            shapes |= affine_shapes(f"encoder.stages.{i}.downsampling_layer.1", (size, previous, 2, 2))
+        for j in range(depth):
+            shapes |= shapes_of_layer(f"encoder.stages.{i}.layers.{j}", size, kernel, config)
+    return shapes

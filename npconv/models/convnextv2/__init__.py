@@ -1,0 +1,31 @@
+"""ConvNeXt V2, https://arxiv.org/abs/2301.00808: the block and what differs from ``npconv.models.convnext``."""
+
+from npconv.models.convnextv2.model import (
+    GRN_EPS,
+    ConvNextV2Config,
+    backbone,
+    backbone_shapes,
+    encode,
+    image_classification,
+    image_classification_shapes,
+    layer,
+    layer_shapes,
+    model,
+    model_shapes,
+    stage,
+)
+
+__all__ = [
+    "GRN_EPS",
+    "ConvNextV2Config",
+    "backbone",
+    "backbone_shapes",
+    "encode",
+    "image_classification",
+    "image_classification_shapes",
+    "layer",
+    "layer_shapes",
+    "model",
+    "model_shapes",
+    "stage",
+]

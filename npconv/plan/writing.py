@@ -1,0 +1,67 @@
+"""What the plans are written with: a list that steps are appended to, in the order in which they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from npconv.plan.step import Plan, Step
+
+#: Parameters of nearly every module.
+AFFINE = ("weight", "bias")
+
+
+class Steps:
+    """The steps written so far. Begins with the map ``"pixel_values"``, (N, C, H, W)."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, Step] = {}
+
+    def add(
+        self,
+        name: str,
+        operation: str,
+        *inputs: str,
+        params: Sequence[str] = (),
+        of: str | None = None,
+        layout: str | None = None,
+        aliases: Sequence[str] = (),
+        **attributes: Any,
+    ) -> str:
+        """Append a step.
+
+        Parameters
+        ----------
+        name, operation, inputs
+            See :class:`npconv.plan.step.Step`.
+        params : sequence of str
+            The operation's arguments that are parameters.
+        of : str, optional
+            The module that these belong to; `name` when unset.
+        layout : str, optional
+            Letters of the result's axes; those of the first input when unset.
+        aliases : sequence of str
+            Other modules with the same output.
+        **attributes
+            The operation's other arguments.
+
+        Returns
+        -------
+        str
+            The step's name, to be used as an input of later steps.
+        """
+        named = {argument: f"{of or name}.{argument}" for argument in params}
+        if layout is None:
+            layout = "NCHW" if inputs[0] == "pixel_values" else self._steps[inputs[0]].layout
+        self._steps[name] = Step(name, operation, inputs, named, attributes, layout, tuple(aliases))
+        return name
+
+    def also(self, name: str, *aliases: str) -> None:
+        """Say which other modules give out the result of a step that is written already."""
+        step = self._steps[name]
+        self._steps[name] = replace(step, aliases=(*step.aliases, *aliases))
+
+    def plan(self, outputs: Sequence[str], hidden_states: Sequence[str]) -> Plan:
+        """Return the finished plan."""
+        return Plan(tuple(self._steps.values()), tuple(outputs), tuple(hidden_states))

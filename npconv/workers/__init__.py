@@ -1,0 +1,1 @@
+"""The one way to share a stream of work among processes, machines and faults."""

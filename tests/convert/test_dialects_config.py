@@ -1,0 +1,237 @@
+"""The configuration of a model from its names and shapes, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from test_dialects import CONFIGS, CVT, ROUND_TRIPS, open_fields, random_state, state_of
+
+import npconv
+from npconv.convert import dialects
+from npconv.errors import ConfigError, WeightsError
+from npconv.models import convnext, convnextv2, cvt
+
+
+@pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)
+def test_the_configuration_comes_back(key, name):
+    state, config = state_of(key), CONFIGS[key]
+    dialect = dialects.dialect(name, state)
+    fields = open_fields(config)
+    found, reasons = dialects.infer_config(state, dialect=dialect, **fields)
+    expected = config.to_dict() | {"layer_norm_eps": dialect.table.layer_norm_eps}
+    expected |= {"hidden_act": "quick_gelu" if name == "microsoft" else "gelu"}
+    ignored = {"architectures", "drop_path_rate", "id2label", "label2id"}
+    found_fields = found.to_dict()
+    assert {n: found_fields[n] for n in expected if n not in ignored} == {
+        n: value for n, value in expected.items() if n not in ignored
+    }
+    assert found.num_labels == config.num_labels
+    assert any(reason.startswith("layer_norm_eps") for reason in reasons)
+
+
+def timm_state(key: str = "convnext") -> dict[str, np.ndarray]:
+    state = state_of(key)
+    return dialects.from_hugging_face(state, dialects.dialect("timm", state))
+
+
+@pytest.mark.parametrize(
+    ("key", "lacking", "option"),
+    [
+        ("convnext", "stem.1.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ("overlap", "stem.2.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ("overlap_act", "stem.3.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ("convnext", "stem.0.bias", "conv_bias=False"),
+        ("overlap_tiered", "stem.0.bias", "conv_bias=False"),
+    ],
+)
+def test_what_the_models_lack_is_refused_by_its_name(key, lacking, option):
+    tensors = timm_state(key)
+    del tensors[lacking]
+    with pytest.raises(dialects.UnsupportedError, match=re.escape(option)) as caught:
+        dialects.detect(tensors)
+    assert caught.value.option == option
+    with pytest.raises(dialects.UnsupportedError, match=re.escape(option)):
+        dialects.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "visual.trunk."])
+def test_a_patch_after_which_timm_dilates_is_refused(prefix):
+    """No shape shows it: the last stage has stride 1 after a patch of 8."""
+    tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
+    kernel = tensors[f"{prefix}stem.0.weight"]
+    for side in (1, 7):
+        dialects.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
+    for side in (8, 16):
+        with pytest.raises(dialects.UnsupportedError, match=f"output_stride.* with patch_size={side}") as caught:
+            dialects.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
+        assert caught.value.option == "output_stride"
+    facebook = state_of("convnext")
+    facebook = dialects.from_hugging_face(facebook, dialects.dialect("facebook", facebook))
+    assert dialects.detect(facebook | {"downsample_layers.0.0.weight": Shape((3, 3, 8, 8))}).name == "facebook"
+
+
+@pytest.mark.parametrize("prefix", ["", "visual.trunk."])
+def test_a_first_stage_that_downsamples_is_refused(prefix):
+    tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
+    odd = f"{prefix}stages.0.downsample.1.weight"
+    with pytest.raises(dialects.UnsupportedError, match=f"there is '{re.escape(odd)}'") as caught:
+        dialects.detect(tensors | {odd: Shape((3, 3, 2, 2))})
+    assert caught.value.option == "patch_size=2"
+
+
+#: Widths, depths, kernels of a timm model -> fields that its shapes do not show.
+TEST_DIMS = [32, 64, 96, 128]
+TIMM_NUMBERS = [
+    ([24, 32, 48, 64], [1, 2, 4, 2], 7, (1e-5, "gelu_pytorch_tanh"), "test_convnext"),
+    (TEST_DIMS, [1, 1, 1, 1], 7, (1e-5, "gelu_pytorch_tanh"), "test_convnext2"),
+    (TEST_DIMS, [1, 1, 1, 1], [7, 5, 5, 3], (1e-5, "silu"), "test_convnext3"),
+    ([384, 768, 1536, 3072], [3, 4, 30, 3], 7, (1e-5, "gelu"), "convnext_xxlarge"),
+    (TEST_DIMS, [1, 1, 1, 1], 5, (1e-6, "gelu"), None),
+]
+
+
+@pytest.mark.parametrize(("widths", "depths", "kernels", "numbers", "name"), TIMM_NUMBERS)
+def test_numbers_that_shapes_do_not_show_are_those_of_timms_models(widths, depths, kernels, numbers, name):
+    config = npconv.ConvNextConfig(hidden_sizes=widths, depths=depths, kernel_sizes=kernels)
+    shapes = {name: Shape(shape) for name, shape in convnext.image_classification_shapes(config).items()}
+    for dialect in ("timm", "open_clip"):
+        found, reasons = dialects.infer_config(shapes, dialect=dialects.dialect(dialect, shapes))
+        assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (numbers[0], *numbers)
+        assert found.stage_kernel_sizes == config.stage_kernel_sizes
+        usual = f"what {dialect} computes with unless told otherwise; if it was, --set norm_eps=... says so"
+        why = f"not in the shapes; that of timm's {name}" if name else usual
+        assert f"norm_eps {numbers[0]}: {why}" in reasons
+        activation = next(reason for reason in reasons if reason.startswith("hidden_act "))
+        assert ("--set hidden_act=" in activation) == (name is None)
+        assert f"layer_norm_eps {numbers[0]}: norm_eps, which {dialect} has for all LayerNorms" in reasons
+    found, reasons = dialects.infer_config(shapes, dialect=dialects.dialect("facebook", shapes))
+    assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (1e-6, 1e-6, "gelu")
+    assert not any(reason.startswith("norm_eps") for reason in reasons)
+
+
+def test_numbers_that_shapes_do_not_show_can_be_given():
+    state = state_of("convnext")
+    timm = dialects.dialect("timm", state)
+    found, reasons = dialects.infer_config(state, dialect=timm, norm_eps=1e-3, hidden_act="silu")
+    assert (found.norm_eps, found.layer_norm_eps, found.hidden_act) == (1e-3, 1e-3, "silu")
+    assert {"norm_eps 0.001: given", "hidden_act silu: given"} < set(reasons)
+    found, _ = dialects.infer_config(state, dialect=timm, norm_eps=1e-3, layer_norm_eps=1e-4)
+    assert (found.norm_eps, found.layer_norm_eps) == (1e-3, 1e-4)
+    found, _ = dialects.infer_config(state, dialect=dialects.dialect("facebook", state), norm_eps=1e-3)
+    assert (found.norm_eps, found.layer_norm_eps) == (1e-3, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("overlap", "num_channels 3, stem_type overlap: stem kernels 24x3x3x3 and 24x24x3x3"),
+        ("overlap_tiered", "num_channels 3, stem_type overlap_tiered: stem kernels 16x3x3x3 and 24x16x3x3"),
+        ("overlap_act", "num_channels 3, stem_type overlap_act: stem kernels 24x3x3x3 and 24x24x3x3"),
+        ("head_norm_first", "head_norm_first True: the last LayerNorm is before the pooling"),
+        ("head_hidden_size", "head_hidden_size 9: a hidden layer 9x7 before the classifier"),
+        ("kernel_sizes", "kernel_sizes [3, 7, 5]: depthwise kernels of the first block of each stage"),
+    ],
+)
+def test_what_only_timm_has_is_said(key, reason):
+    assert reason in dialects.infer_config(state_of(key))[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "part", "shape", "message"),
+    [
+        ("overlap", "overlap_embeddings.0.weight", (10, 3, 3, 3), r"overlap_embeddings.0.weight has shape \(10, 3"),
+        (
+            "overlap",
+            "overlap_embeddings.1.weight",
+            (24, 24, 5, 5),
+            r"overlap_embeddings.1.weight has shape \(24, 24, 5",
+        ),
+        ("convnext", "stages.1.layers.0.dwconv.weight", (5, 1, 4, 4), r"expected kernel_sizes\[1\] to be odd, got 4"),
+        ("convnext", "stages.1.layers.1.dwconv.weight", (5, 1, 5, 5), r"layers.1.dwconv.weight has shape \(5, 1, 5, 5"),
+        ("convnext", "stages.1.layers.0.dwconv.weight", (5, 1, 7, 5), r"layers.0.dwconv.weight has shape \(5, 1, 7, 5"),
+        ("convnext", "stages.1.layers.0.dwconv.weight", (5,), r"layers.0.dwconv.weight has shape \(5,\)"),
+    ],
+)
+def test_a_stem_or_kernel_that_no_model_has_is_named(key, part, shape, message):
+    state = state_of(key)
+    name = next(name for name in state if name.endswith(part))
+    with pytest.raises(WeightsError, match=message):
+        dialects.infer_config(state | {name: np.zeros(shape, np.float32)})
+
+
+class Shape:
+    """A tensor of which only the shape is known."""
+
+    def __init__(self, shape):
+        self.shape = shape
+
+
+@pytest.mark.parametrize(
+    ("depth", "widths", "heads", "size"),
+    [
+        ([1, 2, 10], [64, 192, 384], [1, 3, 6], 224),
+        ([1, 4, 16], [64, 192, 384], [1, 3, 6], 224),
+        ([2, 2, 20], [192, 768, 1024], [3, 12, 16], 384),
+    ],
+)
+def test_published_cvt_models_need_no_argument(depth, widths, heads, size):
+    config = npconv.CvtConfig(depth=depth, embed_dim=widths, num_heads=heads, num_labels=1000)
+    shapes = {name: Shape(shape) for name, shape in cvt.image_classification_shapes(config).items()}
+    found, reasons = dialects.infer_config(shapes)
+    assert (found.num_heads, found.image_size, found.num_labels) == (heads, size, 1000)
+    assert any(reason.startswith(f"num_heads {heads}: not in the shapes; that of CvT-") for reason in reasons)
+
+
+def test_an_unpublished_cvt_asks_for_what_its_shapes_leave_open():
+    config = npconv.CvtConfig(**(CVT | {"patch_sizes": [5, 3, 3], "qkv_projection_method": ["avg", "dw_bn", "dw_bn"]}))
+    state = random_state(cvt.image_classification_shapes(config))
+    message = "num_heads, patch_stride, patch_padding, stride_kv, padding_kv, qkv_projection_method: not in the shapes"
+    with pytest.raises(WeightsError, match=message):
+        dialects.infer_config(state)
+    given = open_fields(config) | {"qkv_projection_method": config.qkv_projection_method}
+    found, reasons = dialects.infer_config(state, **given)
+    assert found.qkv_projection_method == ["avg", "dw_bn", "dw_bn"]
+    assert f"num_heads {config.num_heads}: given" in reasons
+    with pytest.raises(ConfigError, match="to divide embed_dim"):
+        dialects.infer_config(state, **given | {"num_heads": [5, 1, 1]})
+    with pytest.raises(ConfigError, match="did you mean 'num_heads'"):
+        dialects.infer_config(state, **given, num_head=[1, 1, 1])
+
+
+def test_the_reasons_are_sentences():
+    config = npconv.ConvNextV2Config(num_labels=1000)
+    shapes = {name: Shape(shape) for name, shape in convnextv2.image_classification_shapes(config).items()}
+    _, reasons = dialects.infer_config(shapes, dialect=dialects.dialect("facebook", shapes))
+    assert reasons == [
+        "model_type convnextv2: global response normalization",
+        "depths [3, 3, 9, 3]: blocks of each stage",
+        "hidden_sizes [96, 192, 384, 768]: stem and downsampling kernels",
+        "num_channels 3, patch_size 4: stem kernel 96x3x4x4",
+        "num_labels 1000: classifier 1000x768",
+        "hidden_act gelu: what facebook computes with",
+        "layer_norm_eps 1e-06: what facebook computes with",
+        "image_size 224: not in the shapes; that of ConvNeXt V2 tiny",
+        "architectures ['ConvNextV2ForImageClassification']: the parameters that are there",
+    ]
+
+
+@pytest.mark.parametrize("hidden", [1, 3, 7, 49, 101])
+@pytest.mark.parametrize("width", [3, 7, 49, 93, 107])
+def test_any_number_of_hidden_channels_has_a_ratio(hidden, width):
+    config = npconv.CvtConfig(**(CVT | {"embed_dim": [width] * 3, "num_heads": [1] * 3, "cls_token": [False] * 3}))
+    shapes = {
+        name: Shape(tuple(hidden if side == config.hidden_channels(stage) else side for side in shape))
+        for stage in range(3)
+        for name, shape in cvt.image_classification_shapes(config).items()
+        if f"stages.{stage}." in name or stage == 0
+    }
+    for stage in range(3):
+        for layer in range(config.depth[stage]):
+            block = f"cvt.encoder.stages.{stage}.layers.{layer}"
+            shapes[f"{block}.intermediate.dense.weight"] = Shape((hidden, width))
+            shapes[f"{block}.intermediate.dense.bias"] = Shape((hidden,))
+            shapes[f"{block}.output.dense.weight"] = Shape((width, hidden))
+    found, _ = dialects.infer_config(shapes, **open_fields(config))
+    assert [found.hidden_channels(stage) for stage in range(3)] == [hidden] * 3

@@ -1,0 +1,92 @@
+"""The golden files as the tests of the models take them: every branch, and no part of a model without effect."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import npconv
+from npconv.files.safetensors import load_file, read_metadata
+from npconv.models import convnext, convnextv2, cvt
+from npconv.models.tree import map_tree, nest
+
+FOLDER = Path(__file__).parents[1] / "goldens"
+MANIFEST = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
+NAMES = sorted(MANIFEST["cases"])
+
+FAMILIES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
+CONFIGS = {"convnext": npconv.ConvNextConfig, "convnextv2": npconv.ConvNextV2Config, "cvt": npconv.CvtConfig}
+CLASSES = {
+    ("convnext", "model"): npconv.ConvNextModel,
+    ("convnext", "image_classification"): npconv.ConvNextForImageClassification,
+    ("convnext", "backbone"): npconv.ConvNextBackbone,
+    ("convnextv2", "model"): npconv.ConvNextV2Model,
+    ("convnextv2", "image_classification"): npconv.ConvNextV2ForImageClassification,
+    ("convnextv2", "backbone"): npconv.ConvNextV2Backbone,
+    ("cvt", "model"): npconv.CvtModel,
+    ("cvt", "image_classification"): npconv.CvtForImageClassification,
+}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One golden file; arrays are read-only."""
+
+    name: str
+    family: str
+    task: str
+    fields: dict[str, Any]
+    problem_types: dict[str, str | None]
+    pixel_values: np.ndarray
+    weights: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
+
+    def config(self, **changes):
+        return CONFIGS[self.family](**{**self.fields, **changes})
+
+    def model(self, dtype, device="cpu", **changes):
+        """Return the model as a user builds it."""
+        return CLASSES[self.family, self.task](self.config(**changes), self.weights, dtype=dtype, device=device)
+
+    def params(self, dtype):
+        """Return the tree of parameters, every array read-only."""
+        return map_tree(lambda array: in_dtype(array, dtype), nest(self.weights))
+
+    def run(self, pixel_values, params, rng=None, **changes):
+        """Call the family's function: what it pools, classifies or maps, and the hidden states."""
+        function = getattr(FAMILIES[self.family], self.task)
+        return function(pixel_values, **params, config=self.config(**changes), rng=rng)
+
+
+def load(name):
+    """Read a golden file."""
+    path = FOLDER / f"{name}.safetensors"
+    case = json.loads(read_metadata(path)["case"])
+    parts = {"weights": {}, "labels": {}, "expected": {}}
+    tensors = load_file(path)
+    pixel_values = tensors.pop("pixel_values")
+    for key, array in tensors.items():
+        part, _, rest = key.partition(".")
+        parts[part][rest] = array
+    problem_types = case["problem_types"]
+    return Golden(name, case["family"], case["task"], case["config"], problem_types, pixel_values, **parts)
+
+
+def in_dtype(array, dtype):
+    """Return a floating-point array in `dtype`, any other as it is, read-only."""
+    converted = array.astype(dtype) if array.dtype.kind == "f" else array.copy()
+    converted.flags.writeable = False
+    return converted
+
+
+def distance(actual, expected):
+    """Return the largest difference by the largest expected number."""
+    actual = np.asarray(actual, np.float64)
+    assert actual.shape == expected.shape
+    assert np.isfinite(actual).all()
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())

@@ -1,0 +1,89 @@
+"""What the workers of the tests do: importable by name, as tasks must be."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from npconv import ConfigError, NpconvWarning, SafetensorsError
+from npconv.workers.pool import WorkerPool, available_cores
+
+
+def process_id(_=None) -> int:
+    return os.getpid()
+
+
+def double(x):
+    return 2 * x
+
+
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(mark: str) -> str:
+    """Die the first time, leaving a mark by which the second time is known."""
+    if not os.path.exists(mark):
+        Path(mark).touch()
+        die()
+    return "done"
+
+
+def die_while_answering(mark: str) -> np.ndarray:
+    """Return, the first time, what kills the process in the middle of being pickled."""
+    return np.zeros(2_000_000) if os.path.exists(mark) else FatalToSend(mark)
+
+
+class FatalToSend:
+    """Dies when it is pickled."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        Path(self.mark).touch()
+        die()
+
+
+def fail(kind: str) -> None:
+    if kind == "config":
+        raise ConfigError("expected this, got that")
+    if kind == "two arguments":
+        raise SafetensorsError("HeaderTooLarge", "expected less")
+    raise ZeroDivisionError("why")
+
+
+def warn(text: str) -> None:
+    warnings.warn(text, NpconvWarning, stacklevel=1)
+
+
+def unpicklable():
+    return lambda: None
+
+
+def environment() -> dict:
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    return {"blas": [os.environ.get(name) for name in names], "cores": available_cores(), "folder": os.getcwd()}
+
+
+def start_and_print_ids(workers: int) -> None:
+    """Start workers, print their ids and keep them busy: the life of a parent that is about to be killed."""
+    pool = WorkerPool(workers)
+    (pool.folder / "shared").touch()
+    futures = [pool.submit(process_id, sleep(0.01)) for _ in range(workers)]
+    for future in futures:
+        future.result()
+    busy = [pool.submit(sleep, 60) for _ in range(workers)]
+    print(*pool.process_ids(), flush=True)
+    for future in busy:
+        future.result()

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from npconv.errors import ConfigError, InputError
 from npconv.models import convnextv2, cvt
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.convnext.configuration import StagedConfig
-from npconv.models.convnext.model import ConvNextConfig, variants
-from npconv.models.convnextv2.model import ConvNextV2Config
+from npconv.models.convnext import variants
+from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
+from npconv.models.convnextv2.configuration import ConvNextV2Config
 from npconv.models.cvt.configuration import CvtConfig
 
 Size = tuple[int, int]

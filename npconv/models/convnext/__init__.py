@@ -1,8 +1,8 @@
 """ConvNeXt: "A ConvNet for the 2020s", https://arxiv.org/abs/2201.03545. Read ``model.py`` first."""
 
+from npconv.models.convnext.configuration import ConvNextConfig
 from npconv.models.convnext.model import (
     STEMS,
-    ConvNextConfig,
     backbone,
     backbone_shapes,
     check_pixel_values,

@@ -17,9 +17,10 @@ the channels last.
 
 from __future__ import annotations
 
-from npconv.models.convnext.model import ConvNextConfig
+from npconv.models.convnext.configuration import ConvNextConfig
 from npconv.models.convnext.variants import HEAD_ACT
-from npconv.models.convnextv2.model import GRN_EPS, ConvNextV2Config
+from npconv.models.convnextv2.configuration import ConvNextV2Config
+from npconv.models.convnextv2.model import GRN_EPS
 from npconv.plan.step import Plan
 from npconv.plan.writing import AFFINE, Steps
 

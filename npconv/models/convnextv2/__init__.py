@@ -1,8 +1,8 @@
 """ConvNeXt V2, https://arxiv.org/abs/2301.00808: the block and what differs from ``npconv.models.convnext``."""
 
+from npconv.models.convnextv2.configuration import ConvNextV2Config
 from npconv.models.convnextv2.model import (
     GRN_EPS,
-    ConvNextV2Config,
     backbone,
     backbone_shapes,
     encode,

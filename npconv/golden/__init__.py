@@ -9,7 +9,8 @@
 - ``mistakes``, ``segment``, ``diagnose``: a part of the model run again with every known mistake
 - ``report``, ``junit``, ``repro``: what comes out
 - ``case``, ``check``, ``pytest_plugin``: single operations
-- ``proof``: that all of this catches every mistake
+
+``tests/golden/proof.py`` shows that all of this catches every mistake.
 """
 
 from npconv.golden.case import assert_close, cases, model_trace

@@ -18,7 +18,6 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-
 from npconv.errors import ConfigError
 
 

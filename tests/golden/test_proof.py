@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 
 from npconv.errors import GoldenError
-from npconv.golden import proof
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES
-from npconv.golden.proof_models import FAMILIES, RECIPES, make_model
 from npconv.golden.tolerance import FLOOR, MULTIPLE
 from npconv.golden.trace_file import Trace
+from npconv.golden.tracing import task_of
+from npconv.models import FAMILIES
 from npconv.models.plans import make_plan
+from tests.golden import proof
+from tests.golden.tiny_models import models_of
 
 #: Ends of the names of steps that are no modules of transformers; see ``test_false_alarms.py``.
 NO_MODULES = (
@@ -33,7 +35,7 @@ def verdicts():
 @pytest.fixture(scope="module")
 def usual():
     """The first ConvNeXt V2."""
-    return proof.model_subject(next(recipe for recipe in RECIPES if recipe.family == "convnextv2"))
+    return proof.model_subject(models_of("convnextv2")[0])
 
 
 def test_every_mistake_is_caught_and_named_first(verdicts):
@@ -43,10 +45,8 @@ def test_every_mistake_is_caught_and_named_first(verdicts):
 
 
 def test_every_family_in_which_a_mistake_can_be_made_has_its_proof(verdicts):
-    plans = {
-        family: [make_plan(make_model(recipe)[0].config, "image_classification") for recipe in RECIPES_OF[family]]
-        for family in FAMILIES
-    }
+    models = {family: [tiny.make()[0] for tiny in models_of(family)] for family in FAMILIES}
+    plans = {family: [make_plan(model.config, task_of(model)) for model in found] for family, found in models.items()}
     for verdict in verdicts:
         expected = {
             family
@@ -55,9 +55,6 @@ def test_every_family_in_which_a_mistake_can_be_made_has_its_proof(verdicts):
         }
         assert set(verdict.best) == (expected or {proof.PICTURE}), verdict.mistake.name
     assert any(verdict.best.keys() == set(FAMILIES) for verdict in verdicts)
-
-
-RECIPES_OF = {family: [recipe for recipe in RECIPES if recipe.family == family] for family in FAMILIES}
 
 
 def test_few_mistakes_have_the_same_numbers_as_another_where_they_show(verdicts):
@@ -71,7 +68,7 @@ def test_few_mistakes_have_the_same_numbers_as_another_where_they_show(verdicts)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_names_of_modules_alone_are_enough(family):
     """A trace as forward hooks record it: the steps between two modules are diagnosed in one piece."""
-    subject = proof.model_subject(RECIPES_OF[family][0])
+    subject = proof.model_subject(models_of(family)[0])
     for mistake in VISIBLE:
         if subject.place(mistake) is None:
             continue
@@ -131,7 +128,7 @@ def test_the_readme_has_the_catalogue():
     table = text.partition(proof.BEGIN)[2].partition(proof.END)[0]
     expected = [[m.name, m.operation, m.says, m.origin] for m in VISIBLE]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines() if line[:1] == "|"]
-    assert [row[:4] for row in rows[2:]] == expected, "run python -m npconv.golden.proof --readme"
+    assert [row[:4] for row in rows[2:]] == expected, "run python -m tests.golden.proof --readme"
     listed = [line for line in table.splitlines() if line.startswith("- ")]
     assert listed == [f"- {m.says} ({m.operation}): {m.invisible}." for m in MISTAKES if m.invisible]
     assert f"{MULTIPLE} times that noise, and at least {FLOOR} units" in text

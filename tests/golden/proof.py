@@ -1,7 +1,7 @@
 """Proof that golden cases and traces find mistakes: every mistake of the catalogue is made, and looked for.
 
-    python -m npconv.golden.proof              prints the table; the exit status is 1 if a mistake gets away
-    python -m npconv.golden.proof --readme     writes the table into npconv/golden/README.md
+    python -m tests.golden.proof              prints the table; the exit status is 1 if a mistake gets away
+    python -m tests.golden.proof --readme     writes the table into npconv/golden/README.md
 
 Of each mistake that numbers can show:
 
@@ -13,7 +13,7 @@ Of each mistake that numbers can show:
   do not fit) is not in its trace.
 
 No model shows every mistake: an epsilon needs tiny variance, an overflow large numbers. So there are several of each
-family (:mod:`npconv.golden.proof_models`), and one that shows a mistake is enough. Where the mistake is seen on others
+family (``tests.golden.tiny_models``), and one that shows a mistake is enough. Where the mistake is seen on others
 as well, but another explains the numbers as well as it does up to the last bits (epsilons of 0 and 1e-12 on a map of
 usual variance) and comes before it, that is counted and printed.
 """
@@ -29,23 +29,26 @@ from typing import Any
 
 import numpy as np
 
+import npconv.golden
 from npconv.errors import GoldenError
 from npconv.golden.case import detection_table
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.preprocessing import IMAGE, image_of, layouts, record_preprocessing
-from npconv.golden.proof_models import FAMILIES, PICTURES, RECIPES, PictureRecipe, Recipe, make_model, make_picture
 from npconv.golden.trace_file import Trace
 from npconv.golden.truth import record
 from npconv.images import ConvNextImageProcessor
+from npconv.models import FAMILIES
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
+from tests.golden.tiny_models import TinyModel, every_model
+from tests.golden.tiny_models.pictures import PICTURES, TinyPicture
 
 #: Tolerances by which a mistake must be off to count as caught.
 ENOUGH = 10.0
 
-README = Path(__file__).with_name("README.md")
+README = Path(npconv.golden.__file__).with_name("README.md")
 BEGIN, END = "<!-- mistakes: begin -->", "<!-- mistakes: end -->"
 
 #: What stands for a family in rows of mistakes in preprocessing, which all families share.
@@ -163,33 +166,33 @@ class Verdict:
 
 def subjects() -> Iterator[Subject]:
     """Yield all subjects, one after another."""
-    for recipe in RECIPES:
-        yield model_subject(recipe)
+    for tiny in every_model():
+        yield model_subject(tiny)
     for picture in PICTURES:
         yield picture_subject(picture)
 
 
-def model_subject(recipe: Recipe) -> Subject:
+def model_subject(tiny: TinyModel) -> Subject:
     """Return a model with its golden trace."""
-    model, pixel_values = make_model(recipe)
+    model, pixel_values = tiny.make()
     golden = record(model, pixel_values)
     parts = [(_plan(golden), "pixel_values")]
-    return Subject(recipe.family, recipe.says, golden, parts, pixel_values, {"input": golden.about["input"]})
+    return Subject(tiny.family, tiny.says, golden, parts, pixel_values, {"input": golden.about["input"]})
 
 
-def picture_subject(recipe: PictureRecipe) -> Subject:
+def picture_subject(tiny: TinyPicture) -> Subject:
     """Return the preprocessing of a picture, and a model after it, with the golden trace of both."""
-    picture = make_picture(recipe)
-    before, about = record_preprocessing(ConvNextImageProcessor(**recipe.settings), picture)
-    model, _ = make_model(RECIPES[0])
+    picture = tiny.make()
+    before, about = record_preprocessing(ConvNextImageProcessor(**tiny.settings), picture)
+    model, _ = every_model()[0].make()
     after = record(model, before["pixel_values"])
-    photo = {"photo": recipe.says}  # stands for the hash of a file, the same in both traces
+    photo = {"photo": tiny.says}  # stands for the hash of a file, the same in both traces
     golden = Trace({**after.about, **photo, "preprocessing": about}, after.params)
     golden.about["layouts"] = {**after.about["layouts"], **layouts(before)}
     for name, array in {**before, **after}.items():
         golden.add(name, array)
     parts = [(Plan.from_json(about["steps"]), IMAGE), (_plan(after), "pixel_values")]
-    return Subject(PICTURE, recipe.says, golden, parts, image_of(picture), photo)
+    return Subject(PICTURE, tiny.says, golden, parts, image_of(picture), photo)
 
 
 def _plan(golden: Trace) -> Plan:
@@ -329,7 +332,7 @@ def write_readme(verdicts: Sequence[Verdict], path: Path = README) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 1 if a mistake is not caught or not named first, 2 if there is no README, else 0."""
     description = "Make every mistake of the catalogue, and see that cases and traces catch it."
-    parser = argparse.ArgumentParser(prog="python -m npconv.golden.proof", description=description)
+    parser = argparse.ArgumentParser(prog="python -m tests.golden.proof", description=description)
     parser.add_argument("--readme", action="store_true", help=f"write the table into {README.name} as well")
     args = parser.parse_args(arguments)
     verdicts = prove()

@@ -16,14 +16,14 @@ PACKAGE = Path(npconv.__file__).parent
 
 #: The rooms from the ground up: a room may import those before it, never one after it.
 ROOMS = (
-    *("_version", "errors", "messages", "backend", "zoo", "layers", "files", "weights", "images", "plan", "gradients"),
-    *("fast", "models", "workers", "convert", "hub", "api", "training", "golden", "pictures", "bench", "cli"),
+    *("_version", "errors", "messages", "backend", "cores", "zoo", "layers", "files", "weights", "images", "plan"),
+    *("gradients", "fast", "models", "workers", "convert", "hub", "api", "training", "golden", "pictures", "bench"),
+    "cli",
 )
 
 #: Arrows that run up and are still to be turned round: module -> room.
 TO_BE_TURNED: dict[str, set[str]] = {
     "npconv.convert.verify": {"api"},
-    "npconv.fast.threads": {"workers"},
     "npconv.images.processor": {"hub"},
     "npconv.models.configuration": {"hub"},
     "npconv.workers.recipes": {"hub"},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import NamedTuple
 
+from npconv.cores import THREAD_VARIABLES
 from npconv.errors import InputError
 
 #: The modules that export a model for ONNX Runtime.
@@ -45,8 +46,7 @@ class Engine(NamedTuple):
     @property
     def environment(self) -> dict[str, str]:
         """What must be set before its process loads NumPy or PyTorch."""
-        count = str(self.blas_threads)
-        limits = {f"{library}_NUM_THREADS": count for library in ("OPENBLAS", "OMP", "MKL", "VECLIB_MAXIMUM")}
+        limits = dict.fromkeys(THREAD_VARIABLES, str(self.blas_threads))
         # On GPUs, no library may round float32 to TF32, whatever it was told or its defaults are.
         limits |= {"NVIDIA_TF32_OVERRIDE": "0", "CUPY_TF32": "0"}
         return {**limits, "TORCHINDUCTOR_COMPILE_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "0"}

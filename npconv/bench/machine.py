@@ -13,7 +13,7 @@ from npconv._version import __version__
 from npconv.backend import device_module
 from npconv.bench.engines import Engine
 from npconv.bench.remote import RemoteEngine
-from npconv.workers.pool import available_cores
+from npconv.cores import available_cores
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:

@@ -23,10 +23,10 @@ from npconv.bench.fresh import cold_start, peak_memory, write_picture
 from npconv.bench.others import OtherPrograms
 from npconv.bench.remote import EngineError, RemoteEngine
 from npconv.bench.turns import rotated, take_turns
+from npconv.cores import available_cores
 from npconv.errors import ConfigError, InputError, NpconvError
 from npconv.hub.locate import locate
 from npconv.models.summary import layer_table
-from npconv.workers.pool import available_cores
 
 Progress = Callable[[str], None]
 

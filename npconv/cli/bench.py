@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         If SIGTERM comes.
     """
     from npconv.bench.measure import Settings, measure
-    from npconv.workers.pool import available_cores
+    from npconv.cores import available_cores
 
     cores = available_cores()
     if args.threads is not None and args.threads > cores:

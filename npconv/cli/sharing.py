@@ -63,7 +63,7 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
         return 1
     if args.workers is None and (photos < MANY or getattr(args, "device", "cpu") != "cpu"):
         return 1
-    from npconv.workers.pool import available_cores
+    from npconv.cores import available_cores
 
     batches = -(-photos // args.batch_size)
     return max(1, min(args.workers or available_cores(), batches))

@@ -16,12 +16,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
+from npconv.cores import BLAS_VARIABLES, available_cores
 from npconv.errors import InputError
 from npconv.fast.scratch import Scratch, SharedScratch
-from npconv.workers.pool import available_cores
-
-#: Environment variables that hold a BLAS to one thread when they are "1" at the time NumPy is loaded.
-BLAS_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS")
 
 #: More bring nothing, and each has arrays of its own.
 MOST_THREADS = 256
@@ -74,7 +71,7 @@ class SharedLimit:
 @cache
 def blas_limit() -> Callable[[], AbstractContextManager[Any]] | None:
     """Return a function that makes a context in which the BLAS keeps to one thread; None if nothing can hold it."""
-    if any(os.environ.get(name) == "1" for name in BLAS_THREAD_VARIABLES[:3]):
+    if any(os.environ.get(name) == "1" for name in BLAS_VARIABLES):
         return nullcontext
     try:
         threadpoolctl = importlib.import_module("threadpoolctl")

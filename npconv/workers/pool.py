@@ -17,7 +17,6 @@ is killed, the workers remove it before they end. A worker takes 0.12 s to start
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import secrets
@@ -34,12 +33,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from npconv.cores import THREAD_VARIABLES, available_cores, limit_cores
 from npconv.errors import InputError, NpconvError, UnavailableError
-
-#: What keeps the BLAS libraries that NumPy may be built with to one thread, if set before NumPy is loaded.
-ONE_THREAD = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-}
 
 #: How many workers may die of one task before it is given up. Once may be bad luck.
 ATTEMPTS = 3
@@ -52,8 +47,6 @@ _READY = b"ready"
 # The environment belongs to the whole process: two threads that start workers must not interleave there.
 _STARTING = threading.Lock()
 
-_in_worker = False
-
 
 class WorkerError(NpconvError):
     """A task was given up because every worker process that had it died."""
@@ -64,36 +57,6 @@ class WorkerTraceback(Exception):  # noqa: N818 - no error by itself: the cause 
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use: those of its CPU affinity, less where its container has a limit.
-
-    In a worker of a :class:`WorkerPool` it is 1: its share.
-    """
-    if _in_worker:
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _container_limit())))
-
-
-def _container_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """Return the cores' worth of time that the control groups of this process allow; infinite without a limit."""
-    limits = [math.inf]
-    folders = [root]
-    with suppress(OSError, ValueError):
-        names = [line.partition("::")[2] for line in own.read_text().splitlines() if line.startswith("0::")]
-        for name in names:
-            inner = root / name.lstrip("/")
-            folders += [inner, *inner.parents]
-    for folder in folders:
-        with suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text().split()
-            limits.append(float(quota) / float(period) if quota != "max" else math.inf)
-    with suppress(OSError, ValueError):  # the older kind of control group
-        quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
-        limits.append(float(quota) / float((root / "cpu" / "cpu.cfs_period_us").read_text()))
-    return min(limit for limit in limits if limit > 0)
 
 
 class WorkerPool(Executor):
@@ -263,7 +226,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, folder), name="npconv-worker", daemon=True)
-        with _STARTING, _undisturbed(), _environment(ONE_THREAD):
+        with _STARTING, _undisturbed(), _environment(dict.fromkeys(THREAD_VARIABLES, "1")):
             self.process.start()
         theirs.close()  # so that the pipe ends when the worker does
 
@@ -357,8 +320,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _serve(pipe: Any, folder: Path) -> None:
     """Be a worker: answer tasks until the pipe ends."""
-    global _in_worker
-    _in_worker = True
+    limit_cores(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     with suppress(EOFError, OSError):

@@ -82,7 +82,7 @@ def test_how_many_workers_are_chosen(capsys, model, photos, monkeypatch) -> None
     chosen = []
     original = sharing.choose_workers
     monkeypatch.setattr(sharing, "choose_workers", lambda *args: chosen.append(original(*args)) or 1)
-    monkeypatch.setattr("npconv.workers.pool.available_cores", lambda: 5)
+    monkeypatch.setattr("npconv.cores.available_cores", lambda: 5)
     for count, words in [
         (64, ()),
         (63, ()),

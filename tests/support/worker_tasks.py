@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from npconv import ConfigError, NpconvWarning, SafetensorsError
-from npconv.workers.pool import WorkerPool, available_cores
+from npconv.cores import available_cores
+from npconv.workers.pool import WorkerPool
 
 
 def process_id(_=None) -> int:

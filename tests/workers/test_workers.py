@@ -1,7 +1,6 @@
 """Worker processes: what they answer, and what becomes of tasks and processes when one is killed."""
 
 import gc
-import math
 import os
 import pickle
 import signal
@@ -17,8 +16,9 @@ import pytest
 from support import worker_tasks as tasks
 
 from npconv import ConfigError, InputError, NpconvError, NpconvWarning, UnavailableError
+from npconv.cores import available_cores
 from npconv.workers import pool as workers
-from npconv.workers.pool import ATTEMPTS, WorkerError, WorkerPool, WorkerTraceback, available_cores
+from npconv.workers.pool import ATTEMPTS, WorkerError, WorkerPool, WorkerTraceback
 
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
@@ -270,36 +270,3 @@ def test_the_number_of_workers_is_checked():
     with pytest.raises(InputError, match="at least 1 worker, got 0"):
         WorkerPool(0)
     assert WorkerPool().workers == available_cores()
-
-
-def test_available_cores_are_those_of_the_affinity(monkeypatch):
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(workers, "_container_limit", lambda: math.inf)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(7)), raising=False)
-    assert available_cores() == 7
-    monkeypatch.setattr(workers, "_container_limit", lambda: 1.5)
-    assert available_cores() == 2
-    monkeypatch.setattr(workers, "_container_limit", lambda: 0.1)
-    assert available_cores() == 1
-
-
-@pytest.mark.parametrize(
-    ("files", "limit"),
-    [
-        ({}, math.inf),
-        ({"cpu.max": "max 100000\n"}, math.inf),
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "200000 100000\n"}, 2),
-        ({"elsewhere/cpu.max": "100000 100000\n"}, math.inf),
-        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
-        ({"cpu.max": "what is this"}, math.inf),
-    ],
-)
-def test_the_limit_of_a_container(tmp_path, files, limit):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    own = tmp_path / "own"
-    own.write_text("4:memory:/x\n0::/a/b\n")
-    assert workers._container_limit(tmp_path, own) == limit

@@ -1,0 +1,51 @@
+"""How many cores this process may use, and how libraries are told of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+#: Environment variables that say, at the time NumPy is loaded, how many threads its matrix library (BLAS) may use.
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+#: The same for every library with threads of its own.
+THREAD_VARIABLES = (*BLAS_VARIABLES, "OMP_NUM_THREADS")
+
+#: This process's share, where others of npconv's work beside it.
+_share = math.inf
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use: those of its CPU affinity, less where its container has a limit.
+
+    In a worker of a :class:`npconv.workers.pool.WorkerPool` it is 1: its share.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _share, _container_limit())))
+
+
+def limit_cores(share: int) -> None:
+    """Let :func:`available_cores` be no more than that in this process from now on."""
+    global _share
+    _share = share
+
+
+def _container_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """Return the cores' worth of time that the control groups of this process allow; infinite without a limit."""
+    limits = [math.inf]
+    folders = [root]
+    with suppress(OSError, ValueError):
+        names = [line.partition("::")[2] for line in own.read_text().splitlines() if line.startswith("0::")]
+        for name in names:
+            inner = root / name.lstrip("/")
+            folders += [inner, *inner.parents]
+    for folder in folders:
+        with suppress(OSError, ValueError):
+            quota, period = (folder / "cpu.max").read_text().split()
+            limits.append(float(quota) / float(period) if quota != "max" else math.inf)
+    with suppress(OSError, ValueError):  # the older kind of control group
+        quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
+        limits.append(float(quota) / float((root / "cpu" / "cpu.cfs_period_us").read_text()))
+    return min(limit for limit in limits if limit > 0)

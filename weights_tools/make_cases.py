@@ -4,8 +4,8 @@
     python -m weights_tools.make_cases --check npconv/golden/cases
 
 The first command writes one safetensors file for each operation, layer, block and model of
-``weights_tools.goldens.operations`` and ``blocks``, and a golden trace of a small model of each family; the second
-makes them again and compares. They need nothing beyond npconv.
+``weights_tools.goldens.operations`` and ``tests/golden_cases``, and a golden trace of a small model of each family; the
+second makes them again and compares. They need nothing beyond npconv.
 
 The tensors of a file
     ``CASE.input.0`` and so on, ``CASE.param.NAME``: float16, or uint8 for pictures. ``CASE.expected``: the right result
@@ -29,41 +29,27 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npconv import (
-    ConvNextConfig,
-    ConvNextForImageClassification,
-    ConvNextV2Config,
-    ConvNextV2ForImageClassification,
-    CvtConfig,
-    CvtForImageClassification,
-)
+import npconv
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import case_plan
 from npconv.golden.case import METADATA, compute, error_of
 from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
 from npconv.golden.truth import perturbed, record
-from weights_tools.goldens import draw
-from weights_tools.goldens.blocks import STAGED, TWO_STAGES, recipes
-from weights_tools.goldens.recipe import Recipe
+from npconv.models import FAMILIES
+from weights_tools.goldens import draw, operations
+from weights_tools.goldens.cases import OperationCase, class_name, family_file
 
 FORMAT, SEED = 1, 4
 
 PERTURBED_RUNS = 8
 
 SAME, FACTOR = 1e-12, 4.0
-
-#: Of the small models whose whole traces are kept.
-TRACED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "convnext": (ConvNextForImageClassification, ConvNextConfig, STAGED),
-    "convnextv2": (ConvNextV2ForImageClassification, ConvNextV2Config, STAGED),
-    "cvt": (CvtForImageClassification, CvtConfig, TWO_STAGES),
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,44 +67,51 @@ def main(arguments: list[str] | None = None) -> int:
 def make(folder: Path) -> None:
     """Write all files; those of operations that are no more are removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, list[Recipe]] = {}
-    for recipe in recipes():
-        files.setdefault(recipe.operation, []).append(recipe)
+    files: dict[str, list[OperationCase]] = {}
+    for case in cases():
+        files.setdefault(case.operation, []).append(case)
     for operation, several in files.items():
         tensors: dict[str, np.ndarray] = {}
-        entries = {recipe.name: add_case(recipe, tensors) for recipe in several}
+        entries = {case.name: add_case(case, tensors) for case in several}
         content = {"format": FORMAT, "operation": operation, "cases": entries}
         save_file(tensors, folder / f"{operation}.safetensors", {METADATA: json.dumps(content)})
-    for family in TRACED:
-        trace_of(family).save(folder / f"models-{family}.safetensors")
-    names = {*files, *(f"models-{family}" for family in TRACED)}
+    traced = {f"models-{family}": family for family in FAMILIES if hasattr(family_file(family), "TRACED")}
+    for name, family in traced.items():
+        trace_of(family).save(folder / f"{name}.safetensors")
     for path in folder.glob("*.safetensors"):
-        if path.stem not in names:
+        if path.stem not in {*files, *traced}:
             path.unlink()
 
 
-def add_case(recipe: Recipe, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+def cases() -> Iterator[OperationCase]:
+    """Yield the cases of all operations, layers, blocks and classifiers."""
+    yield from operations.cases()
+    for family in FAMILIES:
+        yield from getattr(family_file(family), "operations", tuple)()
+
+
+def add_case(case: OperationCase, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     """Compute a case and put its arrays into `tensors`; return its entry in the metadata."""
-    inputs, params = recipe.draw(draw.generator(SEED, f"{recipe.operation}.{recipe.name}"))
+    inputs, params = case.draw(draw.generator(SEED, f"{case.operation}.{case.name}"))
     inputs = [widened(array) for array in inputs]
     params = {name: widened(array) for name, array in params.items()}
-    expected, noise = truth_and_noise(recipe, inputs, params)
+    expected, noise = truth_and_noise(case, inputs, params)
     largest = float(np.abs(expected).max())
     for i, array in enumerate(inputs):
-        tensors[f"{recipe.name}.input.{i}"] = narrowed(array)
+        tensors[f"{case.name}.input.{i}"] = narrowed(array)
     for name, array in params.items():
-        tensors[f"{recipe.name}.param.{name}"] = narrowed(array)
-    tensors[f"{recipe.name}.expected"] = expected
+        tensors[f"{case.name}.param.{name}"] = narrowed(array)
+    tensors[f"{case.name}.expected"] = expected
     tolerance = max(MULTIPLE * noise, FLOOR * last_place(largest))
-    return {"attributes": recipe.attributes, "tolerance": tolerance, "noise": noise, "why": recipe.why}
+    return {"attributes": case.attributes, "tolerance": tolerance, "noise": noise, "why": case.why}
 
 
 def truth_and_noise(
-    recipe: Recipe, inputs: Sequence[np.ndarray], params: Mapping[str, np.ndarray]
+    case: OperationCase, inputs: Sequence[np.ndarray], params: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, float]:
     """Return the float64 result, and how far right float32 arithmetic is from it."""
     ndim = 3 if inputs[0].dtype.kind == "u" else inputs[0].ndim
-    plan = case_plan(recipe.operation, len(inputs), params, recipe.attributes, ndim)
+    plan = case_plan(case.operation, len(inputs), params, case.attributes, ndim)
     expected = compute(plan, inputs, params, "float64").astype(np.float64)
     noise = error_of(compute(plan, inputs, params, "float32"), expected)
     for seed in range(1, PERTURBED_RUNS + 1):
@@ -130,9 +123,10 @@ def truth_and_noise(
 
 def trace_of(family: str) -> Any:
     """Return the golden trace of a family's small model."""
-    model_class, config_class, fields = TRACED[family]
+    task = "image_classification" if "image_classification" in FAMILIES[family].tasks else "model"
+    model_class = getattr(npconv, class_name(family, task))
     rng = draw.generator(SEED, f"models.{family}")
-    config = config_class(**fields)
+    config = FAMILIES[family].config_class(**family_file(family).TRACED)
     shapes = draw.tensor_shapes(model_class(config).state_dict())
     params = {name: widened(array) for name, array in draw.weights(rng, shapes).items()}
     return record(model_class(config, params), widened(draw.pixel_values(rng, (2, 3, 37, 46))))

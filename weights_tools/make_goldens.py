@@ -3,7 +3,7 @@
     python -m weights_tools.make_goldens tests/goldens
     python -m weights_tools.make_goldens --check tests/goldens
 
-The first command writes one safetensors file for each case of ``weights_tools.goldens.cases``, and ``manifest.json``
+The first command writes one safetensors file for each case of ``tests/golden_cases``, and ``manifest.json``
 with seeds, hashes and versions; the second makes them again in a temporary folder and compares the bytes. Both need
 the extra ``reference``.
 
@@ -38,19 +38,12 @@ from typing import Any
 
 import numpy as np
 
-import npconv
 from npconv.files.safetensors import load_file, save_file
+from npconv.models import find_family
 from weights_tools.goldens import draw
-from weights_tools.goldens.cases import Case, all_cases
+from weights_tools.goldens.cases import ModelCase, model_cases
 
 MANIFEST = "manifest.json"
-
-#: npconv's own: the fields of transformers' classes change with its version, and its CvT has no ``hidden_act``.
-CONFIGS: dict[str, type[npconv.ConvNextConfig | npconv.ConvNextV2Config | npconv.CvtConfig]] = {
-    "convnext": npconv.ConvNextConfig,
-    "convnextv2": npconv.ConvNextV2Config,
-    "cvt": npconv.CvtConfig,
-}
 
 #: Bits that are kept, and the part of a step that must lie between any number and a border.
 BITS = 36
@@ -84,7 +77,7 @@ def make(folder: Path, seeds: Mapping[str, int]) -> None:
     """Write all files and the manifest; cases without a seed get the first that serves."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = {}
-    for case in all_cases():
+    for case in model_cases():
         seed, tensors = compute(case, seeds.get(case.name))
         path = folder / f"{case.name}.safetensors"
         save_file(tensors, path, {"case": json.dumps(describe(case), sort_keys=True)})
@@ -108,13 +101,12 @@ def check(folder: Path) -> int:
         made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["versions"] if different else versions()
     if made != versions():
         print(f"note: the files were made with {made}, and these versions are {versions()}")
-    print(
-        f"{different} of {len(all_cases())} files differ" if different else f"all {len(all_cases())} files are the same"
-    )
+    count = len(model_cases())
+    print(f"{different} of {count} files differ" if different else f"all {count} files are the same")
     return 1 if different else 0
 
 
-def compute(case: Case, seed: int | None) -> tuple[int, dict[str, np.ndarray]]:
+def compute(case: ModelCase, seed: int | None) -> tuple[int, dict[str, np.ndarray]]:
     """Return a case's seed and tensors; without a seed, the first whose outputs lie clear of every border."""
     from weights_tools.goldens import reference
 
@@ -124,11 +116,11 @@ def compute(case: Case, seed: int | None) -> tuple[int, dict[str, np.ndarray]]:
         rng = draw.generator(candidate, case.name)
         pixel_values = draw.pixel_values(rng, case.shape, scale=case.input_scale, offset=case.input_offset)
         weights = draw.weights(rng, shapes, scale=case.weight_scale)
-        labels = {name: np.asarray(values) for name, (_, values) in case.labels.items()}
+        labels = {name: np.asarray(values) for name, (_, _, values) in case.losses.items()}
         reference.load(model, weights)
         expected = reference.run(model, pixel_values)
         expected.pop("last_hidden_state", None)  # the last of the hidden states
-        for name, (problem_type, _) in case.labels.items():
+        for name, (_, problem_type, _) in case.losses.items():
             expected[f"loss.{name}"] = reference.loss(model, pixel_values, labels[name], problem_type)
         if seed is not None or all(is_clear(values) for values in expected.values()):
             break
@@ -139,17 +131,18 @@ def compute(case: Case, seed: int | None) -> tuple[int, dict[str, np.ndarray]]:
     return candidate, tensors
 
 
-def describe(case: Case) -> dict[str, Any]:
+def describe(case: ModelCase) -> dict[str, Any]:
     """Return what a reader of the file needs to build the model, no default left out."""
     from weights_tools.goldens import reference
 
-    config = CONFIGS[case.family](**case.fields)
+    # npconv's own: the fields of transformers' classes change with its version, and its CvT has no ``hidden_act``.
+    config = find_family(case.family).config_class(**case.fields)
     return {
         "family": case.family,
         "task": case.task,
         "config": {**config.to_dict(), "num_labels": config.num_labels},
         "patched": reference.patched(case.family, case.fields),
-        "problem_types": {name: problem_type for name, (problem_type, _) in case.labels.items()},
+        "problem_types": {name: problem_type for name, (_, problem_type, _) in case.losses.items()},
     }
 
 

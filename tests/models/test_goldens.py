@@ -12,6 +12,7 @@ from support import golden_files
 from npconv.backend import device_module, to_host
 from npconv.errors import UnavailableError
 from npconv.files.safetensors import load_file, read_metadata
+from npconv.layers import ACTIVATIONS
 from npconv.models import convnextv2, cvt
 
 ALL = pytest.mark.parametrize("name", golden_files.NAMES)
@@ -35,13 +36,8 @@ def rounding_bound(golden, dtype):
 
 
 def outputs_of(golden, dtype, device="cpu"):
-    """Return all outputs by the names in the file, hidden states and feature maps numbered."""
-    arrays = {}
-    for name, value in golden.model(dtype, device)(golden.pixel_values, output_hidden_states=True).items():
-        if isinstance(value, tuple):
-            arrays |= {f"{name}.{index}": part for index, part in enumerate(value)}
-        elif name != "last_hidden_state":
-            arrays[name] = value
+    """Return all outputs by the names in the file, losses among them."""
+    arrays = golden_files.outputs_of(golden.model(dtype, device), golden.pixel_values)
     for name, problem_type in golden.problem_types.items():
         model = golden.model(dtype, device, problem_type=problem_type)
         arrays[f"loss.{name}"] = model(golden.pixel_values, labels=golden.labels[name]).loss
@@ -67,6 +63,22 @@ def test_float64(name):
 def test_narrower_dtypes(name, dtype):
     golden = golden_files.load(name)
     compare(golden, dtype, rounding_bound(golden, dtype))
+
+
+@pytest.mark.parametrize("hidden_act", golden_files.ACTIVATIONS_OF_V1)
+def test_v2_applies_every_activation_of_v1(hidden_act):
+    golden = golden_files.with_activation("convnextv2-patch_size_2", hidden_act)
+    compare(golden, "float64", TOLERANCE)
+    for dtype in UNIT_ROUNDOFF:
+        compare(golden, dtype, rounding_bound(golden, dtype))
+    with_gelu = golden_files.load("convnextv2-patch_size_2").expected["logits"]
+    assert golden_files.distance(golden.expected["logits"], with_gelu) > 1e-5
+
+
+def test_every_activation_has_a_file_in_convnext():
+    found = {case_of(name)["config"]["hidden_act"] for name in golden_files.NAMES if name.startswith("convnext-")}
+    assert {ACTIVATIONS[name] for name in found} == set(ACTIVATIONS.values())
+    assert found == {"gelu", *golden_files.ACTIVATIONS_OF_V1}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
@@ -123,7 +135,7 @@ PATCHED = {
         *("cvt-all_lists_differ", "cvt-average_even", "cvt-class_token_everywhere", "cvt-class_token_not_last"),
         *("cvt-default", "cvt-few_blocks", "cvt-model", "cvt-no_class_token", "cvt-one_pixel"),
     },
-    "hidden_act": {"convnext-selu", "convnextv2-selu", "cvt-quick_gelu"},
+    "hidden_act": {"convnext-selu", "cvt-quick_gelu"},
     "qkv_projection_method": {"cvt-all_lists_differ", "cvt-average_even", "cvt-average_odd", "cvt-linear"},
 }
 

@@ -69,7 +69,7 @@ def test_cvt_counts(name):
 @pytest.mark.parametrize("name", golden_files.NAMES)
 def test_shapes_are_those_of_transformers(name):
     golden = golden_files.load(name)
-    shapes = getattr(golden_files.FAMILIES[golden.family], f"{golden.task}_shapes")(golden.config())
+    shapes = getattr(golden_files.MODULES[golden.family], f"{golden.task}_shapes")(golden.config())
     assert shapes == {key: array.shape for key, array in golden.weights.items()}
 
 

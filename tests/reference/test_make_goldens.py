@@ -12,7 +12,7 @@ from weights_tools import make_goldens
 from weights_tools.goldens import cases, draw
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
-CASES = pytest.mark.parametrize("case", cases.all_cases(), ids=lambda case: case.name)
+CASES = pytest.mark.parametrize("case", cases.model_cases(), ids=lambda case: case.name)
 
 
 @pytest.mark.reference
@@ -33,8 +33,8 @@ def test_files_are_made_again_byte_by_byte(capsys, threads):
 @pytest.mark.reference
 def test_a_changed_file_is_found(tmp_path, capsys, monkeypatch):
     pytest.importorskip("transformers")
-    chosen = [case for case in cases.all_cases() if case.name in ("convnext-relu", "cvt-linear")]
-    monkeypatch.setattr(make_goldens, "all_cases", lambda: chosen)
+    chosen = [case for case in cases.model_cases() if case.name in ("convnext-relu", "cvt-linear")]
+    monkeypatch.setattr(make_goldens, "model_cases", lambda: chosen)
     make_goldens.main([str(tmp_path)])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     data = (tmp_path / "convnext-relu.safetensors").read_bytes()
@@ -49,7 +49,7 @@ def test_a_changed_file_is_found(tmp_path, capsys, monkeypatch):
     assert make_goldens.main(["--check", str(tmp_path)]) == 1
     assert "has other tensors" in capsys.readouterr().out
 
-    monkeypatch.setattr(make_goldens, "all_cases", lambda: chosen[:1])
+    monkeypatch.setattr(make_goldens, "model_cases", lambda: chosen[:1])
     make_goldens.main([str(tmp_path)])  # the file of a case that is gone goes too
     assert {path.name for path in tmp_path.iterdir()} == {"convnext-relu.safetensors", "manifest.json"}
 
@@ -61,7 +61,7 @@ def test_the_configuration_is_that_of_transformers(case):
     from weights_tools.goldens import reference
 
     written = json.loads(json.dumps(make_goldens.describe(case)["config"]))
-    theirs = json.loads(reference.CONFIGS[case.family](**case.fields).to_json_string(use_diff=False))
+    theirs = json.loads(reference.config_class(case.family)(**case.fields).to_json_string(use_diff=False))
     bookkeeping = {"transformers_version", "dtype", "chunk_size_feed_forward", "is_encoder_decoder"}
     bookkeeping |= {"_name_or_path", "output_attentions"}
     own = {"num_labels"} | ({"hidden_act", "image_size"} if case.family == "cvt" else set())
@@ -82,8 +82,8 @@ def test_transformers_as_it_is_runs_what_is_not_patched_and_nothing_else(case, m
     written, tensors = json.loads(read_metadata(path)["case"]), load_file(path)
 
     def distances():
-        config = reference.CONFIGS[case.family](**written["config"])
-        model = reference.MODELS[case.family, case.task](config).double().eval()
+        config = reference.config_class(case.family)(**written["config"])
+        model = reference.model_class(case.family, case.task)(config).double().eval()
         weights = {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("weights.")}
         reference.load(model, weights)
         for name, actual in reference.run(model, tensors["pixel_values"]).items():
@@ -102,7 +102,7 @@ def test_transformers_as_it_is_runs_what_is_not_patched_and_nothing_else(case, m
 
 def test_cases_are_those_of_the_manifest():
     manifest = json.loads((GOLDENS / "manifest.json").read_text())
-    assert [case.name for case in cases.all_cases()] == list(manifest["cases"])
+    assert [case.name for case in cases.model_cases()] == list(manifest["cases"])
 
 
 def test_rounding_keeps_36_bits_and_no_negative_zero():

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import npconv
 from npconv.files.safetensors import load_file, read_metadata
-from npconv.models import convnext, convnextv2, cvt
+from npconv.layers import ACTIVATIONS
 from npconv.models.tree import map_tree, nest
+from support import naive_layers
+from support.families import CLASSES, CONFIGS, MODULES
 
 FOLDER = Path(__file__).parents[1] / "goldens"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
 NAMES = sorted(MANIFEST["cases"])
 
-FAMILIES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
-CONFIGS = {"convnext": npconv.ConvNextConfig, "convnextv2": npconv.ConvNextV2Config, "cvt": npconv.CvtConfig}
-CLASSES = {
-    ("convnext", "model"): npconv.ConvNextModel,
-    ("convnext", "image_classification"): npconv.ConvNextForImageClassification,
-    ("convnext", "backbone"): npconv.ConvNextBackbone,
-    ("convnextv2", "model"): npconv.ConvNextV2Model,
-    ("convnextv2", "image_classification"): npconv.ConvNextV2ForImageClassification,
-    ("convnextv2", "backbone"): npconv.ConvNextV2Backbone,
-    ("cvt", "model"): npconv.CvtModel,
-    ("cvt", "image_classification"): npconv.CvtForImageClassification,
-}
+#: Activations that have a file in ConvNeXt and none in V2, which calls the same functions.
+ACTIVATIONS_OF_V1 = ("gelu_new", "quick_gelu", "relu", "selu", "silu", "mish", "hardswish", "linear")
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class Golden:
 
     def run(self, pixel_values, params, rng=None, **changes):
         """Call the family's function: what it pools, classifies or maps, and the hidden states."""
-        function = getattr(FAMILIES[self.family], self.task)
+        function = getattr(MODULES[self.family], self.task)
         return function(pixel_values, **params, config=self.config(**changes), rng=rng)
 
 
@@ -75,6 +66,24 @@ def load(name):
         parts[part][rest] = array
     problem_types = case["problem_types"]
     return Golden(name, case["family"], case["task"], case["config"], problem_types, pixel_values, **parts)
+
+
+def with_activation(name, hidden_act):
+    """Return a golden with another activation: its outputs with the formula of ``naive_layers`` in that place."""
+    golden, formula = load(name), getattr(naive_layers, ACTIVATIONS[hidden_act].__name__)
+    outputs = outputs_of(golden.model("float64", hidden_act=lambda x: formula(x).astype(x.dtype)), golden.pixel_values)
+    return replace(golden, fields={**golden.fields, "hidden_act": hidden_act}, expected=outputs)
+
+
+def outputs_of(model, pixel_values):
+    """Return all outputs by the names in the files, hidden states and feature maps numbered."""
+    arrays = {}
+    for name, value in model(pixel_values, output_hidden_states=True).items():
+        if isinstance(value, tuple):
+            arrays |= {f"{name}.{index}": part for index, part in enumerate(value)}
+        elif name != "last_hidden_state":
+            arrays[name] = value
+    return arrays
 
 
 def in_dtype(array, dtype):

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from weights_tools.goldens.recipe import Draw, Recipe, arrays, norm, picture, uniform
+from weights_tools.goldens.cases import Draw, OperationCase, arrays, norm, picture, uniform
+
+#: Name, purpose, what draws the arrays, attributes.
+Row = tuple[str, str, Draw, dict[str, Any]]
 
 #: Of convolutions: name, purpose, shape of the map, shape of the weight, stride, padding.
 Convolution = tuple[str, str, tuple[int, ...], tuple[int, ...], Any, Any]
@@ -40,32 +43,6 @@ DEPTHWISE_WITHOUT_BIAS: list[Convolution] = [
     ("keys_odd", "CvT's keys and values on odd sizes", (2, 4, 7, 9), (4, 1, 3, 3), 2, 1),
 ]
 
-
-def convolutions() -> Iterator[Recipe]:
-    """Yield the cases of convolutions over more than one position."""
-    for operation, several in (("conv2d", CONV2D), ("depthwise_conv2d", DEPTHWISE)):
-        for name, why, shape, weight, stride, padding in several:
-            draw = arrays(shape, weight=weight, bias=weight[:1])
-            yield Recipe(operation, name, why, draw, {"stride": stride, "padding": padding})
-    for name, why, shape, weight, stride, padding in DEPTHWISE_WITHOUT_BIAS:
-        draw = arrays(shape, weight=weight)
-        yield Recipe("depthwise_conv2d", name, why, draw, {"stride": stride, "padding": padding})
-
-
-def pointwise_convolutions() -> Iterator[Recipe]:
-    """Yield the cases of 1x1 convolutions."""
-    op = "pointwise_conv2d"
-    yield Recipe(op, "expand", "the first of a block", arrays((2, 5, 4, 3), weight=(20, 5), bias=(20,)))
-    yield Recipe(op, "contract", "the second of a block", arrays((1, 16, 3, 5), weight=(4, 16), bias=(4,)))
-    yield Recipe(
-        op,
-        "square",
-        "as many outputs as inputs: a transposed weight fits",
-        arrays((2, 6, 3, 4), weight=(6, 6), bias=(6,)),
-    )
-    yield Recipe(op, "kernel_1x1", "a weight with four axes, no bias", arrays((1, 4, 2, 5), weight=(7, 4, 1, 1)))
-
-
 #: Of LayerNorm: name, purpose, shape, axis, eps, standard deviation and mean of the input.
 LAYER_NORM: list[tuple[str, str, tuple[int, ...], int, float, float, float]] = [
     ("map", "over channels, axis 1", (2, 6, 4, 5), 1, 1e-6, 1, 0),
@@ -80,21 +57,28 @@ LAYER_NORM: list[tuple[str, str, tuple[int, ...], int, float, float, float]] = [
     ("large_values", "deviations beyond 255.9: squares overflow in float16", (2, 7, 2, 3), 1, 1e-6, 400, 0),
 ]
 
+ACTIVATIONS = ("gelu", "gelu_new", "quick_gelu", "relu", "silu", "selu", "mish", "hardswish")
 
-def layer_norms() -> Iterator[Recipe]:
+
+def convolutions(several: list[Convolution], *, bias: bool = True) -> Iterator[Row]:
+    """Yield the cases of convolutions over more than one position."""
+    for name, why, shape, weight, stride, padding in several:
+        params = {"weight": weight, "bias": weight[:1]} if bias else {"weight": weight}
+        yield name, why, arrays(shape, **params), {"stride": stride, "padding": padding}
+
+
+def layer_norms() -> Iterator[Row]:
     """Yield the cases of LayerNorm."""
     for name, why, shape, axis, eps, std, mean in LAYER_NORM:
-        draw = norm(*shape, channels=shape[axis], std=std, mean=mean)
-        yield Recipe("layer_norm", name, why, draw, {"eps": eps, "axis": axis})
-    yield Recipe("layer_norm", "constant", "all channels equal: the bias alone", constant, {"eps": 1e-6, "axis": 1})
+        yield name, why, norm(*shape, channels=shape[axis], std=std, mean=mean), {"eps": eps, "axis": axis}
+    yield "constant", "all channels equal: the bias alone", constant, {"eps": 1e-6, "axis": 1}
 
 
-def batch_norms() -> Iterator[Recipe]:
-    """Yield the cases of batch norm."""
-    op, shape = "batch_norm", {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
-    yield Recipe(op, "map", "two samples and stored statistics", arrays((2, 5, 4, 3), **shape), {"eps": 1e-5})
-    yield Recipe(op, "one_sample", "one sample", arrays((1, 5, 3, 6), **shape), {"eps": 1e-5})
-    yield Recipe(op, "tiny_variance", "running_var near 1e-5: shows eps", tiny_statistics, {"eps": 1e-5})
+def activations() -> Iterator[Row]:
+    """Yield the cases of activations."""
+    for name in ACTIVATIONS:
+        yield name, "from -9 to 9", arrays((3, 41), std=9 / 3**0.5), {"hidden_act": name}
+        yield f"{name}_near_zero", "from -1 to 1", arrays((2, 4, 3, 2), std=3**-0.5), {"hidden_act": name}
 
 
 def constant(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
@@ -108,41 +92,6 @@ def tiny_statistics(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[st
     params = {"weight": uniform(rng, 4), "bias": uniform(rng, 4), "running_mean": uniform(rng, 4, std=0.01)}
     variance = (np.abs(uniform(rng, 4, std=1e-5)) + np.float16(2e-6)).astype(np.float16)
     return [uniform(rng, 2, 4, 3, 5, std=0.01)], {**params, "running_var": variance}
-
-
-def activations() -> Iterator[Recipe]:
-    """Yield the cases of activations."""
-    for name in ("gelu", "gelu_new", "quick_gelu", "relu", "silu", "selu", "mish", "hardswish"):
-        yield Recipe("activation", name, "from -9 to 9", arrays((3, 41), std=9 / 3**0.5), {"hidden_act": name})
-        yield Recipe(
-            "activation", f"{name}_near_zero", "from -1 to 1", arrays((2, 4, 3, 2), std=3**-0.5), {"hidden_act": name}
-        )
-
-
-def responses() -> Iterator[Recipe]:
-    """Yield the cases of GRN and its parts."""
-    yield Recipe("grn_strength", "map", "two samples", arrays((2, 5, 4, 3)))
-    yield Recipe("grn_strength", "large_values", "squares that overflow in float16", arrays((1, 4, 3, 5), std=120))
-    yield Recipe("grn_relative", "two_samples", "shows a mean over the batch", strengths(1.0), {"eps": 1e-6})
-    yield Recipe("grn_relative", "tiny", "strengths of 1e-5: shows eps", strengths(1e-5), {"eps": 1e-6})
-    yield Recipe(
-        "grn_relative",
-        "zeros",
-        "a sample of zeros: 0 without eps is no number",
-        strengths(1.0, zero=True),
-        {"eps": 1e-6},
-    )
-    weights = {"weight": (1, 1, 1, 5), "bias": (1, 1, 1, 5)}
-    yield Recipe("grn_apply", "map", "two samples", arrays((2, 5, 4, 3), (2, 5, 1, 1), **weights))
-    yield Recipe(
-        "grn_apply", "one_axis", "weights of one axis", arrays((1, 4, 2, 3), (1, 4, 1, 1), weight=(4,), bias=(4,))
-    )
-    op, eps = "global_response_norm", {"eps": 1e-6}
-    yield Recipe(op, "two_samples", "of different strength: shows a mean over the batch", response(2, 5, 4, 3), eps)
-    yield Recipe(op, "one_sample", "one sample", response(1, 6, 3, 5), eps)
-    yield Recipe(op, "tiny", "values of 1e-6: shows eps", response(2, 5, 3, 4, std=2.0**-20), eps)
-    yield Recipe(op, "large_values", "squares that overflow in float16", response(1, 4, 5, 3, std=120), eps)
-    yield Recipe(op, "zeros", "a map of zeros: the bias alone", response(1, 4, 2, 3, std=0), eps)
 
 
 def strengths(size: float, *, zero: bool = False) -> Draw:
@@ -169,75 +118,6 @@ def response(*shape: int, std: float = 1.0) -> Draw:
     return make
 
 
-def positions() -> Iterator[Recipe]:
-    """Yield the cases of sums, averages and tokens."""
-    yield Recipe("layer_scale", "map", "one factor a channel", arrays((2, 5, 3, 4), layer_scale_parameter=(5,)))
-    yield Recipe("residual", "map", "a sum", arrays((2, 4, 3, 5), (2, 4, 3, 5)))
-    yield Recipe("residual", "tokens", "a sum", arrays((2, 5, 4), (2, 5, 4)))
-    yield Recipe("global_average_pool", "odd", "odd sizes", arrays((2, 5, 7, 3)))
-    yield Recipe(
-        "global_average_pool", "large_mean", "a mean of 100: shows a sum in float16", arrays((1, 4, 6, 8), mean=100)
-    )
-    window = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
-    yield Recipe("average_pool2d", "odd", "CvT's averaged keys and values", arrays((2, 4, 7, 5)), window)
-    yield Recipe("average_pool2d", "even", "the size is rounded up", arrays((1, 3, 6, 8)), window)
-    yield Recipe("token_mean", "tokens", "a mean over tokens", arrays((2, 7, 5)))
-    yield Recipe("map_tokens", "map", "row by row", arrays((2, 5, 3, 4)))
-    yield Recipe("tokens", "without_class_token", "row by row", arrays((2, 5, 3, 4)))
-    yield Recipe("tokens", "class_token", "the class token first", arrays((2, 6, 4, 3), cls_token=(1, 1, 6)))
-    yield Recipe("positions_map", "without_class_token", "row by row", arrays((2, 12, 5), (2, 5, 3, 4)))
-    yield Recipe("positions_map", "class_token", "the class token is left out", arrays((2, 13, 5), (2, 5, 4, 3)))
-    yield Recipe("class_token", "class_token", "what stands before the positions", arrays((2, 13, 5), (2, 5, 4, 3)))
-    yield Recipe("join_class_token", "keys", "the class token first", arrays((2, 1, 5), (2, 6, 5)))
-
-
-def linears() -> Iterator[Recipe]:
-    """Yield the cases of linear layers."""
-    yield Recipe("linear", "tokens", "more outputs than inputs", arrays((2, 5, 6), weight=(9, 6), bias=(9,)))
-    yield Recipe(
-        "linear",
-        "square",
-        "as many outputs as inputs: a transposed weight fits",
-        arrays((2, 4, 7), weight=(7, 7), bias=(7,)),
-    )
-    yield Recipe("linear", "classifier", "pooled features", arrays((3, 8), weight=(5, 8), bias=(5,)))
-    yield Recipe("linear", "no_bias", "no bias", arrays((1, 3, 5), weight=(4, 5)))
-
-
-def attentions() -> Iterator[Recipe]:
-    """Yield the cases of attention and its parts."""
-    three, one = {"num_heads": 3, "scale": 12**-0.5}, {"num_heads": 1, "scale": 8**-0.5}
-    yield Recipe(
-        "attention_scores", "three_heads", "the scale of the whole embedding", arrays((2, 5, 12), (2, 4, 12)), three
-    )
-    yield Recipe("attention_scores", "one_head", "one head", arrays((1, 6, 8), (1, 3, 8)), one)
-    yield Recipe("softmax", "scores", "over the last axis", arrays((2, 3, 5, 4), std=2), {"axis": -1})
-    yield Recipe(
-        "softmax",
-        "large_scores",
-        "scores beyond 88.7: their exponentials overflow in float32",
-        arrays((1, 2, 4, 6), std=70),
-        {"axis": -1},
-    )
-    yield Recipe("attention_context", "three_heads", "heads side by side", probabilities(2, 3, 5, 4, depth=4))
-    yield Recipe("attention_context", "one_head", "one head", probabilities(1, 1, 3, 6, depth=5))
-    op = "attention"
-    yield Recipe(
-        op, "three_heads", "fewer keys than queries", arrays((2, 7, 12), (2, 5, 12), (2, 5, 12), std=1.5), three
-    )
-    yield Recipe(
-        op, "as_many_keys", "as many keys as queries", arrays((2, 6, 12), (2, 6, 12), (2, 6, 12), std=1.5), three
-    )
-    yield Recipe(op, "one_head", "one head", arrays((1, 4, 8), (1, 6, 8), (1, 6, 8)), one)
-    yield Recipe(
-        op,
-        "large_scores",
-        "scores beyond 88.7: their exponentials overflow in float32",
-        arrays((1, 4, 12), (1, 5, 12), (1, 5, 12), std=12),
-        three,
-    )
-
-
 def probabilities(*shape: int, depth: int) -> Draw:
     """Return what draws probabilities (N, h, T, S), rounded, and values (N, S, h * depth)."""
 
@@ -249,80 +129,134 @@ def probabilities(*shape: int, depth: int) -> Draw:
     return make
 
 
-def pictures() -> Iterator[Recipe]:
-    """Yield the cases of resizing and cropping."""
-    yield Recipe(
-        "resize",
-        "bicubic_down",
-        "fewer pixels, antialiased",
-        picture(37, 53),
-        {"height": 21, "width": 30, "resample": 3},
-    )
-    yield Recipe("resize", "bicubic_up", "more pixels", picture(13, 9), {"height": 20, "width": 14, "resample": 3})
-    yield Recipe(
-        "resize",
-        "bilinear_down",
-        "fewer pixels, antialiased",
-        picture(29, 41),
-        {"height": 12, "width": 17, "resample": 2},
-    )
-    yield Recipe(
-        "center_crop",
-        "odd",
-        "an odd difference: the offset is rounded down",
-        picture(15, 18),
-        {"height": 8, "width": 9},
-    )
-    yield Recipe(
-        "center_crop",
-        "larger",
-        "larger than the picture: a border of zeros",
-        picture(7, 12),
-        {"height": 10, "width": 9},
-    )
-
+STATISTICS = {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
+GRN_WEIGHTS = {"weight": (1, 1, 1, 5), "bias": (1, 1, 1, 5)}
+THREE_HEADS, ONE_HEAD = {"num_heads": 3, "scale": 12**-0.5}, {"num_heads": 1, "scale": 8**-0.5}
+WINDOW = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
+BATCH_EPS, GRN_EPS, LAST = {"eps": 1e-5}, {"eps": 1e-6}, {"axis": -1}
+OVERFLOW = "scores beyond 88.7: their exponentials overflow in float32"
+SQUARE = "as many outputs as inputs: a transposed weight fits"
 
 #: Of the published checkpoints.
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+CROP = {"resample": 3, "crop_height": 24, "crop_width": 24, "factor": 1 / 255, **IMAGENET}
 
-HALF = [0.5, 0.5, 0.5]
+TABLE: dict[str, list[Row]] = {
+    "conv2d": [*convolutions(CONV2D)],
+    "depthwise_conv2d": [*convolutions(DEPTHWISE), *convolutions(DEPTHWISE_WITHOUT_BIAS, bias=False)],
+    "pointwise_conv2d": [
+        ("expand", "the first of a block", arrays((2, 5, 4, 3), weight=(20, 5), bias=(20,)), {}),
+        ("contract", "the second of a block", arrays((1, 16, 3, 5), weight=(4, 16), bias=(4,)), {}),
+        ("square", SQUARE, arrays((2, 6, 3, 4), weight=(6, 6), bias=(6,)), {}),
+        ("kernel_1x1", "a weight with four axes, no bias", arrays((1, 4, 2, 5), weight=(7, 4, 1, 1)), {}),
+    ],
+    "layer_norm": [*layer_norms()],
+    "batch_norm": [
+        ("map", "two samples and stored statistics", arrays((2, 5, 4, 3), **STATISTICS), BATCH_EPS),
+        ("one_sample", "one sample", arrays((1, 5, 3, 6), **STATISTICS), BATCH_EPS),
+        ("tiny_variance", "running_var near 1e-5: shows eps", tiny_statistics, BATCH_EPS),
+    ],
+    "activation": [*activations()],
+    "grn_strength": [
+        ("map", "two samples", arrays((2, 5, 4, 3)), {}),
+        ("large_values", "squares that overflow in float16", arrays((1, 4, 3, 5), std=120), {}),
+    ],
+    "grn_relative": [
+        ("two_samples", "shows a mean over the batch", strengths(1.0), GRN_EPS),
+        ("tiny", "strengths of 1e-5: shows eps", strengths(1e-5), GRN_EPS),
+        ("zeros", "a sample of zeros: 0 without eps is no number", strengths(1.0, zero=True), GRN_EPS),
+    ],
+    "grn_apply": [
+        ("map", "two samples", arrays((2, 5, 4, 3), (2, 5, 1, 1), **GRN_WEIGHTS), {}),
+        ("one_axis", "weights of one axis", arrays((1, 4, 2, 3), (1, 4, 1, 1), weight=(4,), bias=(4,)), {}),
+    ],
+    "global_response_norm": [
+        ("two_samples", "of different strength: shows a mean over the batch", response(2, 5, 4, 3), GRN_EPS),
+        ("one_sample", "one sample", response(1, 6, 3, 5), GRN_EPS),
+        ("tiny", "values of 1e-6: shows eps", response(2, 5, 3, 4, std=2.0**-20), GRN_EPS),
+        ("large_values", "squares that overflow in float16", response(1, 4, 5, 3, std=120), GRN_EPS),
+        ("zeros", "a map of zeros: the bias alone", response(1, 4, 2, 3, std=0), GRN_EPS),
+    ],
+    "layer_scale": [("map", "one factor a channel", arrays((2, 5, 3, 4), layer_scale_parameter=(5,)), {})],
+    "residual": [
+        ("map", "a sum", arrays((2, 4, 3, 5), (2, 4, 3, 5)), {}),
+        ("tokens", "a sum", arrays((2, 5, 4), (2, 5, 4)), {}),
+    ],
+    "global_average_pool": [
+        ("odd", "odd sizes", arrays((2, 5, 7, 3)), {}),
+        ("large_mean", "a mean of 100: shows a sum in float16", arrays((1, 4, 6, 8), mean=100), {}),
+    ],
+    "average_pool2d": [
+        ("odd", "CvT's averaged keys and values", arrays((2, 4, 7, 5)), WINDOW),
+        ("even", "the size is rounded up", arrays((1, 3, 6, 8)), WINDOW),
+    ],
+    "token_mean": [("tokens", "a mean over tokens", arrays((2, 7, 5)), {})],
+    "map_tokens": [("map", "row by row", arrays((2, 5, 3, 4)), {})],
+    "tokens": [
+        ("without_class_token", "row by row", arrays((2, 5, 3, 4)), {}),
+        ("class_token", "the class token first", arrays((2, 6, 4, 3), cls_token=(1, 1, 6)), {}),
+    ],
+    "positions_map": [
+        ("without_class_token", "row by row", arrays((2, 12, 5), (2, 5, 3, 4)), {}),
+        ("class_token", "the class token is left out", arrays((2, 13, 5), (2, 5, 4, 3)), {}),
+    ],
+    "class_token": [("class_token", "what stands before the positions", arrays((2, 13, 5), (2, 5, 4, 3)), {})],
+    "join_class_token": [("keys", "the class token first", arrays((2, 1, 5), (2, 6, 5)), {})],
+    "linear": [
+        ("tokens", "more outputs than inputs", arrays((2, 5, 6), weight=(9, 6), bias=(9,)), {}),
+        ("square", SQUARE, arrays((2, 4, 7), weight=(7, 7), bias=(7,)), {}),
+        ("classifier", "pooled features", arrays((3, 8), weight=(5, 8), bias=(5,)), {}),
+        ("no_bias", "no bias", arrays((1, 3, 5), weight=(4, 5)), {}),
+    ],
+    "attention_scores": [
+        ("three_heads", "the scale of the whole embedding", arrays((2, 5, 12), (2, 4, 12)), THREE_HEADS),
+        ("one_head", "one head", arrays((1, 6, 8), (1, 3, 8)), ONE_HEAD),
+    ],
+    "softmax": [
+        ("scores", "over the last axis", arrays((2, 3, 5, 4), std=2), LAST),
+        ("large_scores", OVERFLOW, arrays((1, 2, 4, 6), std=70), LAST),
+    ],
+    "attention_context": [
+        ("three_heads", "heads side by side", probabilities(2, 3, 5, 4, depth=4), {}),
+        ("one_head", "one head", probabilities(1, 1, 3, 6, depth=5), {}),
+    ],
+    "attention": [
+        ("three_heads", "fewer keys than queries", arrays((2, 7, 12), *[(2, 5, 12)] * 2, std=1.5), THREE_HEADS),
+        ("as_many_keys", "as many keys as queries", arrays(*[(2, 6, 12)] * 3, std=1.5), THREE_HEADS),
+        ("one_head", "one head", arrays((1, 4, 8), (1, 6, 8), (1, 6, 8)), ONE_HEAD),
+        ("large_scores", OVERFLOW, arrays((1, 4, 12), *[(1, 5, 12)] * 2, std=12), THREE_HEADS),
+    ],
+    "resize": [
+        ("bicubic_down", "fewer pixels, antialiased", picture(37, 53), {"height": 21, "width": 30, "resample": 3}),
+        ("bicubic_up", "more pixels", picture(13, 9), {"height": 20, "width": 14, "resample": 3}),
+        ("bilinear_down", "fewer pixels, antialiased", picture(29, 41), {"height": 12, "width": 17, "resample": 2}),
+    ],
+    "center_crop": [
+        ("odd", "an odd difference: the offset is rounded down", picture(15, 18), {"height": 8, "width": 9}),
+        ("larger", "larger than the picture: a border of zeros", picture(7, 12), {"height": 10, "width": 9}),
+    ],
+    "rescale": [("picture", "to 0..1", picture(6, 9), {"factor": 1 / 255})],
+    "normalize": [
+        ("imagenet", "one mean and deviation a channel", arrays((3, 5, 7), std=0.25, mean=0.5), IMAGENET),
+        ("half", "-1 to 1", arrays((3, 4, 6), std=0.25, mean=0.5), HALF),
+    ],
+    "preprocess": [
+        ("wide", "shorter edge to 27, crop 24, as 256 and 224", picture(40, 57), {"height": 27, "width": 38, **CROP}),
+        (
+            *("tall", "the same upright, bilinear", picture(51, 34)),
+            {**CROP, "height": 40, "width": 27, "resample": 2},
+        ),
+        (
+            *("warped", "from 384 pixels on no crop: a square at once; here 24", picture(31, 46)),
+            {**CROP, "height": 24, "width": 24},
+        ),
+    ],
+}
 
 
-def pixel_values() -> Iterator[Recipe]:
-    """Yield the cases of the last steps of preprocessing, and of all together."""
-    imagenet, half = IMAGENET, HALF
-    yield Recipe("rescale", "picture", "to 0..1", picture(6, 9), {"factor": 1 / 255})
-    yield Recipe(
-        "normalize", "imagenet", "one mean and deviation a channel", arrays((3, 5, 7), std=0.25, mean=0.5), imagenet
-    )
-    yield Recipe("normalize", "half", "-1 to 1", arrays((3, 4, 6), std=0.25, mean=0.5), {"mean": half, "std": half})
-    whole = {"resample": 3, "crop_height": 24, "crop_width": 24, "factor": 1 / 255, **imagenet}
-    yield Recipe(
-        "preprocess",
-        "wide",
-        "shorter edge to 27, crop 24, as 256 and 224",
-        picture(40, 57),
-        {"height": 27, "width": 38, **whole},
-    )
-    yield Recipe(
-        "preprocess",
-        "tall",
-        "the same upright, bilinear",
-        picture(51, 34),
-        {**whole, "height": 40, "width": 27, "resample": 2},
-    )
-    yield Recipe(
-        "preprocess",
-        "warped",
-        "from 384 pixels on no crop: a square at once; here 24",
-        picture(31, 46),
-        {**whole, "height": 24, "width": 24},
-    )
-
-
-def layers() -> Iterator[Recipe]:
+def cases() -> Iterator[OperationCase]:
     """Yield the cases of all operations and layers."""
-    for part in (convolutions, pointwise_convolutions, layer_norms, batch_norms, activations, responses, positions):
-        yield from part()
-    for part in (linears, attentions, pictures, pixel_values):
-        yield from part()
+    for operation, rows in TABLE.items():
+        for row in rows:
+            yield OperationCase(operation, *row)

@@ -1,8 +1,7 @@
 """The reference models: transformers' classes, with what they lack added.
 
-Added are: the activation ``selu``, which the documentation of transformers names and its table lacks; other activations
-than GELU in CvT (Microsoft trained with quick GELU); CvT's projection methods ``avg`` and ``linear``, on which
-transformers raises AttributeError; CvT stages with fewer blocks than their number, on which it raises IndexError.
+Added to all is the activation ``selu``, which the documentation of transformers names and its table lacks. What a
+family lacks, the file of its cases adds (``tests/golden_cases``).
 
 Needs torch and transformers (the extra ``reference``).
 """
@@ -17,35 +16,27 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    ConvNextBackbone,
-    ConvNextConfig,
-    ConvNextForImageClassification,
-    ConvNextModel,
-    ConvNextV2Backbone,
-    ConvNextV2Config,
-    ConvNextV2ForImageClassification,
-    ConvNextV2Model,
-    CvtConfig,
-    CvtForImageClassification,
-    CvtModel,
-)
 from transformers.activations import ACT2FN
-from transformers.models.cvt import modeling_cvt
 
-CONFIGS = {"convnext": ConvNextConfig, "convnextv2": ConvNextV2Config, "cvt": CvtConfig}
+from npconv.models import find_family
+from weights_tools.goldens.cases import class_name, family_file
 
-MODELS = {
-    ("convnext", "model"): ConvNextModel,
-    ("convnext", "image_classification"): ConvNextForImageClassification,
-    ("convnext", "backbone"): ConvNextBackbone,
-    ("convnextv2", "model"): ConvNextV2Model,
-    ("convnextv2", "image_classification"): ConvNextV2ForImageClassification,
-    ("convnextv2", "backbone"): ConvNextV2Backbone,
-    ("cvt", "model"): CvtModel,
-    ("cvt", "image_classification"): CvtForImageClassification,
-}
+
+def config_class(family: str) -> Any:
+    """Return the class of transformers for a family's configurations."""
+    return getattr(transformers, f"{find_family(family).name}Config")
+
+
+def model_class(family: str, task: str) -> Any:
+    """Return the class of transformers for a family's models."""
+    return getattr(transformers, class_name(family, task))
+
+
+def as_it_is(family: str, task: str, fields: Mapping[str, Any]) -> Any:
+    """Return a model of transformers with nothing added."""
+    return model_class(family, task)(config_class(family)(**fields))
 
 
 def build(family: str, task: str, fields: Mapping[str, Any]) -> Any:
@@ -54,29 +45,24 @@ def build(family: str, task: str, fields: Mapping[str, Any]) -> Any:
     Parameters
     ----------
     family : str
-        ``"convnext"``, ``"convnextv2"`` or ``"cvt"``.
+        The ``model_type``.
     task : str
         ``"model"``, ``"image_classification"`` or ``"backbone"``.
     fields : mapping
         Of the configuration, as npconv takes them.
     """
-    make = _build_cvt if family == "cvt" else _build_staged
-    return make(family, task, dict(fields)).double().eval()
+    ACT2FN.setdefault("selu", nn.SELU)
+    own = getattr(family_file(family), "build", None)
+    model = own(task, fields) if own else as_it_is(family, task, fields)
+    return model.double().eval()
 
 
 def patched(family: str, fields: Mapping[str, Any]) -> list[str]:
     """Return the names of the fields, sorted, whose values transformers does not run; none: its classes as they are."""
-    if family != "cvt":
-        return ["hidden_act"] if fields.get("hidden_act") == "selu" else []
-    config = CvtConfig(**fields)
-    shallow = any(blocks <= stage for stage, blocks in enumerate(config.depth))
-    methods = config.qkv_projection_method[: len(config.depth)]
-    found = {
-        "depth": shallow,
-        "hidden_act": fields.get("hidden_act", "gelu") != "gelu",
-        "qkv_projection_method": any(method != "dw_bn" for method in methods),
-    }
-    return [name for name, is_patched in found.items() if is_patched]
+    own = getattr(family_file(family), "patched", None)
+    if own:
+        return own(fields)
+    return ["hidden_act"] if fields.get("hidden_act") == "selu" else []
 
 
 def load(model: Any, weights: Mapping[str, np.ndarray]) -> None:
@@ -106,42 +92,3 @@ def loss(model: Any, pixel_values: np.ndarray, labels: np.ndarray, problem_type:
         outputs = model(torch.tensor(pixel_values).to(dtype), labels=targets, output_hidden_states=True)
     model.config.problem_type = None  # transformers stores what it has inferred
     return outputs.loss.numpy()
-
-
-def _build_staged(family: str, task: str, fields: dict[str, Any]) -> Any:
-    """Return a ConvNeXt or ConvNeXt V2."""
-    ACT2FN.setdefault("selu", nn.SELU)
-    return MODELS[family, task](CONFIGS[family](**fields))
-
-
-def _build_cvt(family: str, task: str, fields: dict[str, Any]) -> Any:
-    """Return a CvT with what transformers lacks."""
-    hidden_act = fields.pop("hidden_act", "gelu")
-    depth = list(fields.get("depth", CvtConfig().depth))
-    longer = [max(blocks, stage + 1) for stage, blocks in enumerate(depth)]
-    model = MODELS[family, task](CvtConfig(**{**fields, "depth": longer}))
-    stages = model.encoder.stages if task == "model" else model.cvt.encoder.stages
-    for stage, blocks in zip(stages, depth, strict=True):
-        stage.layers = stage.layers[:blocks]
-    for module in model.modules():
-        if isinstance(module, modeling_cvt.CvtIntermediate):
-            module.activation = ACT2FN[hidden_act]
-        if isinstance(module, modeling_cvt.CvtStage):
-            _add_projections(module)
-    return model
-
-
-def _add_projections(stage: Any) -> None:
-    """Give the attention of a stage its projections ``avg`` or ``linear``, as ``cls_cvt.py`` of microsoft/CvT has them.
-
-    ``avg`` averages keys and values and leaves queries, ``linear`` leaves all three.
-    """
-    config, i = stage.config, stage.stage
-    method = config.qkv_projection_method[i]
-    window = {"kernel_size": config.kernel_qkv[i], "stride": config.stride_kv[i], "padding": config.padding_kv[i]}
-    for layer in stage.layers if method != "dw_bn" else ():
-        attention = layer.attention.attention
-        attention.convolution_projection_query.convolution_projection = nn.Identity()
-        for projection in (attention.convolution_projection_key, attention.convolution_projection_value):
-            average = nn.AvgPool2d(**window, ceil_mode=True) if method == "avg" else nn.Identity()
-            projection.convolution_projection = average

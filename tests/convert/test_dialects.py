@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.families import MODULES
 
 import npconv
 from npconv.convert import dialects
@@ -14,7 +15,7 @@ from npconv.convert import patterns as names
 from npconv.convert.layouts import LAYOUTS
 from npconv.convert.tables import Rule
 from npconv.errors import WeightsError
-from npconv.models import convnext, convnextv2, cvt
+from npconv.models import convnext, convnextv2
 from npconv.models.parameters import Shapes
 
 STAGED = {"hidden_sizes": [3, 5, 7], "depths": [1, 2, 1], "num_stages": 3, "num_labels": 4, "patch_size": 2}
@@ -54,7 +55,6 @@ VARIANTS = {
     "overlap, head_norm_first": npconv.ConvNextV2Config(**OVERLAPPING, stem_type="overlap", head_norm_first=True),
 }
 CONFIGS |= VARIANTS
-MODULES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
 OF_FAMILY = {
     "convnext": ["huggingface", "facebook", "timm", "open_clip", "torchvision", "tensorflow"],
     "convnextv2": ["huggingface", "facebook", "timm", "open_clip", "tensorflow"],

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support import fast_models
+from support.families import CLASSES
 
 import npconv
 from npconv.convert import dialects
@@ -128,11 +129,7 @@ def check(torch, model, name, size=(37, 41), **given):
 
 
 def classes(config):
-    return {
-        "convnext": npconv.ConvNextForImageClassification,
-        "convnextv2": npconv.ConvNextV2ForImageClassification,
-        "cvt": npconv.CvtForImageClassification,
-    }[config.model_type]
+    return CLASSES[config.model_type, "image_classification"]
 
 
 @pytest.mark.parametrize("use_grn", [False, True])

@@ -15,18 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.families import CLASSES
 
-import npconv
 from npconv.convert import dialects
 from npconv.files.containers import open_checkpoint
 
 FILES = json.loads((Path(__file__).parent / "data" / "tensorflow_files.json").read_text())
 FAMILIES = ("convnext", "convnextv2", "cvt")
-CLASSES = {
-    "convnext": npconv.ConvNextForImageClassification,
-    "convnextv2": npconv.ConvNextV2ForImageClassification,
-    "cvt": npconv.CvtForImageClassification,
-}
 SCOPES = {
     "convnext": "tf_conv_next_for_image_classification",
     "convnextv2": "tf_conv_next_v2_for_image_classification",
@@ -132,7 +127,7 @@ def test_logits(family):
     ours = dialects.to_hugging_face(variables, dialect)
     config, _ = dialects.infer_config(ours, dialect=dialect, **(STEPS if family == "cvt" else {}))
     expected = np.array(FILES[family]["logits"])
-    found = CLASSES[family](config, ours, dtype="float64")(numbers((2, 3, 37, 41), 7)).logits
+    found = CLASSES[family, "image_classification"](config, ours, dtype="float64")(numbers((2, 3, 37, 41), 7)).logits
     # The bound of all float64 comparisons with a framework; measured: 1e-15.
     assert np.abs(found - expected).max() <= 1e-10 * np.abs(expected).max()
 

@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from support.conversion_files import CONFIGS, MODULES, STEPS, in_dialect, pickled_tensors, refusal, run
+from support.conversion_files import CONFIGS, STEPS, in_dialect, pickled_tensors, refusal, run
+from support.families import MODULES
 
 import npconv
 from npconv.convert import convert, verify

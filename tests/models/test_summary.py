@@ -8,29 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.families import CLASSES, MODULES
 
-from npconv import (
-    ConfigError,
-    ConvNextConfig,
-    ConvNextForImageClassification,
-    ConvNextV2Config,
-    ConvNextV2ForImageClassification,
-    CvtConfig,
-    CvtForImageClassification,
-    InputError,
-)
-from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
+from npconv import ConfigError, ConvNextConfig, ConvNextV2Config, CvtConfig, InputError
+from npconv.models import PretrainedConfig
 from npconv.models.convnext import variants
 from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.parameters import count_parameters, is_buffer
 from npconv.models.summary import LayerRow, layer_table
-
-FAMILIES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
-CLASSES = {
-    "convnext": ConvNextForImageClassification,
-    "convnextv2": ConvNextV2ForImageClassification,
-    "cvt": CvtForImageClassification,
-}
 
 V1, V2 = ConvNextConfig, ConvNextV2Config
 SMALL = [3, 3, 27, 3]
@@ -141,7 +126,7 @@ def cvt_cases(draw: st.DrawFn) -> tuple[CvtConfig, int, int]:
 @given(staged_cases() | cvt_cases())
 def test_parameters_are_those_of_the_shapes(case: tuple[PretrainedConfig, int, int]) -> None:
     config, _, _ = case
-    shapes = FAMILIES[config.model_type].image_classification_shapes(config)
+    shapes = MODULES[config.model_type].image_classification_shapes(config)
     table = table_or_none(config, 1000, 1000)
     if table is None:  # a CvT whose queries are fewer than its positions
         return
@@ -155,7 +140,7 @@ def test_parameters_are_those_of_the_shapes(case: tuple[PretrainedConfig, int, i
 @given(staged_cases() | cvt_cases())
 def test_rows_are_the_steps_of_a_running_model(case: tuple[PretrainedConfig, int, int]) -> None:
     config, height, width = case
-    model = CLASSES[config.model_type](config)
+    model = CLASSES[config.model_type, "image_classification"](config)
     pixel_values = np.random.default_rng(0).standard_normal((2, config.num_channels, height, width), np.float32)
     table = table_or_none(config, height, width)
     with pytest.MonkeyPatch.context() as patch:
@@ -176,7 +161,7 @@ def test_maps_of_the_stages_are_the_hidden_states(case: tuple[PretrainedConfig, 
     table = table_or_none(config, height, width)
     if table is None:
         return
-    model = CLASSES[config.model_type](config)
+    model = CLASSES[config.model_type, "image_classification"](config)
     pixel_values = np.zeros((1, config.num_channels, height, width), np.float32)
     outputs = model(pixel_values, output_hidden_states=True)
     maps = [row.output_shape for row in table if row.name.endswith((".projection", "embeddings.layernorm", "_layer.1"))]
@@ -199,7 +184,7 @@ class Recorder:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.rows: list[LayerRow] = []
-        models = [import_module(f"npconv.models.{family}.model") for family in FAMILIES]
+        models = [import_module(f"npconv.models.{family}.model") for family in MODULES]
         for module in (*models, variants):
             for name in ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "average_pool2d", "global_average_pool"):
                 self.wrap(patch, module, name, self.window)

@@ -12,26 +12,20 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from support.families import CONFIGS, MODULES, TASKS, classes_of
 
 import npconv
 from npconv.cli.facts import config_fields
 from npconv.errors import InputError, NpconvWarning, WeightsError
 from npconv.layers import gelu, linear
-from npconv.models import convnext, convnextv2
 from npconv.models.convnext.configuration import ADDED_FIELDS
 from npconv.models.parameters import count_parameters
 from npconv.models.summary import layer_table
 from weights_tools.goldens import draw
 
-MODULES = {"convnext": convnext, "convnextv2": convnextv2}
-CONFIGS = {"convnext": npconv.ConvNextConfig, "convnextv2": npconv.ConvNextV2Config}
-CLASSIFIERS = {
-    "convnext": npconv.ConvNextForImageClassification,
-    "convnextv2": npconv.ConvNextV2ForImageClassification,
-}
-BARE_MODELS = {"convnext": npconv.ConvNextModel, "convnextv2": npconv.ConvNextV2Model}
-BACKBONES = {"convnext": npconv.ConvNextBackbone, "convnextv2": npconv.ConvNextV2Backbone}
-FAMILIES = pytest.mark.parametrize("family", ["convnext", "convnextv2"])
+STAGED_FAMILIES = ("convnext", "convnextv2")
+CLASSIFIERS, BARE_MODELS, BACKBONES = (classes_of(task, STAGED_FAMILIES) for task in TASKS)
+FAMILIES = pytest.mark.parametrize("family", STAGED_FAMILIES)
 
 STAGED = {"hidden_sizes": [24, 10, 14], "depths": [1, 2, 1], "num_stages": 3, "num_labels": 5}
 

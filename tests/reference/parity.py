@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import npconv
+from tests.support.families import CLASSES, CONFIGS
 from weights_tools.goldens import draw, reference
 
 torch.set_num_threads(1)  # so that a run on a busy machine is quick, and rounds alike
@@ -36,22 +36,6 @@ STAGED_ACTIVATIONS = (
     *("gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate", "gelu_fast"),
     *("quick_gelu", "relu", "selu", "silu", "swish", "mish", "hardswish", "linear"),
 )
-
-CONFIGS: dict[str, Any] = {
-    "convnext": npconv.ConvNextConfig,
-    "convnextv2": npconv.ConvNextV2Config,
-    "cvt": npconv.CvtConfig,
-}
-CLASSES: dict[tuple[str, str], Any] = {
-    ("convnext", "model"): npconv.ConvNextModel,
-    ("convnext", "image_classification"): npconv.ConvNextForImageClassification,
-    ("convnext", "backbone"): npconv.ConvNextBackbone,
-    ("convnextv2", "model"): npconv.ConvNextV2Model,
-    ("convnextv2", "image_classification"): npconv.ConvNextV2ForImageClassification,
-    ("convnextv2", "backbone"): npconv.ConvNextV2Backbone,
-    ("cvt", "model"): npconv.CvtModel,
-    ("cvt", "image_classification"): npconv.CvtForImageClassification,
-}
 
 
 @dataclass(frozen=True)

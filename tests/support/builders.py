@@ -6,6 +6,7 @@ import numpy as np
 
 import npconv
 from npconv.models.parameters import random_parameters
+from support.families import TASKS, classes_of
 
 STAGED = {"hidden_sizes": [6, 10, 14], "depths": [1, 2, 1], "num_stages": 3, "patch_size": 2, "num_labels": 4}
 CONFIGS = {
@@ -15,13 +16,7 @@ CONFIGS = {
         embed_dim=[6, 10, 12], num_heads=[1, 2, 3], depth=[1, 1, 2], patch_stride=[2, 2, 2], num_labels=4
     ),
 }
-CLASSIFIERS = {
-    "convnext": npconv.ConvNextForImageClassification,
-    "convnextv2": npconv.ConvNextV2ForImageClassification,
-    "cvt": npconv.CvtForImageClassification,
-}
-BARE_MODELS = {"convnext": npconv.ConvNextModel, "convnextv2": npconv.ConvNextV2Model, "cvt": npconv.CvtModel}
-BACKBONES = {"convnext": npconv.ConvNextBackbone, "convnextv2": npconv.ConvNextV2Backbone}
+CLASSIFIERS, BARE_MODELS, BACKBONES = (classes_of(task, CONFIGS) for task in TASKS)
 FAMILIES = list(CONFIGS)
 
 

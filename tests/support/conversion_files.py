@@ -6,8 +6,8 @@ import numpy as np
 
 import npconv
 from npconv.convert import dialects
-from npconv.models import convnext, convnextv2, cvt
 from support.container_files import group, mapping, number, storage, streamed, tensor, text, zipped
+from support.families import MODULES
 from weights_tools.__main__ import main
 
 STAGED = {"hidden_sizes": [3, 5, 7], "depths": [1, 2, 1], "num_stages": 3, "num_labels": 4}
@@ -16,7 +16,6 @@ CONFIGS = {
     "convnextv2": npconv.ConvNextV2Config(**STAGED),
     "cvt": npconv.CvtConfig(embed_dim=[4, 6, 6], num_heads=[2, 3, 1], depth=[1, 2, 1], num_labels=4),
 }
-MODULES = {"convnext": convnext, "convnextv2": convnextv2, "cvt": cvt}
 
 #: What the shapes of the CvT do not say.
 STEPS = {

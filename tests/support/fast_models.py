@@ -22,24 +22,8 @@ from npconv.layers import ACTIVATIONS
 from npconv.models import engines
 from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.cvt import fast_attention as attention
+from support.families import CONFIGS, TASKS, classes_of
 from weights_tools.goldens import draw
-
-CONFIGS: dict[str, Any] = {
-    "convnext": npconv.ConvNextConfig,
-    "convnextv2": npconv.ConvNextV2Config,
-    "cvt": npconv.CvtConfig,
-}
-CLASSIFIERS: dict[str, Any] = {
-    "convnext": npconv.ConvNextForImageClassification,
-    "convnextv2": npconv.ConvNextV2ForImageClassification,
-    "cvt": npconv.CvtForImageClassification,
-}
-BARE_MODELS: dict[str, Any] = {
-    "convnext": npconv.ConvNextModel,
-    "convnextv2": npconv.ConvNextV2Model,
-    "cvt": npconv.CvtModel,
-}
-BACKBONES: dict[str, Any] = {"convnext": npconv.ConvNextBackbone, "convnextv2": npconv.ConvNextV2Backbone}
 
 #: Runs of the explicit engine in float32 that say how much rounding a model amplifies.
 YARDSTICKS = 3
@@ -256,6 +240,7 @@ SMALL: dict[str, Any] = {
 }
 
 #: Every class of model, as (classes by family, family).
+CLASSIFIERS, BARE_MODELS, BACKBONES = (classes_of(task, SMALL) for task in TASKS)
 KINDS = [(kind, family) for kind in (CLASSIFIERS, BARE_MODELS, BACKBONES) for family in kind]
 
 

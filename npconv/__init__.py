@@ -22,6 +22,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import npconv.hub  # noqa: F401 - so that a hub id is found wherever a model is named
 from npconv._version import __version__
 from npconv.errors import (
     ConfigError,

@@ -24,9 +24,6 @@ ROOMS = (
 #: Arrows that run up and are still to be turned round: module -> room.
 TO_BE_TURNED: dict[str, set[str]] = {
     "npconv.convert.verify": {"api"},
-    "npconv.images.processor": {"hub"},
-    "npconv.models.configuration": {"hub"},
-    "npconv.workers.recipes": {"hub"},
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import npconv
+from npconv.files.locate import embedded_models, locate
 from npconv.files.safetensors import load_file
-from npconv.hub.locate import embedded_models, locate
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 MODELS = {"convnext-cifar10": "convnext", "convnextv2-cifar10": "convnextv2", "cvt-cifar10": "cvt"}

@@ -14,8 +14,8 @@ from npconv.api.folded import cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
+from npconv.files.locate import locate
 from npconv.files.stored import StoredTensor
-from npconv.hub.locate import locate
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.engines import Engine, fold, make_engine

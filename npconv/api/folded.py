@@ -23,8 +23,9 @@ import numpy as np
 
 from npconv._version import __version__
 from npconv.errors import InputError, NpconvWarning, UnavailableError, WeightsError
-from npconv.files.checkpoint import SUFFIX, checkpoint_files
+from npconv.files.checkpoint import checkpoint_files
 from npconv.files.disk import map_file
+from npconv.files.locate import SUFFIX
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.models import PretrainedConfig
 from npconv.models.engines import make_engine

@@ -25,7 +25,7 @@ from npconv.bench.remote import EngineError, RemoteEngine
 from npconv.bench.turns import rotated, take_turns
 from npconv.cores import available_cores
 from npconv.errors import ConfigError, InputError, NpconvError
-from npconv.hub.locate import locate
+from npconv.files.locate import locate
 from npconv.models.summary import layer_table
 
 Progress = Callable[[str], None]
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
     Attributes
     ----------
     models : sequence of str
-        Names in ``ARCHITECTURES``, or models as :func:`npconv.hub.locate` finds them.
+        Names in ``ARCHITECTURES``, or models as :func:`npconv.files.locate` finds them.
     against : sequence of str
         Names in ``engines.RIVALS``.
     batches : sequence of int

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from npconv.api import AutoConfig, AutoImageProcessor
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
-from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX, load_checkpoint
+from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, load_checkpoint
 from npconv.files.disk import read_json
+from npconv.files.locate import SUFFIX, locate
 from npconv.files.safetensors import read_header
-from npconv.hub.locate import locate
 from npconv.images import ConvNextImageProcessor
 from npconv.messages import listed, quoted
 from npconv.models import PretrainedConfig, convnext, convnextv2, cvt

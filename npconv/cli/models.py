@@ -49,9 +49,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
+    from npconv.files.locate import embedded_models
     from npconv.hub.catalogue import CATALOGUE, suggestion
     from npconv.hub.download import hub_cache, own_cache
-    from npconv.hub.locate import embedded_models
     from npconv.messages import quoted
 
     word = args.word.casefold()
@@ -114,7 +114,7 @@ def describe(name: str) -> dict[str, Any]:
     """
     from npconv.api import AutoConfig
     from npconv.cli.facts import input_size, read_processor
-    from npconv.hub.locate import locate
+    from npconv.files.locate import locate
     from npconv.models.summary import layer_table
 
     folder = locate(name)

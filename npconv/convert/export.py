@@ -14,7 +14,8 @@ from npconv.convert.source import Source, given_path, open_source, translate
 from npconv.convert.tensors import Findings, outgoing
 from npconv.convert.writing import METADATA, codes, file_chunks, write_hashed
 from npconv.errors import InputError, NpconvError
-from npconv.files.checkpoint import SUFFIX, is_weight_file
+from npconv.files.checkpoint import is_weight_file
+from npconv.files.locate import SUFFIX
 from npconv.messages import quoted
 from npconv.models.configuration import read_config_file
 

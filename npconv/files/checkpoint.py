@@ -19,13 +19,13 @@ import numpy as np
 
 from npconv.errors import InputError, WeightsError
 from npconv.files.disk import read_json, write_file
+from npconv.files.locate import SUFFIX
 from npconv.files.safetensors import load_file, open_file, save_file
 from npconv.files.stored import StoredTensor
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-SUFFIX = ".safetensors"
 _SHARD_FILE = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 #: Endings of the weight files of other frameworks, which npconv does not read: some of them run code when opened.

@@ -1,1 +1,23 @@
-"""Models by name: the catalogue of what has been published, the cache, the download."""
+"""Models by name: the catalogue of what has been published, the cache, the download.
+
+Importing it makes hub ids known to :func:`npconv.files.locate.locate`; the rest is loaded when one is asked for.
+"""
+
+from pathlib import Path
+
+from npconv.files.locate import Hub, embedded_models, register_hub
+
+
+def _find(hub_id: str, revision: str) -> Path:
+    from npconv.hub.download import hub_model
+
+    return hub_model(hub_id, revision)
+
+
+def _suggest(name: str) -> str:
+    from npconv.hub.catalogue import suggestion
+
+    return suggestion(name, tuple(embedded_models()))
+
+
+register_hub(Hub(_find, _suggest))

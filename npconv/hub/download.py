@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
-from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, SUFFIX
+from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE
 from npconv.files.disk import hash_file
+from npconv.files.locate import NAME, SUFFIX, embedded_list
 from npconv.hub.catalogue import suggestion
 from npconv.messages import listed, quoted
 
@@ -36,8 +37,6 @@ WEIGHTS = (
     ("tf_model.h5",),
 )
 
-# As the hub has them. No part can be "." or "..", so none leads out of the cache.
-NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REVISION = re.compile(f"{NAME}(?:/{NAME}){{0,3}}")
 _COMMIT = re.compile(r"[0-9A-Za-z]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -71,7 +70,7 @@ def _caches() -> str:
     return os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
 
 
-def hub_model(hub_id: str, revision: str, embedded: str) -> Path:
+def hub_model(hub_id: str, revision: str) -> Path:
     """Return the folder of a hub model.
 
     Parameters
@@ -80,8 +79,6 @@ def hub_model(hub_id: str, revision: str, embedded: str) -> Path:
         ``organisation/name``, checked by the caller.
     revision : str
         A branch, tag or commit.
-    embedded : str
-        The embedded models, for the message.
 
     Raises
     ------
@@ -98,7 +95,7 @@ def hub_model(hub_id: str, revision: str, embedded: str) -> Path:
     if found:
         return found
     tried = (
-        f"no embedded model ({embedded}), no folder, and revision {quoted(revision)} with {SUFFIX} files is "
+        f"no embedded model ({embedded_list()}), no folder, and revision {quoted(revision)} with {SUFFIX} files is "
         f"not in the Hugging Face cache {quoted(cache)}"
     )
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
@@ -226,10 +223,8 @@ def _converted(snapshot: Path, hub_id: str) -> Path:
     directory = own_cache() / "converted" / hub_id.replace("/", "--") / snapshot.name
     if _is_converted(directory):
         return directory
-    try:  # by name, and only here: weights_tools rests on npconv; it is installed along with it
-        conversion = importlib.import_module("npconv.convert")
-    except ImportError as error:
-        raise WeightsError(f"{hub_id} has no {SUFFIX} file, and weights_tools, which converts, is missing") from error
+    from npconv.convert import convert  # only here: most models need none of it
+
     staging = directory.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         staging.mkdir(parents=True)
@@ -241,7 +236,7 @@ def _converted(snapshot: Path, hub_id: str) -> Path:
     message = f"{hub_id} has no {SUFFIX} file: converting it, once, into {quoted(directory)}"
     try:
         warnings.warn(message, NpconvWarning, stacklevel=2)
-        made = conversion.convert(snapshot, staging / "model", name=hub_id)
+        made = convert(snapshot, staging / "model", name=hub_id)
         for decision in made.decisions:
             if decision.startswith("warning: ") or ": a guess" in decision:
                 warnings.warn(f"{hub_id}: {decision.removeprefix('warning: ')}", NpconvWarning, stacklevel=2)

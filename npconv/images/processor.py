@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import ConfigError, InputError, NpconvWarning
-from npconv.files.checkpoint import SUFFIX
-from npconv.hub.locate import locate
+from npconv.files.locate import SUFFIX, locate
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import FILE_NAME, Settings, enum_value, read_settings
 from npconv.images.transforms import center_crop, holds_fractions, normalize, rescale, resize_and_crop

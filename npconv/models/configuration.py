@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.disk import map_file
-from npconv.hub.locate import locate
+from npconv.files.locate import locate
 from npconv.layers import activation
 
 Self = TypeVar("Self", bound="PretrainedConfig")

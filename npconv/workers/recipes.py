@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from npconv.errors import InputError
-from npconv.hub.locate import embedded_models
+from npconv.files.locate import embedded_models
 
 _LOADING = threading.Lock()
 

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError
-from npconv.hub.locate import locate
+from npconv.files.locate import locate
 
 ID = "org/model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -178,13 +178,6 @@ def test_a_cache_that_cannot_be_written(snapshot, conversion, tmp_path):
     with pytest.raises(WeightsError, match=r"npconv cannot write its cache .*; set NPCONV_CACHE to another folder"):
         locate(ID)
     assert conversion.calls == []
-
-
-def test_without_the_tools(snapshot, monkeypatch):
-    fill(snapshot, "config.json", "pytorch_model.bin")
-    monkeypatch.setitem(sys.modules, "npconv.convert", None)
-    with pytest.raises(WeightsError, match="weights_tools, which converts, is missing"):
-        locate(ID)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from npconv.errors import ModelNotFoundError
-from npconv.hub.locate import embedded_models, locate
+from npconv.files.locate import embedded_models, locate
 
 HUB_ID = "facebook/convnextv2-tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -33,7 +34,7 @@ def surroundings(tmp_path, monkeypatch):
         (tmp_path / "zoo" / name).mkdir(parents=True)
         if name != "no-model":
             (tmp_path / "zoo" / name / "config.json").write_text("{}")
-    monkeypatch.setattr(sys.modules["npconv.hub.locate"], "_zoo", lambda: tmp_path / "zoo")
+    monkeypatch.setattr(sys.modules["npconv.files.locate"], "_zoo", lambda: tmp_path / "zoo")
 
 
 def make_snapshot(cache, revision="main", commit=COMMIT, files=("config.json", "model.safetensors")):
@@ -54,7 +55,7 @@ def test_embedded_models(tmp_path):
 
 
 def test_no_zoo(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["npconv.hub.locate"], "_zoo", lambda: tmp_path / "none")
+    monkeypatch.setattr(sys.modules["npconv.files.locate"], "_zoo", lambda: tmp_path / "none")
     assert embedded_models() == []
     with pytest.raises(ModelNotFoundError, match=r"no embedded model \(none is installed\)"):
         locate("small-a")
@@ -196,3 +197,16 @@ def test_nothing_is_suggested_for_other_names(model):
         locate(model)
     assert ("did you mean" in str(caught.value)) == (model == HUB_ID)
     assert f"did you mean {model}" not in str(caught.value)
+
+
+def test_a_configuration_finds_hub_ids_though_nothing_else_was_imported(tmp_path):
+    cache = tmp_path / "cache"
+    snapshot = make_snapshot(cache)
+    (snapshot / "config.json").write_text('{"model_type": "convnextv2", "num_labels": 5}')
+    code = (
+        "from npconv.models.convnextv2.configuration import ConvNextV2Config\n"
+        f"print(ConvNextV2Config.from_pretrained({HUB_ID!r}).num_labels)"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("5\n", "")

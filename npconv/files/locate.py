@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.resources import files
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from npconv.errors import ModelNotFoundError
-from npconv.files.checkpoint import SUFFIX
-from npconv.hub.catalogue import suggestion
-from npconv.hub.download import NAME, hub_model
 from npconv.messages import quoted
 
+SUFFIX = ".safetensors"
+
+# As the hub has them. No part can be "." or "..", so none leads out of a cache.
+NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(f"{NAME}/{NAME}")
+
+
+class Hub(NamedTuple):
+    """What knows the models that are not on this disk.
+
+    Attributes
+    ----------
+    find : function
+        Hub id and revision -> the folder of the model.
+    suggest : function
+        An unknown name -> ``"; did you mean ...?"`` or nothing.
+    """
+
+    find: Callable[[str, str], Path]
+    suggest: Callable[[str], str]
+
+
+#: Set by ``npconv.hub``, which stands above this room.
+_hub: Hub | None = None
+
+
+def register_hub(hub: Hub) -> None:
+    """Let `locate` find hub ids as well."""
+    global _hub
+    _hub = hub
 
 
 def embedded_models() -> list[str]:
@@ -62,20 +89,20 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
             f"{quoted(name)} is a file, expected a {SUFFIX} file or the folder of a model; to make one of weights in "
             "another form: python -m weights_tools convert FILE FOLDER"
         )
-    if isinstance(model, str) and _HUB_ID.fullmatch(name) and ".." not in name and "--" not in name:
-        return hub_model(name, revision, _embedded_list())
+    if _hub and isinstance(model, str) and _HUB_ID.fullmatch(name) and ".." not in name and "--" not in name:
+        return _hub.find(name, revision)
     raise ModelNotFoundError(
-        f"no model {quoted(name)}: no embedded model ({_embedded_list()}), no folder, no {SUFFIX} file and no hub id "
+        f"no model {quoted(name)}: no embedded model ({embedded_list()}), no folder, no {SUFFIX} file and no hub id "
         "of the form 'organisation/name'; check the spelling and the folder you are in"
-        f"{suggestion(str(name), tuple(embedded_models()))}"
+        f"{_hub.suggest(str(name)) if _hub else ''}"
     )
 
 
 def _zoo() -> Path:
     """Return the folder of the embedded models."""
-    return Path(str(files("npconv"))) / "zoo"
+    return Path(__file__).parents[1] / "zoo"
 
 
-def _embedded_list() -> str:
+def embedded_list() -> str:
     """Return the embedded models' names for an error message."""
     return ", ".join(embedded_models()) or "none is installed"

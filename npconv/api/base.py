@@ -14,8 +14,8 @@ from npconv.api.folded import cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
+from npconv.files.dtypes import DeferredArray
 from npconv.files.locate import locate
-from npconv.files.stored import StoredTensor
 from npconv.models import PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.engines import Engine, fold, make_engine
@@ -298,18 +298,18 @@ def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
 
 def _on_host(tensor: Any) -> Any:
     """Return a tensor without the device; one that is stored otherwise than NumPy can stays so."""
-    return tensor if isinstance(tensor, StoredTensor) else to_host(tensor)
+    return tensor if isinstance(tensor, DeferredArray) else to_host(tensor)
 
 
 def _decoded(tensor: Any) -> Any:
     """Return a tensor as an array."""
-    return np.asarray(tensor) if isinstance(tensor, StoredTensor) else tensor
+    return np.asarray(tensor) if isinstance(tensor, DeferredArray) else tensor
 
 
 def _check_dtypes(tensors: Mapping[str, Any]) -> None:
     """Refuse tensors of another framework, and parameters that are no floating-point numbers."""
     for name, tensor in tensors.items():
-        if not isinstance(tensor, StoredTensor):
+        if not isinstance(tensor, DeferredArray):
             array_module(tensor)
         if tensor.dtype.kind != "f" and not name.endswith("num_batches_tracked"):
             raise WeightsError(f"expected floating-point numbers for {name}, got {tensor.dtype}; convert with astype")

@@ -12,7 +12,7 @@ from npconv.convert.dialects import Dialect, dialect, from_hugging_face
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import Source, given_path, open_source, translate
 from npconv.convert.tensors import Findings, outgoing
-from npconv.convert.writing import METADATA, codes, file_chunks, write_hashed
+from npconv.convert.writing import METADATA, file_chunks, write_hashed
 from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
 from npconv.files.locate import SUFFIX
@@ -86,7 +86,7 @@ def export(
     chosen = _choose(source, tensors, to, prefix)
     theirs = from_hugging_face(tensors, chosen)
     written = outgoing(theirs, None, Findings())
-    digest = write_hashed(path, file_chunks(written, METADATA, codes(written)))
+    digest = write_hashed(path, file_chunks(written, METADATA))
     spoken = f", with {quoted(chosen.prefix)} before each name" if chosen.prefix else ""
     decisions = [f"dialect {chosen.name}{spoken}: {len(written)} tensors", *_differences(source, chosen)]
     left_out = len(tensors) - len(written)

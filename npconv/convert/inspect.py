@@ -13,11 +13,11 @@ import numpy as np
 
 from npconv.convert.architectures import depths_and_widths, find_published
 from npconv.convert.configuring import make_config
-from npconv.convert.dialects import Dialect
+from npconv.convert.dialects import Dialect, skipped
 from npconv.convert.known import licence_note
 from npconv.convert.source import Source, open_source, translate
-from npconv.convert.tensors import Pending
 from npconv.errors import NpconvError
+from npconv.files.dtypes import DeferredArray
 from npconv.models.parameters import is_buffer
 
 _NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+(?![A-Za-z0-9])")
@@ -142,7 +142,7 @@ def _understand(found: Inspection, source: Source, given: Mapping[str, Any]) -> 
         found.problems.append(str(error))
         return source.theirs
     found.dialect, found.prefix, found.family = dialect.name, dialect.prefix, dialect.family
-    found.left_behind = sorted(set(source.theirs) - {t.name for t in ours.values() if isinstance(t, Pending)})
+    found.left_behind = sorted(skipped(source.theirs, dialect))
     try:
         config = make_config(source, ours, dialect, None, given)
     except NpconvError as error:
@@ -165,7 +165,7 @@ def _count(found: Inspection, tensors: Mapping[str, Any]) -> None:
     """Look at all numbers, one tensor at a time."""
     kinds: dict[str, Kind] = {}
     for name, tensor in tensors.items():
-        stored = tensor.stored if isinstance(tensor, Pending) else "implied"
+        stored = tensor.stored if isinstance(tensor, DeferredArray) else "implied"
         found.dtypes[stored] = found.dtypes.get(stored, 0) + tensor.size
         found.parameters += 0 if is_buffer(name) else tensor.size
         kind = kinds.setdefault(kind_name := _NUMBER.sub("*", name), Kind(kind_name))

@@ -13,9 +13,10 @@ from typing import Any
 
 from npconv.convert.dialects import Dialect, detect, skipped, to_hugging_face
 from npconv.convert.manifest import MANIFEST, read_manifest
-from npconv.convert.tensors import Pending, pending
+from npconv.convert.tensors import deferred
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.containers import FILES, Checkpoint, open_checkpoint
+from npconv.files.dtypes import DeferredArray
 from npconv.files.shards import read_weight_map
 from npconv.files.wrappings import WRAPPINGS
 from npconv.messages import listed, quoted
@@ -41,7 +42,7 @@ class Source:
     folder : Path or None
         The folder, if one was given: its small files count as well.
     checkpoint : Checkpoint
-    theirs : dict of str to Pending
+    theirs : dict of str to DeferredArray
         The tensors by their names in the file.
     fields : dict
         Of the folder's ``config.json`` in the form of transformers; empty without one.
@@ -56,7 +57,7 @@ class Source:
     files: list[Path]
     folder: Path | None
     checkpoint: Checkpoint
-    theirs: dict[str, Pending]
+    theirs: dict[str, DeferredArray]
     fields: dict[str, Any] = field(default_factory=dict)
     timm: dict[str, Any] = field(default_factory=dict)
     name: str = ""
@@ -140,7 +141,7 @@ def open_source(path: str | os.PathLike[str], wrapping: str | None = None, name:
     files = weight_files(path)
     checkpoint = open_checkpoint(path, wrapping=wrapping)
     folder = path if path.is_dir() else None
-    source = Source(path, files, folder, checkpoint, pending(checkpoint.tensors))
+    source = Source(path, files, folder, checkpoint, deferred(checkpoint.tensors))
     source.decisions.append(f"container {checkpoint.container}: the first bytes of {quoted(source.files[0].name)}")
     source.decisions += _about_the_rest(checkpoint, wrapping)
     _read_config(source)

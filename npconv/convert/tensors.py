@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import InputError, WeightsError
-from npconv.files.dtypes import STORED, WIDENED, dtype_of, held_dtype
-from npconv.files.stored import DeferredTensor, StoredTensor
+from npconv.files.dtypes import DeferredArray, dtype_of, held_dtype
 from npconv.messages import listed, quoted
 
 #: What ``--dtype`` takes -> the name in a safetensors file.
@@ -27,95 +27,8 @@ _LIMITS = {"F16": 65520.0, "BF16": 255.5 * 2.0**120, "F32": (2.0**25 - 1) * 2.0*
 _LEAST = {"F16": 2.0**-24, "BF16": 2.0**-133, "F32": 2.0**-149}
 
 
-class Pending:
-    """A tensor of a file that is renamed and laid out anew now, and read only when it is written.
-
-    It has the few operations that the layouts of the dialects use, and ``numpy.asarray`` makes it an array. Each time
-    anew: nothing is kept.
-
-    Parameters
-    ----------
-    source : ndarray or StoredTensor
-        As `npconv.files.containers.open_checkpoint` gives it.
-    name : str
-        What to call it in errors.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    stored : str
-        The dtype in the names of safetensors, such as ``"BF16"``.
-    dtype : dtype
-        Of the array.
-    """
-
-    __slots__ = ("_source", "_steps", "dtype", "name", "shape", "stored")
-
-    def __init__(self, source: Any, name: str, steps: tuple[Callable[[Any], Any], ...] = ()) -> None:
-        self._source = source
-        self._steps = steps
-        self.name = name
-        self.stored = source.stored if isinstance(source, StoredTensor) else dtype_of(source, f"tensor {quoted(name)}")
-        self.dtype = held_dtype(self.stored)
-        # One byte repeated has every shape and takes no memory.
-        self.shape = self._after_steps(np.broadcast_to(np.uint8(0), tuple(source.shape))).shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of values."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes that it takes in a file."""
-        return self.size * STORED[self.stored].itemsize
-
-    @property
-    def T(self) -> Pending:  # noqa: N802 - as NumPy calls it
-        """The tensor with its axes in the opposite order."""
-        return self._then(lambda x: x.T)
-
-    def reshape(self, *shape: Any) -> Pending:
-        """Return the tensor in another shape."""
-        return self._then(lambda x: x.reshape(*shape))
-
-    def transpose(self, *axes: Any) -> Pending:
-        """Return the tensor with its axes in another order."""
-        return self._then(lambda x: x.transpose(*axes))
-
-    def swapaxes(self, first: int, second: int) -> Pending:
-        """Return the tensor with two axes exchanged."""
-        return self._then(lambda x: x.swapaxes(first, second))
-
-    def _then(self, step: Callable[[Any], Any]) -> Pending:
-        return Pending(self._source, self.name, (*self._steps, step))
-
-    def _after_steps(self, x: Any) -> Any:
-        for step in self._steps:
-            x = step(x)
-        return x
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the array; what NumPy calls."""
-        values = self._after_steps(np.asarray(self._source))
-        return np.array(values, dtype, copy=copy)
-
-    def __eq__(self, other: object) -> Any:
-        return np.asarray(self) == other
-
-    def __ne__(self, other: object) -> Any:
-        return np.asarray(self) != other
-
-    __hash__ = None  # type: ignore[assignment]  # compared by value
-
-
-def pending(tensors: Mapping[str, Any]) -> dict[str, Pending]:
-    """Return the tensors of a file, to be read when they are written.
+def deferred(tensors: Mapping[str, Any]) -> dict[str, DeferredArray]:
+    """Return the tensors of a file, to be renamed and laid out anew now and read only when they are written.
 
     Raises
     ------
@@ -123,9 +36,15 @@ def pending(tensors: Mapping[str, Any]) -> dict[str, Pending]:
         If one is of a dtype that no model has, such as complex numbers.
     """
     try:
-        return {name: Pending(tensor, name) for name, tensor in tensors.items()}
+        return {name: _deferred(tensor, name) for name, tensor in tensors.items()}
     except InputError as error:
         raise WeightsError(str(error)) from None
+
+
+def _deferred(tensor: Any, name: str) -> DeferredArray:
+    if isinstance(tensor, DeferredArray):
+        return tensor
+    return DeferredArray(tensor, dtype_of(tensor, f"tensor {quoted(name)}"))
 
 
 @dataclass
@@ -154,63 +73,39 @@ def _most(counts: Mapping[str, int]) -> str:
     return max(counts, key=lambda name: counts[name])
 
 
-class Outgoing(DeferredTensor):
-    """A tensor as it is written: converted to a dtype, and looked at on the way.
+def _as_written(values: np.ndarray, name: str, before: str, stored: str, findings: Findings) -> np.ndarray:
+    """Return numbers in the dtype that they are written in; notes what is not finite, and what that cannot hold.
 
-    Parameters
-    ----------
-    tensor : Pending or ndarray
-    name : str
-        By which the new file knows it.
-    stored : str
-        The dtype in the names of safetensors.
-    findings : Findings
-        Filled when the tensor is written.
+    Raises
+    ------
+    WeightsError
+        If a finite number becomes infinite in the new dtype.
     """
+    if values.dtype.kind == "f" and values.size:
+        _look(values, name, before, stored, findings)
+    with np.errstate(over="ignore"):
+        return values.astype(held_dtype(stored), copy=False)
 
-    def __init__(self, tensor: Any, name: str, stored: str, findings: Findings) -> None:
-        self.tensor = tensor
-        self.name = name
-        self.stored = stored
-        self.findings = findings
-        self.shape = tuple(tensor.shape)
-        self.nbytes = self.size * STORED[stored].itemsize
-        # Where NumPy lacks the dtype, the writer rounds.
-        self.dtype = held_dtype(stored) if stored not in WIDENED else np.dtype(tensor.dtype)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the numbers; what NumPy calls.
-
-        Raises
-        ------
-        WeightsError
-            If a finite number becomes infinite in the new dtype.
-        """
-        values = np.asarray(self.tensor)
-        if values.dtype.kind == "f" and values.size:
-            self._look(values)
-        with np.errstate(over="ignore"):
-            return np.asarray(values.astype(self.dtype, copy=False), dtype)
-
-    def _look(self, values: np.ndarray) -> None:
-        """Note what is not finite, and what the new dtype cannot hold."""
-        least, most = float(values.min()), float(values.max())  # NaN if there is one
-        if not math.isfinite(least) or not math.isfinite(most):
-            finite = np.isfinite(values)
-            self.findings.not_finite[self.name] = int(values.size - np.count_nonzero(finite))
-            rest = values[finite]
-            least, most = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
-        if self.stored not in _LIMITS or _holds(self.stored, values.dtype, getattr(self.tensor, "stored", "")):
-            return
-        if max(-least, most) >= _LIMITS[self.stored]:
-            name = next(name for name, stored in FLOATS.items() if stored == self.stored)
-            raise WeightsError(
-                f"{quoted(self.name)} has numbers from {least:.6g} to {most:.6g}, which {name} cannot hold: they would "
-                "become infinite; choose a wider dtype"
-            )
-        small = (values != 0) & (np.abs(values) <= _LEAST[self.stored] / 2)
-        if count := int(np.count_nonzero(small)):
-            self.findings.vanished[self.name] = count
+def _look(values: np.ndarray, name: str, before: str, stored: str, findings: Findings) -> None:
+    """Look at numbers for `_as_written`."""
+    least, most = float(values.min()), float(values.max())  # NaN if there is one
+    if not math.isfinite(least) or not math.isfinite(most):
+        finite = np.isfinite(values)
+        findings.not_finite[name] = int(values.size - np.count_nonzero(finite))
+        rest = values[finite]
+        least, most = (float(rest.min()), float(rest.max())) if rest.size else (0.0, 0.0)
+    if stored not in _LIMITS or _holds(stored, values.dtype, before):
+        return
+    if max(-least, most) >= _LIMITS[stored]:
+        dtype = next(dtype for dtype, known in FLOATS.items() if known == stored)
+        raise WeightsError(
+            f"{quoted(name)} has numbers from {least:.6g} to {most:.6g}, which {dtype} cannot hold: they would "
+            "become infinite; choose a wider dtype"
+        )
+    small = (values != 0) & (np.abs(values) <= _LEAST[stored] / 2)
+    if count := int(np.count_nonzero(small)):
+        findings.vanished[name] = count
 
 
 def _holds(stored: str, dtype: np.dtype, before: str) -> bool:
@@ -222,12 +117,12 @@ def _holds(stored: str, dtype: np.dtype, before: str) -> bool:
 
 def outgoing(
     tensors: Mapping[str, Any], dtype: str | None, findings: Findings, instead: Mapping[str, str] | None = None
-) -> dict[str, Outgoing]:
-    """Return tensors as they are to be written.
+) -> dict[str, DeferredArray]:
+    """Return tensors as they are to be written: converted to a dtype, and looked at on the way.
 
     Parameters
     ----------
-    tensors : mapping of str to Pending or ndarray
+    tensors : mapping of str to DeferredArray or ndarray
         An array among them is one that the file did not hold: it gets the dtype of most of the others.
     dtype : str, optional
         One of `FLOATS`; as they are stored when unset. Integers stay what they are.
@@ -248,14 +143,16 @@ def outgoing(
     usual = usual_dtype(tensors)
     made = {}
     for name, tensor in tensors.items():
-        own = tensor.stored if isinstance(tensor, Pending) else usual
+        own = tensor.stored if isinstance(tensor, DeferredArray) else usual
         if np.dtype(tensor.dtype).kind == "f":
             stored = FLOATS[dtype] if dtype else (instead or {}).get(own, own)
         elif name.endswith("num_batches_tracked"):
             stored = dtype_of(np.empty(0, tensor.dtype), name)
         else:
             raise WeightsError(f"tensor {quoted(name)} is stored as {own}, expected floating-point numbers")
-        made[name] = Outgoing(tensor, name, stored, findings)
+        before = getattr(tensor, "stored", "")
+        written = partial(_as_written, name=name, before=before, stored=stored, findings=findings)
+        made[name] = _deferred(tensor, name).map(written, shape=tensor.shape, stored=stored)
     return made
 
 
@@ -263,11 +160,6 @@ def usual_dtype(tensors: Mapping[str, Any]) -> str:
     """Return the floating-point dtype of most numbers, in the names of safetensors."""
     sizes: dict[str, int] = {}
     for tensor in tensors.values():
-        if isinstance(tensor, Pending | Outgoing) and np.dtype(tensor.dtype).kind == "f":
+        if isinstance(tensor, DeferredArray) and np.dtype(tensor.dtype).kind == "f":
             sizes[tensor.stored] = sizes.get(tensor.stored, 0) + tensor.size
     return max(sizes, key=lambda name: sizes[name], default="F32")
-
-
-def codes(tensors: Mapping[str, Outgoing]) -> dict[str, str]:
-    """Return the dtypes that NumPy lacks, by name: the argument `dtypes` of `npconv.files.safetensors.save`."""
-    return {name: tensor.stored for name, tensor in tensors.items() if tensor.stored in WIDENED}

@@ -12,6 +12,7 @@ from npconv.convert.dialect import BoundRule, Dialect
 from npconv.convert.patterns import Values
 from npconv.convert.structure import LackingError, check_complete, expected_shapes, structure
 from npconv.errors import WeightsError
+from npconv.files.dtypes import mapped
 from npconv.messages import quoted
 
 #: Names are compared for likeness only so far as models have them: a hostile file must not make it slow.
@@ -50,7 +51,7 @@ def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, A
                 f"expected {quoted(name)} to be laid out {rule.layout.words}, got shape {tuple(tensor.shape)}; "
                 f"is the file in the names of {dialect.name}?"
             )
-        ours[target], source[target] = rule.layout.ours(tensor), name
+        ours[target], source[target] = mapped(tensor, rule.layout.ours), name
     try:
         _add_implied(ours, expected_shapes(ours, structure(ours)), dialect)
         expected = check_complete(ours, structure(ours))
@@ -82,7 +83,7 @@ def from_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str,
         target = rule.theirs.fill(values)
         if target in theirs:
             raise WeightsError(f"two tensors are for {quoted(target)} in the names of {dialect.name}; one is {name}")
-        theirs[target] = rule.layout.theirs(tensor)
+        theirs[target] = mapped(tensor, rule.layout.theirs)
     return theirs
 
 
@@ -106,9 +107,12 @@ def _add_implied(ours: dict[str, Any], expected: Mapping[str, tuple[int, ...]], 
 def _is_left_out(name: str, tensor: Any, dialect: Dialect) -> bool:
     """Tell whether a parameter is one that the dialect does not store, and not needed to have it back."""
     for pattern, implied in dialect.implied:
-        if pattern.match(name) is None or (dialect.find_ours(name) is not None and np.any(tensor != implied.value)):
+        if pattern.match(name) is None:
             continue
-        if implied.droppable or bool(np.all(tensor == implied.value)):
+        is_implied = bool(np.all(np.asarray(tensor) == implied.value))
+        if dialect.find_ours(name) is not None and not is_implied:
+            continue
+        if implied.droppable or is_implied:
             return True
         raise WeightsError(
             f"{dialect.name} has no place for {name}, and its values are not all {implied.value}: it would be lost; "

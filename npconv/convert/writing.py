@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from npconv.convert.manifest import MANIFEST
-from npconv.convert.tensors import Outgoing, codes
 from npconv.errors import InputError, WeightsError
 from npconv.files.checkpoint import INDEX_FILE, index_json, is_weight_file, shard_files
 from npconv.files.disk import hash_file, write_file
+from npconv.files.dtypes import DeferredArray
 from npconv.files.safetensors import file_chunks
 from npconv.messages import listed, quoted
 
@@ -56,14 +56,11 @@ def write_hashed(path: Path, chunks: Iterable[Any]) -> str:
 
 
 def write_weights(
-    directory: Path, tensors: Mapping[str, Outgoing], max_shard_size: int | str | None = None
+    directory: Path, tensors: Mapping[str, DeferredArray], max_shard_size: int | str | None = None
 ) -> dict[str, str]:
     """Write tensors as ``model.safetensors``, or as shards with their index; return the SHA-256 of each file."""
     files = shard_files(tensors, max_shard_size)
-    hashes = {
-        name: write_hashed(directory / name, file_chunks(shard, METADATA, codes(shard)))
-        for name, shard in files.items()
-    }
+    hashes = {name: write_hashed(directory / name, file_chunks(shard, METADATA)) for name, shard in files.items()}
     if len(files) > 1:
         hashes[INDEX_FILE] = write_hashed(directory / INDEX_FILE, [index_json(files)])
     return hashes

@@ -19,9 +19,9 @@ import numpy as np
 
 from npconv.errors import InputError, WeightsError
 from npconv.files.disk import read_json, write_file
+from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locate import SUFFIX
 from npconv.files.safetensors import load_file, open_file, save_file
-from npconv.files.stored import StoredTensor
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
@@ -39,7 +39,7 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: Literal[False] = ...)
 
 
 @overload
-def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool) -> dict[str, np.ndarray | StoredTensor]: ...
+def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool) -> dict[str, np.ndarray | DeferredArray]: ...
 
 
 def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict
 
     Returns
     -------
-    dict of str to ndarray, or to ndarray and StoredTensor if `lazy`
+    dict of str to ndarray, or to ndarray and DeferredArray if `lazy`
         By the names in the files; read-only, see `npconv.files.safetensors.load_file` and `open_file`.
 
     Raises
@@ -267,7 +267,7 @@ def _split(tensors: Mapping[str, Any], limit: float) -> list[dict[str, Any]]:
     shards: list[dict[str, Any]] = [{}]
     filled = 0
     for name, tensor in tensors.items():
-        size = getattr(tensor, "nbytes", 0)  # what is no array is refused when it is saved
+        size = _size(tensor)
         if shards[-1] and filled + size > limit:
             shards.append({})
             filled = 0
@@ -276,10 +276,17 @@ def _split(tensors: Mapping[str, Any], limit: float) -> list[dict[str, Any]]:
     return shards
 
 
+def _size(tensor: Any) -> int:
+    """Return the bytes of a tensor in a file; what is no array is refused when it is saved."""
+    if isinstance(tensor, DeferredArray):
+        return tensor.size * STORED[tensor.stored].itemsize
+    return getattr(tensor, "nbytes", 0)
+
+
 def index_json(files: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Return the index of some shards."""
     weight_map = {name: file_name for file_name, shard in files.items() for name in shard}
-    total_size = sum(tensor.nbytes for shard in files.values() for tensor in shard.values())
+    total_size = sum(_size(tensor) for shard in files.values() for tensor in shard.values())
     index = {"metadata": {"total_size": total_size}, "weight_map": weight_map}
     return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
 

@@ -43,9 +43,9 @@ class Checkpoint:
 
     Attributes
     ----------
-    tensors : dict of str to ndarray or StoredTensor
+    tensors : dict of str to ndarray or DeferredArray
         In the order of the file, read-only. Views of the mapped file where it stores them as they are; a
-        `npconv.files.stored.StoredTensor` for bfloat16, 8-bit floats and bool, made an array by ``numpy.asarray``.
+        `npconv.files.dtypes.DeferredArray` for bfloat16, 8-bit floats and bool, made an array by ``numpy.asarray``.
     container : str
         ``"safetensors"``, ``"PyTorch zip"``, ``"PyTorch legacy pickle"``, ``"NumPy zip"`` or ``"HDF5"``, with
         ``"sharded "`` before it for an index and its files.

@@ -1,4 +1,4 @@
-"""The fifteen number formats a safetensors file may use here, and what NumPy array each becomes.
+"""The fifteen number formats a safetensors file may use here, what NumPy array each becomes, and arrays not read yet.
 
 Twelve are NumPy's own. Three are not, and NumPy holds their values exactly in the next larger format:
 
@@ -14,6 +14,11 @@ Sources: the safetensors format description; Micikevicius et al., "FP8 Formats f
 """
 
 from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -179,3 +184,144 @@ def dtype_of(array: np.ndarray, what: str) -> str:
         raise InputError(
             f"{what} has dtype {array.dtype}, expected float16 to float64, an integer or bool; convert with .astype()"
         ) from None
+
+
+class DeferredArray:
+    """An array that stays as its file stores it, and becomes numbers when ``numpy.asarray`` asks, each time anew.
+
+    A model in BF16 takes twice its file as float32. Decoded at once, all of that lies in memory beside the parameters
+    that are made from it; decoded one by one, only the largest array does.
+
+    Every array of a dtype that must be decoded is new and writable, and ``array[a:b]`` decodes some of its rows only.
+
+    Parameters
+    ----------
+    codes : ndarray
+        A view of the file with any strides, which must not change while it is in use: of the dtype in `STORED`, or
+        uint8 for BOOL.
+    stored : str
+        The dtype it is stored in, a key of `STORED`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+        Of the array that it becomes: float32 for BF16, float16 for F8_E4M3 and F8_E5M2, bool for BOOL.
+    stored : str
+        The dtype in which a file holds it, or is to hold it.
+    """
+
+    __slots__ = ("_codes", "_format", "_steps", "dtype", "shape", "stored")
+
+    def __init__(self, codes: np.ndarray, stored: str) -> None:
+        self._codes = codes
+        self._format = stored
+        self._steps: tuple[Callable[[Any], Any], ...] = ()
+        self.shape: tuple[int, ...] = codes.shape
+        self.stored = stored
+        self.dtype = held_dtype(stored)
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the array that it becomes."""
+        return self.size * self.dtype.itemsize
+
+    def map(
+        self, function: Callable[[Any], Any], *, shape: tuple[int, ...] | None = None, stored: str | None = None
+    ) -> DeferredArray:
+        """Return what becomes `function` of the array: another layout, other numbers.
+
+        Parameters
+        ----------
+        function : callable
+            Applied when the array is read, after those of earlier calls.
+        shape : tuple of int, optional
+            Of its result. When unset it is found by laying out one byte repeated, which takes no memory.
+        stored : str, optional
+            In which a file is to hold the result, a key of `STORED`; as before when unset.
+        """
+        result = copy.copy(self)
+        result._steps = (*self._steps, function)
+        result.shape = function(np.broadcast_to(np.uint8(0), self.shape)).shape if shape is None else shape
+        result.stored = stored or self.stored
+        result.dtype = held_dtype(result.stored)
+        return result
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the array, converted to `dtype` if one is given; what NumPy calls.
+
+        Raises
+        ------
+        InputError
+            If `copy` is False and it must be decoded, which always makes an array.
+        """
+        if self._format in DECODED:
+            if copy is False:
+                raise InputError(f"expected copy=None or copy=True: an array stored as {self._format} must be decoded")
+            copy = None
+        return np.array(self._read(self._codes), dtype, copy=copy)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Return a slice along the first axis; the other rows are not decoded.
+
+        Raises
+        ------
+        InputError
+            If `rows` is no slice, or there is no axis.
+        """
+        if not isinstance(rows, slice) or not self.shape:
+            raise InputError(
+                f"expected a slice of the rows of a tensor with at least one axis, got {type(rows).__name__} "
+                f"for shape {self.shape}; index numpy.asarray(tensor) instead"
+            )
+        return np.asarray(self)[rows] if self._steps else self._read(self._codes[rows])
+
+    def _read(self, codes: np.ndarray) -> np.ndarray:
+        """Return the numbers of some codes, after all steps."""
+        values = codes
+        if self._format in DECODED:
+            flat = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
+            values = decode(flat, self._format).reshape(codes.shape)
+        for step in self._steps:
+            values = step(values)
+        return values
+
+    def __repr__(self) -> str:
+        return f"DeferredArray(shape={self.shape}, dtype={self.dtype}, stored as {self.stored})"
+
+
+def to_decode(data: np.ndarray, stored: str, shape: tuple[int, ...]) -> DeferredArray:
+    """Return an array to be decoded.
+
+    Parameters
+    ----------
+    data : ndarray, shape (bytes,), uint8
+        A view of the file.
+    stored : str
+        One of `DECODED`.
+    shape : tuple of int
+        The caller has checked that it takes exactly these bytes.
+
+    Raises
+    ------
+    InputError
+        If it need not be decoded.
+    """
+    if stored not in DECODED:
+        raise InputError(f"expected a dtype to decode, one of {', '.join(DECODED)}, got {stored}; take a view")
+    return DeferredArray(data.view(np.uint8 if stored == "BOOL" else STORED[stored]).reshape(shape), stored)
+
+
+def mapped(array: Any, function: Callable[[Any], Any]) -> Any:
+    """Return `function` of an array: at once, or when it is read if it is a `DeferredArray`."""
+    return array.map(function) if isinstance(array, DeferredArray) else function(array)

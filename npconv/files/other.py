@@ -12,8 +12,8 @@ import numpy as np
 
 from npconv.errors import GoldenError, UnavailableError, WeightsError
 from npconv.files import archive
-from npconv.files.storages import Budget, stored_tensor
-from npconv.files.stored import StoredTensor
+from npconv.files.dtypes import DeferredArray
+from npconv.files.storages import Budget
 from npconv.messages import quoted
 
 NPY = ".npy"
@@ -57,7 +57,7 @@ def read_npz(buffer: memoryview, members: dict[str, archive.Member], source: str
 
 def read_hdf5(
     path: Any, buffer: memoryview, source: str
-) -> tuple[dict[str, np.ndarray | StoredTensor], list[tuple[str, str]]]:
+) -> tuple[dict[str, np.ndarray | DeferredArray], list[tuple[str, str]]]:
     """Return the arrays of an HDF5 file by their full names, and what was skipped.
 
     In a file of Keras the names are those of the variables, as in Keras: it puts the variables of each layer of the
@@ -149,7 +149,7 @@ class _Hdf5:
         else:
             array = np.asarray(dataset[()])
         if dtype.kind == "b":
-            self.arrays[name] = stored_tensor(array.view(np.uint8), "BOOL")
+            self.arrays[name] = DeferredArray(array.view(np.uint8), "BOOL")
             return
         array = array.astype(dtype.newbyteorder("="), copy=False)
         array.flags.writeable = False

@@ -19,10 +19,10 @@ import numpy as np
 
 from npconv.errors import WeightsError
 from npconv.files import archive
+from npconv.files.dtypes import DeferredArray
 from npconv.files.pickle_names import Global, Skipped, Storage, Tensor
 from npconv.files.pickles import read_pickle
 from npconv.files.storages import Budget, array_of
-from npconv.files.stored import StoredTensor
 from npconv.messages import quoted
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
@@ -202,7 +202,7 @@ class _Settler:
                 self.made[id(value)] = self.group(value, path)
         return self.made[id(value)]
 
-    def array(self, tensor: Tensor, name: str) -> np.ndarray | StoredTensor:
+    def array(self, tensor: Tensor, name: str) -> np.ndarray | DeferredArray:
         """Return the array of a tensor."""
         try:
             return array_of(tensor, name, self.data_of, self.budget)

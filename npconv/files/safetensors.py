@@ -24,9 +24,8 @@ import numpy as np
 from npconv.backend import to_host
 from npconv.errors import InputError
 from npconv.files.disk import map_file, write_file
-from npconv.files.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
+from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
 from npconv.files.header import MAX_HEADER_SIZE, METADATA_NAME, Header, parse_header
-from npconv.files.stored import DeferredTensor, StoredTensor
 from npconv.messages import quoted
 
 __all__ = [
@@ -89,7 +88,7 @@ def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     return _tensors(buffer, parse_header(buffer, quoted(filename)))
 
 
-def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | StoredTensor]:
+def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | DeferredArray]:
     """Return the tensors of a safetensors file, none of them decoded: no memory is taken for numbers.
 
     Parameters
@@ -99,8 +98,8 @@ def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | Stored
 
     Returns
     -------
-    dict of str to ndarray or StoredTensor
-        In the order of the header. Read-only views of the mapped file, and `StoredTensor` for the dtypes that must be
+    dict of str to ndarray or DeferredArray
+        In the order of the header. Read-only views of the mapped file, and `DeferredArray` for the dtypes that must be
         decoded (`npconv.files.dtypes.DECODED`).
 
     Raises
@@ -146,8 +145,8 @@ def save(
     ----------
     tensor_dict : mapping of str to ndarray
         Any shape, byte order and layout; float16 to float64, integers and bool. CuPy arrays are fetched. A
-        `npconv.files.stored.DeferredTensor` is made an array when its turn comes, so that a file is written with one
-        tensor in memory at a time.
+        `npconv.files.dtypes.DeferredArray` is made an array when its turn comes, so that a file is written with one
+        tensor in memory at a time, in the dtype of its `stored`.
     metadata : mapping of str to str, optional
         Free texts for the header.
     dtypes : mapping of str to str, optional
@@ -189,13 +188,13 @@ def save_file(
 
 
 def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str, Any]:
-    """Return the arrays that a checked header describes; if `lazy`, `StoredTensor` where the dtype must be decoded."""
+    """Return the arrays that a checked header describes; if `lazy`, `DeferredArray` where the dtype must be decoded."""
     data = np.frombuffer(buffer, np.uint8)[header.data_start :]
     tensors: dict[str, Any] = {}
     for name, entry in header.entries.items():
         stored = data[entry.start : entry.stop]
         if lazy and entry.dtype in DECODED:
-            tensors[name] = StoredTensor(stored, entry.dtype, entry.shape)
+            tensors[name] = to_decode(stored, entry.dtype, entry.shape)
             continue
         array = decode(stored, entry.dtype).reshape(entry.shape)
         array.flags.writeable = False
@@ -241,9 +240,9 @@ def _item(name: str, value: Any, dtype: str | None) -> _Item:
     if name == METADATA_NAME:
         raise InputError(f"a tensor cannot be called {METADATA_NAME}: the format keeps that name for the metadata")
     what = f"tensor {quoted(name)}"
-    array: Any = value if isinstance(value, DeferredTensor) else np.asarray(to_host(value))
+    array: Any = value if isinstance(value, DeferredArray) else np.asarray(to_host(value))
     if dtype is None:
-        return _Item(name, array, dtype_of(array, what))
+        return _Item(name, array, array.stored if isinstance(array, DeferredArray) else dtype_of(array, what))
     if dtype not in WIDENED:
         raise InputError(f"{what} to be stored as {quoted(dtype)}, expected one of {', '.join(WIDENED)} or no dtype")
     if array.dtype.kind != "f":

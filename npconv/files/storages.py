@@ -9,48 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from npconv.errors import InputError, WeightsError
-from npconv.files.dtypes import DECODED, STORED, decode, held_dtype
+from npconv.errors import WeightsError
+from npconv.files.dtypes import DECODED, STORED, DeferredArray, held_dtype
 from npconv.files.header import MAX_ADDRESS
 from npconv.files.pickle_names import Storage, Tensor
-from npconv.files.stored import StoredTensor
 from npconv.messages import quoted
 
 #: All tensors of a file may take this much, or so many times the file: tied weights and expanded buffers are few.
 MAX_SHARED = 1_000_000
 MAX_RATIO = 16
-
-
-class StridedTensor(StoredTensor):
-    """A tensor that must be decoded and does not lie in one piece; as `npconv.files.stored.StoredTensor` otherwise.
-
-    Parameters
-    ----------
-    codes : ndarray
-        Of the dtype in `npconv.files.dtypes.STORED`, or uint8 for BOOL; a view with any strides.
-    stored : str
-        One of `npconv.files.dtypes.DECODED`.
-    """
-
-    __slots__ = ("_codes",)
-
-    def __init__(self, codes: np.ndarray, stored: str) -> None:
-        super().__init__(np.empty(0, np.uint8), stored, codes.shape)
-        self._codes = codes
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return the decoded array; what NumPy calls."""
-        if copy is False:
-            raise InputError(f"expected copy=None or copy=True: a tensor stored as {self._stored} has to be decoded")
-        return np.asarray(_in_one_piece(self._codes, self._stored), dtype)
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        """Return the decoded array of a slice along the first axis."""
-        return _in_one_piece(self._codes[rows], self._stored)
 
 
 class Budget:
@@ -78,7 +48,7 @@ class Budget:
 
 def array_of(
     tensor: Tensor, name: str, data_of: Callable[[Storage], memoryview], budget: Budget
-) -> np.ndarray | StoredTensor:
+) -> np.ndarray | DeferredArray:
     """Return the array that a pickle describes.
 
     Parameters
@@ -94,7 +64,7 @@ def array_of(
 
     Returns
     -------
-    ndarray or StoredTensor
+    ndarray or DeferredArray
         The latter for the dtypes that must be decoded.
 
     Raises
@@ -125,19 +95,4 @@ def array_of(
         steps = [stride * itemsize for stride in strides]
         codes = np.ndarray(tensor.shape, stored, data, tensor.offset * itemsize, steps)
     codes.flags.writeable = False
-    if tensor.dtype not in DECODED:
-        return codes
-    # NumPy counts axes of one as lying in one piece whatever their strides.
-    return stored_tensor(codes, tensor.dtype)
-
-
-def stored_tensor(codes: np.ndarray, dtype: str) -> StoredTensor:
-    """Return a tensor to be decoded, from a view of its codes."""
-    if codes.flags.c_contiguous:
-        return StoredTensor(codes.reshape(-1).view(np.uint8), dtype, codes.shape)
-    return StridedTensor(codes, dtype)
-
-
-def _in_one_piece(codes: np.ndarray, dtype: str) -> np.ndarray:
-    """Return the values of codes that lie anywhere."""
-    return decode(np.ascontiguousarray(codes).reshape(-1).view(np.uint8), dtype).reshape(codes.shape)
+    return DeferredArray(codes, tensor.dtype) if tensor.dtype in DECODED else codes

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import WeightsError
+from npconv.files.dtypes import DeferredArray
 from npconv.files.pickle_names import Skipped
-from npconv.files.stored import StoredTensor
 from npconv.messages import listed, quoted
 
 #: Keys that hold a model's tensors, the one to take first.
@@ -37,7 +37,7 @@ EXTRAS = {
     ),
 }
 
-_NOT_PLAIN = (dict, list, tuple, np.ndarray, StoredTensor, Skipped)
+_NOT_PLAIN = (dict, list, tuple, np.ndarray, DeferredArray, Skipped)
 
 
 class Found(NamedTuple):
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    tensors : dict of str to ndarray or StoredTensor
+    tensors : dict of str to ndarray or DeferredArray
         By name, the keys of nested dicts with dots between.
     taken : str
         Where they were: the keys that lead there with dots between, empty for the outermost dict.
@@ -156,7 +156,7 @@ def _leaves(node: Any, path: tuple[Any, ...], only_tensors: bool = False) -> Ite
 
 
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, np.ndarray | StoredTensor)
+    return isinstance(value, np.ndarray | DeferredArray)
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

@@ -40,9 +40,8 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.files import safetensors
 from npconv.files.disk import map_file, write_file
-from npconv.files.dtypes import DECODED, STORED, WIDENED, decode, dtype_of, encode
+from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
 from npconv.files.npy import check_shape, npy_chunks, read_npy
-from npconv.files.stored import StoredTensor
 from npconv.golden.about import parse_json, to_text
 from npconv.messages import SHOWN_CHARACTERS, quoted
 
@@ -64,7 +63,7 @@ _PRINTABLE = "".join(chr(code) for code in range(32, 127) if chr(code) not in "%
 class Content(NamedTuple):
     """What a file holds, in its own order; `stored` names the dtypes that NumPy lacks."""
 
-    tensors: Mapping[str, np.ndarray | StoredTensor]
+    tensors: Mapping[str, np.ndarray | DeferredArray]
     about: Any = None
     stored: Mapping[str, str] = {}
 
@@ -89,7 +88,7 @@ def write_safetensors(path: Path, content: Content) -> None:
 def read_npz(path: Path) -> Content:
     """Read a zip file of .npy files; the order is that of its directory."""
     buffer = map_file(path)
-    tensors: dict[str, np.ndarray | StoredTensor] = {}
+    tensors: dict[str, np.ndarray | DeferredArray] = {}
     about = None
     try:
         with zipfile.ZipFile(path) as archive:
@@ -132,7 +131,7 @@ def read_folder(path: Path) -> Content:
         files = sorted((entry.name for entry in os.scandir(path) if entry.name.endswith(NPY)), key=_natural)
     except OSError as error:
         raise GoldenError(f"cannot read the folder {quoted(path)}: {_reason(error)}") from error
-    tensors: dict[str, np.ndarray | StoredTensor] = {}
+    tensors: dict[str, np.ndarray | DeferredArray] = {}
     for file in files:
         name = _decoded(file, tensors, path)
         tensors[name] = read_npy(map_file(_inside(path, file)), quoted(path / file))
@@ -181,7 +180,7 @@ def read_index(path: Path) -> Content:
     if not isinstance(tensors, dict):
         raise GoldenError(f'{quoted(path)} has no object "tensors"; for a folder of .npy files, give the folder')
     buffers: dict[Path, memoryview] = {}
-    found: dict[str, np.ndarray | StoredTensor] = {}
+    found: dict[str, np.ndarray | DeferredArray] = {}
     stored: dict[str, str] = {}
     for name, entry in tensors.items():
         source = f"{quoted(path)}: tensor {quoted(name)}"
@@ -314,7 +313,7 @@ def _index_entry(entry: Any, source: str) -> tuple[str, tuple[int, ...], int, st
     return file, tuple(shape), offset, dtype
 
 
-def _raw(buffer: memoryview, shape: tuple[int, ...], offset: int, dtype: str, source: str) -> np.ndarray | StoredTensor:
+def _raw(buffer: memoryview, shape: tuple[int, ...], offset: int, dtype: str, source: str) -> Any:
     """Return the numbers that begin at an offset of a file."""
     check_shape(shape, STORED[dtype].itemsize, source)
     size = math.prod(shape) * STORED[dtype].itemsize
@@ -324,7 +323,7 @@ def _raw(buffer: memoryview, shape: tuple[int, ...], offset: int, dtype: str, so
         )
     data = np.frombuffer(buffer, np.uint8)[offset : offset + size]
     if dtype in DECODED:
-        return StoredTensor(data, dtype, shape)
+        return to_decode(data, dtype, shape)
     return decode(data, dtype).reshape(shape)
 
 

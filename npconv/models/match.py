@@ -46,7 +46,7 @@ def match(
     Parameters
     ----------
     tensors : mapping of str to array
-        By their names in the file; only their `shape` is looked at, so a `StoredTensor` will do.
+        By their names in the file; only their `shape` is looked at, so a `DeferredArray` will do.
     expected : mapping of str to shape
         The model's parameters.
     prefix : str

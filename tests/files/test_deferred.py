@@ -14,11 +14,10 @@ from hypothesis.extra import numpy as npst
 from support.hostile_files import MALICIOUS, raw_file
 
 from npconv.errors import InputError, SafetensorsError, WeightsError
-from npconv.files import stored as stored_module
+from npconv.files import dtypes as dtypes_module
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, load_checkpoint
-from npconv.files.dtypes import DECODED, STORED, WIDENED, held_dtype
-from npconv.files.safetensors import load, load_file, open_file, save_file
-from npconv.files.stored import StoredTensor
+from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, held_dtype, to_decode
+from npconv.files.safetensors import load, load_file, open_file, save, save_file
 from npconv.models.match import LoadReport, match
 
 #: Memory beyond the arrays: Python's objects, and NumPy's buffers while it converts, 8192 values at a time (70 kB).
@@ -69,7 +68,7 @@ def test_lazy_is_equal_to_eager(tensors):
     eager, lazy = loaded_both_ways(file_of(tensors))
     assert list(lazy) == list(eager)
     for (dtype, _, _), tensor, array in zip(tensors, lazy.values(), eager.values(), strict=True):
-        assert isinstance(tensor, StoredTensor) == (dtype in DECODED)
+        assert isinstance(tensor, DeferredArray) == (dtype in DECODED)
         for attribute in ("shape", "dtype", "ndim", "size", "nbytes"):
             assert getattr(tensor, attribute) == getattr(array, attribute), attribute
         assert_identical(np.asarray(tensor), array)
@@ -97,7 +96,7 @@ def test_rows_are_equal_to_eager(data, tensor):
 def stored(dtype, *shape):
     """A tensor without a file, of codes that are all different in a row of up to 251 bytes."""
     size = math.prod(shape) * STORED[dtype].itemsize
-    return StoredTensor((np.arange(size) % 251).astype(np.uint8), dtype, shape)
+    return to_decode((np.arange(size) % 251).astype(np.uint8), dtype, shape)
 
 
 @pytest.mark.parametrize("index", [0, -1, None, ..., (slice(1), 0), [0, 1], np.array([True, False])])
@@ -128,13 +127,48 @@ def test_an_array_without_a_copy_cannot_be_had():
 
 
 @pytest.mark.parametrize("dtype", [name for name in STORED if name not in DECODED])
-def test_what_need_not_be_decoded_is_no_stored_tensor(dtype):
+def test_what_need_not_be_decoded_is_a_view(dtype):
     with pytest.raises(InputError, match=f"expected a dtype to decode, one of BF16.*got {dtype}"):
-        StoredTensor(np.zeros(8, np.uint8), dtype, (1,))
+        to_decode(np.zeros(8, np.uint8), dtype, (1,))
 
 
 def test_its_text_says_how_it_is_stored():
-    assert repr(stored("BF16", 2, 3)) == "StoredTensor(shape=(2, 3), dtype=float32, stored as BF16)"
+    assert repr(stored("BF16", 2, 3)) == "DeferredArray(shape=(2, 3), dtype=float32, stored as BF16)"
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E5M2", "BOOL"])
+def test_what_is_mapped_is_laid_out_when_it_is_read(dtype, monkeypatch):
+    tensor = stored(dtype, 2, 3, 4)
+    expected = np.asarray(tensor).transpose(2, 0, 1).reshape(4, -1)
+    with monkeypatch.context() as patch:
+        patch.setattr(dtypes_module, "decode", None)
+        laid_out = tensor.map(lambda x: x.transpose(2, 0, 1)).map(lambda x: x.reshape(4, -1))
+        assert (laid_out.shape, laid_out.dtype, laid_out.stored) == ((4, 6), tensor.dtype, dtype)
+    assert_identical(np.asarray(laid_out), expected)
+    assert_identical(laid_out[1:3], expected[1:3])
+    assert tensor.shape == (2, 3, 4)
+
+
+def test_what_is_mapped_may_be_of_another_dtype():
+    tensor = DeferredArray(np.float32([1.5, 2.5]), "F32")
+    rounded = tensor.map(lambda x: np.round(x).astype(np.float16), shape=(2,), stored="F16")
+    assert (rounded.dtype, rounded.stored, rounded.nbytes) == (np.float16, "F16", 4)
+    assert_identical(np.asarray(rounded), np.float16([2, 2]))
+    assert load(save({"a": rounded, "b": tensor}))["a"].dtype == np.float16
+
+
+def test_a_view_need_not_be_copied():
+    codes = np.float32([1.5, 2.5])
+    tensor = DeferredArray(codes, "F32")
+    assert np.shares_memory(np.asarray(tensor), codes)
+    assert np.shares_memory(np.asarray(tensor, copy=False), codes)
+    assert not np.shares_memory(np.array(tensor), codes)
+
+
+def test_a_file_keeps_the_dtype_in_which_it_was_stored():
+    tensor = stored("BF16", 3, 4)
+    content = save({"a": tensor})
+    assert content == save({"a": np.asarray(tensor)}, dtypes={"a": "BF16"})
 
 
 WEIGHTS = {name: np.random.default_rng(i).normal(size=(i + 2, 3)) for i, name in enumerate(["f64", *WIDENED])}
@@ -158,7 +192,7 @@ def test_lazy_checkpoints(tmp_path):
     for path in (tmp_path / "sharded", tmp_path / "single", str(tmp_path / "single" / SINGLE_FILE)):
         eager, lazy = load_checkpoint(path), load_checkpoint(path, lazy=True)
         assert list(lazy) == list(eager) == list(load_checkpoint(path, lazy=False))
-        assert {name for name, tensor in lazy.items() if isinstance(tensor, StoredTensor)} == set(WIDENED)
+        assert {name for name, tensor in lazy.items() if isinstance(tensor, DeferredArray)} == set(WIDENED)
         assert all(type(array) is np.ndarray and not array.flags.writeable for array in eager.values())
         assert not lazy["f64"].flags.owndata
         assert not lazy["f64"].flags.writeable
@@ -197,7 +231,7 @@ def test_match_decodes_nothing(monkeypatch):
     def refuse(*_):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(stored_module, "decode", refuse)
+    monkeypatch.setattr(dtypes_module, "decode", refuse)
     tensors = {"m.w": stored("BF16", 2, 3), "m.grn.gamma": stored("F8_E4M3", 4)}
     matched, report = match(tensors, {"w": (2, 3), "grn.weight": (4,)}, prefix="m.")
     assert report == LoadReport()

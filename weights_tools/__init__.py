@@ -1,6 +1,7 @@
-"""What makes the files that npconv loads: convert, train, goldens, sample pictures.
+"""What makes the files that npconv ships: golden files and cases, the embedded models, the sample pictures.
 
-``python -m weights_tools`` converts, exports, inspects and verifies checkpoints. The package `npconv` imports nothing
-from here but the conversion, by name, when a model of the hub has no safetensors. Single modules may need an extra
-(``train``, ``reference``, ``h5``); they say so when it is missing.
+``python -m weights_tools convert|export|inspect|verify`` are other names of commands of ``npconv``. An installation has
+these alone; ``train``, ``evaluate``, ``make_goldens``, ``make_cases`` and ``draw_samples`` need the source tree, and
+some of them an extra (``train``, ``reference``), which they name when it is missing. The package `npconv` imports
+nothing from here.
 """

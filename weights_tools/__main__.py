@@ -6,6 +6,7 @@ Exit status: 0 done; 1 done, but something in the input is not as it should be; 
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 from npconv.cli.frame import DONE, UNUSABLE, Parser, run_program
 from npconv.cli.output import write
+from npconv.errors import UnavailableError
 
 PROGRAM = "python -m weights_tools"
 
@@ -60,13 +62,21 @@ def _run(words: list[str]) -> int:
 
 
 def _forward(name: str, words: list[str]) -> int:
-    """Run a command that has its own parser."""
-    if name == "train":
-        from weights_tools.train import main as run
-    else:
-        from weights_tools.evaluate import main as run
+    """Run a command that has its own parser, and is not installed: it needs what only a source tree has.
+
+    Raises
+    ------
+    UnavailableError
+        If this is an installed package.
+    """
     try:
-        return run(words)
+        command = importlib.import_module(f"weights_tools.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"weights_tools.{name}":
+            raise
+        raise UnavailableError(f"{PROGRAM} {name} needs the source tree: run it in a checkout of the project") from None
+    try:
+        return command.main(words)
     except SystemExit as done:  # after --help, or words that make no sense
         return DONE if done.code is None else int(done.code)
 

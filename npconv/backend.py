@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from npconv.errors import InputError, UnavailableError
+
+#: A NumPy array, or a CuPy array: they have the same methods.
+Array: TypeAlias = np.ndarray
 
 #: Array library -> the module that holds its special functions (``erf``).
 SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
@@ -38,12 +41,12 @@ def array_module(x: Any) -> ModuleType:
     return importlib.import_module(library)
 
 
-def special_functions(x: Any) -> ModuleType:
+def special_functions(x: Array) -> ModuleType:
     """Return the module with the special functions (``erf``) for arrays like `x`."""
     return importlib.import_module(SPECIAL_FUNCTIONS[array_module(x).__name__])
 
 
-def accumulation_dtype(x: Any) -> np.dtype:
+def accumulation_dtype(x: Array) -> np.dtype:
     """Return the dtype in which sums over `x` are taken: float32 for float16, else the dtype of `x` itself.
 
     Raises
@@ -57,7 +60,7 @@ def accumulation_dtype(x: Any) -> np.dtype:
     return np.dtype("float32") if x.dtype.itemsize < 4 else x.dtype
 
 
-def widen(x: Any) -> Any:
+def widen(x: Array) -> Array:
     """Return `x` in the dtype in which sums over it are taken: float16 as float32, anything else as it is.
 
     Raises
@@ -94,7 +97,7 @@ def device_module(device: str) -> ModuleType:
     return cupy
 
 
-def to_device(x: Any, device: str) -> Any:
+def to_device(x: Array, device: str) -> Array:
     """Return `x` as an array on `device`; no copy is made of an array that is there already."""
     return to_host(x) if device == "cpu" else device_module(device).asarray(x)
 

@@ -14,8 +14,8 @@ import numpy as np
 
 import npconv
 from npconv.golden import trace
-from npconv.layers import attention, average_pool2d, batch_norm, depthwise_conv2d, linear, softmax
-from npconv.models.cvt.model import convolutional_projection, to_map, to_tokens
+from npconv.layers import attention, average_pool2d, batch_norm, depthwise_conv2d, linear, map_tokens, softmax
+from npconv.models.cvt.model import convolutional_projection
 from showing import colour, sample, show_pictures, show_source, show_table
 
 # %% [markdown]
@@ -25,10 +25,10 @@ from showing import colour, sample, show_pictures, show_source, show_table
 # becomes tokens row by row. Filled column by column, it still runs; a square map then does not even change its shape.
 
 # %%
-show_source(to_tokens)
+show_source(map_tokens)
 small = np.arange(12.0).reshape(1, 2, 2, 3)
-assert np.array_equal(to_tokens(small)[0, 1], small[0, :, 0, 1])
-assert np.array_equal(to_map(to_tokens(small), 2, 3), small)
+assert np.array_equal(map_tokens(small)[0, 1], small[0, :, 0, 1])
+assert np.array_equal(npconv.layers.positions_map(map_tokens(small), 2, 3), small)
 
 # %% [markdown]
 # ## Attention

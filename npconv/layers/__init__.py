@@ -19,18 +19,40 @@ from npconv.layers.activations import (
 )
 from npconv.layers.conv import conv2d, depthwise_conv2d, pointwise_conv2d
 from npconv.layers.loss import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
-from npconv.layers.normalization import batch_norm, global_response_norm, layer_norm
+from npconv.layers.normalization import (
+    batch_norm,
+    global_response_norm,
+    grn_apply,
+    grn_relative,
+    grn_strength,
+    layer_norm,
+    layer_scale,
+)
 from npconv.layers.pooling import average_pool2d, global_average_pool
 from npconv.layers.stochastic import drop_path, dropout
-from npconv.layers.tokens import attention, linear, softmax
+from npconv.layers.tokens import (
+    attention,
+    attention_context,
+    attention_scores,
+    class_token,
+    join_class_token,
+    linear,
+    map_tokens,
+    positions_map,
+    softmax,
+    token_mean,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "activation",
     "attention",
+    "attention_context",
+    "attention_scores",
     "average_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "class_token",
     "conv2d",
     "cross_entropy",
     "depthwise_conv2d",
@@ -40,16 +62,24 @@ __all__ = [
     "gelu_tanh",
     "global_average_pool",
     "global_response_norm",
+    "grn_apply",
+    "grn_relative",
+    "grn_strength",
     "hardswish",
     "identity",
+    "join_class_token",
     "layer_norm",
+    "layer_scale",
     "linear",
+    "map_tokens",
     "mean_squared_error",
     "mish",
     "pointwise_conv2d",
+    "positions_map",
     "quick_gelu",
     "relu",
     "selu",
     "silu",
     "softmax",
+    "token_mean",
 ]

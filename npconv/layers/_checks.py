@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from npconv.backend import array_module
+from npconv.backend import Array, array_module
 from npconv.errors import InputError
 
 
-def check_ndim(layer: str, x: Any, letters: str) -> None:
+def check_ndim(layer: str, x: Array, letters: str) -> None:
     """Refuse `x` unless it has one axis for each letter of `letters`, such as ``"NCHW"``."""
     if x.ndim != len(letters):
         expected = ", ".join(letters)
         raise InputError(f"{layer}: expected x of shape ({expected}), got {x.shape}; add or remove axes with reshape")
 
 
-def check_channels(layer: str, x: Any, channels: int, *, axis: int) -> None:
+def check_channels(layer: str, x: Array, channels: int, *, axis: int) -> None:
     """Refuse `x` unless its axis `axis` has the length that the weights ask for."""
     if not -x.ndim <= axis < x.ndim or x.shape[axis] != channels:
         raise InputError(
@@ -25,7 +24,7 @@ def check_channels(layer: str, x: Any, channels: int, *, axis: int) -> None:
         )
 
 
-def check_weight(layer: str, weight: Any, ndim: Sequence[int]) -> None:
+def check_weight(layer: str, weight: Array, ndim: Sequence[int]) -> None:
     """Refuse `weight` unless it is an array whose number of axes is one of `ndim`."""
     array_module(weight)
     if weight.ndim not in ndim:
@@ -33,7 +32,7 @@ def check_weight(layer: str, weight: Any, ndim: Sequence[int]) -> None:
         raise InputError(f"{layer}: expected a weight with {expected} axes, got shape {weight.shape}")
 
 
-def check_per_channel(layer: str, channels: int, **parameters: Any) -> None:
+def check_per_channel(layer: str, channels: int, **parameters: Array | None) -> None:
     """Refuse parameters, given by name, that are not of shape (channels,); None stands for none."""
     for name, parameter in parameters.items():
         if parameter is not None and parameter.shape != (channels,):

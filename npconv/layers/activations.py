@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
-from npconv.backend import array_module, special_functions, widen
+from npconv.backend import Array, array_module, special_functions, widen
 from npconv.errors import InputError
 
 
-def gelu(x: Any) -> Any:
+def gelu(x: Array) -> Array:
     """Gaussian error linear unit, the exact form: ``x * (1 + erf(x / sqrt(2))) / 2``.
 
     Notes
@@ -27,7 +26,7 @@ def gelu(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def gelu_tanh(x: Any) -> Any:
+def gelu_tanh(x: Array) -> Array:
     """GELU by its tanh approximation: ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``.
 
     Notes
@@ -41,7 +40,7 @@ def gelu_tanh(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def quick_gelu(x: Any) -> Any:
+def quick_gelu(x: Array) -> Array:
     """GELU by a logistic curve: ``x / (1 + exp(-1.702 * x))``.
 
     Notes
@@ -53,12 +52,12 @@ def quick_gelu(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def relu(x: Any) -> Any:
+def relu(x: Array) -> Array:
     """Rectified linear unit: ``max(x, 0)``."""
     return array_module(x).maximum(x, 0)
 
 
-def silu(x: Any) -> Any:
+def silu(x: Array) -> Array:
     """Sigmoid linear unit, also called swish: ``x / (1 + exp(-x))``.
 
     Notes
@@ -70,7 +69,7 @@ def silu(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def selu(x: Any) -> Any:
+def selu(x: Array) -> Array:
     """Scaled exponential linear unit: ``scale * x`` for positive x, ``scale * alpha * (exp(x) - 1)`` for negative x.
 
     Notes
@@ -85,7 +84,7 @@ def selu(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def mish(x: Any) -> Any:
+def mish(x: Array) -> Array:
     """Mish: ``x * tanh(log(1 + exp(x)))``.
 
     Notes
@@ -99,7 +98,7 @@ def mish(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def hardswish(x: Any) -> Any:
+def hardswish(x: Array) -> Array:
     """Swish from straight pieces: ``x * clip(x + 3, 0, 6) / 6``.
 
     Notes
@@ -112,13 +111,13 @@ def hardswish(x: Any) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def identity(x: Any) -> Any:
+def identity(x: Array) -> Array:
     """Return `x` as it is: the activation named ``"linear"``."""
     return x
 
 
 #: Names that a configuration's ``hidden_act`` may have, with the functions they stand for in transformers.
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": gelu,
     "gelu_python": gelu,
     "gelu_new": gelu_tanh,
@@ -137,7 +136,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def activation(hidden_act: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+def activation(hidden_act: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
     """Return the activation function of a name; a callable is returned as it is.
 
     Raises

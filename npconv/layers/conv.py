@@ -7,22 +7,21 @@ the same on both sides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from npconv.backend import array_module, widen
+from npconv.backend import Array, array_module, widen
 from npconv.errors import InputError
 from npconv.layers._checks import check_channels, check_ndim, check_per_channel, check_weight, check_window, pair
 
 
 def conv2d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
     *,
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
     groups: int = 1,
-) -> Any:
+) -> Array:
     """Convolve by gathering every window into a column (im2col) and taking one matrix product.
 
     ``y[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] * x[n, c, i * stride + u, j * stride + v]``
@@ -81,8 +80,13 @@ def conv2d(
 
 
 def depthwise_conv2d(
-    x: Any, weight: Any, bias: Any = None, *, stride: int | Sequence[int] = 1, padding: int | Sequence[int] = 0
-) -> Any:
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+) -> Array:
     """Convolve each channel with its own kernel, by shifting and adding.
 
     ``y[n, c, i, j] = bias[c] + sum over u, v of weight[c, 0, u, v] * x[n, c, i * stride + u, j * stride + v]``
@@ -140,7 +144,7 @@ def depthwise_conv2d(
     return y.astype(x.dtype, copy=False)
 
 
-def pointwise_conv2d(x: Any, weight: Any, bias: Any = None) -> Any:
+def pointwise_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Mix the channels at each position by itself: a 1x1 convolution.
 
     ``y[n, o, i, j] = bias[o] + sum over c of weight[o, c] * x[n, c, i, j]``

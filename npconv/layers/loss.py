@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from npconv.backend import array_module, widen
+from npconv.backend import Array, array_module, widen
 from npconv.errors import InputError
 from npconv.layers._checks import check_ndim
 
 
-def cross_entropy(logits: Any, labels: Any, *, ignore_index: int) -> Any:
+def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     """Mean of ``-log softmax(logits)[label]`` over the samples whose label is not `ignore_index`.
 
     Parameters
@@ -50,7 +48,7 @@ def cross_entropy(logits: Any, labels: Any, *, ignore_index: int) -> Any:
     return (-chosen.mean()).astype(logits.dtype)
 
 
-def mean_squared_error(predictions: Any, targets: Any) -> Any:
+def mean_squared_error(predictions: Array, targets: Array) -> Array:
     """Mean of ``(predictions - targets)**2`` over all elements.
 
     Parameters
@@ -58,7 +56,7 @@ def mean_squared_error(predictions: Any, targets: Any) -> Any:
     predictions : array
         Floating-point, any shape.
     targets : array of the same shape
-        Any real dtype.
+        Array real dtype.
 
     Returns
     -------
@@ -76,7 +74,7 @@ def mean_squared_error(predictions: Any, targets: Any) -> Any:
     return (difference * difference).mean().astype(predictions.dtype)
 
 
-def binary_cross_entropy_with_logits(logits: Any, targets: Any) -> Any:
+def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> Array:
     """Mean of ``-t * log sigmoid(z) - (1 - t) * log(1 - sigmoid(z))`` over all elements.
 
     Computed as ``max(z, 0) - z * t + log(1 + exp(-abs(z)))``, which is equal and never overflows.
@@ -106,7 +104,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any) -> Any:
     return loss.mean().astype(logits.dtype)
 
 
-def _check_same_shape(layer: str, predictions: Any, targets: Any) -> None:
+def _check_same_shape(layer: str, predictions: Array, targets: Array) -> None:
     """Refuse targets of another shape: broadcasting them would give a wrong mean without a word."""
     array_module(targets)
     if predictions.shape != targets.shape:

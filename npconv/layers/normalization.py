@@ -6,13 +6,11 @@ it (see the table in ``npconv/README.md``).
 
 from __future__ import annotations
 
-from typing import Any
-
-from npconv.backend import array_module, widen
+from npconv.backend import Array, array_module, widen
 from npconv.layers._checks import check_channels, check_ndim, check_per_channel
 
 
-def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
+def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -> Array:
     """Normalize over one axis at each position: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
 
     The variance is the mean of squared deviations from the mean (two passes, no Bessel correction): the one-pass form
@@ -58,15 +56,15 @@ def layer_norm(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
 
 
 def batch_norm(
-    x: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    num_batches_tracked: Any = None,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    running_mean: Array,
+    running_var: Array,
+    num_batches_tracked: Array | None = None,
     *,
     eps: float,
-) -> Any:
+) -> Array:
     """Normalize each channel by stored statistics: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias``.
 
     This is inference: the statistics were gathered in training and no statistic of `x` is taken.
@@ -107,7 +105,7 @@ def batch_norm(
     return y.astype(x.dtype, copy=False)
 
 
-def global_response_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
+def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
     """Scale each channel by its strength relative to the other channels (GRN).
 
     ``g[n, c] = sqrt(sum over i, j of x[n, c, i, j]**2)``: the strength of a channel;
@@ -138,12 +136,35 @@ def global_response_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     ConvNeXt V2, section 4 and algorithm 1 of https://arxiv.org/abs/2301.00808. The residual ``+ x`` is part of the
     layer.
     """
-    xp = array_module(x)
     check_ndim("global_response_norm", x, "NCHW")
     check_channels("global_response_norm", x, weight.size, axis=1)
     check_per_channel("global_response_norm", weight.size, bias=bias.reshape(-1))
+    return grn_apply(x, grn_relative(grn_strength(x), eps=eps), weight, bias)
+
+
+def grn_strength(x: Array) -> Array:
+    """First part of GRN: ``sqrt(sum over i, j of x**2)``, (N, C, H, W) -> (N, C, 1, 1); of float16 in float32."""
     x_wide = widen(x)
-    strength = xp.sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))  # (N, C, 1, 1)
-    relative = strength / (strength.mean(axis=1, keepdims=True) + eps)
+    return array_module(x).sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))
+
+
+def grn_relative(strength: Array, *, eps: float) -> Array:
+    """Second part of GRN: the strength (N, C, 1, 1) by the mean strength of all channels of the same sample."""
+    return strength / (strength.mean(axis=1, keepdims=True) + eps)
+
+
+def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
+    """Last part of GRN: ``weight * (x * relative) + bias + x``, in the dtype of `x`."""
+    x_wide = widen(x)
     y = weight.reshape(-1, 1, 1) * (x_wide * relative) + bias.reshape(-1, 1, 1) + x_wide
     return y.astype(x.dtype, copy=False)
+
+
+def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
+    """Multiply each channel of a map (N, C, H, W) by its own trained number, of (C,).
+
+    Notes
+    -----
+    Going deeper with Image Transformers, section 2.2 of https://arxiv.org/abs/2103.17239.
+    """
+    return layer_scale_parameter[:, None, None] * x

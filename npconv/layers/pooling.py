@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from npconv.backend import array_module, widen
+from npconv.backend import Array, array_module, widen
 from npconv.errors import InputError
 from npconv.layers._checks import check_ndim, check_window, pair
 
 
-def global_average_pool(x: Any) -> Any:
+def global_average_pool(x: Array) -> Array:
     """Average each map over all its positions.
 
     Parameters
@@ -28,13 +27,13 @@ def global_average_pool(x: Any) -> Any:
 
 
 def average_pool2d(
-    x: Any,
+    x: Array,
     *,
     kernel_size: int | Sequence[int],
     stride: int | Sequence[int],
     padding: int | Sequence[int],
     ceil_mode: bool,
-) -> Any:
+) -> Array:
     """Average each window of a map.
 
     The zeros of the padding count as positions. With `ceil_mode`, a last window that reaches beyond the padding is

@@ -5,15 +5,13 @@ Both take an explicit random generator. ``rng=None`` means inference: the input 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from npconv.backend import array_module, widen
+from npconv.backend import Array, array_module, widen
 from npconv.layers._checks import check_rate
 
 
-def drop_path(x: Any, *, rate: float, rng: np.random.Generator | None) -> Any:
+def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Drop the whole array of a sample with probability `rate` (stochastic depth).
 
     Stands at the end of a residual branch: a dropped sample passes the block unchanged.
@@ -43,7 +41,7 @@ def drop_path(x: Any, *, rate: float, rng: np.random.Generator | None) -> Any:
     return _drop(x, (x.shape[0], *[1] * (x.ndim - 1)), "drop_path", rate, rng)
 
 
-def dropout(x: Any, *, rate: float, rng: np.random.Generator | None) -> Any:
+def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Set each element to zero with probability `rate`.
 
     Parameters
@@ -71,7 +69,7 @@ def dropout(x: Any, *, rate: float, rng: np.random.Generator | None) -> Any:
     return _drop(x, x.shape, "dropout", rate, rng)
 
 
-def _drop(x: Any, mask_shape: tuple[int, ...], layer: str, rate: float, rng: np.random.Generator | None) -> Any:
+def _drop(x: Array, mask_shape: tuple[int, ...], layer: str, rate: float, rng: np.random.Generator | None) -> Array:
     """Multiply `x` by a random mask of zeros and ``1 / (1 - rate)``."""
     check_rate(layer, rate)
     if rng is None or rate == 0:

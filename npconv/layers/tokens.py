@@ -1,16 +1,16 @@
-"""Layers over the last axis: tokens (N, T, D), or pooled features (N, D)."""
+"""Layers over tokens (N, T, D), and what makes tokens of a map and a map of tokens."""
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-from npconv.backend import array_module, widen
+from npconv.backend import Array, array_module, widen
 from npconv.errors import InputError
 from npconv.layers._checks import check_channels, check_ndim, check_per_channel, check_weight
 from npconv.layers.stochastic import dropout
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """Multiply the last axis by a matrix: ``y = x @ weight.T + bias``.
 
     Parameters
@@ -42,7 +42,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
-def softmax(x: Any, *, axis: int) -> Any:
+def softmax(x: Array, *, axis: int) -> Array:
     """Turn scores into probabilities along an axis: ``exp(x) / sum(exp(x))``.
 
     The largest score is subtracted first. That changes nothing in exact arithmetic, and keeps exp from overflowing:
@@ -68,15 +68,15 @@ def softmax(x: Any, *, axis: int) -> Any:
 
 
 def attention(
-    query: Any,
-    key: Any,
-    value: Any,
+    query: Array,
+    key: Array,
+    value: Array,
     *,
     num_heads: int,
     scale: float,
     dropout_rate: float = 0.0,
-    rng: Any = None,
-) -> Any:
+    rng: np.random.Generator | None = None,
+) -> Array:
     """Multi-head scaled dot-product attention: ``softmax(query @ key.T * scale) @ value`` in each head.
 
     Parameters
@@ -106,9 +106,8 @@ def attention(
     -----
     Attention Is All You Need, section 3.2, https://arxiv.org/abs/1706.03762.
     """
-    xp = array_module(query)
     check_ndim("attention", query, "NTD")
-    batch, tokens, embed_dim = query.shape
+    batch, _, embed_dim = query.shape
     if key.shape != value.shape or key.ndim != 3 or key.shape[::2] != (batch, embed_dim):
         raise InputError(
             f"attention: expected key and value of one shape ({batch}, S, {embed_dim}) to go with query {query.shape}, "
@@ -117,13 +116,60 @@ def attention(
     if num_heads < 1 or embed_dim % num_heads:
         raise InputError(f"attention: expected num_heads to divide the {embed_dim} channels, got {num_heads}")
 
-    def split_heads(x: Any) -> Any:
-        heads = widen(x).reshape(batch, x.shape[1], num_heads, embed_dim // num_heads)
-        return heads.transpose(0, 2, 1, 3)  # (N, h, T, D / h)
-
-    scores = xp.matmul(split_heads(query), split_heads(key).transpose(0, 1, 3, 2)) * scale  # (N, h, T, S)
+    scores = attention_scores(query, key, num_heads=num_heads, scale=scale)  # (N, h, T, S)
     probabilities = softmax(scores, axis=-1)
     probabilities = dropout(probabilities, rate=dropout_rate, rng=rng)
-    context = xp.matmul(probabilities, split_heads(value))  # (N, h, T, D / h)
-    y = context.transpose(0, 2, 1, 3).reshape(batch, tokens, embed_dim)
-    return y.astype(query.dtype, copy=False)
+    return attention_context(probabilities, value).astype(query.dtype, copy=False)
+
+
+def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) -> Array:
+    """First part of attention: ``query @ key.T * scale`` in each head, (N, T, D), (N, S, D) -> (N, h, T, S).
+
+    float16 is computed in float32, and stays so.
+    """
+    keys = split_heads(key, num_heads).transpose(0, 1, 3, 2)  # (N, h, D / h, S)
+    return array_module(query).matmul(split_heads(query, num_heads), keys) * scale
+
+
+def attention_context(probabilities: Array, value: Array) -> Array:
+    """Last part of attention: the values (N, S, D) weighted by probabilities, the heads side by side: (N, T, D)."""
+    context = array_module(value).matmul(probabilities, split_heads(value, probabilities.shape[1]))  # (N, h, T, D / h)
+    batch, _, length, _ = context.shape
+    y = context.transpose(0, 2, 1, 3).reshape(batch, length, value.shape[2])
+    return y.astype(value.dtype, copy=False)
+
+
+def split_heads(x: Array, num_heads: int) -> Array:
+    """Give each head its channels: (N, T, D) -> (N, h, T, D / h)."""
+    batch, length, embed_dim = x.shape
+    return widen(x).reshape(batch, length, num_heads, embed_dim // num_heads).transpose(0, 2, 1, 3)
+
+
+def map_tokens(x: Array) -> Array:
+    """Lay the positions of a map out one after another, row by row: (N, D, H, W) -> (N, H * W, D)."""
+    batch, embed_dim, height, width = x.shape
+    return x.reshape(batch, embed_dim, height * width).transpose(0, 2, 1)
+
+
+def positions_map(x: Array, height: int, width: int) -> Array:
+    """Lay the last H * W tokens out as a map, row by row: (N, T, D) -> (N, D, H, W)."""
+    batch, _, embed_dim = x.shape
+    return x[:, -height * width :].transpose(0, 2, 1).reshape(batch, embed_dim, height, width)
+
+
+def class_token(x: Array, height: int, width: int) -> Array:
+    """Take what stands before the last H * W tokens: (N, T, D) -> (N, 1, D), or (N, 0, D) without a class token."""
+    return x[:, : -height * width]
+
+
+def join_class_token(cls_token: Array, x: Array) -> Array:
+    """Put the class token, (N, 1, D) or one for all samples (1, 1, D), before the T tokens: (N, 1 + T, D)."""
+    xp = array_module(x)
+    if cls_token.shape[0] != x.shape[0]:
+        cls_token = xp.broadcast_to(cls_token, (x.shape[0], *cls_token.shape[1:]))
+    return xp.concatenate([cls_token, x], axis=1)
+
+
+def token_mean(x: Array) -> Array:
+    """Average tokens: (N, T, D) -> (N, D)."""
+    return widen(x).mean(axis=1).astype(x.dtype, copy=False)

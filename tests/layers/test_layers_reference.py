@@ -37,6 +37,20 @@ def torch_layers(torch):
     def pool(x, *, kernel_size, stride, padding, ceil_mode):
         return functional.avg_pool2d(x, kernel_size, stride, padding, ceil_mode)
 
+    def strength(x):
+        return torch.linalg.vector_norm(x, ord=2, dim=(2, 3), keepdim=True)
+
+    def respond(x, relative, weight, bias):
+        return (weight * (x * relative).movedim(1, -1) + bias).movedim(-1, 1) + x
+
+    def scores(query, key, *, num_heads, scale):
+        query, key = (x.unflatten(-1, (num_heads, -1)) for x in (query, key))
+        return torch.einsum("nthd,nshd->nhts", query, key) * scale
+
+    def context(probabilities, value):
+        value = value.unflatten(-1, (probabilities.shape[1], -1))
+        return torch.einsum("nhts,nshd->nthd", probabilities, value).flatten(2)
+
     return {
         "conv2d": functional.conv2d,
         "depthwise_conv2d": convolve_each_channel,
@@ -44,6 +58,10 @@ def torch_layers(torch):
         "layer_norm": normalize,
         "batch_norm": normalize_batch,
         "global_response_norm": normalize_response,
+        "grn_strength": strength,
+        "grn_relative": lambda x, *, eps: x / (x.mean(1, keepdim=True) + eps),
+        "grn_apply": respond,
+        "layer_scale": lambda x, scale: torch.einsum("nchw,c->nchw", x, scale),
         "gelu": functional.gelu,
         "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
         "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
@@ -56,6 +74,13 @@ def torch_layers(torch):
         "softmax": lambda x, *, axis: functional.softmax(x, axis),
         "linear": functional.linear,
         "attention": attend,
+        "attention_scores": scores,
+        "attention_context": context,
+        "map_tokens": lambda x: x.flatten(2).mT,
+        "positions_map": lambda x, *, height, width: x[:, -height * width :].mT.unflatten(2, (height, width)),
+        "class_token": lambda x, *, height, width: x[:, : x.shape[1] - height * width],
+        "join_class_token": lambda cls_token, x: torch.cat([cls_token.expand(len(x), -1, -1), x], dim=1),
+        "token_mean": lambda x: x.mean(1),
         "global_average_pool": lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1),
         "average_pool2d": pool,
         "cross_entropy": functional.cross_entropy,

@@ -17,17 +17,25 @@ from support import naive_layers as naive
 
 @dataclass(frozen=True)
 class Case:
-    """A call of a layer; `arrays` are its arguments in float64 (or integers), `seed` that of its random generator."""
+    """A call of a layer; `arrays` are its arguments in float64 (or integers), `seed` that of its random generator.
+
+    `stays_wide`: the layer is a part of another, and leaves in float32 what came in float16.
+    """
 
     name: str
     function: Callable[..., Any]
     arrays: dict[str, np.ndarray]
     options: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    stays_wide: bool = False
 
     def arrays_as(self, dtype: str) -> dict[str, np.ndarray]:
         """Return the arrays in `dtype`; integers stay."""
         return {key: a if a.dtype.kind in "iu" else a.astype(dtype) for key, a in self.arrays.items()}
+
+    def result_dtype(self, dtype: str) -> str:
+        """Return the dtype of the result for arrays in `dtype`."""
+        return "float32" if self.stays_wide and dtype == "float16" else dtype
 
     def run(self, arrays: dict[str, Any], function: Callable[..., Any] | None = None) -> Any:
         """Call the layer, or its twin, on `arrays`."""
@@ -84,6 +92,14 @@ CASES = [
         {"x": _MAP, "weight": _positive(1, 1, 1, 6), "bias": _normal(1, 1, 1, 6)},
         {"eps": 1e-6},
     ),
+    Case("grn_strength", layers.grn_strength, {"x": _MAP}, stays_wide=True),
+    Case("grn_relative", layers.grn_relative, {"strength": _positive(2, 6, 1, 1)}, {"eps": 1e-6}),
+    Case(
+        "grn_apply",
+        layers.grn_apply,
+        {"x": _MAP, "relative": _positive(2, 6, 1, 1), "weight": _positive(1, 1, 1, 6), "bias": _normal(1, 1, 1, 6)},
+    ),
+    Case("layer_scale", layers.layer_scale, {"x": _MAP, "layer_scale_parameter": _normal(6)}),
     *[
         Case(name, getattr(layers, name), {"x": 3 * _normal(3, 4, 11)})
         for name in ["gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "selu", "mish", "hardswish", "identity"]
@@ -98,6 +114,28 @@ CASES = [
         {"num_heads": 3, "scale": 0.5, "dropout_rate": 0.3},
         seed=5,
     ),
+    Case(
+        "attention_scores",
+        layers.attention_scores,
+        {"query": _normal(2, 5, 12), "key": _normal(2, 3, 12)},
+        {"num_heads": 4, "scale": 12**-0.5},
+        stays_wide=True,
+    ),
+    Case(
+        "attention_context",
+        layers.attention_context,
+        {"probabilities": _positive(2, 4, 5, 3), "value": _normal(2, 3, 12)},
+    ),
+    Case("map_tokens", layers.map_tokens, {"x": _MAP}),
+    Case("positions_map", layers.positions_map, {"x": _normal(2, 7, 12)}, {"height": 2, "width": 3}),
+    Case("class_token", layers.class_token, {"x": _normal(2, 7, 12)}, {"height": 2, "width": 3}),
+    Case("join_class_token", layers.join_class_token, {"cls_token": _normal(2, 1, 12), "x": _normal(2, 5, 12)}),
+    Case(
+        "join_class_token, one for all samples",
+        layers.join_class_token,
+        {"cls_token": _normal(1, 1, 12), "x": _normal(2, 5, 12)},
+    ),
+    Case("token_mean", layers.token_mean, {"x": _normal(2, 5, 12)}),
     Case("global_average_pool", layers.global_average_pool, {"x": _MAP}),
     Case(
         "average_pool2d, rounded up",

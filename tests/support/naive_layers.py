@@ -102,6 +102,32 @@ def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) ->
     return y
 
 
+def grn_strength(x: Array) -> Array:
+    (x,) = _float64(x)
+    return np.array([[[[math.sqrt(fsum(v * v for v in plane.ravel()))]] for plane in sample] for sample in x])
+
+
+def grn_relative(strength: Array, *, eps: float) -> Array:
+    (strength,) = _float64(strength)
+    return np.array([sample / (fsum(sample.ravel()) / sample.size + eps) for sample in strength])
+
+
+def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
+    x, relative, weight, bias = _float64(x, relative, weight.reshape(-1), bias.reshape(-1))
+    y = np.empty(x.shape)
+    for n, c, i, j in np.ndindex(*x.shape):
+        y[n, c, i, j] = weight[c] * (x[n, c, i, j] * relative[n, c, 0, 0]) + bias[c] + x[n, c, i, j]
+    return y
+
+
+def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
+    x, scale = _float64(x, layer_scale_parameter)
+    y = np.empty(x.shape)
+    for n, c, i, j in np.ndindex(*x.shape):
+        y[n, c, i, j] = scale[c] * x[n, c, i, j]
+    return y
+
+
 # --- activations -----------------------------------------------------------------------------------------------------
 
 
@@ -191,19 +217,62 @@ def softmax(x: Array, *, axis: int) -> Array:
 
 
 def attention(query: Array, key: Array, value: Array, *, num_heads: int, scale: float, dropout_rate: float = 0.0, rng: Any = None) -> Array:  # fmt: skip  # noqa: E501
-    query, key, value = _float64(query, key, value)
+    scores = attention_scores(query, key, num_heads=num_heads, scale=scale)
+    probabilities = dropout(softmax(scores, axis=-1), rate=dropout_rate, rng=rng)
+    return attention_context(probabilities, value)
+
+
+def _channels_of_heads(num_heads: int, embed_dim: int) -> list[range]:
+    """Return the channels that each head owns."""
+    return [range(h * (embed_dim // num_heads), (h + 1) * (embed_dim // num_heads)) for h in range(num_heads)]
+
+
+def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) -> Array:
+    query, key = _float64(query, key)
     (batch, tokens, embed_dim), seen = query.shape, key.shape[1]
-    probabilities = np.empty((batch, num_heads, tokens, seen))
-    head_channels = [range(h * (embed_dim // num_heads), (h + 1) * (embed_dim // num_heads)) for h in range(num_heads)]
-    for n, h, t in np.ndindex(batch, num_heads, tokens):
-        scores = [fsum(query[n, t, d] * key[n, s, d] for d in head_channels[h]) * scale for s in range(seen)]
-        probabilities[n, h, t] = softmax(np.array(scores), axis=0)
-    probabilities = dropout(probabilities, rate=dropout_rate, rng=rng)
+    channels = _channels_of_heads(num_heads, embed_dim)
+    scores = np.empty((batch, num_heads, tokens, seen))
+    for n, h, t, s in np.ndindex(*scores.shape):
+        scores[n, h, t, s] = fsum(query[n, t, d] * key[n, s, d] for d in channels[h]) * scale
+    return scores
+
+
+def attention_context(probabilities: Array, value: Array) -> Array:
+    probabilities, value = _float64(probabilities, value)
+    (batch, num_heads, tokens, seen), embed_dim = probabilities.shape, value.shape[2]
     y = np.empty((batch, tokens, embed_dim))
-    for n, h, t in np.ndindex(batch, num_heads, tokens):
-        for d in head_channels[h]:
+    for h, channels in enumerate(_channels_of_heads(num_heads, embed_dim)):
+        for n, t, d in product(range(batch), range(tokens), channels):
             y[n, t, d] = fsum(probabilities[n, h, t, s] * value[n, s, d] for s in range(seen))
     return y
+
+
+def map_tokens(x: Array) -> Array:
+    (x,) = _float64(x)
+    return np.array([[sample[:, i, j] for i, j in np.ndindex(*x.shape[2:])] for sample in x])
+
+
+def positions_map(x: Array, height: int, width: int) -> Array:
+    (x,) = _float64(x)
+    y = np.empty((x.shape[0], x.shape[2], height, width))
+    for n, d, i, j in np.ndindex(*y.shape):
+        y[n, d, i, j] = x[n, x.shape[1] - height * width + i * width + j, d]
+    return y
+
+
+def class_token(x: Array, height: int, width: int) -> Array:
+    (x,) = _float64(x)
+    return np.array([[token for token in sample[: len(sample) - height * width]] for sample in x])
+
+
+def join_class_token(cls_token: Array, x: Array) -> Array:
+    cls_token, x = _float64(cls_token, x)
+    return np.array([[*cls_token[n if len(cls_token) > 1 else 0], *sample] for n, sample in enumerate(x)])
+
+
+def token_mean(x: Array) -> Array:
+    (x,) = _float64(x)
+    return np.array([[fsum(channel) / len(channel) for channel in sample.T] for sample in x])
 
 
 # --- chance ----------------------------------------------------------------------------------------------------------

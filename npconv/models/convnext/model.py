@@ -24,6 +24,7 @@ from npconv.layers import (
     drop_path,
     global_average_pool,
     layer_norm,
+    layer_scale,
     linear,
     pointwise_conv2d,
 )
@@ -80,7 +81,7 @@ def layer(
     x = activation(config.hidden_act)(x)
     x = pointwise_conv2d(x, **pwconv2)  # (N, C, H, W)
     if config.layer_scale_init_value > 0:
-        x = layer_scale_parameter[:, None, None] * x
+        x = layer_scale(x, layer_scale_parameter)
     x = drop_path(x, rate=drop_path_rate, rng=rng)
     return residual + x
 

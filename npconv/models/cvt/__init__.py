@@ -17,8 +17,6 @@ from npconv.models.cvt.model import (
     project_positions,
     self_attention,
     stage,
-    to_map,
-    to_tokens,
 )
 
 __all__ = [
@@ -40,6 +38,4 @@ __all__ = [
     "project_positions",
     "self_attention",
     "stage",
-    "to_map",
-    "to_tokens",
 ]

@@ -16,19 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from npconv.backend import array_module, widen
 from npconv.errors import InputError
 from npconv.layers import (
     activation,
     attention,
     average_pool2d,
     batch_norm,
+    class_token,
     conv2d,
     depthwise_conv2d,
     drop_path,
     dropout,
+    join_class_token,
     layer_norm,
     linear,
+    map_tokens,
+    positions_map,
+    token_mean,
 )
 from npconv.models.cvt.configuration import CvtConfig
 from npconv.models.parameters import Shapes, affine_shapes, batch_norm_shapes, norm_shapes
@@ -39,18 +43,6 @@ LAYER_NORM_EPS = 1e-5
 BATCH_NORM_EPS = 1e-5
 
 Rng = np.random.Generator | None
-
-
-def to_tokens(x: Any) -> Any:
-    """Lay the positions of a map out one after another, row by row: (N, D, H, W) -> (N, H * W, D)."""
-    batch, embed_dim, height, width = x.shape
-    return x.reshape(batch, embed_dim, height * width).transpose(0, 2, 1)
-
-
-def to_map(x: Any, height: int, width: int) -> Any:
-    """Undo :func:`to_tokens`: (N, H * W, D) -> (N, D, H, W)."""
-    batch, _, embed_dim = x.shape
-    return x.transpose(0, 2, 1).reshape(batch, embed_dim, height, width)
 
 
 def convolutional_embedding(
@@ -89,7 +81,7 @@ def convolutional_projection(
         x = batch_norm(x, **convolution_projection["normalization"], eps=BATCH_NORM_EPS)
     elif method == "avg":
         x = average_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=True)
-    return to_tokens(x)
+    return map_tokens(x)
 
 
 def project_positions(
@@ -137,25 +129,24 @@ def self_attention(
     The class token, if there is one, is the first of the T tokens. It skips the convolutions and joins query, key and
     value before their linear layers.
     """
-    xp = array_module(x)
-    cls_token, positions = x[:, : -height * width], x[:, -height * width :]  # (N, 0 or 1, D), (N, H * W, D)
+    cls_token = class_token(x, height, width)  # (N, 0 or 1, D)
     query, key, value = project_positions(
-        to_map(positions, height, width),
+        positions_map(x, height, width),
         convolution_projection_query,
         convolution_projection_key,
         convolution_projection_value,
         config=config,
         stage_index=stage_index,
     )
-    if query.shape != positions.shape:
+    if query.shape[1] != height * width:
         raise InputError(
-            f"stage {stage_index}: expected as many queries as positions, {positions.shape[1]}, got {query.shape[1]}; "
+            f"stage {stage_index}: expected as many queries as positions, {height * width}, got {query.shape[1]}; "
             "stride_q must be 1, and padding_q half of kernel_qkv - 1"
         )
     return attention(
-        linear(xp.concatenate([cls_token, query], axis=1), **projection_query),
-        linear(xp.concatenate([cls_token, key], axis=1), **projection_key),
-        linear(xp.concatenate([cls_token, value], axis=1), **projection_value),
+        linear(join_class_token(cls_token, query), **projection_query),
+        linear(join_class_token(cls_token, key), **projection_key),
+        linear(join_class_token(cls_token, value), **projection_value),
         num_heads=config.num_heads[stage_index],
         scale=config.embed_dim[stage_index] ** -0.5,  # of the whole embedding, not of one head: trained so
         dropout_rate=config.attention_drop_rate[stage_index],
@@ -211,17 +202,16 @@ def stage(
     rng: Rng = None,
 ) -> tuple[Any, Any]:
     """One stage: (N, C, H, W) -> the map (N, D, H / stride, W / stride) and the class token (N, 1, D) or None."""
-    xp = array_module(x)
     x = convolutional_embedding(
         x, **embedding["convolution_embeddings"], config=config, stage_index=stage_index, rng=rng
     )
-    batch, embed_dim, height, width = x.shape
-    x = to_tokens(x)
+    height, width = x.shape[2:]
+    x = map_tokens(x)
     if cls_token is not None:
-        x = xp.concatenate([xp.broadcast_to(cls_token, (batch, 1, embed_dim)), x], axis=1)  # (N, 1 + H * W, D)
+        x = join_class_token(cls_token, x)  # (N, 1 + H * W, D)
     for params in layers:
         x = layer(x, height, width, **params, config=config, stage_index=stage_index, rng=rng)
-    feature_map = to_map(x[:, -height * width :], height, width)
+    feature_map = positions_map(x, height, width)
     return feature_map, None if cls_token is None else x[:, :1]
 
 
@@ -275,9 +265,9 @@ def image_classification(
 
 def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: Any = None, *, config: CvtConfig) -> Any:
     """Turn the class token (N, 1, D), or without one the last map (N, D, H, W), into logits (N, K)."""
-    x = to_tokens(x) if cls_token is None else cls_token
+    x = map_tokens(x) if cls_token is None else cls_token
     x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=-1)
-    x = widen(x).mean(axis=1).astype(x.dtype, copy=False)  # (N, D)
+    x = token_mean(x)  # (N, D)
     return x if config.num_labels == 0 else linear(x, **classifier)
 
 

@@ -25,12 +25,20 @@ from npconv.backend import to_host
 from npconv.errors import InputError
 from npconv.files.disk import map_file, write_file
 from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
-from npconv.files.header import MAX_HEADER_SIZE, METADATA_NAME, Header, parse_header
+from npconv.files.header import MAX_HEADER_SIZE, METADATA_NAME, Entry, Header, parse_header
 from npconv.messages import quoted
 
 __all__ = [
-    *("Entry", "Header", "file_chunks", "load", "load_file", "open_file", "read_header", "read_metadata"),
-    *("save", "save_file"),
+    "Entry",
+    "Header",
+    "file_chunks",
+    "load",
+    "load_file",
+    "open_file",
+    "read_header",
+    "read_metadata",
+    "save",
+    "save_file",
 ]
 
 _RANK = {dtype: rank for rank, dtype in enumerate(STORED)}

@@ -58,6 +58,11 @@ def test_there_are_enough_and_each_is_described():
     assert len(both) == len(set(both)), "two mistakes of an operation read the same"
 
 
+def test_none_is_lost():
+    """Their names and sentences stand in the README: ``test_proof.py`` compares them, in order."""
+    assert (len(MISTAKES), len(VISIBLE)) == (186, 175)
+
+
 @pytest.mark.parametrize("entry", VISIBLE, ids=lambda entry: entry.name)
 def test_a_visible_mistake_is_ten_tolerances_off(entry, detected):
     own = {place: error for place, error in detected[entry.name].items() if place[0] == entry.operation}
@@ -129,7 +134,7 @@ def test_a_transposed_weight_is_a_transpose_or_a_reshape(rows, columns):
     rng = np.random.default_rng(0)
     weight, x = rng.normal(size=(rows, columns)), rng.normal(size=(1, 4, columns))
     read = weight.reshape(columns, rows)  # as (inputs, outputs)
-    made = CATALOGUE["linear-weight-transposed"].function(x, weight)
+    made = CATALOGUE["linear-weight-transposed"].function(x, weight=weight)
     np.testing.assert_allclose(made, x @ read, atol=1e-14)
     assert (read == weight.T).all() == (rows == 1) or rows == columns
 
@@ -155,4 +160,4 @@ def test_a_mistake_that_finds_nothing_to_rewire_is_not_made():
 
 def test_two_mistakes_of_one_name_are_refused():
     with pytest.raises(ValueError, match="two mistakes are called gelu-tanh"):
-        mistake("gelu-tanh", "tanh GELU", "activation", "here")(lambda x, hidden_act: x)
+        mistake("activation", "gelu-tanh", "tanh GELU", "here")(lambda x, hidden_act: x)

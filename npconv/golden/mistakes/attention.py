@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import mistake
-from npconv.layers import softmax
-from npconv.plan.operations import OPERATIONS
+from npconv.golden.mistakes.catalogue import Edit, as_it_is, edit, leave_out, mistake, of_input, replaced
+from npconv.layers.tokens import attention_scores, split_heads
 from npconv.plan.step import Plan, Step
+
+scores, softmax, context, linear = (
+    partial(mistake, operation) for operation in ("attention_scores", "softmax", "attention_context", "linear")
+)
 
 
 def has_heads(step: Step) -> bool:
     """Tell whether there is more than one head."""
     return bool(step.attributes["num_heads"] > 1)
-
-
-def heads(x: Any, num_heads: int) -> Any:
-    """Split the channels rightly: (N, T, D) -> (N, h, T, D / h)."""
-    batch, count, embed_dim = x.shape
-    return x.reshape(batch, count, num_heads, embed_dim // num_heads).transpose(0, 2, 1, 3)
 
 
 def interleaved_heads(x: Any, num_heads: int) -> Any:
@@ -42,140 +41,111 @@ def merged(x: Any) -> Any:
     return x.transpose(0, 2, 1, 3).reshape(batch, count, num_heads * depth)
 
 
-def products(query: Any, key: Any) -> Any:
-    """Multiply the queries and keys of each head."""
-    return query @ key.transpose(0, 1, 3, 2)
+def merged_interleaved(x: Any) -> Any:
+    """Put the first channel of every head, then the second, and so on: (N, h, T, D / h) -> (N, T, D)."""
+    batch, num_heads, count, depth = x.shape
+    return x.transpose(0, 2, 3, 1).reshape(batch, count, num_heads * depth)
 
 
-@mistake(
+def merged_reshaped(x: Any) -> Any:
+    """Put one head after the other, which mixes tokens: (N, h, T, D / h) -> (N, T, D)."""
+    batch, num_heads, count, depth = x.shape
+    return x.reshape(batch, count, num_heads * depth)
+
+
+@scores(
     "attention-scale-of-one-head",
     "attention scale of one head",
-    "attention_scores",
     "every other transformer; CvT was trained with the scale of the whole embedding",
     applies=has_heads,
 )
 def scale_of_one_head(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """``(D / heads) ** -0.5``."""
-    head_scale = (query.shape[-1] // num_heads) ** -0.5
-    return products(heads(query, num_heads), heads(key, num_heads)) * head_scale
+    """Scale by ``(D / heads) ** -0.5``."""
+    return attention_scores(query, key, num_heads=num_heads, scale=(query.shape[-1] // num_heads) ** -0.5)
 
 
-@mistake("attention-no-scale", "attention without scale", "attention_scores", "a factor that was left out")
-def no_scale(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Products as they are."""
-    return products(heads(query, num_heads), heads(key, num_heads))
+scores("attention-no-scale", "attention without scale", "a factor that was left out")(edit(scale=1.0))
 
 
-@mistake(
-    "attention-scale-twice", "attention scale taken twice", "attention_scores", "a library call that scales as well"
-)
+@scores("attention-scale-twice", "attention scale taken twice", "a library call that scales as well")
 def scale_twice(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
     """Scale the queries, and the scores once more."""
-    return products(heads(query * scale, num_heads), heads(key, num_heads)) * scale
+    return attention_scores(query * scale, key, num_heads=num_heads, scale=scale)
 
 
-@mistake("attention-one-head", "attention with one head", "attention_scores", "num_heads left at 1", applies=has_heads)
+@scores("attention-one-head", "attention with one head", "num_heads left at 1", applies=has_heads)
 def one_head(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """All channels in one product, the same scores for every head."""
-    scores = products(heads(query, 1), heads(key, 1)) * scale
-    return np.repeat(scores, num_heads, axis=1)
+    """Multiply all channels at once: every head has the same scores."""
+    return np.repeat(attention_scores(query, key, num_heads=1, scale=scale), num_heads, axis=1)
 
 
-@mistake(
+def split_otherwise(split: Callable[[Any, int], Any]) -> Edit:
+    """Multiply queries and keys that are split into heads in another way."""
+
+    def call(right: Any, query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
+        return split(query, num_heads) @ split(key, num_heads).transpose(0, 1, 3, 2) * scale
+
+    return Edit(call, has_heads)
+
+
+scores(
     "scores-heads-interleaved",
     "heads split in the wrong order (every h-th channel)",
-    "attention_scores",
     "(D / h, h) in place of (h, D / h)",
-    applies=has_heads,
+)(split_otherwise(interleaved_heads))
+scores("scores-heads-reshaped", "heads split without a transpose", "reshape(N, h, T, D / h) at once")(
+    split_otherwise(reshaped_heads)
 )
-def scores_interleaved(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Take queries and keys of every h-th channel."""
-    return products(interleaved_heads(query, num_heads), interleaved_heads(key, num_heads)) * scale
 
 
-@mistake(
-    "scores-heads-reshaped",
-    "heads split without a transpose",
-    "attention_scores",
-    "reshape(N, h, T, D / h) at once",
-    applies=has_heads,
-)
-def scores_reshaped(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Tokens cut into heads."""
-    return products(reshaped_heads(query, num_heads), reshaped_heads(key, num_heads)) * scale
-
-
-@mistake(
+@scores(
     "attention-scaled-query",
     "attention scale folded into the queries",
-    "attention_scores",
     "most fast kernels",
     invisible="(q * scale) @ k is (q @ k) * scale",
 )
 def scaled_query(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
     """Scale the queries, not the scores."""
-    return products(heads(query * scale, num_heads), heads(key, num_heads))
+    return attention_scores(query * scale, key, num_heads=num_heads, scale=1.0)
 
 
-@mistake("softmax-over-queries", "softmax over the queries", "softmax", "the last but one axis in place of the last")
-def softmax_over_queries(x: Any, *, axis: int) -> Any:
-    """Columns sum to 1, not rows."""
-    return softmax(x, axis=-2)
+softmax("softmax-over-queries", "softmax over the queries", "the last but one axis in place of the last")(edit(axis=-2))
+softmax("softmax-over-heads", "softmax over the heads", "axis 1, the default place of classes")(edit(axis=1))
+softmax("softmax-missing", "no softmax", "a line that was left out")(leave_out())
 
 
-@mistake("softmax-over-heads", "softmax over the heads", "softmax", "axis 1, the default place of classes")
-def softmax_over_heads(x: Any, *, axis: int) -> Any:
-    """Return the heads of one score sum to 1."""
-    return softmax(x, axis=1)
-
-
-@mistake("softmax-missing", "no softmax", "softmax", "a line that was left out")
-def no_softmax(x: Any, *, axis: int) -> Any:
-    """Scores as they are."""
-    return x.copy()
-
-
-@mistake("softmax-not-normalized", "softmax without its sum", "softmax", "exponentials as they are")
+@softmax("softmax-not-normalized", "softmax without its sum", "exponentials as they are")
 def not_normalized(x: Any, *, axis: int) -> Any:
     """``exp(x - max(x))``."""
     return np.exp(x - x.max(axis=axis, keepdims=True))
 
 
-@mistake("softmax-base-2", "softmax with base 2", "softmax", "exp2 of a GPU without the factor log2(e)")
-def base_2(x: Any, *, axis: int) -> Any:
-    """``2**x / sum(2**x)``."""
-    return softmax(x * np.log(2.0), axis=axis)
-
-
-@mistake(
-    "softmax-overflow",
-    "softmax without its maximum, in float32 (overflow)",
-    "softmax",
-    "the formula of a textbook",
+softmax("softmax-base-2", "softmax with base 2", "exp2 of a GPU without the factor log2(e)")(
+    of_input(lambda x: x * np.log(2.0))
 )
+
+
+@softmax("softmax-overflow", "softmax without its maximum, in float32 (overflow)", "the formula of a textbook")
 def overflow(x: Any, *, axis: int) -> Any:
     """``exp(x) / sum(exp(x))``: infinite beyond 88.7."""
-    exponentials = np.exp(x.astype(np.float32))
-    return (exponentials / exponentials.sum(axis=axis, keepdims=True)).astype(x.dtype)
+    return without_maximum(x.astype(np.float32), axis=axis).astype(x.dtype)
 
 
-@mistake(
+@softmax(
     "softmax-by-logarithms",
     "softmax as exp(x - log(sum(exp(x))))",
-    "softmax",
     "logsumexp",
     invisible="exp(x - log(s)) is exp(x) / s",
 )
 def by_logarithms(x: Any, *, axis: int) -> Any:
-    """Return the exponential of the logarithm of the softmax."""
+    """Subtract the logarithm of the sum before the exponential."""
     shifted = x - x.max(axis=axis, keepdims=True)
     return np.exp(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
-@mistake(
+@softmax(
     "softmax-without-maximum",
     "softmax without its maximum, where nothing overflows",
-    "softmax",
     "the formula of a textbook",
     invisible="exp(x - c) / sum(exp(x - c)) does not depend on c, as long as the exponentials are finite",
 )
@@ -185,56 +155,30 @@ def without_maximum(x: Any, *, axis: int) -> Any:
     return exponentials / exponentials.sum(axis=axis, keepdims=True)
 
 
-@mistake(
+def weighted(split: Callable[[Any, int], Any], merge: Callable[[Any], Any]) -> Edit:
+    """Weigh the values by the probabilities, with the heads split and merged in another way."""
+    return replaced(lambda probabilities, value: merge(probabilities @ split(value, probabilities.shape[1])))
+
+
+context(
     "context-heads-interleaved",
     "heads of the values split and merged in the wrong order (every h-th channel)",
-    "attention_context",
     "(D / h, h) in place of (h, D / h)",
+)(weighted(interleaved_heads, merged_interleaved))
+context("context-heads-reshaped", "heads of the values split without a transpose", "reshape(N, h, S, D / h) at once")(
+    weighted(reshaped_heads, merged)
 )
-def context_interleaved(probabilities: Any, value: Any) -> Any:
-    """Each head weighs, and gives out, every h-th channel."""
-    context = probabilities @ interleaved_heads(value, probabilities.shape[1])  # (N, h, T, D / h)
-    batch, _, count, _ = context.shape
-    return context.transpose(0, 2, 3, 1).reshape(batch, count, -1)
-
-
-@mistake(
-    "context-heads-reshaped",
-    "heads of the values split without a transpose",
-    "attention_context",
-    "reshape(N, h, S, D / h) at once",
+context("context-heads-not-transposed", "heads merged without a transpose", "reshape(N, T, D) at once")(
+    weighted(split_heads, merged_reshaped)
 )
-def context_reshaped(probabilities: Any, value: Any) -> Any:
-    """Tokens cut into heads."""
-    return merged(probabilities @ reshaped_heads(value, probabilities.shape[1]))
-
-
-@mistake(
-    "context-heads-not-transposed",
-    "heads merged without a transpose",
-    "attention_context",
-    "reshape(N, T, D) at once",
-)
-def context_not_transposed(probabilities: Any, value: Any) -> Any:
-    """One head after the other, which mixes tokens."""
-    context = probabilities @ heads(value, probabilities.shape[1])
-    return context.reshape(context.shape[0], context.shape[2], -1)
-
-
-@mistake(
+context(
     "context-heads-merged-interleaved",
     "heads merged in the wrong order (interleaved)",
-    "attention_context",
     "(D / h, h) in place of (h, D / h)",
-)
-def context_merged_interleaved(probabilities: Any, value: Any) -> Any:
-    """Return the first channel of every head, then the second, and so on."""
-    context = probabilities @ heads(value, probabilities.shape[1])
-    batch, _, count, _ = context.shape
-    return context.transpose(0, 2, 3, 1).reshape(batch, count, -1)
+)(weighted(split_heads, merged_interleaved))
 
 
-def swap_parameters(one: str, other: str) -> Any:
+def swap_parameters(one: str, other: str) -> Callable[[Step, Plan], Step]:
     """Return what exchanges the parameters of two projections."""
 
     def rewire(step: Step, plan: Plan) -> Step:
@@ -252,27 +196,11 @@ def is_projection(step: Step) -> bool:
     return step.name.rpartition(".")[2].startswith("projection_")
 
 
-@mistake(
-    "query-and-key-swapped",
-    "weights of query and key swapped",
-    "linear",
-    "a checkpoint's projections by position",
-    applies=is_projection,
-    rewire=swap_parameters("query", "key"),
-)
-def query_and_key_swapped(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Return the other's weights."""
-    return OPERATIONS["linear"](x, weight, bias)
-
-
-@mistake(
-    "key-and-value-swapped",
-    "weights of key and value swapped",
-    "linear",
-    "a checkpoint's projections by position",
-    applies=is_projection,
-    rewire=swap_parameters("key", "value"),
-)
-def key_and_value_swapped(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Return the other's weights."""
-    return OPERATIONS["linear"](x, weight, bias)
+for one, other in (("query", "key"), ("key", "value")):
+    linear(
+        f"{one}-and-{other}-swapped",
+        f"weights of {one} and {other} swapped",
+        "a checkpoint's projections by position",
+        applies=is_projection,
+        rewire=swap_parameters(one, other),
+    )(as_it_is())

@@ -1,13 +1,19 @@
-"""What a mistake is, and how the functions of this folder come into the catalogue."""
+"""What a mistake is, the edits that most of them are, and how they come into the catalogue.
+
+A mistake is an edit of the right operation (``edit(eps=1e-5)``, ``drop("bias")``), or a function of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
+from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
 
 #: What stands before the name of a mistake that several operations share.
@@ -16,17 +22,8 @@ SHORT = {
     "depthwise_conv2d": "depthwise",
     "pointwise_conv2d": "pointwise",
     "linear": "linear",
-    "attention_scores": "scores",
-    "attention_context": "context",
-    "layer_norm": "layer-norm",
-    "batch_norm": "batch-norm",
-    "grn_strength": "grn-strength",
-    "grn_relative": "grn-relative",
-    "grn_apply": "grn-apply",
     "tokens": "tokens",
     "map_tokens": "map-tokens",
-    "positions_map": "positions-map",
-    "layer_scale": "layer-scale",
 }
 
 
@@ -81,34 +78,126 @@ class Mistake:
         return None if wrong == step and self.rewire is not unchanged else wrong
 
 
-#: Every mistake by its name, in the order of the files and of the functions in them.
+#: Every mistake by its name, in the order of the files and of what stands in them.
 CATALOGUE: dict[str, Mistake] = {}
 
 
+@dataclass(frozen=True)
+class Edit:
+    """What is done to a right operation to have the wrong one.
+
+    Parameters
+    ----------
+    call : callable
+        Takes the right operation and, after it, what that takes; returns the wrong result.
+    applies : callable
+        Tells of a step whether that changes anything.
+    """
+
+    call: Callable[..., Any]
+    applies: Callable[[Step], bool] = anywhere
+
+
 def mistake(
+    operation: str | Sequence[str],
     name: str,
     says: str,
-    operation: str | Sequence[str],
     origin: str,
     *,
-    applies: Callable[[Step], bool] = anywhere,
+    applies: Callable[[Step], bool] | None = None,
     rewire: Callable[[Step, Plan], Step] = unchanged,
     invisible: str = "",
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Put a function into the catalogue, once for each operation that it can stand for.
+) -> Callable[[Callable[..., Any] | Edit], Any]:
+    """Put an edit or a function into the catalogue, once for each operation: ``mistake(...)(edit(eps=1e-5))``.
 
     With several operations, the names begin with what `SHORT` has for them. A mistake may divide by zero or overflow:
     that is told by its numbers, not by warnings.
     """
     several = () if isinstance(operation, str) else tuple(operation)
 
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        quiet = np.errstate(all="ignore")(function)
+    def add(how: Callable[..., Any] | Edit) -> Any:
         for key in several or (str(operation),):
             full = f"{SHORT[key]}-{name}" if several else name
             if full in CATALOGUE:
                 raise ValueError(f"two mistakes are called {full}")
-            CATALOGUE[full] = Mistake(full, says, key, quiet, origin, applies, rewire, invisible)
-        return function
+            function = partial(how.call, OPERATIONS[key]) if isinstance(how, Edit) else how
+            quiet = np.errstate(all="ignore")(function)
+            quiet.__doc__ = says if isinstance(how, Edit) else how.__doc__
+            where = applies or (how.applies if isinstance(how, Edit) else anywhere)
+            CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible)
+        return how
 
     return add
+
+
+def edit(**values: Any) -> Edit:
+    """Take other values of some arguments; a value that is a function makes the wrong one of the right one.
+
+    It applies where there are such parameters, or attributes that are others.
+    """
+
+    def call(right: Callable[..., Any], *inputs: Any, **arguments: Any) -> Any:
+        other = {name: value(arguments[name]) if callable(value) else value for name, value in values.items()}
+        return right(*inputs, **{**arguments, **other})
+
+    def applies(step: Step) -> bool:
+        given = [(step.attributes[name], value) for name, value in values.items() if name in step.attributes]
+        differ = any(callable(value) or np.any(np.asarray(right) != value) for right, value in given)
+        return differ or any(name in step.params for name in values)
+
+    return Edit(call, applies)
+
+
+def drop(*names: str) -> Edit:
+    """Leave parameters out; where the operation must have them, a weight is 1 and a bias 0. It applies with them."""
+
+    def call(right: Callable[..., Any], *inputs: Any, **arguments: Any) -> Any:
+        optional = {name for name, parameter in signature(right).parameters.items() if parameter.default is None}
+        zeros = {name: 0 * arguments.pop(name) for name in names}
+        neutral = {name: 1 + zero if name == "weight" else zero for name, zero in zeros.items()}
+        return right(*inputs, **arguments, **{name: neutral[name] for name in neutral if name not in optional})
+
+    return Edit(call, lambda step: all(name in step.params for name in names))
+
+
+def swap(one: str, other: str) -> Edit:
+    """Take each of two arguments for the other."""
+
+    def call(right: Callable[..., Any], *inputs: Any, **arguments: Any) -> Any:
+        return right(*inputs, **{**arguments, one: arguments[other], other: arguments[one]})
+
+    return Edit(call)
+
+
+def leave_out() -> Edit:
+    """Leave the operation out: its first input goes on as it is."""
+    return replaced(lambda x, *others: x.copy())
+
+
+def twice() -> Edit:
+    """Do the operation once more, on its own result."""
+
+    def call(right: Callable[..., Any], x: Any, *inputs: Any, **arguments: Any) -> Any:
+        return right(right(x, *inputs, **arguments), *inputs, **arguments)
+
+    return Edit(call)
+
+
+def replaced(function: Callable[..., Any]) -> Edit:
+    """Compute something else of the inputs alone."""
+    return Edit(lambda right, *inputs, **arguments: function(*inputs))
+
+
+def of_input(change: Callable[[Any], Any]) -> Edit:
+    """Do the right operation on another first input."""
+    return Edit(lambda right, x, *inputs, **arguments: right(change(x), *inputs, **arguments))
+
+
+def of_output(change: Callable[[Any], Any]) -> Edit:
+    """Make something else of the right result."""
+    return Edit(lambda right, *inputs, **arguments: change(right(*inputs, **arguments)))
+
+
+def as_it_is() -> Edit:
+    """Do the right operation; what is wrong are the inputs and parameters, see ``rewire``."""
+    return Edit(lambda right, *inputs, **arguments: right(*inputs, **arguments))

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.attention import heads, merged
+from npconv.golden.mistakes.attention import merged
 from npconv.golden.mistakes.catalogue import mistake
 from npconv.golden.mistakes.convolution import pair
 from npconv.golden.mistakes.normalization import affine
+from npconv.layers.tokens import split_heads
 
 HALF = np.float16
 PRODUCT = "products summed in float16"
@@ -25,7 +26,7 @@ def multiply(a: Any, b: Any) -> Any:
     return total
 
 
-@mistake("conv-float16", PRODUCT, "conv2d", "ConvNeXt-V2#66, ConvNeXt#80")
+@mistake("conv2d", "conv-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
 def conv(x: Any, weight: Any, bias: Any = None, *, stride: Any, padding: Any) -> Any:
     """Return a matrix product over the windows."""
     (rows, columns), (down, right) = pair(padding), pair(stride)
@@ -38,7 +39,7 @@ def conv(x: Any, weight: Any, bias: Any = None, *, stride: Any, padding: Any) ->
     return y if bias is None else y + bias[:, None, None]
 
 
-@mistake("depthwise-float16", PRODUCT, "depthwise_conv2d", "ConvNeXt-V2#66, ConvNeXt#80")
+@mistake("depthwise_conv2d", "depthwise-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
 def depthwise(x: Any, weight: Any, bias: Any = None, *, stride: Any, padding: Any) -> Any:
     """Shifted maps added up."""
     (rows, columns), (down, right) = pair(padding), pair(stride)
@@ -52,7 +53,7 @@ def depthwise(x: Any, weight: Any, bias: Any = None, *, stride: Any, padding: An
     return y if bias is None else y + bias[:, None, None]
 
 
-@mistake("pointwise-float16", PRODUCT, "pointwise_conv2d", "ConvNeXt-V2#66, ConvNeXt#80")
+@mistake("pointwise_conv2d", "pointwise-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
 def pointwise(x: Any, weight: Any, bias: Any = None) -> Any:
     """Return a matrix product at each position."""
     y = multiply(weight.reshape(weight.shape[:2]), x.reshape(*x.shape[:2], -1)).astype(x.dtype)
@@ -60,27 +61,27 @@ def pointwise(x: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias[:, None, None]
 
 
-@mistake("linear-float16", PRODUCT, "linear", "ConvNeXt-V2#66, ConvNeXt#80")
+@mistake("linear", "linear-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """Return a matrix product at each token."""
     y = multiply(x, weight.T).astype(x.dtype)
     return y if bias is None else y + bias
 
 
-@mistake("scores-float16", PRODUCT, "attention_scores", "half-precision attention without a float32 accumulator")
+@mistake("attention_scores", "scores-float16", PRODUCT, "half-precision attention without a float32 accumulator")
 def scores(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
     """Multiply queries and keys."""
-    products = multiply(heads(query, num_heads), heads(key, num_heads).transpose(0, 1, 3, 2))
+    products = multiply(split_heads(query, num_heads), split_heads(key, num_heads).transpose(0, 1, 3, 2))
     return products.astype(query.dtype) * scale
 
 
-@mistake("context-float16", PRODUCT, "attention_context", "half-precision attention without a float32 accumulator")
+@mistake("attention_context", "context-float16", PRODUCT, "half-precision attention without a float32 accumulator")
 def context(probabilities: Any, value: Any) -> Any:
     """Probabilities times values."""
-    return merged(multiply(probabilities, heads(value, probabilities.shape[1]))).astype(value.dtype)
+    return merged(multiply(probabilities, split_heads(value, probabilities.shape[1]))).astype(value.dtype)
 
 
-@mistake("layer-norm-float16", "LayerNorm in float16 (overflows beyond 255.9)", "layer_norm", "ConvNeXt#80")
+@mistake("layer_norm", "layer-norm-float16", "LayerNorm in float16 (overflows beyond 255.9)", "ConvNeXt#80")
 def layer_norm_in_half(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
     """Mean, squares and their mean in float16."""
     half = x.astype(HALF)
@@ -90,9 +91,9 @@ def layer_norm_in_half(x: Any, weight: Any, bias: Any, *, eps: float, axis: int)
 
 
 @mistake(
+    "layer_norm",
     "layer-norm-one-pass",
     "LayerNorm variance in one pass (mean of squares minus squared mean)",
-    "layer_norm",
     "fused kernels; loses most digits at a large mean",
 )
 def one_pass(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
@@ -103,7 +104,7 @@ def one_pass(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
     return affine(((single - mean) / np.sqrt(variance + np.float32(eps))).astype(x.dtype), weight, bias, axis)
 
 
-@mistake("softmax-float16", "softmax in float16", "softmax", "half-precision attention")
+@mistake("softmax", "softmax-float16", "softmax in float16", "half-precision attention")
 def softmax_in_half(x: Any, *, axis: int) -> Any:
     """Exponentials and their sum in float16."""
     half = x.astype(HALF)
@@ -111,14 +112,14 @@ def softmax_in_half(x: Any, *, axis: int) -> Any:
     return (exponentials / exponentials.sum(axis=axis, keepdims=True, dtype=HALF)).astype(x.dtype)
 
 
-@mistake("grn-float16", "GRN squares summed in float16 (overflow)", "grn_strength", "ConvNeXt-V2#66")
+@mistake("grn_strength", "grn-float16", "GRN squares summed in float16 (overflow)", "ConvNeXt-V2#66")
 def strength_in_half(x: Any) -> Any:
     """Squares are infinite beyond 255.9, their sum sooner."""
     half = x.astype(HALF)
     return np.sqrt((half * half).sum(axis=(2, 3), keepdims=True, dtype=HALF)).astype(x.dtype)
 
 
-@mistake("pool-float16", "mean summed in float16", "global_average_pool", "ConvNeXt#80")
+@mistake("global_average_pool", "pool-float16", "mean summed in float16", "ConvNeXt#80")
 def pooled_in_half(x: Any) -> Any:
-    """Return the sum loses digits as it grows."""
+    """Sum in float16, which loses digits as the sum grows."""
     return x.astype(HALF).mean(axis=(2, 3), dtype=HALF).astype(x.dtype)

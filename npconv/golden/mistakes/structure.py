@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import mistake
-from npconv.layers import layer_norm, pointwise_conv2d
-from npconv.plan.operations import OPERATIONS
+from npconv.golden.mistakes.catalogue import as_it_is, edit, leave_out, mistake, replaced, twice
+from npconv.layers import layer_norm, linear, pointwise_conv2d
 from npconv.plan.step import Plan, Step
 
-
-@mistake("layer-scale-missing", "layer scale forgotten", "layer_scale", "a key of the checkpoint that was not loaded")
-def no_layer_scale(x: Any, layer_scale_parameter: Any) -> Any:
-    """Return the branch as it is."""
-    return x.copy()
-
-
-@mistake("layer-scale-twice", "layer scale taken twice", "layer_scale", "folded into the weights and taken once more")
-def layer_scale_twice(x: Any, layer_scale_parameter: Any) -> Any:
-    """Squared."""
-    scaled = OPERATIONS["layer_scale"](x, layer_scale_parameter)
-    return OPERATIONS["layer_scale"](scaled, layer_scale_parameter)
-
-
-@mistake(
-    "layer-scale-initial", "layer scale at its initial value 1e-6", "layer_scale", "a parameter that was not loaded"
+scale, residual, pool = (
+    partial(mistake, operation) for operation in ("layer_scale", "residual", "global_average_pool")
 )
-def initial_layer_scale(x: Any, layer_scale_parameter: Any) -> Any:
-    """As a new model has it."""
-    return x * 1e-6
+
+scale("layer-scale-missing", "layer scale forgotten", "a key of the checkpoint that was not loaded")(leave_out())
+scale("layer-scale-twice", "layer scale taken twice", "folded into the weights and taken once more")(twice())
+scale("layer-scale-initial", "layer scale at its initial value 1e-6", "a parameter that was not loaded")(
+    replaced(lambda x: x * 1e-6)
+)
+scale("layer-scale-one-factor", "one layer scale for all channels", "a parameter read as one number")(
+    edit(layer_scale_parameter=lambda parameter: np.full_like(parameter, parameter.reshape(-1)[0]))
+)
+
+residual("residual-missing", "residual forgotten", "a sum that was left out")(replaced(lambda x, branch: branch.copy()))
+residual("residual-only", "branch forgotten", "drop path at rate 1, a block left out")(leave_out())
+residual("residual-twice", "residual added twice", "once in the layer and once in the block")(
+    replaced(lambda x, branch: x + x + branch)
+)
 
 
-@mistake("layer-scale-one-factor", "one layer scale for all channels", "layer_scale", "a parameter read as one number")
-def one_factor(x: Any, layer_scale_parameter: Any) -> Any:
-    """Return the first channel's."""
-    return x * layer_scale_parameter.reshape(-1)[0]
-
-
-@mistake("residual-missing", "residual forgotten", "residual", "a sum that was left out")
-def no_residual(x: Any, branch: Any) -> Any:
-    """Return the branch alone."""
-    return branch.copy()
-
-
-@mistake("residual-only", "branch forgotten", "residual", "drop path at rate 1, a block left out")
-def no_branch(x: Any, branch: Any) -> Any:
-    """Return the input alone."""
-    return x.copy()
-
-
-@mistake("residual-twice", "residual added twice", "residual", "once in the layer and once in the block")
-def residual_twice(x: Any, branch: Any) -> Any:
-    """``2 * x + branch``."""
-    return x + x + branch
-
-
-def after(operation: str) -> Any:
+def after(operation: str) -> Callable[[Step, Plan], Step]:
     """Return what lets a residual begin after the first `operation` of its branch."""
 
     def rewire(step: Step, plan: Plan) -> Step:
@@ -73,47 +48,27 @@ def after(operation: str) -> Any:
     return rewire
 
 
-@mistake(
+residual(
     "residual-after-norm",
     "residual taken from after the norm",
-    "residual",
     "post-norm blocks; a variable overwritten",
     rewire=after("layer_norm"),
-)
-def residual_after_norm(x: Any, branch: Any) -> Any:
-    """Return the normalized input in place of the input."""
-    return OPERATIONS["residual"](x, branch)
-
-
-@mistake(
+)(as_it_is())
+residual(
     "residual-after-convolution",
     "residual taken from after the depthwise convolution",
-    "residual",
     "a variable overwritten",
     applies=lambda step: step.layout == "NCHW",
     rewire=after("depthwise_conv2d"),
+)(as_it_is())
+
+pool("pool-sum", "sum over positions, not the mean", "a division that was left out")(
+    replaced(lambda x: x.sum(axis=(2, 3)))
 )
-def residual_after_convolution(x: Any, branch: Any) -> Any:
-    """Return the convolved input in place of the input."""
-    return OPERATIONS["residual"](x, branch)
-
-
-@mistake("pool-sum", "sum over positions, not the mean", "global_average_pool", "a division that was left out")
-def pooled_sum(x: Any) -> Any:
-    """H * W times too large."""
-    return x.sum(axis=(2, 3))
-
-
-@mistake("pool-maximum", "maximum over positions, not the mean", "global_average_pool", "max pooling")
-def pooled_maximum(x: Any) -> Any:
-    """Return the largest of each channel."""
-    return x.max(axis=(2, 3))
-
-
-@mistake("pool-centre", "one position in place of the mean", "global_average_pool", "a map taken for 1 x 1")
-def one_position(x: Any) -> Any:
-    """Return the first position."""
-    return x[:, :, 0, 0].copy()
+pool("pool-maximum", "maximum over positions, not the mean", "max pooling")(replaced(lambda x: x.max(axis=(2, 3))))
+pool("pool-centre", "one position in place of the mean", "a map taken for 1 x 1")(
+    replaced(lambda x: x[:, :, 0, 0].copy())
+)
 
 
 def before_pooling(step: Step, plan: Plan) -> Step:
@@ -125,14 +80,14 @@ def before_pooling(step: Step, plan: Plan) -> Step:
 
 
 @mistake(
+    "layer_norm",
     "head-norm-before-pooling",
     "LayerNorm before the pooling",
-    "layer_norm",
     "timm's models without head_norm_first = False",
     rewire=before_pooling,
 )
 def norm_before_pooling(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
-    """Return the mean of the normalized map."""
+    """Average the normalized map."""
     y = layer_norm(x, weight, bias, eps=eps, axis=1 if x.ndim == 4 else axis)
     return y.mean(axis=(2, 3)) if x.ndim == 4 else y
 
@@ -148,19 +103,19 @@ def before_norm(step: Step, plan: Plan) -> Step:
 
 
 @mistake(
+    "linear",
     "classifier-before-norm",
     "classifier takes features from before the norm",
-    "linear",
     "backbones whose norm is part of the head (transformers#30124)",
     applies=lambda step: step.name.rpartition(".")[2] == "classifier",
     rewire=before_norm,
 )
 def classifier_before_norm(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Return the logits of features that were not normalized."""
-    return OPERATIONS["linear"](x.mean(axis=1) if x.ndim == 3 else x, weight, bias)
+    """Classify features that were not normalized."""
+    return linear(x.mean(axis=1) if x.ndim == 3 else x, weight, bias)
 
 
-def folded_from(operation: str, *params: str) -> Any:
+def folded_from(operation: str, *params: str) -> Callable[[Step, Plan], Step]:
     """Return what lets a step take the input of the step before it, of an operation, and that step's arguments too."""
 
     def rewire(step: Step, plan: Plan) -> Step:
@@ -180,9 +135,9 @@ def folded_from(operation: str, *params: str) -> Any:
 
 
 @mistake(
+    "layer_scale",
     "layer-scale-folded",
     "layer scale folded into the weights before it",
-    "layer_scale",
     "every inference engine",
     rewire=folded_from("pointwise_conv2d", "weight", "bias"),
     invisible="scale * (weight @ x + bias) is (scale * weight) @ x + scale * bias",
@@ -196,9 +151,9 @@ def layer_scale_folded(
 
 
 @mistake(
+    "pointwise_conv2d",
     "layer-norm-folded",
     "LayerNorm's weight and bias folded into the weights after it",
-    "pointwise_conv2d",
     "every inference engine",
     rewire=folded_from("layer_norm", "weight", "bias"),
     invisible="weight @ (scale * x + shift) + bias is (weight * scale) @ x + (weight @ shift + bias)",

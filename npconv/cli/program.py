@@ -30,8 +30,8 @@ others) are converted by: python -m weights_tools convert
 """
 
 
-def make_parser() -> Parser:
-    """Return the parser of all commands.
+def make_parser(chosen: str = "") -> Parser:
+    """Return the parser of one command; of all, unless `chosen` is the name of one.
 
     ``run`` of what it parses is the function of the chosen command, and ``can_resume`` tells from the arguments whether
     another call can go on where this one is interrupted.
@@ -40,7 +40,8 @@ def make_parser() -> Parser:
     parser.set_defaults(can_resume=lambda args: False)
     parser.add_argument("--version", action="version", version=f"npconv {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in COMMANDS:
+    named = [command for command in COMMANDS if command.__name__.rpartition(".")[2] == chosen]
+    for command in named or COMMANDS:
         command.add_parser(subparsers)
     return parser
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], debug: bool) -> int:
     """Parse the words and run the command; without one, print the help."""
-    parser = make_parser()
+    parser = make_parser(*words[:1])
     try:
         args, rest = parser.parse_known_args(_without_separator(words))
     except SystemExit as done:  # after --help and --version

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import inspect as inspect_
 import json
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 from npconv.cli.frame import DONE, FAILED_IN_PART, UsageError
 from npconv.cli.output import escape, table, to_json, write
 from npconv.convert.convert import convert
-from npconv.convert.dialects import DIALECT_NAMES
+from npconv.convert.dialects import OpenFieldsError, dialect_names
 from npconv.convert.export import export
 from npconv.convert.inspect import Inspection, inspect
 from npconv.convert.preprocessing import NAMES
-from npconv.convert.source import pinned
 from npconv.convert.tensors import FLOATS
-from npconv.convert.verify import FAILED, LOGITS, verify
-from npconv.errors import WeightsError
+from npconv.convert.verify import FAILED, published_logits, verify
+from npconv.models.decisions import WARNING, Decision, lines, pinned
 
 CONVERT = """\
 Convert weights of any framework into a folder that npconv and transformers
@@ -29,15 +27,8 @@ load. Container and dialect are found from the content. Nothing is run that a
 file asks to run, and nothing is written unless every tensor finds its place.
 """
 
-#: What decisions begin with that may surprise.
-WARNING = "warning: "
-
 #: Names listed for a file of no known dialect.
 MOST_LISTED = 40
-
-#: A field with an example value, as the inference of configurations puts it into its questions.
-_EXAMPLE = re.compile(r"\b(\w+)=(\[[^\]]*\])")
-
 
 #: What `convert` takes besides fields of the configuration.
 _ARGUMENTS = tuple(inspect_.signature(convert).parameters)
@@ -97,9 +88,7 @@ def _add_export(subparsers: Any) -> None:
     )
     parser.add_argument("directory", metavar="DIRECTORY", help="folder of a model")
     parser.add_argument("out", metavar="OUT", help="safetensors file to write")
-    parser.add_argument(
-        "--to", choices=DIALECT_NAMES, metavar="DIALECT", help=f"{', '.join(DIALECT_NAMES)} (default: the source's)"
-    )
+    parser.add_argument("--to", choices=dialect_names(), metavar="DIALECT", help="%(choices)s (default: the source's)")
     parser.add_argument("--prefix", help="what stands before each name (default: what is usual, or the source's)")
     parser.add_argument("--force", action="store_true", help="replace OUT")
     parser.set_defaults(run=run_export)
@@ -121,7 +110,7 @@ def _add_verify(subparsers: Any) -> None:
     )
     parser.add_argument("directory", metavar="DIRECTORY", help="folder of a model")
     parser.add_argument("--picture", metavar="FILE", help="picture 000000039769 of COCO (two cats)")
-    parser.add_argument("--name", choices=tuple(LOGITS), metavar="NAME", help=f"of the checkpoint: {', '.join(LOGITS)}")
+    parser.add_argument("--name", choices=published_logits(), metavar="NAME", help="of the checkpoint: %(choices)s")
     parser.set_defaults(run=run_verify)
 
 
@@ -152,8 +141,8 @@ def run_convert(args: argparse.Namespace) -> int:
             force=args.force,
             **fields,
         )
-    except WeightsError as error:
-        raise WeightsError(as_options(str(error))) from error
+    except OpenFieldsError as error:
+        raise UsageError(error.text(as_option)) from error
     _print_decided(done.decisions, [f"wrote {file}" for file in done.files])
     return FAILED_IN_PART if done.not_finite else DONE
 
@@ -183,15 +172,9 @@ def run_verify(args: argparse.Namespace) -> int:
     return FAILED_IN_PART if any(check.outcome == FAILED for check in checks) else DONE
 
 
-def as_options(message: str) -> str:
-    """Return a question about open fields with the options that answer it."""
-    return _EXAMPLE.sub(_as_option, message) if ": not in the shapes, and" in message else message
-
-
-def _as_option(example: re.Match[str]) -> str:
-    """Return an example value as the words of an option."""
-    value = re.sub(r"\s", "", example[2]).replace("'", '"')
-    return f"--set '{example[1]}={value}'"
+def as_option(name: str, value: Any) -> str:
+    """Return the words of the option that gives a field a value."""
+    return f"--set '{name}={json.dumps(value, separators=(',', ':'))}'"
 
 
 def _numbers(text: str) -> list[float]:
@@ -222,22 +205,23 @@ def _print(lines: Sequence[str]) -> None:
     write(sys.stdout, "".join(f"{escape(line)}\n" for line in lines))
 
 
-def _print_decided(decisions: Sequence[str], written: Sequence[str]) -> None:
+def _print_decided(decisions: Sequence[Decision], written: Sequence[str]) -> None:
     """Print decisions and what was written; the warnings last, on stderr."""
-    _print([*(line for line in decisions if not line.startswith(WARNING)), *written])
+    _print([*lines(decision for decision in decisions if decision.level != WARNING), *written])
     _warn(decisions)
 
 
-def _warn(decisions: Sequence[str]) -> None:
+def _warn(decisions: Sequence[Decision]) -> None:
     """Write the warnings among decisions to stderr, after what stdout still holds."""
     write(sys.stdout, "", flush=True)
-    lines = [f"weights_tools: {escape(line)}\n" for line in decisions if line.startswith(WARNING)]
-    write(sys.stderr, "".join(lines), flush=True)
+    warned = lines(decision for decision in decisions if decision.level == WARNING)
+    write(sys.stderr, "".join(f"weights_tools: {escape(line)}\n" for line in warned), flush=True)
 
 
 def _as_json(found: Inspection) -> dict[str, Any]:
     """Return an inspection as plain values."""
-    content = dataclasses.asdict(found)
+    content = dataclasses.asdict(dataclasses.replace(found, decisions=[], problems=[]))
+    content |= {"decisions": lines(found.decisions), "problems": [str(problem) for problem in found.problems]}
     content["tensors"] = {name: {"dtype": dtype, "shape": shape} for name, (dtype, shape) in found.tensors.items()}
     for kind in content["kinds"]:
         if not kind["values"]:
@@ -247,28 +231,33 @@ def _as_json(found: Inspection) -> dict[str, Any]:
 
 def _lines(found: Inspection) -> list[str]:
     """Return an inspection as text."""
-    lines = [
+    shown = [
         f"{found.path}: {found.bytes:,} bytes",
-        *(line for line in found.decisions if not line.startswith(WARNING)),
+        *lines(decision for decision in found.decisions if decision.level != WARNING),
         f"parameters: {found.parameters:,} in {len(found.tensors)} tensors",
         f"dtypes: {', '.join(f'{dtype} {count:,}' for dtype, count in found.dtypes.items())}",
     ]
     if found.configuration:
-        shown = [f"{name} {pinned(value)}" for name, value in sorted(found.configuration.items())]
-        lines.append(f"configuration: {', '.join(shown)}")
+        fields = [f"{name} {pinned(value)}" for name, value in sorted(found.configuration.items())]
+        shown.append(f"configuration: {', '.join(fields)}")
     if found.licence:
-        lines.append(f"licence: {found.licence}")
-    lines += [f"left behind: {name}" for name in found.left_behind]
-    lines += [f"NaN or infinity: {count} in {name}" for name, count in found.not_finite.items()]
+        shown.append(f"licence: {found.licence}")
+    shown += [f"left behind: {name}" for name in found.left_behind]
+    shown += [f"NaN or infinity: {count} in {name}" for name, count in found.not_finite.items()]
     rows: list[tuple[str, ...]] = [("kind", "tensors", "values", "least", "most", "mean |x|")]
     for kind in found.kinds[: None if found.dialect else 0]:
         numbers = [f"{value:.4g}" if kind.values else "-" for value in (kind.least, kind.most, kind.mean_abs)]
         rows.append((escape(kind.name), str(kind.tensors), f"{kind.values:,}", *numbers))
     if found.dialect:
-        lines += table(rows, right=(1, 2, 3, 4, 5))
+        shown += table(rows, right=(1, 2, 3, 4, 5))
     else:
         listed = list(found.tensors.items())
-        lines += [f"{name} {dtype} {tuple(shape)}" for name, (dtype, shape) in listed[:MOST_LISTED]]
+        shown += [f"{name} {dtype} {tuple(shape)}" for name, (dtype, shape) in listed[:MOST_LISTED]]
         if len(listed) > MOST_LISTED:
-            lines.append(f"and {len(listed) - MOST_LISTED} more; --format json lists all")
-    return [*lines, *(f"problem: {as_options(problem)}" for problem in found.problems)]
+            shown.append(f"and {len(listed) - MOST_LISTED} more; --format json lists all")
+    return [*shown, *(f"problem: {_problem(problem)}" for problem in found.problems)]
+
+
+def _problem(problem: Exception) -> str:
+    """Return what is wrong, with the options that mend it."""
+    return problem.text(as_option) if isinstance(problem, OpenFieldsError) else str(problem)

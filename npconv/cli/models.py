@@ -14,7 +14,7 @@ from npconv.cli.output import table, to_json, write
 from npconv.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
-    from npconv.hub.catalogue import Checkpoint
+    from npconv.models.publishing import Published
 
 DESCRIPTION = """\
 List the embedded models and the published ones, and say how to use others.
@@ -50,14 +50,14 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
     from npconv.files.locate import embedded_models
-    from npconv.hub.catalogue import CATALOGUE, suggestion
+    from npconv.hub.catalogue import catalogue, suggestion
     from npconv.hub.download import hub_cache, own_cache
     from npconv.messages import quoted
 
     word = args.word.casefold()
     embedded = embedded_models()
     found = [describe(name) for name in embedded if word in name]
-    published = [checkpoint for checkpoint in CATALOGUE if word in checkpoint.name]
+    published = [checkpoint for checkpoint in catalogue() if word in checkpoint.name]
     if word and not found and not published:
         hint = suggestion(args.word, tuple(embedded))
         raise ModelNotFoundError(f"expected a part of a model's name, but none has {quoted(args.word)} in it{hint}")
@@ -80,11 +80,13 @@ def embedded_lines(found: list[dict[str, Any]]) -> list[str]:
     return ["Embedded models", *table(rows, right=(2, 4, 5), indent=2)] if found else ["No model is embedded."]
 
 
-def family_lines(family: str, published: list[Checkpoint]) -> list[str]:
+def family_lines(family: str, published: list[Published]) -> list[str]:
     """Return the table of the published models of a family; empty if there are none."""
-    from npconv.hub.catalogue import CARD_LICENCE, FIRST_LICENCES
-
-    rows = [
+    listed = [checkpoint for checkpoint in published if checkpoint.family == family]
+    if not listed:
+        return []
+    rows = [["name", "parameters", "input", "preparation", "classes", "weights"]]
+    rows += [
         [
             checkpoint.name,
             f"{checkpoint.parameters:,}",
@@ -93,15 +95,10 @@ def family_lines(family: str, published: list[Checkpoint]) -> list[str]:
             f"{checkpoint.classes:,}",
             checkpoint.formats[0] if checkpoint.formats else NOT_KNOWN,
         ]
-        for checkpoint in published
-        if checkpoint.family == family
+        for checkpoint in listed
     ]
-    if not rows:
-        return []
-    header = ["name", "parameters", "input", "preparation", "classes", "weights"]
-    licence = f"licence {CARD_LICENCE} by their cards, {FIRST_LICENCES[family]} by their authors"
-    title = f"{FAMILIES[family].name} on the hub, {licence}"
-    return [title, *table([header, *rows], right=(1, 2, 4), indent=2)]
+    licence = f"licence {listed[0].licence} by their cards, {listed[0].first_licence} by their authors"
+    return [f"{FAMILIES[family].name} on the hub, {licence}", *table(rows, right=(1, 2, 4), indent=2)]
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from npconv.convert.tensors import FLOAT8_AS, FLOATS, Findings, outgoing, usual_
 from npconv.files.checkpoint import SINGLE_FILE
 from npconv.images.settings import FILE_NAME
 from npconv.models.configuration import PretrainedConfig
+from npconv.models.decisions import GIVEN, Decision
 
 CONFIG = "config.json"
 
@@ -36,8 +37,8 @@ class Conversion:
     ----------
     directory : Path
     config : PretrainedConfig
-    decisions : list of str
-        A sentence each; those that begin with ``"warning: "`` say what may surprise.
+    decisions : list of Decision
+        `npconv.models.decisions.lines` makes text of them.
     not_finite : dict of str to int
         Tensors with NaN or infinities, which are written as they are, and how many.
     container : str
@@ -56,7 +57,7 @@ class Conversion:
 
     directory: Path
     config: PretrainedConfig
-    decisions: list[str]
+    decisions: list[Decision]
     not_finite: dict[str, int]
     container: str
     dialect: Dialect
@@ -107,7 +108,8 @@ def convert(
     force : bool
         Whether the files of another model in `directory` may be replaced. No other file is ever touched.
     **config_fields
-        Fields of the configuration, instead of what is found.
+        Fields of the configuration, instead of what is found; ``model_type`` where tensors have the same names in
+        several families.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def convert(
     writing.check_free(directory, WRITTEN, force)
     paths = weight_files(source_path(source))
     with writing.hashing(paths) as digests:
-        opened = open_source(source, wrapping, name)
+        opened = open_source(source, wrapping, name, config_fields.pop("model_type", ""))
         dialect, tensors = translate(opened)
         config = configuring.make_config(opened, tensors, dialect, labels, config_fields)
         configuring.check_fits(config, tensors)
@@ -132,8 +134,8 @@ def convert(
         with writing.staged(directory) as staging:
             files = writing.write_weights(staging, out, max_shard_size)
             files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
-            opened.decisions.append(f"dtype {stored}: {_why_dtype(dtype, usual_dtype(tensors))}")
-            opened.decisions += findings.sentences(dtype)
+            opened.note("dtype", stored, GIVEN if dtype else "file", _why_dtype(dtype, usual_dtype(tensors)))
+            opened.decisions += findings.warnings(dtype)
             hashes = {path.name: digest.result() for path, digest in zip(paths, digests, strict=True)}
             writing.write_text(staging / MANIFEST, manifest_text(opened, dialect, stored, hashes, files))
             writing.publish(staging, directory, WRITTEN, force)

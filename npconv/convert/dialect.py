@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -10,51 +10,10 @@ from typing import Any
 
 from npconv.convert.layouts import LAYOUTS, Layout
 from npconv.convert.patterns import Pattern, Values
-from npconv.convert.tables import (
-    CONVNEXTS,
-    CVT_HUGGING_FACE,
-    FACEBOOK,
-    FCMAE,
-    MICROSOFT,
-    NPCONV,
-    TIMM,
-    TIMM_OVERLAP,
-    TIMM_OVERLAP_ACT,
-    TORCHVISION,
-    Implied,
-    Refused,
-    Table,
-    encoder_only,
-    open_clip,
-)
-from npconv.convert.tables_tf import CVT_TENSORFLOW, TENSORFLOW
 from npconv.errors import WeightsError
 from npconv.messages import quoted
-
-#: Where two fit a file equally well, the first is taken: the more special one.
-TABLES = (
-    open_clip(TIMM),
-    open_clip(TIMM_OVERLAP),
-    open_clip(TIMM_OVERLAP_ACT),
-    encoder_only(TIMM, "timm-encoder", "{p}head.", "{p}norm_pre."),
-    TIMM,
-    TIMM_OVERLAP,
-    TIMM_OVERLAP_ACT,
-    encoder_only(FACEBOOK, "facebook-encoder", "{p}norm.", "{p}head."),
-    FACEBOOK,
-    FCMAE,
-    TORCHVISION,
-    NPCONV,
-    CVT_HUGGING_FACE,
-    MICROSOFT,
-    TENSORFLOW,
-    CVT_TENSORFLOW,
-)
-
-#: The words of the classes' names in transformers for TensorFlow.
-_TENSORFLOW_CLASSES = {"convnext": "conv_next", "convnextv2": "conv_next_v2", "cvt": "cvt"}
-
-DIALECT_NAMES = tuple(dict.fromkeys(table.name for table in TABLES))
+from npconv.models import FAMILIES
+from npconv.models.dialects import Implied, Refused, Table
 
 
 @dataclass(frozen=True)
@@ -75,7 +34,7 @@ class Dialect:
     table : Table
         The names and layouts.
     family : str
-        ``"convnext"``, ``"convnextv2"`` or ``"cvt"``.
+        The ``model_type``.
     prefix : str
         What stands before every name in the file.
     spellings : mapping of str to str
@@ -94,6 +53,11 @@ class Dialect:
     def name(self) -> str:
         """The name of the table."""
         return self.table.name
+
+    @property
+    def has_own_prefix(self) -> bool:
+        """Whether the prefix ends in the model's own name."""
+        return self.prefix.endswith((f"{self.family}.", f"{self.family}/"))
 
     @property
     def wrapper(self) -> str:
@@ -136,10 +100,20 @@ class Dialect:
         """Tell whether a tensor belongs to something else than the model: a decoder, a text tower."""
         return any(fnmatchcase(name, self.fill(pattern)) for pattern in self.table.skipped)
 
-    def refused(self) -> Iterable[tuple[str, Refused]]:
-        """Yield the signs of what the models cannot do, each with the name of the tensor that it lacks."""
+    def refused(self) -> Iterator[tuple[Refused, str]]:
+        """Yield the signs of what the models cannot do, each with the name of its tensor."""
         for sign in self.table.refused:
-            yield self.fill(sign.lacking), sign
+            yield sign, self.fill(sign.lacking or sign.present)
+
+
+def tables(family: str) -> tuple[Table, ...]:
+    """Return the dialects of a family, those to prefer first."""
+    return FAMILIES[family].part("names").TABLES
+
+
+def dialect_names() -> tuple[str, ...]:
+    """Return the names of all dialects."""
+    return tuple(dict.fromkeys(table.name for family in FAMILIES for table in tables(family)))
 
 
 def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None) -> Dialect:
@@ -148,11 +122,11 @@ def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None)
     Parameters
     ----------
     name : str
-        One of ``DIALECT_NAMES``.
+        One of `dialect_names`.
     tensors : mapping of str to array
         In Hugging Face names; only names and shapes are looked at.
     prefix : str, optional
-        What to put before every name; for Hugging Face and TensorFlow the family's name when unset, else nothing.
+        What to put before every name; what the library puts there when unset.
 
     Raises
     ------
@@ -160,43 +134,31 @@ def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None)
         If there is no such dialect, or none of this name for the family.
     """
     family = family_of(tensors)
-    tables = [table for table in TABLES if table.name == name and family in table.families]
-    if not tables:
-        known = dict.fromkeys(table.name for table in TABLES if family in table.families)
+    named = [table for table in tables(family) if table.name == name]
+    if not named:
+        known = dict.fromkeys(table.name for table in tables(family))
         raise WeightsError(f"expected one of the dialects that have {family}: {', '.join(known)}; got {quoted(name)}")
-    if prefix is None:
-        scope = f"tf_{_TENSORFLOW_CLASSES[family]}_for_image_classification/{family}/"
-        usual = {"huggingface": f"{family}.", "tensorflow": scope, "fcmae": "encoder."}
-        prefix = usual.get(name, "")
-    table = next((table for table in tables if _has_stem(Dialect(table, family), tensors)), tables[0])
-    layouts = {"@mlp": "1x1"} if "@mlp" in table.layouts and _has_1x1_in_timm(tensors, family) else {}
-    is_hidden = "{projection}" in table.spellings and "pre_classifier.weight" in tensors
-    spellings = {"{projection}": "mlp.fc2"} if is_hidden else {}
-    return Dialect(table, family, prefix, spellings, layouts)
+    table = max(named, key=lambda table: _count_placed(Dialect(table, family), tensors))
+    written = table.written(tensors, family)
+    return Dialect(
+        table,
+        family,
+        table.prefix.replace("{m}", family) if prefix is None else prefix,
+        {word: spelling for word, spelling in written.items() if word in table.spellings},
+        {word: layout for word, layout in written.items() if word in table.layouts},
+    )
 
 
 def family_of(tensors: Iterable[str]) -> str:
-    """Return the family of tensors in our names: the first word of any."""
+    """Return the family of tensors in our names: the one whose sign one of them has."""
+    signs = {name: family.part("names").SIGN for name, family in FAMILIES.items()}
     for name in tensors:
-        for family in (*CONVNEXTS, "cvt"):
-            if name.startswith(f"{family}."):
+        for family, sign in signs.items():
+            if name.startswith(sign):
                 return family
-    raise WeightsError("expected names that begin with convnext., convnextv2. or cvt.; convert the tensors first")
+    raise WeightsError(f"expected names that begin with one of {', '.join(signs.values())}; convert the tensors first")
 
 
-#: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions: these begin with 40 to 80
-#: channels, the small ones of its tests with fewer. Of the larger ones it does so where the norm is before the pooling.
-_1X1_WIDTHS = range(40, 81)
-
-
-def _has_1x1_in_timm(tensors: Mapping[str, Any], family: str) -> bool:
-    """Tell whether the model of timm that a ConvNeXt is like has 1x1 convolutions for pointwise layers."""
-    stem_norm = tensors.get(f"{family}.embeddings.layernorm.weight")
-    is_small = stem_norm is not None and int(stem_norm.shape[0]) in _1X1_WIDTHS
-    return is_small or f"{family}.layernorm_before_pooling.weight" in tensors
-
-
-def _has_stem(dialect: Dialect, tensors: Iterable[str]) -> bool:
-    """Tell whether a dialect has a place for every parameter of the stem."""
-    stem = f"{dialect.family}.embeddings."
-    return all(dialect.find_ours(name) is not None for name in tensors if name.startswith(stem))
+def _count_placed(dialect: Dialect, tensors: Iterable[str]) -> int:
+    """Return for how many of our names a dialect has a place."""
+    return sum(dialect.find_ours(name) is not None for name in tensors)

@@ -2,20 +2,23 @@
 
 ``detect(tensors)`` says which dialect a file is in, ``to_hugging_face(tensors, dialect)`` renames and lays out,
 ``infer_config(tensors, dialect=dialect)`` finds the configuration, and ``from_hugging_face(tensors, dialect)`` goes
-back. All of it works on plain dicts of NumPy arrays. The dialects themselves are the data in ``tables.py``.
+back. All of it works on plain dicts of NumPy arrays. The dialects themselves are data, in the ``names.py`` of each
+family.
 """
 
-from npconv.convert.detect import UnsupportedError, detect
-from npconv.convert.dialect import DIALECT_NAMES, Dialect, dialect
-from npconv.convert.infer import infer_config
+from npconv.convert.detect import UnsupportedError, detect, detect_all
+from npconv.convert.dialect import Dialect, dialect, dialect_names
+from npconv.convert.infer import OpenFieldsError, infer_config
 from npconv.convert.translate import from_hugging_face, skipped, to_hugging_face
 
 __all__ = [
-    "DIALECT_NAMES",
     "Dialect",
+    "OpenFieldsError",
     "UnsupportedError",
     "detect",
+    "detect_all",
     "dialect",
+    "dialect_names",
     "from_hugging_face",
     "infer_config",
     "skipped",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from npconv.convert.detect import FIRST_DILATED_PATCH
+from npconv.convert.configuring import all_fields
 from npconv.convert.dialects import Dialect, dialect, from_hugging_face
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import Source, given_path, open_source, translate
@@ -17,7 +18,9 @@ from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
 from npconv.files.locate import SUFFIX
 from npconv.messages import quoted
+from npconv.models import find_family
 from npconv.models.configuration import read_config_file
+from npconv.models.decisions import GIVEN, NOTE, WARNING, Decision
 
 #: Endings that promise another form than safetensors.
 _OTHER_FORMS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".onnx")
@@ -36,14 +39,14 @@ class Export:
         Tensors written.
     sha256 : str
         Of the file.
-    decisions : list of str
+    decisions : list of Decision
     """
 
     path: Path
     dialect: Dialect
     count: int
     sha256: str
-    decisions: list[str]
+    decisions: list[Decision]
 
 
 def export(
@@ -88,10 +91,14 @@ def export(
     written = outgoing(theirs, None, Findings())
     digest = write_hashed(path, file_chunks(written, METADATA))
     spoken = f", with {quoted(chosen.prefix)} before each name" if chosen.prefix else ""
-    decisions = [f"dialect {chosen.name}{spoken}: {len(written)} tensors", *_differences(source, chosen)]
+    decisions = [
+        Decision("", None, GIVEN if to else MANIFEST, NOTE, f"dialect {chosen.name}{spoken}: {len(written)} tensors")
+    ]
+    decisions += [Decision("", None, chosen.name, WARNING, why) for why in _differences(source, chosen)]
     left_out = len(tensors) - len(written)
     if left_out:
-        decisions.append(f"{left_out} parameters left out, which {chosen.name} does not store")
+        why = f"{left_out} parameters left out, which {chosen.name} does not store"
+        decisions.append(Decision("", None, chosen.name, NOTE, why))
     return Export(path, chosen, len(written), digest, decisions)
 
 
@@ -142,25 +149,29 @@ def _allowed(kept: Any, choices: dict[str, tuple[str, ...]]) -> dict[str, str]:
     return {key: value for key, value in items if key in choices and value in choices[key]}
 
 
-def _differences(source: Source, chosen: Dialect) -> list[str]:
-    """Return a sentence for each number that the other library computes otherwise than this model."""
+#: A field that the other library computes otherwise -> how that is said.
+_OTHERWISE = {
+    "hidden_act": "{name} computes with {theirs}, this model with {ours}",
+    "layer_norm_eps": "{name} has {theirs} in the final LayerNorm, this model {ours}",
+}
+
+
+def _differences(source: Source, chosen: Dialect) -> Iterator[str]:
+    """Yield a sentence for each number that the other library computes otherwise than this model."""
     folder = source.folder if source.folder is not None else source.path.parent
     try:
         fields = read_config_file(folder)
     except NpconvError:
-        return []
+        return
     if fields.get("model_type") != chosen.family:
-        return []
-    lines = []
-    patch = fields.get("patch_size", 4)
-    if chosen.table.of_timm and (patch == 2 or (isinstance(patch, int) and patch >= FIRST_DILATED_PATCH)):
-        lines.append(f"warning: timm gives its stages other strides with patch_size={patch}: it computes another model")
-    act, eps = fields.get("hidden_act", "gelu"), fields.get("layer_norm_eps", 1e-12)
-    theirs = chosen.table.layer_norm_eps
-    if chosen.table.of_timm:  # and any activation, as the model's name says
-        theirs = fields.get("norm_eps", theirs)
-    elif act != chosen.table.hidden_act:
-        lines.append(f"warning: {chosen.name} computes with {chosen.table.hidden_act}, this model with {act}")
-    if chosen.family != "cvt" and eps != theirs:
-        lines.append(f"warning: {chosen.name} has {theirs} in the final LayerNorm, this model {eps}")
-    return lines
+        return
+    table = chosen.table
+    ours = {**all_fields(find_family(chosen.family).config_class()), **fields}
+    patch = ours.get("patch_size")
+    if table.largest_patch and isinstance(patch, int) and (patch == 2 or patch > table.largest_patch):
+        yield f"timm gives its stages other strides with patch_size={patch}: it computes another model"
+    for name, usual in table.numbers.items():
+        theirs = ours[table.follows[name]] if name in table.follows else usual
+        is_free = table.are_options and name not in table.follows  # as the model's name says there
+        if not is_free and ours[name] != theirs:
+            yield _OTHERWISE[name].format(name=chosen.name, theirs=theirs, ours=ours[name])

@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from npconv.convert.architectures import Published, depths_and_widths, find_published, find_timm
-from npconv.convert.dialect import Dialect
-from npconv.convert.structure import CONFIGS, Structure, check_complete, structure
+from npconv.convert.dialect import Dialect, tables
+from npconv.convert.reading import check_complete, read
 from npconv.errors import WeightsError
+from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
+from npconv.models.decisions import GIVEN, NOTE, SHAPES, Decision
+from npconv.models.dialects import Reading
+from npconv.models.publishing import find_architecture, size_fields
 
-_CLASSES = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "cvt": "Cvt"}
-_TASKS = {"image_classification": "ForImageClassification", "model": "Model", "backbone": "Backbone"}
+#: A task -> how the names of its classes end.
+TASKS = {"image_classification": "ForImageClassification", "model": "Model", "backbone": "Backbone"}
 
-#: Examples for messages.
-_EXAMPLES = {
-    "num_heads": "num_heads=[1, 3, 6]",
-    "patch_stride": "patch_stride=[4, 2, 2]",
-    "patch_padding": "patch_padding=[2, 1, 1]",
-    "stride_kv": "stride_kv=[2, 2, 2]",
-    "padding_kv": "padding_kv=[1, 1, 1]",
-    "qkv_projection_method": "qkv_projection_method=['avg', 'avg', 'avg'] or ['linear', 'linear', 'linear']",
-}
+
+class OpenFieldsError(WeightsError):
+    """Fields that the numbers of a model depend on and that nothing decides.
+
+    Parameters
+    ----------
+    fields : mapping of str to tuple
+        Their names -> values that may be given, as examples.
+    why : str
+        Why nothing else decides them.
+
+    Attributes
+    ----------
+    fields, why
+    """
+
+    def __init__(self, fields: Mapping[str, tuple[Any, ...]], why: str) -> None:
+        self.fields, self.why = dict(fields), why
+        super().__init__(self.text(lambda name, value: f"{name}={value}"))
+
+    def text(self, give: Callable[[str, Any], str]) -> str:
+        """Return the message, with the words by which a value is given as `give` returns them."""
+        examples = (" or ".join(give(name, value) for value in values) for name, values in self.fields.items())
+        return f"{', '.join(self.fields)}: not in the shapes, and {self.why}; give {' and '.join(examples)}"
 
 
 def infer_config(
     tensors: Mapping[str, Any], *, dialect: Dialect | None = None, **given: Any
-) -> tuple[PretrainedConfig, list[str]]:
-    """Return the configuration of a model and a sentence for each decision.
+) -> tuple[PretrainedConfig, list[Decision]]:
+    """Return the configuration of a model and what was decided.
 
     Parameters
     ----------
@@ -43,74 +61,69 @@ def infer_config(
     Raises
     ------
     WeightsError
-        If the tensors make no model, or they leave a field open; names the argument.
+        If the tensors make no model.
+    OpenFieldsError
+        If they leave a field open.
     ConfigError
         If a given field is none, or its value describes no model.
     """
-    found = structure(tensors)
+    found = read(tensors)
     check_complete(tensors, found)
-    depths, widths = depths_and_widths(found.fields)
-    published = find_published(found.family, depths, widths)
-    fields, reasons = dict(found.fields), list(found.reasons)
-    for name, value, why in (*_numbers(dialect, found, given), *_size(published), *_steps(published)):
-        fields[name] = value
-        reasons.append(f"{name} {value}: {why}")
-    fields["architectures"] = [_CLASSES[found.family] + _TASKS[found.task]]
-    reasons.append(f"architectures {fields['architectures']}: the parameters that are there")
-    reasons += _implied(dialect)
-    reasons = [reason for reason in reasons if reason.split(" ", 1)[0] not in given]
-    reasons += [f"{name} {value}: given" for name, value in given.items()]
-    _ask(found.open_fields, {**fields, **given}, depths, widths)
-    return CONFIGS[found.family].from_dict(fields, **given), reasons
-
-
-def _ask(open_fields: list[str], fields: Mapping[str, Any], depths: list[int], widths: list[int]) -> None:
-    """Refuse to guess a field that the numbers depend on."""
-    lacking = [name for name in open_fields if name not in fields]
-    if lacking:
-        raise WeightsError(
-            f"{', '.join(lacking)}: not in the shapes, and depths {depths} with widths {widths} are not those of a "
-            f"published model; give {' and '.join(_EXAMPLES[name] for name in lacking)}"
-        )
-
-
-def _numbers(dialect: Dialect | None, found: Structure, given: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """Return the activation and the epsilons, which belong to the code that trained."""
+    family = find_family(found.family)
     if dialect is None:
-        return [("hidden_act", "gelu", "the default"), ("layer_norm_eps", 1e-12, "the default of transformers")]
-    table, why = dialect.table, f"what {dialect.name} computes with"
-    if not table.of_timm:
-        return [("hidden_act", table.hidden_act, why), ("layer_norm_eps", table.layer_norm_eps, why)]
-    config = found.config()
-    model = find_timm(found.family, config.depths, config.hidden_sizes, config.stage_kernel_sizes)
-    fields = {"hidden_act": table.hidden_act, "norm_eps": table.layer_norm_eps} | (model.fields if model else {})
-    fields |= {name: given[name] for name in fields if name in given}
-    numbers = []
-    for name, value in fields.items():
-        usual = f"{why} unless told otherwise; if it was, --set {name}=... says so"
-        numbers.append((name, value, f"not in the shapes; that of timm's {model.name}" if model else usual))
-    return [*numbers, ("layer_norm_eps", fields["norm_eps"], f"norm_eps, which {dialect.name} has for all LayerNorms")]
+        dialect = Dialect(next(table for table in tables(found.family) if table.name == "huggingface"), found.family)
+    unseen = [*_numbers(dialect, found, given), *_published(found)]
+    unseen.append(_decided("architectures", [family.name + TASKS[found.task]], SHAPES, "the parameters that are there"))
+    fields = found.fields | {decision.field: decision.value for decision in unseen}
+    decisions = [*found.decisions, *unseen, *_implied(dialect)]
+    decisions = [decision for decision in decisions if decision.field not in given]
+    decisions += [_decided(name, value, GIVEN, "given") for name, value in given.items()]
+    lacking = {name: values for name, values in found.open_fields.items() if name not in {**fields, **given}}
+    if lacking:
+        size = " with ".join(f"{name} {value}" for name, value in size_fields(found.family, found.fields).items())
+        raise OpenFieldsError(lacking, f"{size} are not those of a published model")
+    return family.config_class.from_dict(fields, **given), decisions
 
 
-def _size(published: Published | None) -> list[tuple[str, Any, str]]:
-    """Return the size of the pictures, on which no number of the model depends."""
+def _decided(field: str, value: Any, source: str, reason: str) -> Decision:
+    return Decision(field, value, source, NOTE, reason)
+
+
+def _numbers(dialect: Dialect, found: Reading, given: Mapping[str, Any]) -> Iterator[Decision]:
+    """Yield the activation and the epsilons, which belong to the code that trained."""
+    table, usual = dialect.table, f"what {dialect.name} computes with"
+    fits = (e for e in table.exceptions if all(found.fields.get(n) == value for n, value in e.shape.items()))
+    unusual = next(fits, None)
+    numbers = {**table.numbers, **(unusual.numbers if unusual else {})}
+    numbers |= {name: value for name, value in given.items() if name in numbers}
+    for name, value in numbers.items():
+        if name in table.follows:
+            leader = table.follows[name]
+            yield _decided(
+                name, numbers[leader], dialect.name, f"{leader}, which {dialect.name} has for all LayerNorms"
+            )
+        elif unusual:
+            yield _decided(name, value, unusual.name, f"not in the shapes; that of {unusual.name}")
+        elif table.are_options:
+            why = f"{usual} unless told otherwise; if it was, --set {name}=... says so"
+            yield _decided(name, value, dialect.name, why)
+        else:
+            yield _decided(name, value, dialect.name, usual)
+
+
+def _published(found: Reading) -> Iterator[Decision]:
+    """Yield the size of the pictures, on which no number of the model depends, and what else shapes do not show."""
+    published = find_architecture(found.family, found.fields)
     if published is None:
-        return [("image_size", 224, "not in the shapes; no published model has these depths and widths")]
-    return [("image_size", published.image_size, f"not in the shapes; that of {published.name}")]
+        yield _decided("image_size", 224, "", "not in the shapes; no published model has these depths and widths")
+        return
+    for name, value in published.fields.items():
+        yield _decided(name, value, published.name, f"not in the shapes; that of {published.name}")
 
 
-def _steps(published: Published | None) -> list[tuple[str, Any, str]]:
-    """Return the heads and the steps of a published CvT."""
-    if published is None or not published.num_heads:
-        return []
-    why = f"not in the shapes; that of {published.name}"
-    return [(name, value, why) for name, value in published.steps().items()]
-
-
-def _implied(dialect: Dialect | None) -> list[str]:
-    """Return a sentence for each parameter that the dialect does not store."""
-    return [
-        f"{pattern.text}: {implied.value} where the file has none, as {dialect.name} does not store it"
-        for pattern, implied in (dialect.implied if dialect is not None else ())
-        if dialect is not None and not implied.droppable
-    ]
+def _implied(dialect: Dialect) -> Iterator[Decision]:
+    """Yield the parameters that the dialect does not store."""
+    for pattern, implied in dialect.implied:
+        if not implied.droppable:
+            why = f"{implied.value} where the file has none, as {dialect.name} does not store it"
+            yield _decided(pattern.text, None, dialect.name, why)

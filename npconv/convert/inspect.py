@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from npconv.convert.architectures import depths_and_widths, find_published
 from npconv.convert.configuring import make_config
-from npconv.convert.dialects import Dialect, skipped
-from npconv.convert.known import licence_note
+from npconv.convert.dialect import tables
+from npconv.convert.dialects import skipped
 from npconv.convert.source import Source, open_source, translate
-from npconv.errors import NpconvError
+from npconv.errors import NpconvError, WeightsError
 from npconv.files.dtypes import DeferredArray
+from npconv.models import find_family
+from npconv.models.decisions import Decision
 from npconv.models.parameters import is_buffer
+from npconv.models.publishing import find_architecture
 
 _NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+(?![A-Za-z0-9])")
 
@@ -57,9 +59,9 @@ class Inspection:
         Of the model, if the files say it.
     configuration : dict
         As far as it is known; without the names of the classes.
-    decisions : list of str
+    decisions : list of Decision
         Why.
-    problems : list of str
+    problems : list of NpconvError
         Why there is no dialect, no model or no configuration; what is not finite.
     dtypes : dict of str to int
         Values by the dtype that they are stored in.
@@ -87,8 +89,8 @@ class Inspection:
     family: str = ""
     name: str = ""
     configuration: dict[str, Any] = field(default_factory=dict)
-    decisions: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    problems: list[NpconvError] = field(default_factory=list)
     dtypes: dict[str, int] = field(default_factory=dict)
     parameters: int = 0
     kinds: list[Kind] = field(default_factory=list)
@@ -114,7 +116,7 @@ def inspect(path: str | os.PathLike[str], *, wrapping: str | None = None, **conf
     NpconvError
         If the file cannot be read at all.
     """
-    source = open_source(path, wrapping)
+    source = open_source(path, wrapping, model_type=config_fields.pop("model_type", ""))
     checkpoint = source.checkpoint
     found = Inspection(
         path=str(path),
@@ -130,7 +132,7 @@ def inspect(path: str | os.PathLike[str], *, wrapping: str | None = None, **conf
     _count(found, tensors)
     found.decisions = source.decisions
     if found.not_finite:
-        found.problems.append(f"{sum(found.not_finite.values())} values are NaN or infinite")
+        found.problems.append(WeightsError(f"{sum(found.not_finite.values())} values are NaN or infinite"))
     return found
 
 
@@ -139,26 +141,32 @@ def _understand(found: Inspection, source: Source, given: Mapping[str, Any]) -> 
     try:
         dialect, ours = translate(source)
     except NpconvError as error:
-        found.problems.append(str(error))
+        found.problems.append(error)
         return source.theirs
     found.dialect, found.prefix, found.family = dialect.name, dialect.prefix, dialect.family
     found.left_behind = sorted(skipped(source.theirs, dialect))
     try:
         config = make_config(source, ours, dialect, None, given)
     except NpconvError as error:
-        found.problems.append(str(error))
+        found.problems.append(error)
         return ours
     fields = config.to_dict()
     found.configuration = {name: value for name, value in fields.items() if name not in ("id2label", "label2id")}
     found.configuration["num_labels"] = config.num_labels
-    found.licence = _licence(dialect, fields)
+    is_published = find_architecture(dialect.family, fields) is not None
+    found.licence = licence_note(dialect.family, dialect.name, is_published) or ""
     return ours
 
 
-def _licence(dialect: Dialect, fields: Mapping[str, Any]) -> str:
-    """Return the note for an architecture."""
-    published = find_published(dialect.family, *depths_and_widths(fields))
-    return licence_note(dialect.family, dialect.name, published is not None) or ""
+def licence_note(family: str, dialect: str, is_published: bool) -> str | None:
+    """Return under which licence the weights of an architecture were published; None if it is not published.
+
+    Weights of the same shape may come from anyone: what a certain file may be used for, only its source says.
+    """
+    if not is_published:
+        return None
+    own = next((table.licence for table in tables(family) if table.name == dialect), "")
+    return own or find_family(family).part("published").LICENCE
 
 
 def _count(found: Inspection, tensors: Mapping[str, Any]) -> None:

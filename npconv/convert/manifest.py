@@ -12,6 +12,7 @@ from npconv.convert.dialects import Dialect
 from npconv.errors import WeightsError
 from npconv.files.disk import read_json
 from npconv.messages import quoted
+from npconv.models.decisions import lines
 
 if TYPE_CHECKING:
     from npconv.convert.source import Source
@@ -50,7 +51,7 @@ def manifest_text(
         },
         "dtype": dtype,
         "files": dict(sorted(files.items())),
-        "decisions": source.decisions,
+        "decisions": lines(source.decisions),
     }
     return json.dumps(content, indent=2) + "\n"
 

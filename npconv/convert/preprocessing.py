@@ -6,42 +6,31 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from npconv.convert.architectures import depths_and_widths, find_published
 from npconv.convert.dialects import Dialect
-from npconv.convert.source import Source, pinned
+from npconv.convert.source import Source
 from npconv.errors import ConfigError, InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.images.settings import COMBINED_FILE_NAME, FILE_NAME
 from npconv.messages import quoted
 from npconv.models.configuration import PretrainedConfig
+from npconv.models.decisions import GIVEN, GUESS, NOTE, pinned
+from npconv.models.publishing import USUAL_CROP, WARPED_FROM, find_architecture
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
-#: What CLIP was trained with.
-CLIP = {
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-}
-
-#: torchvision resizes the shorter edge to this before it crops 224 pixels, with the bilinear filter.
-TORCHVISION_EDGES = {"ConvNeXt-T": 236, "ConvNeXt-S": 230, "ConvNeXt-B": 232, "ConvNeXt-L": 232}
+BICUBIC, BILINEAR = 3, 2
 
 #: What a caller may say.
 NAMES = ("size", "crop_pct", "image_mean", "image_std", "resample")
 
 BICUBIC, BILINEAR = 3, 2
-USUAL_CROP = 224 / 256
-
-#: From this size on a picture is warped and `crop_pct` has no effect.
-_WARPED_FROM = 384
-
 _FILTERS = {"bicubic": BICUBIC, "bilinear": BILINEAR}
 
 
 def make_processor(
     source: Source, config: PretrainedConfig, dialect: Dialect, given: Mapping[str, Any]
 ) -> ConvNextImageProcessor:
-    """Return the image processor; the sentences about it are added to the decisions of `source`.
+    """Return the image processor; what is decided is added to the decisions of `source`.
 
     Parameters
     ----------
@@ -61,7 +50,8 @@ def make_processor(
     unknown = [name for name in given if name not in NAMES]
     if unknown:
         raise InputError(f"expected settings of the preprocessing from {', '.join(NAMES)}; got {quoted(unknown[0])}")
-    settings, why = _found(source) or _by_rule(source, config, dialect)
+    found = _found(source)
+    settings, why = found or _by_rule(config, dialect)
     settings |= given
     processor = ConvNextImageProcessor.from_dict(settings)
     if "crop_pct" in given and not 0 < processor.crop_pct <= 1:
@@ -73,16 +63,10 @@ def make_processor(
     _refuse_channels(processor, config)
     shown = {name: processor.to_dict()[name] for name in NAMES}
     rest = {name: value for name, value in shown.items() if name not in given}
-    source.decisions.append(f"preprocessing {_words(rest)}: {why}")
+    source.note("preprocessing", rest, why if found else "", why, NOTE if found else GUESS)
     if given:
-        source.decisions.append(
-            f"preprocessing {_words({name: shown[name] for name in NAMES if name in given})}: given"
-        )
+        source.note("preprocessing", {name: shown[name] for name in NAMES if name in given}, GIVEN, "given")
     return processor
-
-
-def _words(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {pinned(value)}" for name, value in settings.items())
 
 
 def _refuse_channels(processor: ConvNextImageProcessor, config: PretrainedConfig) -> None:
@@ -123,7 +107,7 @@ def _of_timm(stated: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _by_rule(source: Source, config: PretrainedConfig, dialect: Dialect) -> tuple[dict[str, Any], str]:
+def _by_rule(config: PretrainedConfig, dialect: Dialect) -> tuple[dict[str, Any], str]:
     """Return the settings that models of a dialect usually have."""
     given = config.image_size
     edge = given[0] if isinstance(given, list) else given
@@ -135,22 +119,24 @@ def _by_rule(source: Source, config: PretrainedConfig, dialect: Dialect) -> tupl
     }
     if config.num_channels != 3:
         settings |= {"image_mean": [0.5] * config.num_channels, "image_std": [0.5] * config.num_channels}
-        return settings, "a guess, as no published model has so many channels; --mean and --std say otherwise"
-    if dialect.name == "open_clip":
-        return settings | CLIP | {"crop_pct": 1.0}, "a guess: as open_clip does by default; --mean, --std and the like"
-    published = find_published(config.model_type, *depths_and_widths(config.to_dict()))
-    if dialect.name == "torchvision" and published is not None and published.name in TORCHVISION_EDGES:
-        resized = TORCHVISION_EDGES[published.name]
-        settings |= {"crop_pct": _crop(edge, resized), "resample": BILINEAR}
-        return settings, f"a guess: as torchvision prepares pictures for its {published.name}"
-    how = "warped to the square" if edge >= _WARPED_FROM else f"resized to {int(edge / USUAL_CROP)}, then cropped"
+        return settings, "as no published model has so many channels; --mean and --std say otherwise"
+    if dialect.table.preprocessing:
+        return {
+            **settings,
+            **dialect.table.preprocessing,
+        }, f"as {dialect.name} does by default; --mean, --std and the like"
+    published = find_architecture(config.model_type, config.to_dict())
+    if published is not None and dialect.name in published.resized:
+        settings |= {"crop_pct": crop_share(edge, published.resized[dialect.name]), "resample": BILINEAR}
+        return settings, f"as {dialect.name} prepares pictures for its {published.name}"
+    how = "warped to the square" if edge >= WARPED_FROM else f"resized to {int(edge / USUAL_CROP)}, then cropped"
     return settings, (
-        f"a guess, as no weights say it: the colours of ImageNet, {how}; "
+        f"as no weights say it: the colours of ImageNet, {how}; "
         "--image-size, --crop-pct, --mean, --std and --resample say otherwise"
     )
 
 
-def _crop(edge: int, resized: int) -> float:
+def crop_share(edge: int, resized: int) -> float:
     """Return the share for which ``int(edge / share)`` is `resized`: the quotient may be rounded down once too far."""
     share = edge / resized
     return share if int(edge / share) == resized else edge / (resized + 0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from npconv.convert.dialects import Dialect, detect, skipped, to_hugging_face
+from npconv.convert.dialects import Dialect, detect_all, skipped, to_hugging_face
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.tensors import deferred
 from npconv.errors import ConfigError, InputError, WeightsError
@@ -20,7 +19,9 @@ from npconv.files.dtypes import DeferredArray
 from npconv.files.shards import read_weight_map
 from npconv.files.wrappings import WRAPPINGS
 from npconv.messages import listed, quoted
+from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
+from npconv.models.decisions import GIVEN, GUESS, NOTE, WARNING, Decision
 
 #: The name of one of several files, as transformers writes them.
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.(safetensors|bin)")
@@ -50,7 +51,9 @@ class Source:
         What timm's ``config.json`` says about the pictures; empty without one.
     name : str
         By which the model is known, such as ``"facebook/convnext-tiny-224"``; empty if it is not.
-    decisions : list of str
+    model_type : str
+        Of the family that the caller named; empty if not.
+    decisions : list of Decision
     """
 
     path: Path
@@ -61,7 +64,12 @@ class Source:
     fields: dict[str, Any] = field(default_factory=dict)
     timm: dict[str, Any] = field(default_factory=dict)
     name: str = ""
-    decisions: list[str] = field(default_factory=list)
+    model_type: str = ""
+    decisions: list[Decision] = field(default_factory=list)
+
+    def note(self, field: str, value: Any, source: str, reason: str, level: str = NOTE) -> None:
+        """Add a decision."""
+        self.decisions.append(Decision(field, value, source, level, reason))
 
 
 def given_path(path: str | os.PathLike[str], what: str) -> Path:
@@ -127,7 +135,9 @@ def _refuse_special(path: Path) -> None:
         )
 
 
-def open_source(path: str | os.PathLike[str], wrapping: str | None = None, name: str = "") -> Source:
+def open_source(
+    path: str | os.PathLike[str], wrapping: str | None = None, name: str = "", model_type: object = ""
+) -> Source:
     """Open what is to be converted.
 
     Raises
@@ -135,19 +145,21 @@ def open_source(path: str | os.PathLike[str], wrapping: str | None = None, name:
     WeightsError
         As `open_checkpoint`.
     ConfigError
-        If the folder's ``config.json`` cannot be read.
+        If the folder's ``config.json`` cannot be read, or there is no such `model_type`.
     """
+    told = find_family(model_type).model_type if model_type != "" else ""
     path = source_path(path)
     files = weight_files(path)
     checkpoint = open_checkpoint(path, wrapping=wrapping)
     folder = path if path.is_dir() else None
-    source = Source(path, files, folder, checkpoint, deferred(checkpoint.tensors))
-    source.decisions.append(f"container {checkpoint.container}: the first bytes of {quoted(source.files[0].name)}")
-    source.decisions += _about_the_rest(checkpoint, wrapping)
+    source = Source(path, files, folder, checkpoint, deferred(checkpoint.tensors), model_type=told)
+    source.note("container", checkpoint.container, "file", f"the first bytes of {quoted(source.files[0].name)}")
+    _note_the_rest(source, wrapping)
     _read_config(source)
     source.name = name or _known_name(source)
     if source.name:
-        source.decisions.append(f"source model {source.name}: {'given' if name else 'the files and folders say so'}")
+        why = "given" if name else "the files and folders say so"
+        source.note("source model", source.name, GIVEN if name else "file", why)
     return source
 
 
@@ -173,42 +185,67 @@ def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
 
 def _translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
     """Return the dialect of a source and its tensors in the names of Hugging Face."""
-    dialect = detect(source.theirs)
+    told = _told_family(source)
+    dialect, *others = detect_all(source.theirs, told)
+    if source.model_type and dialect.family != source.model_type:
+        raise ConfigError(f"--set says model_type {source.model_type}, but the tensors are those of {dialect.family}")
     prefix = f", with {quoted(dialect.prefix)} before each name" if dialect.prefix else ", without a prefix"
-    source.decisions.append(f"dialect {dialect.name}: names such as {quoted(next(iter(source.theirs)))}{prefix}")
+    source.note("dialect", dialect.name, "names", f"names such as {quoted(next(iter(source.theirs)))}{prefix}")
     ours = to_hugging_face(source.theirs, dialect)
+    also = [other.family for other in others if told is None and _is_complete(source.theirs, other)]
+    if also:
+        why = f"as a {' or '.join(also)} has the same names; --set model_type={also[0]} says otherwise"
+        source.note("model_type", dialect.family, "names", why, GUESS)
     left = skipped(source.theirs, dialect)
     if left:
-        source.decisions.append(f"left behind, as no part of the model: {listed([quoted(name) for name in left])}")
+        source.note(
+            "", None, "names", f"left behind, as no part of the model: {listed([quoted(name) for name in left])}"
+        )
     count = len(source.theirs) - len(left)
-    source.decisions.append(f"{count} tensors used once each, {len(ours)} parameters filled once each")
+    source.note("", None, "names", f"{count} tensors used once each, {len(ours)} parameters filled once each")
     return dialect, ours
 
 
-def _about_the_rest(checkpoint: Checkpoint, wrapping: str | None) -> list[str]:
-    """Return what is to be said about what else is in the file: a warning if it may be another model."""
-    lines = []
+def _is_complete(theirs: Mapping[str, Any], dialect: Dialect) -> bool:
+    """Say whether tensors make a model in another dialect than the one taken."""
+    try:
+        to_hugging_face(theirs, dialect)
+    except WeightsError:
+        return False
+    return True
+
+
+def _told_family(source: Source) -> str | None:
+    """Return the family that the caller, ``config.json`` or the name of the model says; None if none does."""
+    if source.model_type or "model_type" in source.fields:
+        return source.model_type or str(source.fields["model_type"])
+    return next((f for f in FAMILIES if any(w in source.name for w in FAMILIES[f].part("names").WORDS)), None)
+
+
+def _note_the_rest(source: Source, wrapping: str | None) -> None:
+    """Say what else is in the file: a warning if it may be another model."""
+    checkpoint = source.checkpoint
     if checkpoint.taken:
-        lines.append(f"wrapping {checkpoint.taken}: the tensors are inside this entry")
+        source.note("wrapping", checkpoint.taken, "file", "the tensors are inside this entry")
     for place, count in checkpoint.others.items():
         if wrapping is None and place.rpartition(".")[2] in WRAPPINGS:
-            lines.append(
-                f"warning: the file has another model, perhaps the better one, which is not used: {quoted(place)} with "
+            why = (
+                f"the file has another model, perhaps the better one, which is not used: {quoted(place)} with "
                 f"{count} tensors; --wrapping {shlex.quote(place)} takes it"
             )
+            source.note("", None, "file", why, WARNING)
         else:
-            lines.append(f"also there, not used: {quoted(place)} with {count} tensors")
+            source.note("", None, "file", f"also there, not used: {quoted(place)} with {count} tensors")
     if checkpoint.skipped:
         shown = listed([f"{quoted(place)} ({what})" for place, what in checkpoint.skipped])
-        lines.append(f"skipped, neither tensor, number nor text: {shown}")
-    return lines
+        source.note("", None, "file", f"skipped, neither tensor, number nor text: {shown}")
 
 
 def _read_config(source: Source) -> None:
     """Read ``config.json``: that of transformers, or the one of timm, which says how to prepare pictures."""
     if source.folder is None:
         if os.path.lexists(source.path.parent / "config.json"):
-            source.decisions.append("config.json beside the file is not used: give the folder for that")
+            source.note("", None, "file", "config.json beside the file is not used: give the folder for that")
         return
     if not os.path.lexists(source.folder / "config.json"):
         return
@@ -217,7 +254,7 @@ def _read_config(source: Source) -> None:
         source.fields = fields
     elif isinstance(fields.get("pretrained_cfg"), dict) and isinstance(fields.get("architecture"), str):
         source.timm = {"architecture": fields["architecture"], **fields["pretrained_cfg"]}
-        source.decisions.append("config.json is timm's: the preprocessing is taken from it")
+        source.note("", None, "timm", "config.json is timm's: the preprocessing is taken from it")
     else:
         raise ConfigError(
             f"{quoted(source.folder / 'config.json')} has no model_type, so that it is not of transformers; "
@@ -241,9 +278,3 @@ def _known_name(source: Source) -> str:
         if found := _HUB_FOLDER.fullmatch(part):
             return f"{found[1]}/{found[2]}"
     return ""
-
-
-def pinned(value: Any) -> str:
-    """Return a value of a configuration for a sentence: short, on one line."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 100 else f"{text[:97]}..."

@@ -13,6 +13,7 @@ import numpy as np
 from npconv.errors import InputError, WeightsError
 from npconv.files.dtypes import DeferredArray, dtype_of, held_dtype
 from npconv.messages import listed, quoted
+from npconv.models.decisions import WARNING, Decision
 
 #: What ``--dtype`` takes -> the name in a safetensors file.
 FLOATS = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}
@@ -57,16 +58,16 @@ class Findings:
     not_finite: dict[str, int] = field(default_factory=dict)
     vanished: dict[str, int] = field(default_factory=dict)
 
-    def sentences(self, dtype: str | None) -> list[str]:
+    def warnings(self, dtype: str | None) -> list[Decision]:
         """Return what the user has to know about the numbers."""
         found = []
         if self.not_finite:
             places = listed([f"{count} in {name}" for name, count in self.not_finite.items()])
-            found.append(f"warning: the weights hold NaN or infinity: {places}; they are kept as they are")
+            found.append(f"the weights hold NaN or infinity: {places}; they are kept as they are")
         if self.vanished:
             total = sum(self.vanished.values())
-            found.append(f"warning: {total} numbers too small for {dtype} became 0, most in {_most(self.vanished)}")
-        return found
+            found.append(f"{total} numbers too small for {dtype} became 0, most in {_most(self.vanished)}")
+        return [Decision("", None, "numbers", WARNING, reason) for reason in found]
 
 
 def _most(counts: Mapping[str, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,13 +9,11 @@ import numpy as np
 
 from npconv.convert.dialect import BoundRule, Dialect
 from npconv.convert.patterns import Values
-from npconv.convert.structure import LackingError, check_complete, expected_shapes, structure
+from npconv.convert.reading import check_complete, expected_shapes, read
 from npconv.errors import WeightsError
 from npconv.files.dtypes import mapped
 from npconv.messages import quoted
-
-#: Names are compared for likeness only so far as models have them: a hostile file must not make it slow.
-_LONGEST_NAME = 200
+from npconv.models.dialects import LackingError, nearest
 
 
 def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -53,8 +50,8 @@ def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, A
             )
         ours[target], source[target] = mapped(tensor, rule.layout.ours), name
     try:
-        _add_implied(ours, expected_shapes(ours, structure(ours)), dialect)
-        expected = check_complete(ours, structure(ours))
+        _add_implied(ours, expected_shapes(read(ours)), dialect)
+        expected = check_complete(ours, read(ours))
     except LackingError as error:
         known = dialect.find_ours(error.name)
         theirs = known[0].theirs.fill(known[1]) if known is not None else error.name
@@ -71,7 +68,7 @@ def from_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str,
     WeightsError
         If a tensor is left over or lacks, or the dialect has no place for it.
     """
-    check_complete(tensors, structure(tensors))
+    check_complete(tensors, read(tensors))
     theirs: dict[str, Any] = {}
     for name, tensor in tensors.items():
         if _is_left_out(name, tensor, dialect):
@@ -131,10 +128,8 @@ def _near(dialect: Dialect, name: str) -> Iterable[tuple[BoundRule, Values]]:
 
 def _left_over(name: str, tensor: Any, candidates: Iterable[str], dialect: str) -> WeightsError:
     """Return the error for a tensor that no rule knows."""
-    others = [candidate for candidate in candidates if candidate != name]  # a stage may lack what the others have
-    nearest = difflib.get_close_matches(name, others, 1) if len(name) <= _LONGEST_NAME else []
-    hint = f" (nearest: {quoted(nearest[0])})" if nearest else ""
+    others = (candidate for candidate in candidates if candidate != name)  # a stage may lack what the others have
     return WeightsError(
-        f"{dialect} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{hint}; "
+        f"{dialect} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{nearest(name, others)}; "
         "is it another architecture?"
     )

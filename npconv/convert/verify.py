@@ -9,19 +9,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.convert.architectures import depths_and_widths
-from npconv.convert.known import CHECKPOINTS, LOGITS, LOGITS_TOLERANCE, Key, expected_parameters
+from npconv.convert.infer import TASKS
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import given_path
-from npconv.errors import InputError, NpconvError
+from npconv.errors import InputError, ModelNotFoundError, NpconvError
 from npconv.files.checkpoint import is_plain_file_name, load_checkpoint
 from npconv.files.disk import hash_file
+from npconv.images import ConvNextImageProcessor, open_image
+from npconv.images.settings import FILE_NAME
 from npconv.messages import listed, quoted
-from npconv.models.convnext.configuration import ADDED_FIELDS
+from npconv.models import FAMILIES, find_family
+from npconv.models.configuration import read_config_file
 from npconv.models.match import match
-from npconv.models.parameters import count_parameters
+from npconv.models.parameters import Shapes, count_parameters
+from npconv.models.publishing import IMAGENET_1K, Architecture, Logits, find_architecture, size_fields
+from npconv.models.tree import nest
 
 OK, FAILED, UNCHECKED = "ok", "failed", "could not be checked"
+
+
+#: How far logits may be from the published ones, as in the tests of transformers.
+LOGITS_TOLERANCE = 2e-4
+
+
+def published_logits() -> dict[str, Logits]:
+    """Return the logits that are published, by the name of the checkpoint."""
+    return {logits.name: logits for family in FAMILIES.values() for logits in family.part("published").LOGITS}
 
 
 class Check(NamedTuple):
@@ -57,18 +70,17 @@ def verify(
     ImageError
         If the picture cannot be read.
     """
-    from npconv.api import AutoConfig
-    from npconv.images import open_image
-
     folder = given_path(directory, "a folder in Hugging Face layout")
-    if name is not None and name not in LOGITS:
-        raise InputError(f"expected the name of a checkpoint with published logits: {', '.join(LOGITS)}; got {name}")
+    known = published_logits()
+    if name is not None and name not in known:
+        raise InputError(f"expected the name of a checkpoint with published logits: {', '.join(known)}; got {name}")
     opened = None if picture is None else open_image(picture)
     if not folder.is_dir():
         raise InputError(f"expected a folder in Hugging Face layout, but {quoted(folder)} is none")
     checks = [_guarded("hashes", _hashes, folder)]
     try:
-        config: Any = AutoConfig.from_pretrained(folder)
+        fields = read_config_file(folder)
+        config = find_family(fields.get("model_type")).config_class.from_dict(fields)
     except NpconvError as error:
         return [*checks, Check("configuration", FAILED, str(error))]
     checks.append(Check("configuration", OK, f"a {config.model_type} with {config.num_labels} classes"))
@@ -105,17 +117,16 @@ def _hashes(folder: Path) -> tuple[str, str]:
     return OK, f"SHA-256 of {len(files)} files as in {MANIFEST}"
 
 
-def _model_class(config: Any) -> Any:
-    """Return the class that the weights are of."""
-    from npconv import api
-
-    names = config.architectures or []
-    found = getattr(api, names[0], None) if names else None
-    return found if found is not None else api.AutoModelForImageClassification._choose(config)
+def _task(config: Any) -> str:
+    """Return the task that the weights are for."""
+    family, names = find_family(config.model_type), getattr(config, "architectures", None) or [""]
+    named = (task for task in family.tasks if names[0] == family.name + TASKS[task])
+    return next(named, "image_classification" if "image_classification" in family.tasks else "model")
 
 
-def _shapes(config: Any) -> Mapping[str, tuple[int, ...]]:
-    return _model_class(config).parameter_shapes(config)
+def _shapes(config: Any) -> Shapes:
+    """Return the shapes of the model's parameters."""
+    return getattr(find_family(config.model_type).part("model"), f"{_task(config)}_shapes")(config)
 
 
 def _tensors(folder: Path, config: Any) -> tuple[str, str]:
@@ -126,26 +137,34 @@ def _tensors(folder: Path, config: Any) -> tuple[str, str]:
     return OK, f"{len(shapes)} parameters filled once each, nothing left over"
 
 
-def _key(config: Any) -> Key:
-    """Return what the tables of published models are ordered by."""
-    fields = config.to_dict()
-    depths, widths = depths_and_widths(fields)
-    added = [f"{name} {fields[name]}" for name in ADDED_FIELDS if name in fields]
-    return " with ".join([config.model_type, *added]), tuple(depths), tuple(widths)
+def _published(config: Any) -> Architecture | None:
+    """Return the published architecture of a model; None if there is none, or the model has what it has not."""
+    return None if _added(config) else find_architecture(config.model_type, config.to_dict())
+
+
+def _added(config: Any) -> list[str]:
+    """Return the fields that a configuration writes only where they are not as in every published model."""
+    usual = {**type(config)().to_dict(), **config.other_fields}
+    return [f"{name} {value}" for name, value in config.to_dict().items() if name not in usual]
 
 
 def _parameters(config: Any) -> tuple[str, str]:
     """Compare the number of parameters with the table of published models."""
-    family, depths, widths = key = _key(config)
-    if not config.num_labels:
+    published = _published(config)
+    if published is None:
+        model = " with ".join([config.model_type, *_added(config)])
+        size = " and ".join(
+            f"{name} {value}" for name, value in size_fields(config.model_type, config.to_dict()).items()
+        )
+        return UNCHECKED, f"no {model} of {size} is in the table"
+    classes = config.num_labels if _task(config) == "image_classification" else 0
+    if published.classes and not classes:
         return UNCHECKED, "there is no classifier, and the table is of models with one"
-    expected = expected_parameters(key, config.num_labels)
-    if expected is None:
-        return UNCHECKED, f"no {family} of depths {list(depths)} and widths {list(widths)} is in the table"
-    count = count_parameters(dict(_shapes(config)))
+    expected, count = published.count(classes), count_parameters(_shapes(config))
+    with_classes = f" with {classes} classes" if classes else ""
     if count != expected:
-        return FAILED, f"{count:,}, but the published model has {expected:,} with {config.num_labels} classes"
-    return OK, f"{count:,}, as the published model has with {config.num_labels} classes"
+        return FAILED, f"{count:,}, but the published model has {expected:,}{with_classes}"
+    return OK, f"{count:,}, as the published model has{with_classes}"
 
 
 def _numbers(folder: Path) -> tuple[str, str]:
@@ -163,13 +182,10 @@ def _numbers(folder: Path) -> tuple[str, str]:
 
 def _preprocessing(folder: Path) -> tuple[str, str]:
     """Read the image processor."""
-    from npconv.api import AutoImageProcessor
-    from npconv.errors import ModelNotFoundError
-
     try:
-        processor = AutoImageProcessor.from_pretrained(folder)
+        processor = ConvNextImageProcessor.from_pretrained(folder)
     except ModelNotFoundError:
-        return UNCHECKED, "there is no preprocessor_config.json"
+        return UNCHECKED, f"there is no {FILE_NAME}"
     return OK, f"size {processor.size}, crop_pct {processor.crop_pct:g}, mean {processor.image_mean}"
 
 
@@ -187,18 +203,21 @@ def _names(folder: Path, config: Any) -> Iterator[str]:
 
 def _logits(folder: Path, config: Any, picture: Any, given: str | None) -> tuple[str, str]:
     """Compare the logits of the picture with the published ones."""
-    named = given or next((name for name in _names(folder, config) if name in LOGITS), None)
-    candidate = named or (CHECKPOINTS.get(_key(config)) if config.num_labels == 1000 else None)
+    known = published_logits()
+    named = given or next((name for name in _names(folder, config) if name in known), None)
+    own = _published(config) if config.num_labels == IMAGENET_1K else None
+    candidate = named or next((logits.name for logits in known.values() if logits.architecture is own), None)
     if candidate is None:
-        return UNCHECKED, f"none are known for this model, only for {', '.join(LOGITS)}"
+        return UNCHECKED, f"none are known for this model, only for {', '.join(known)}"
     if picture is None:
         return UNCHECKED, f"no picture is given; there are logits of {candidate} for the two cats: --picture takes them"
-    act = "gelu" if config.model_type == "cvt" else config.hidden_act  # what transformers computes for every CvT
-    found = _run(folder, picture, act)
+    logits = known[candidate]
+    act = logits.fields.get("hidden_act", config.hidden_act)
+    found = _run(folder, picture, logits.fields)
     shown = ", ".join(f"{value:.4f}" for value in found)
     if act != config.hidden_act:
         shown += f" with {act} in the place of this model's {config.hidden_act}, as the published ones were computed"
-    away = {rule: float(np.abs(found - logits).max()) for rule, logits in LOGITS[candidate].items()}
+    away = {rule: float(np.abs(found - values).max()) for rule, values in logits.values.items()}
     rule = min(away, key=lambda rule: away[rule])
     if away[rule] <= LOGITS_TOLERANCE:
         return OK, f"{shown}: {away[rule]:.1e} from those of {candidate} with the resizing of {rule}"
@@ -208,10 +227,16 @@ def _logits(folder: Path, config: Any, picture: Any, given: str | None) -> tuple
     return FAILED, f"{detail}; is it the picture 000000039769 of COCO, and are these its weights?"
 
 
-def _run(folder: Path, picture: Any, hidden_act: Any) -> np.ndarray:
-    """Return the first three logits of a picture, in float32."""
-    from npconv.api import AutoImageProcessor, AutoModelForImageClassification
-
-    processor = AutoImageProcessor.from_pretrained(folder)
-    model = AutoModelForImageClassification.from_pretrained(folder, dtype="float32", hidden_act=hidden_act)
-    return np.asarray(model(**processor(picture)).logits)[0, :3]
+def _run(folder: Path, picture: Any, fields: Mapping[str, Any]) -> np.ndarray:
+    """Return the first three logits of a picture, in float32, with other fields of the configuration."""
+    stated = read_config_file(folder)
+    family = find_family(stated.get("model_type"))
+    config, module = family.config_class.from_dict(stated, **fields), family.part("model")
+    shapes = module.image_classification_shapes(config)
+    stored, _ = match(load_checkpoint(folder), shapes, prefix=f"{config.model_type}.", strict=True)
+    params = nest(
+        {name: np.asarray(value, None if value.dtype.kind == "i" else np.float32) for name, value in stored.items()}
+    )
+    pixels = ConvNextImageProcessor.from_pretrained(folder)(picture)["pixel_values"]
+    logits, _ = module.image_classification(np.asarray(pixels, np.float32), **params, config=config)
+    return np.asarray(logits)[0, :3]

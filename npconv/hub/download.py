@@ -22,6 +22,7 @@ from npconv.files.disk import hash_file
 from npconv.files.locate import NAME, SUFFIX, embedded_list
 from npconv.hub.catalogue import suggestion
 from npconv.messages import listed, quoted
+from npconv.models.decisions import GUESS, WARNING
 
 CONFIG = "config.json"
 
@@ -238,8 +239,8 @@ def _converted(snapshot: Path, hub_id: str) -> Path:
         warnings.warn(message, NpconvWarning, stacklevel=2)
         made = convert(snapshot, staging / "model", name=hub_id)
         for decision in made.decisions:
-            if decision.startswith("warning: ") or ": a guess" in decision:
-                warnings.warn(f"{hub_id}: {decision.removeprefix('warning: ')}", NpconvWarning, stacklevel=2)
+            if decision.level in (WARNING, GUESS):
+                warnings.warn(f"{hub_id}: {decision}", NpconvWarning, stacklevel=2)
         _publish(staging / "model", directory)
     except NpconvError as error:
         raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error

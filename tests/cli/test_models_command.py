@@ -10,7 +10,7 @@ from support.cli_samples import LABELS
 
 import npconv.weights  # noqa: F401  # brings the module below, whose name the package uses for its function
 from npconv.cli import main
-from npconv.hub.catalogue import CATALOGUE
+from npconv.hub.catalogue import catalogue
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -44,7 +44,7 @@ def test_a_model_with_its_card(capsys: Capsys, zoo: Path, model: Path) -> None:
     )
     assert main(["models", "--format", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [checkpoint["name"] for checkpoint in listed.pop("catalogue")] == [found.name for found in CATALOGUE]
+    assert [checkpoint["name"] for checkpoint in listed.pop("catalogue")] == [found.name for found in catalogue()]
     assert listed == {
         "embedded": [
             {
@@ -83,7 +83,7 @@ def test_how_to_use_others(capsys: Capsys, zoo: Path) -> None:
 def test_the_published_models(capsys: Capsys, zoo: Path) -> None:
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for checkpoint in CATALOGUE:
+    for checkpoint in catalogue():
         [line] = [line for line in lines if line.split()[:1] == [checkpoint.name]]
         assert f" {checkpoint.parameters:,} " in line
     assert "  microsoft/cvt-13            19,997,480    224  resize 256, crop    1,000  bin" in lines
@@ -95,7 +95,7 @@ def test_a_part_of_the_names(capsys: Capsys, zoo: Path, model: Path) -> None:
     shutil.copytree(model, zoo / "small")
     assert main(["models", "CvT-13"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[2:]] == [found.name for found in CATALOGUE if "cvt-13" in found.name]
+    assert [line.split()[0] for line in lines[2:]] == [found.name for found in catalogue() if "cvt-13" in found.name]
     assert main(["models", "mall", "--format", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [found["name"] for found in listed["embedded"]] == ["small"]

@@ -20,11 +20,13 @@ from support.conversion_files import CONFIGS, STEPS, in_dialect, pickled_tensors
 import npconv
 from npconv.cli.conversion import _field
 from npconv.convert import convert, dialects, labels
-from npconv.convert.preprocessing import TORCHVISION_EDGES, _crop
+from npconv.convert.preprocessing import crop_share
 from npconv.errors import ConfigError, InputError, NpconvError, WeightsError
 from npconv.files import safetensors
 from npconv.files.checkpoint import load_checkpoint
 from npconv.models import convnext
+from npconv.models.convnext.published import ARCHITECTURES
+from npconv.models.decisions import lines
 from weights_tools.__main__ import main
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +122,7 @@ def test_the_manifest_has_the_hash_of_every_file(tmp_path, source):
     assert manifest["source"]["files"] == {"source.pth": hashlib.sha256(source.read_bytes()).hexdigest()}
     assert manifest["source"]["name"] == "somebody/something"
     assert manifest["source"]["wrapping"] == "model"
-    assert manifest["decisions"] == done.decisions
+    assert manifest["decisions"] == lines(done.decisions)
     assert (manifest["dtype"], manifest["source"]["dialect"]) == ("float32", "facebook")
 
 
@@ -131,8 +133,8 @@ def test_a_folder_says_more_than_the_tables(tmp_path, folder):
     assert (config.drop_path_rate, config.extra, config.dtype) == (0.25, [1], "float32")
     processor = npconv.AutoImageProcessor.from_pretrained(tmp_path / "o")
     assert (processor.size, processor.crop_pct, processor.image_mean) == ({"shortest_edge": 64}, 0.75, 0.25)
-    assert "drop_path_rate 0.25: config.json says so" in done.decisions
-    assert "labels: 4 names, from config.json" in done.decisions
+    assert "drop_path_rate 0.25: config.json says so" in lines(done.decisions)
+    assert "labels: 4 names, from config.json" in lines(done.decisions)
     np.testing.assert_array_equal(logits(tmp_path / "o"), logits(folder))
 
 
@@ -190,7 +192,7 @@ def test_fields_that_transformers_lacks(tmp_path, folder, eps):
     (folder / "config.json").write_text(json.dumps(fields | {"norm_eps": eps}))
     done = convert(folder, tmp_path / "o")
     assert npconv.AutoConfig.from_pretrained(tmp_path / "o").norm_eps == eps
-    warned = any(line.startswith("warning: transformers does not know norm_eps: ") for line in done.decisions)
+    warned = any(line.startswith("warning: transformers does not know norm_eps: ") for line in lines(done.decisions))
     assert warned == (eps != 1e-6)
     again = convert(folder, tmp_path / "p", norm_eps=1e-4).config
     assert again.norm_eps == 1e-4
@@ -212,9 +214,11 @@ def test_timm_says_how_to_prepare_pictures(tmp_path):
 
 
 def test_the_share_of_torchvision_gives_its_edges():
-    for edge in TORCHVISION_EDGES.values():
-        assert int(224 / _crop(224, edge)) == edge
-    assert all(int(224 / _crop(224, edge)) == edge for edge in range(224, 512))
+    edges = [a.resized["torchvision"] for a in ARCHITECTURES if "torchvision" in a.resized]
+    assert len(edges) == 4
+    for edge in edges:
+        assert int(224 / crop_share(224, edge)) == edge
+    assert all(int(224 / crop_share(224, edge)) == edge for edge in range(224, 512))
 
 
 def test_open_fields_are_asked_for_by_their_option(capsys, tmp_path):
@@ -227,7 +231,7 @@ def test_open_fields_are_asked_for_by_their_option(capsys, tmp_path):
         convert(tmp_path / "x", tmp_path / "o")
     done = convert(tmp_path / "x", tmp_path / "o", **STEPS)
     assert done.config.hidden_act == "quick_gelu"
-    assert any(line.startswith("warning: transformers computes every CvT with gelu") for line in done.decisions)
+    assert any(line.startswith("warning: transformers computes every CvT with gelu") for line in lines(done.decisions))
 
 
 @pytest.mark.parametrize(
@@ -389,11 +393,11 @@ def test_overflow_is_refused(capsys, tmp_path, value, source_dtype, dtype, fits)
 
 def test_what_becomes_zero_or_is_not_finite_is_said(tmp_path):
     save_with(tmp_path / "x.safetensors", 1e-8)
-    lines = convert(tmp_path / "x.safetensors", tmp_path / "o", dtype="float16").decisions
-    assert "warning: 1 numbers too small for float16 became 0, most in convnext.layernorm.bias" in lines
+    said = lines(convert(tmp_path / "x.safetensors", tmp_path / "o", dtype="float16").decisions)
+    assert "warning: 1 numbers too small for float16 became 0, most in convnext.layernorm.bias" in said
     save_with(tmp_path / "x.safetensors", np.nan)
-    lines = convert(tmp_path / "x.safetensors", tmp_path / "p", dtype="float16").decisions
-    assert any("NaN or infinity: 1 in convnext.layernorm.bias" in line for line in lines)
+    said = lines(convert(tmp_path / "x.safetensors", tmp_path / "p", dtype="float16").decisions)
+    assert any("NaN or infinity: 1 in convnext.layernorm.bias" in line for line in said)
     assert np.isnan(load_checkpoint(tmp_path / "p")["convnext.layernorm.bias"][2])
 
 
@@ -415,7 +419,7 @@ def test_8_bit_floats_become_float32(tmp_path, code):
     safetensors.save_file(state, path, dtypes={key: code for key in state if key not in kept})
     done = convert(path, tmp_path / "o")
     assert done.dtype == done.config.dtype == "float32"
-    assert any(line.startswith("dtype float32: the 8-bit floats of the source") for line in done.decisions)
+    assert any(line.startswith("dtype float32: the 8-bit floats of the source") for line in lines(done.decisions))
     stored = load_checkpoint(tmp_path / "o")
     for key, value in state.items():
         np.testing.assert_array_equal(stored[key], value, strict=True)

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.conversion_files import infer_config
 from support.families import MODULES
 
 import npconv
 from npconv.convert import dialects
 from npconv.convert import patterns as names
 from npconv.convert.layouts import LAYOUTS
-from npconv.convert.tables import Rule
 from npconv.errors import WeightsError
 from npconv.models import convnext, convnextv2
+from npconv.models.dialects import Rule
 from npconv.models.parameters import Shapes
 
 STAGED = {"hidden_sizes": [3, 5, 7], "depths": [1, 2, 1], "num_stages": 3, "num_labels": 4, "patch_size": 2}
@@ -149,7 +150,7 @@ def test_hugging_face_backbone():
     ours = dialects.to_hugging_face(state, detected)
     assert "hidden_states_norms.stage2.bias" in ours
     assert_same(dialects.from_hugging_face(ours, detected), state)
-    found, _ = dialects.infer_config(ours)
+    found, _ = infer_config(ours)
     assert found.out_features == ["stem", "stage2"]
     assert found.architectures == ["ConvNextV2Backbone"]
     npconv.ConvNextV2Backbone(found, ours)
@@ -162,7 +163,7 @@ def test_bare_models_of_hugging_face(key):
     ours = dialects.to_hugging_face(state, dialects.detect(state))
     assert {name.partition(".")[0] for name in ours} == {config.model_type}
     fields = open_fields(config)
-    found, reasons = dialects.infer_config(ours, **fields)
+    found, reasons = infer_config(ours, **fields)
     assert found.architectures[0].endswith("Model")
     assert "num_labels 0: there is no classifier" in reasons
 
@@ -220,7 +221,7 @@ def test_pre_training_has_no_final_norm(name):
     dialect = dialects.dialect(name, state)
     theirs, ours = there_and_back(state, dialect)
     assert_same(ours, state)
-    _, reasons = dialects.infer_config(ours, dialect=dialect)
+    _, reasons = infer_config(ours, dialect=dialect)
     assert f"convnextv2.layernorm.weight: 1 where the file has none, as {name} does not store it" in reasons
     assert len(theirs) == len(state) - 2
     state["convnextv2.layernorm.bias"][1] = 0.5

@@ -11,6 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support import fast_models
+from support.conversion_files import infer_config
 from support.families import CLASSES
 
 import npconv
@@ -229,7 +230,7 @@ def convert(theirs, **given):
     """Return what a converter does: dialect, tensors, configuration and reasons."""
     detected = dialects.detect(theirs)
     ours = dialects.to_hugging_face(theirs, detected)
-    return detected, ours, *dialects.infer_config(ours, dialect=detected, **given)
+    return detected, ours, *infer_config(ours, dialect=detected, **given)
 
 
 @pytest.fixture(scope="module")

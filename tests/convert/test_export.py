@@ -111,7 +111,8 @@ def test_a_patch_with_which_timm_has_other_strides(tmp_path, patch, warned):
     )
     npconv.ConvNextV2ForImageClassification(config).save_pretrained(tmp_path / "o")
     decisions = export(tmp_path / "o", tmp_path / "x", to="timm").decisions
-    assert [f"patch_size={patch}" in line for line in decisions if line.startswith("warning: ")] == [True] * warned
+    warnings = [decision for decision in decisions if decision.level == "warning"]
+    assert [f"patch_size={patch}" in str(warning) for warning in warnings] == [True] * warned
 
 
 def test_an_embedded_model_of_transformers_layout(tmp_path):

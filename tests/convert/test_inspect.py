@@ -11,7 +11,7 @@ from support.conversion_files import CONFIGS, in_dialect, pickled_tensors, refus
 from test_convert import nested
 
 from npconv.convert import inspect
-from npconv.convert.known import licence_note
+from npconv.convert.inspect import licence_note
 from npconv.files import safetensors
 from npconv.models import convnext
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.conversion_files import infer_config
 from support.families import CLASSES
 
 from npconv.convert import dialects
@@ -125,7 +126,7 @@ def test_logits(family):
     variables = variables_of(family)
     dialect = dialects.detect(variables)
     ours = dialects.to_hugging_face(variables, dialect)
-    config, _ = dialects.infer_config(ours, dialect=dialect, **(STEPS if family == "cvt" else {}))
+    config, _ = infer_config(ours, dialect=dialect, **(STEPS if family == "cvt" else {}))
     expected = np.array(FILES[family]["logits"])
     found = CLASSES[family, "image_classification"](config, ours, dtype="float64")(numbers((2, 3, 37, 41), 7)).logits
     # The bound of all float64 comparisons with a framework; measured: 1e-15.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,16 +13,33 @@ from support.families import MODULES
 
 import npconv
 from npconv.convert import convert, verify
-from npconv.convert import known as published
-from npconv.convert.architectures import PUBLISHED
-from npconv.convert.known import PARAMETERS, PARAMETERS_22K, expected_parameters
+from npconv.convert.verify import LOGITS_TOLERANCE
 from npconv.errors import ImageError, InputError
 from npconv.files import safetensors
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
+from npconv.models import FAMILIES
+from npconv.models.convnext import published
 from npconv.models.parameters import count_parameters
+from npconv.models.publishing import Architecture, Logits
 
 CHECKS = ["hashes", "configuration", "tensors", "parameter count", "numbers", "preprocessing", "published logits"]
-KEY = ("convnext", (1, 2, 1), (3, 5, 7))
+
+#: Of the small model; not published.
+SMALL = Architecture("small", {"depths": [1, 2, 1], "hidden_sizes": [3, 5, 7]}, 7, 0)
+ARCHITECTURES = [
+    (model_type, architecture)
+    for model_type, family in FAMILIES.items()
+    for architecture in family.part("published").ARCHITECTURES
+]
+
+#: With the 21,841 classes of ImageNet-22k, as published.
+PARAMETERS_22K = {
+    "ConvNeXt-T": 44_615_857,
+    "ConvNeXt-S": 66_250_417,
+    "ConvNeXt-B": 109_953_489,
+    "ConvNeXt-L": 229_799_953,
+    "ConvNeXt-XL": 392_900_177,
+}
 
 
 @pytest.fixture
@@ -127,30 +145,22 @@ def test_preprocessing(folder):
 def test_parameters_as_published(folder, monkeypatch):
     """The table is of 1000 classes: another number has as many rows of the classifier more or fewer."""
     own = count_parameters(MODULES["convnext"].image_classification_shapes(CONFIGS["convnext"]))
-    monkeypatch.setitem(published.PARAMETERS, KEY, own + 996 * 8)
+    monkeypatch.setattr(published, "ARCHITECTURES", (replace(SMALL, parameters=own + 996 * 8),))
     outcome, detail = outcomes(folder)["parameter count"]
     assert (outcome, detail) == ("ok", f"{own:,}, as the published model has with 4 classes")
-    monkeypatch.setitem(published.PARAMETERS, KEY, own)
+    monkeypatch.setattr(published, "ARCHITECTURES", (replace(SMALL, parameters=own),))
     assert outcomes(folder)["parameter count"][0] == "failed"
 
 
-def fields_of(key):
-    family, depths, widths = key
-    if family != "cvt":
-        return {"depths": list(depths), "hidden_sizes": list(widths)}
-    heads = [3, 12, 16] if widths[0] == 192 else [1, 3, 6]
-    return {"depth": list(depths), "embed_dim": list(widths), "num_heads": heads}
-
-
-@pytest.mark.parametrize("key", PARAMETERS, ids=str)
+@pytest.mark.parametrize(("model_type", "architecture"), ARCHITECTURES, ids=[a.name for _, a in ARCHITECTURES])
 @pytest.mark.parametrize("classes", [1000, 21_841, 10])
-def test_the_table(key, classes):
+def test_the_table(model_type, architecture, classes):
     """The published numbers are those of the shapes, without any weights."""
-    kinds = {"convnext": npconv.ConvNextConfig, "convnextv2": npconv.ConvNextV2Config, "cvt": npconv.CvtConfig}
-    config = kinds[key[0]](**fields_of(key), num_labels=classes)
-    count = count_parameters(MODULES[key[0]].image_classification_shapes(config))
-    assert expected_parameters(key, classes) == count
-    assert key not in PARAMETERS_22K or classes != 21_841 or PARAMETERS_22K[key] == count
+    fields = {**architecture.fields, **architecture.shape}
+    config = FAMILIES[model_type].config_class(**fields, num_labels=classes)
+    count = count_parameters(MODULES[model_type].image_classification_shapes(config))
+    assert architecture.count(classes) == count
+    assert classes != 21_841 or PARAMETERS_22K.get(architecture.name, count) == count
 
 
 def first_logits(folder, picture, **fields):
@@ -159,16 +169,19 @@ def first_logits(folder, picture, **fields):
     return model(**processor(npconv.images.open_image(picture))).logits[0, :3]
 
 
-def publish(monkeypatch, logits, torchvision=9.0):
+def publish(monkeypatch, logits, torchvision=9.0, **fields):
     """Make a checkpoint of the small model known."""
-    rules = {"Pillow": tuple(map(float, logits)), "torchvision": (torchvision,) * 3}
-    monkeypatch.setitem(published.LOGITS, "org/name", rules)
+    values = {"Pillow": tuple(map(float, logits)), "torchvision": (torchvision,) * 3}
+    monkeypatch.setattr(published, "LOGITS", (Logits("org/name", SMALL, values, fields),))
 
 
 def test_the_tables_of_published_models_are_one():
     """Every architecture that shapes are compared with has its number of parameters, every checkpoint its logits."""
-    assert len(PARAMETERS) == len(PUBLISHED)
-    assert set(published.CHECKPOINTS.values()) == set(published.LOGITS)
+    for family in FAMILIES.values():
+        part = family.part("published")
+        assert all(architecture.parameters for architecture in part.ARCHITECTURES)
+        assert {logits.name for logits in part.LOGITS} <= {checkpoint.name for checkpoint in part.CHECKPOINTS}
+        assert all(logits.architecture in part.ARCHITECTURES for logits in part.LOGITS)
 
 
 def test_logits_need_the_picture(folder, monkeypatch):
@@ -192,8 +205,8 @@ def test_logits_as_published(folder, picture, monkeypatch):
 
 def test_which_resizing_is_said(folder, picture, monkeypatch):
     logits = first_logits(folder, picture)
-    rules = {"Pillow": tuple(logits + 1), "torchvision": tuple(map(float, logits))}
-    monkeypatch.setitem(published.LOGITS, "org/name", rules)
+    values = {"Pillow": tuple(logits + 1), "torchvision": tuple(map(float, logits))}
+    monkeypatch.setattr(published, "LOGITS", (Logits("org/name", SMALL, values),))
     assert outcomes(folder, name="org/name", picture=picture)["published logits"][1].endswith("of torchvision")
 
 
@@ -210,7 +223,7 @@ def test_another_model_of_the_same_architecture_is_no_failure(tmp_path, picture,
     npconv.ConvNextForImageClassification(config).save_pretrained(tmp_path / "o")
     npconv.ConvNextImageProcessor(size=64).save_pretrained(tmp_path / "o")
     publish(monkeypatch, [3, 3, 3])
-    monkeypatch.setitem(published.CHECKPOINTS, KEY, "org/name")
+    monkeypatch.setattr(published, "ARCHITECTURES", (SMALL,))
     outcome, detail = outcomes(tmp_path / "o", picture=picture)["published logits"]
     assert outcome == "could not be checked"
     assert "nothing says that these are its weights" in detail
@@ -243,12 +256,12 @@ def test_a_cvt_as_it_was_trained_is_compared_with_gelu(tmp_path, picture, monkey
     assert config["hidden_act"] == "quick_gelu"
     own = first_logits(folder, picture)
     gelu = first_logits(folder, picture, hidden_act="gelu")
-    assert np.abs(own - gelu).max() > 2 * published.LOGITS_TOLERANCE
-    publish(monkeypatch, gelu)
+    assert np.abs(own - gelu).max() > 2 * LOGITS_TOLERANCE
+    publish(monkeypatch, gelu, hidden_act="gelu")
     outcome, detail = outcomes(folder, name="org/name", picture=picture)["published logits"]
     assert outcome == "ok"
     assert "with gelu in the place of this model's quick_gelu" in detail
-    publish(monkeypatch, own)
+    publish(monkeypatch, own, hidden_act="gelu")
     assert outcomes(folder, name="org/name", picture=picture)["published logits"][0] == "failed"
 
 

@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 
 from npconv import ConvNextConfig, ConvNextV2Config, CvtConfig
-from npconv.hub.catalogue import CATALOGUE, SIZES, suggestion
+from npconv.hub.catalogue import catalogue, suggestion
 from npconv.models.summary import layer_table
 
 STAGED = {
@@ -23,6 +23,12 @@ CVT = {
     "21": {"depth": [1, 4, 16]},
     "w24": {"depth": [2, 2, 20], "embed_dim": [192, 768, 1024], "num_heads": [3, 12, 16]},
 }
+SIZES = {
+    "convnext": ("tiny", "small", "base", "large", "xlarge"),
+    "convnextv2": ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge"),
+    "cvt": ("13", "21", "w24"),
+}
+CATALOGUE = catalogue()
 BY_NAME = {checkpoint.name: checkpoint for checkpoint in CATALOGUE}
 
 

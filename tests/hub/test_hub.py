@@ -11,6 +11,7 @@ import pytest
 
 from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError
 from npconv.files.locate import locate
+from npconv.models.decisions import Decision
 
 ID = "org/model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -72,7 +73,7 @@ def conversion(monkeypatch):
         return SimpleNamespace(decisions=list(module.decisions))
 
     module.convert = convert
-    module.decisions = ["depths [1]: blocks of each stage"]
+    module.decisions = [Decision("depths", [1], "shapes", "note", "blocks of each stage")]
     monkeypatch.setitem(sys.modules, "npconv.convert", module)
     return module
 
@@ -117,7 +118,10 @@ def test_other_weights_are_converted_once(hub, snapshot, conversion, tmp_path, w
 
 def test_what_may_surprise_in_a_conversion_is_said(snapshot, conversion):
     fill(snapshot, "config.json", "pytorch_model.bin")
-    conversion.decisions += ["warning: the weights hold NaN", "preprocessing crop_pct 0.875: a guess, as no file says"]
+    conversion.decisions += [
+        Decision("", None, "numbers", "warning", "the weights hold NaN"),
+        Decision("preprocessing", {"crop_pct": 0.875}, "", "guess", "as no file says"),
+    ]
     with pytest.warns(NpconvWarning) as said:
         locate(ID)
     assert [str(warning.message) for warning in said][1:] == [

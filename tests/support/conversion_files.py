@@ -6,6 +6,7 @@ import numpy as np
 
 import npconv
 from npconv.convert import dialects
+from npconv.models.decisions import lines
 from support.container_files import group, mapping, number, storage, streamed, tensor, text, zipped
 from support.families import MODULES
 from weights_tools.__main__ import main
@@ -41,6 +42,12 @@ def in_dialect(family, name, prefix=None):
     """Return the same in the names of another library."""
     state = state_of(family)
     return dialects.from_hugging_face(state, dialects.dialect(name, state, prefix=prefix))
+
+
+def infer_config(tensors, **options):
+    """Return the configuration of a model, and what was decided as lines of text."""
+    config, decisions = dialects.infer_config(tensors, **options)
+    return config, lines(decisions)
 
 
 def pickled_tensors(tensors, wrapping=None, stream=False):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from npconv.convert.tables import CVT_HUGGING_FACE, HUGGING_FACE, Implied, Rule, Table
+from npconv.models.dialects import Implied, Rule, Table
 
 #: Parts of a name that go together with the number after them.
 _LISTS = ("stages", "layers", "downsampling_layer", "hidden_states_norms")
@@ -73,8 +73,8 @@ def _as_variable(rule: Rule) -> Rule | None:
     return replace(rule, theirs=prefix + "/".join([*layers, word]) + "{end}", layout=layout)
 
 
-def _as_tensorflow(table: Table) -> Table:
-    """Return the table for TensorFlow that goes with one of Hugging Face."""
+def as_tensorflow(table: Table, model: str) -> Table:
+    """Return the table for TensorFlow that goes with one of Hugging Face; `model` is the first part of its names."""
     plain = [
         replace(rule, theirs=rule.theirs.replace("{scale}", "weight").replace("{shift}", "bias"))
         for rule in table.rules
@@ -92,8 +92,5 @@ def _as_tensorflow(table: Table) -> Table:
         implied=tuple(
             Implied(rule.ours, 0, droppable=True) for rule in plain if rule.ours.endswith("num_batches_tracked")
         ),
+        prefix=f"{model}/{{m}}/",
     )
-
-
-TENSORFLOW = _as_tensorflow(HUGGING_FACE)
-CVT_TENSORFLOW = _as_tensorflow(CVT_HUGGING_FACE)

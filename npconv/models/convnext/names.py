@@ -1,0 +1,327 @@
+"""How other libraries name the parameters of ConvNeXt, and what names and shapes say of its configuration.
+
+Sources: the state dicts of facebookresearch/ConvNeXt, timm, torchvision, open_clip, and transformers for PyTorch and
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from npconv.models.convnext.configuration import ADDED_FIELDS
+from npconv.models.dialects import (
+    Implied,
+    Reading,
+    Refused,
+    Rule,
+    Shape,
+    Table,
+    Unusual,
+    both,
+    by,
+    count_blocks,
+    read_classes,
+    shape_of,
+    sides,
+)
+from npconv.models.dialects_tensorflow import as_tensorflow
+
+SIGN = PREFIX = "convnext."
+WORDS = ()
+
+STEM = "{m}.embeddings.patch_embeddings"
+OVERLAP = "{m}.embeddings.overlap_embeddings"
+OVERLAP_ACT = "{m}.embeddings.overlap_act_embeddings"
+STEM_NORM = "{m}.embeddings.layernorm"
+DOWN_NORM = "{m}.encoder.stages.{n}.downsampling_layer.0"
+DOWN = "{m}.encoder.stages.{n}.downsampling_layer.1"
+BLOCK = "{m}.encoder.stages.{i}.layers.{j}"
+HEAD_NORM = "{m}.layernorm"
+MAP_NORM = "{m}.layernorm_before_pooling"
+
+# With and without prefix, and a backbone's norms: what transformers writes.
+TRANSFORMERS = Table(
+    name="huggingface",
+    first="{p}embeddings.patch_embeddings.weight",
+    rules=(
+        *both("{p}embeddings.patch_embeddings", STEM),
+        *both("{p}embeddings.layernorm", STEM_NORM),
+        *both("{p}encoder.stages.{n}.downsampling_layer.0", DOWN_NORM),
+        *both("{p}encoder.stages.{n}.downsampling_layer.1", DOWN),
+        *both("{p}encoder.stages.{i}.layers.{j}.dwconv", f"{BLOCK}.dwconv"),
+        *both("{p}encoder.stages.{i}.layers.{j}.layernorm", f"{BLOCK}.layernorm"),
+        *both("{p}encoder.stages.{i}.layers.{j}.pwconv1", f"{BLOCK}.pwconv1"),
+        *both("{p}encoder.stages.{i}.layers.{j}.pwconv2", f"{BLOCK}.pwconv2"),
+        Rule("{p}encoder.stages.{i}.layers.{j}.layer_scale_parameter", f"{BLOCK}.layer_scale_parameter"),
+        *both("{p}layernorm", HEAD_NORM),
+        *both("{p}hidden_states_norms.{word}", "hidden_states_norms.{word}"),
+        *both("{w}classifier", "classifier"),
+    ),
+    numbers={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
+    prefix="{m}.",
+)
+
+# With npconv's own names for what transformers lacks; see ``variants.py``.
+HUGGING_FACE = replace(
+    TRANSFORMERS,
+    first="{p}embeddings.layernorm.weight",
+    rules=(
+        *TRANSFORMERS.rules,
+        *both("{p}embeddings.overlap_embeddings.0", f"{OVERLAP}.0"),
+        *both("{p}embeddings.overlap_embeddings.1", f"{OVERLAP}.1"),
+        *both("{p}embeddings.overlap_act_embeddings.0", f"{OVERLAP_ACT}.0"),
+        *both("{p}embeddings.overlap_act_embeddings.1", f"{OVERLAP_ACT}.1"),
+        *both("{p}layernorm_before_pooling", MAP_NORM),
+        *both("{w}pre_classifier", "pre_classifier"),
+    ),
+)
+
+FACEBOOK = Table(
+    name="facebook",
+    first="{p}downsample_layers.0.0.weight",
+    rules=(
+        *both("{p}downsample_layers.0.0", STEM),
+        *both("{p}downsample_layers.0.1", STEM_NORM),
+        *both("{p}downsample_layers.{n}.0", DOWN_NORM),
+        *both("{p}downsample_layers.{n}.1", DOWN),
+        *both("{p}stages.{i}.{j}.dwconv", f"{BLOCK}.dwconv"),
+        *both("{p}stages.{i}.{j}.norm", f"{BLOCK}.layernorm"),
+        *both("{p}stages.{i}.{j}.pwconv1", f"{BLOCK}.pwconv1"),
+        *both("{p}stages.{i}.{j}.pwconv2", f"{BLOCK}.pwconv2"),
+        Rule("{p}stages.{i}.{j}.gamma", f"{BLOCK}.layer_scale_parameter"),
+        *both("{p}norm", HEAD_NORM),
+        *both("{p}head", "classifier"),
+    ),
+)
+
+#: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions: these begin with 40 to 80
+#: channels, the small ones of its tests with fewer. Of the larger ones it does so where the norm is before the pooling.
+_1X1_WIDTHS = range(40, 81)
+
+
+def _as_timm_writes(tensors: Mapping[str, Any], model_type: str) -> dict[str, str]:
+    """Return how timm writes the pointwise layers, and open_clip its projection."""
+    stem_norm = tensors.get(f"{model_type}.embeddings.layernorm.weight")
+    is_small = stem_norm is not None and int(stem_norm.shape[0]) in _1X1_WIDTHS
+    is_1x1 = is_small or f"{model_type}.layernorm_before_pooling.weight" in tensors
+    projection = {"{projection}": "mlp.fc2"} if "pre_classifier.weight" in tensors else {}
+    return {"@mlp": "1x1", **projection} if is_1x1 else projection
+
+
+#: The options of timm's test models: the last one has SiLU.
+_TEST: dict[str, Any] = {"norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh"}
+
+
+def _unusual(name: str, depths: list[int], widths: list[int], kernels: list[int] | None = None, **numbers: Any) -> Any:
+    """Return a model of timm; without kernels where all have the usual side."""
+    return Unusual(f"timm's {name}", {"depths": depths, "hidden_sizes": widths, "kernel_sizes": kernels}, numbers)
+
+
+_TIMM_UNUSUAL = (
+    _unusual("convnext_xxlarge", [3, 4, 30, 3], [384, 768, 1536, 3072], norm_eps=1e-5),
+    _unusual("test_convnext", [1, 2, 4, 2], [24, 32, 48, 64], **_TEST),
+    _unusual("test_convnext2", [1] * 4, [32, 64, 96, 128], **_TEST),
+    _unusual("test_convnext3", [1] * 4, [32, 64, 96, 128], [7, 5, 5, 3], **{**_TEST, "hidden_act": "silu"}),
+)
+
+
+def timm(convolutions: dict[str, str], norm: str) -> Table:
+    """Return the table of timm for one kind of stem, from the names of its convolutions and its norm."""
+    return Table(
+        name="timm",
+        first="{p}stem.0.weight",
+        rules=(
+            *(rule for theirs, ours in convolutions.items() for rule in both(f"{{p}}{theirs}", ours)),
+            *both(f"{{p}}{norm}", STEM_NORM),
+            *both("{p}stages.{n}.downsample.0", DOWN_NORM),
+            *both("{p}stages.{n}.downsample.1", DOWN),
+            *both("{p}stages.{i}.blocks.{j}.conv_dw", f"{BLOCK}.dwconv"),
+            *both("{p}stages.{i}.blocks.{j}.norm", f"{BLOCK}.layernorm"),
+            *both("{p}stages.{i}.blocks.{j}.mlp.fc1", f"{BLOCK}.pwconv1", "@mlp"),
+            *both("{p}stages.{i}.blocks.{j}.mlp.fc2", f"{BLOCK}.pwconv2", "@mlp"),
+            Rule("{p}stages.{i}.blocks.{j}.gamma", f"{BLOCK}.layer_scale_parameter"),
+            *both("{p}head.norm", HEAD_NORM),
+            *both("{p}norm_pre", MAP_NORM),
+            *both("{p}head.pre_logits.fc", "pre_classifier", "@head"),
+            *both("{p}head.fc", "classifier", "@head"),
+        ),
+        layouts={"@mlp": ("linear", "1x1"), "@head": ("linear", "1x1")},
+        refused=(
+            Refused("conv_bias=False", "convolutions without bias", lacking="{p}stem.0.bias"),
+            Refused(
+                "norm_layer='rmsnorm2d' or 'simplenorm'", "norms without mean and bias", lacking=f"{{p}}{norm}.bias"
+            ),
+            Refused(
+                "patch_size=2",
+                "a first stage that begins with a downsampling",
+                present="{p}stages.0.downsample.1.weight",
+                instead="with patch_size=4",
+            ),
+        ),
+        # timm downsamples no further where the stride before a stage has reached 32, its largest ``output_stride``.
+        # After a patch of 8 it has before the fourth stage (8 * 2 * 2), which gets stride 1 and dilated kernels; no
+        # shape shows it. After a patch of 7 (28) it has not.
+        largest_patch=7,
+        numbers={"hidden_act": "gelu", "norm_eps": 1e-6, "layer_norm_eps": 1e-6},
+        are_options=True,
+        exceptions=_TIMM_UNUSUAL,
+        follows={"layer_norm_eps": "norm_eps"},
+        written=_as_timm_writes,
+        licence="timm publishes weights under several licences: see the card of the model on the hub",
+    )
+
+
+#: One table for each kind of stem: of patches, of two convolutions, of two with an activation between them.
+TIMM = (
+    timm({"stem.0": STEM}, "stem.1"),
+    timm({"stem.0": f"{OVERLAP}.0", "stem.1": f"{OVERLAP}.1"}, "stem.2"),
+    timm({"stem.0": f"{OVERLAP_ACT}.0", "stem.2": f"{OVERLAP_ACT}.1"}, "stem.3"),
+)
+
+
+def open_clip(trunk: Table) -> Table:
+    """Return the table of the picture tower of a CLIP model: timm inside, and a projection of its own after it."""
+
+    def inside(name: str) -> str:
+        return name.replace("{p}", "{p}visual.trunk.")
+
+    return replace(
+        trunk,
+        name="open_clip",
+        first=inside(trunk.first),
+        rules=(
+            *(replace(rule, theirs=inside(rule.theirs)) for rule in trunk.rules if rule.ours.startswith("{m}.")),
+            *both("{p}visual.head.mlp.fc1", "pre_classifier"),
+            *both("{p}visual.head.{projection}", "classifier"),
+        ),
+        spellings={**trunk.spellings, "{projection}": ("proj", "mlp.fc2")},
+        implied=(Implied("classifier.bias", 0),),
+        skipped=(
+            *("{p}text.*", "{p}transformer.*", "{p}token_embedding.*", "{p}ln_final.*"),
+            *("{p}positional_embedding", "{p}text_projection", "{p}logit_scale", "{p}logit_bias", "{p}attn_mask"),
+        ),
+        refused=tuple(
+            replace(sign, lacking=inside(sign.lacking), present=inside(sign.present)) for sign in trunk.refused
+        ),
+        # What CLIP was trained with.
+        preprocessing={
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "crop_pct": 1.0,
+        },
+    )
+
+
+TORCHVISION = Table(
+    name="torchvision",
+    first="{p}features.0.0.weight",
+    rules=(
+        *both("{p}features.0.0", STEM),
+        *both("{p}features.0.1", STEM_NORM),
+        *both("{p}features.{2n}.0", DOWN_NORM),
+        *both("{p}features.{2n}.1", DOWN),
+        *both("{p}features.{2i+1}.{j}.block.0", f"{BLOCK}.dwconv"),
+        *both("{p}features.{2i+1}.{j}.block.2", f"{BLOCK}.layernorm"),
+        *both("{p}features.{2i+1}.{j}.block.3", f"{BLOCK}.pwconv1"),
+        *both("{p}features.{2i+1}.{j}.block.5", f"{BLOCK}.pwconv2"),
+        Rule("{p}features.{2i+1}.{j}.layer_scale", f"{BLOCK}.layer_scale_parameter", "column"),
+        *both("{p}classifier.0", HEAD_NORM),
+        *both("{p}classifier.2", "classifier"),
+    ),
+    licence="torchvision's repository is BSD 3-Clause; it says that weights may have terms of their data set",
+)
+
+TABLES = (
+    *map(open_clip, TIMM),
+    *TIMM,
+    FACEBOOK,
+    TORCHVISION,
+    HUGGING_FACE,
+    as_tensorflow(TRANSFORMERS, "tf_conv_next_for_image_classification"),
+)
+
+
+def read(shapes: Mapping[str, Shape]) -> Reading:
+    """Return what names and shapes say of a ConvNeXt.
+
+    Raises
+    ------
+    WeightsError
+        If they are those of none: a stage is lacking, a tensor has another number of dimensions.
+    """
+    found = Reading("convnext")
+    found.add("no global response normalization", model_type="convnext")
+    read_stages(found, shapes)
+    scaled = any(name.endswith(".layer_scale_parameter") for name in shapes) or not sum(found.fields["depths"])
+    found.add("a layer scale" if scaled else "no layer scale", layer_scale_init_value=1e-6 if scaled else 0)
+    read_backbone(found, shapes)
+    return found
+
+
+def read_stages(found: Reading, shapes: Mapping[str, Shape]) -> None:
+    """Add what stem, stages and head say; the same in ConvNeXt V2."""
+    model = found.family
+    stem, kernels = _stem(shapes, f"{model}.embeddings")
+    depths = count_blocks(shapes, f"{model}.encoder.stages") or [0]
+    widths = [kernels[-1][0]]
+    for index in range(1, len(depths)):
+        widths.append(shape_of(shapes, f"{model}.encoder.stages.{index}.downsampling_layer.1.weight", 4)[0])
+    found.fields["num_stages"] = len(depths)
+    found.add("blocks of each stage", depths=depths)
+    found.add("stem and downsampling kernels", hidden_sizes=widths)
+    _read_stem(found, stem, kernels)
+    read_classes(found, shapes)
+    firsts = [shapes.get(f"{model}.encoder.stages.{i}.layers.0.dwconv.weight", ()) for i in range(len(depths))]
+    kernel_sizes = [shape[2] if len(shape) == 4 else 7 for shape in firsts]  # 7 where a stage has no block
+    if any(side != 7 for side in kernel_sizes):
+        found.add("depthwise kernels of the first block of each stage", kernel_sizes=kernel_sizes)
+    if f"{model}.layernorm_before_pooling.weight" in shapes:
+        found.add("the last LayerNorm is before the pooling", head_norm_first=True)
+    if "pre_classifier.weight" in shapes:
+        hidden = shape_of(shapes, "pre_classifier.weight", 2)
+        found.add(f"a hidden layer {by(hidden)} before the classifier", head_hidden_size=hidden[0])
+    has_head = found.fields["num_labels"] or "head_hidden_size" in found.fields
+    found.task = "image_classification" if has_head else "model"
+
+
+def _stem(shapes: Mapping[str, Shape], embeddings: str) -> tuple[str, list[Shape]]:
+    """Return what the convolutions of a stem are called, and their kernels."""
+    for stem in ("overlap_embeddings", "overlap_act_embeddings"):
+        if f"{embeddings}.{stem}.0.weight" in shapes:
+            return stem, [shape_of(shapes, f"{embeddings}.{stem}.{number}.weight", 4) for number in (0, 1)]
+    return "patch_embeddings", [shape_of(shapes, f"{embeddings}.patch_embeddings.weight", 4)]
+
+
+def _read_stem(found: Reading, stem: str, kernels: list[Shape]) -> None:
+    """Add what the kernels of the stem say."""
+    channels = kernels[0][1]
+    if stem == "patch_embeddings":
+        found.add(f"stem kernel {by(kernels[0])}", num_channels=channels, patch_size=sides(kernels[0]))
+        return
+    tiered = "overlap" if kernels[0][0] == kernels[1][0] else "overlap_tiered"
+    stem_type = "overlap_act" if stem == "overlap_act_embeddings" else tiered
+    found.fields["patch_size"] = 4
+    found.add(f"stem kernels {by(kernels[0])} and {by(kernels[1])}", num_channels=channels, stem_type=stem_type)
+
+
+def read_backbone(found: Reading, shapes: Mapping[str, Shape]) -> None:
+    """Add what the norms of a backbone say; the same in ConvNeXt V2."""
+    norms = {name.split(".")[1] for name in shapes if name.startswith("hidden_states_norms.")}
+    if norms:
+        stages = ["stem", *(f"stage{number}" for number in range(1, found.fields["num_stages"] + 1))]
+        chosen = [stage for stage in stages if stage in norms]
+        found.add("norms of these stages, as a backbone has them", out_features=chosen)
+        found.task = "backbone"
+
+
+def unlike_transformers(config: Any) -> str:
+    """Return why transformers would compute other numbers; empty if it computes the same."""
+    added = [name for name in ADDED_FIELDS if name in config.to_dict()]
+    if not added:
+        return ""
+    return (
+        f"transformers does not know {', '.join(added)}: it would compute other numbers (it may load the file without "
+        "an error)"
+    )

@@ -5,7 +5,7 @@
 - ``steps``, ``operations``, ``plans``: a model as a list of steps; ``run``: what runs them
 - ``tracing``, ``truth``, ``tolerance``: what is recorded, and how far rounding alone may lead
 - ``trace_file``, ``formats``, ``about``, ``npy``: traces in files
-- ``compare``, ``align``, ``measures``, ``whereabouts``: two traces side by side
+- ``compare``, ``align``, ``measures``: two traces side by side
 - ``mistakes``, ``segment``, ``diagnose``: a part of the model run again with every known mistake
 - ``report``, ``junit``, ``repro``: what comes out
 - ``case``, ``check``, ``pytest_plugin``: single operations

@@ -1,4 +1,8 @@
-"""Which tensor of one trace belongs to which of another, and in which order of axes it is read."""
+"""Which tensor of one trace belongs to which of another, and in which order of axes it is read.
+
+First names are paired, then each tensor is read in the order that its numbers speak for, and last those are read again
+for which the other tensors speak for another order.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import PIXELS
+from npconv.golden.about import PIXELS, layout_of
 from npconv.golden.measures import Measures, measure
 from npconv.messages import quoted
+from npconv.models import FAMILIES
 
 #: What stands before the names of a model inside another one, or of a compiled or distributed one.
-PREFIXES = ("module.", "_orig_mod.", "model.", "convnext.", "convnextv2.", "cvt.")
+PREFIXES = ("module.", "_orig_mod.", "model.", *(f"{family}." for family in FAMILIES))
 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6
@@ -40,6 +45,8 @@ class Pairs(NamedTuple):
         Names of the reference that mine lacks, and of mine that the reference lacks.
     second : dict of str to list of str
         Name in the reference -> further names in mine that stand for the same tensor.
+    unused : list of str
+        Names of mine that the map of names speaks of and mine lacks.
     """
 
     names: dict[str, str]
@@ -138,15 +145,7 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 class Reading(NamedTuple):
-    """How the axes of an array are read.
-
-    Parameters
-    ----------
-    axes : tuple of int, or None
-        The axes longer than 1 in the order of the reference; None: as they are.
-    says : str
-        In words; empty as they are.
-    """
+    """How the axes of an array are read: the longer ones in the order of the reference, or None: as they are."""
 
     axes: tuple[int, ...] | None
     says: str = ""
@@ -237,20 +236,7 @@ def read(
 
 
 class Tensor(NamedTuple):
-    """How one tensor was read.
-
-    Parameters
-    ----------
-    name : str
-        In the reference.
-    letters : str
-        One for each axis of the reference.
-    shape, mine : tuple of int
-        Of the reference, and of the array.
-    reading : Reading, or None
-    is_good : bool
-        So read it is inside its tolerance.
-    """
+    """How one tensor was read: its name, letters and shape in the reference, its own shape, and if it is good so."""
 
     name: str
     letters: str
@@ -272,12 +258,7 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
     kind. So where the shapes allow several orders, one that is not the first of these is believed only if the shapes
     leave no doubt of it in a module of the same name in another place, or all others that could be read so agree.
 
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        All of a trace.
-    fits : callable
-        Tells of a tensor and a reading whether it is inside its tolerance.
+    `fits` tells of a tensor and a reading whether it is inside its tolerance.
     """
     found = []
     for tensor in tensors:
@@ -301,18 +282,9 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
 
 
 def as_the_others(tensor: Tensor, tensors: Sequence[Tensor]) -> Reading | None:
-    """Return the order in which a tensor is to be read that is wrong in every order: that of most good tensors.
+    """Return the order in which to read a tensor that is wrong in every order: that of most good ones of its kind.
 
-    Parameters
-    ----------
-    tensor : Tensor
-    tensors : sequence of Tensor
-        All of a trace.
-
-    Returns
-    -------
-    Reading, or None
-        None: no good tensor is of its kind, or their order does not fit its shape.
+    None if there are none, or their order does not fit its shape.
     """
     kind = (tensor.letters, len(tensor.shape))
     good = [other for other in tensors if other.is_good and (other.letters, len(other.shape)) == kind]
@@ -329,3 +301,64 @@ def _axes(tensor: Tensor) -> tuple[int, ...] | None:
 def _role(name: str) -> str:
     """Return a name without its numbers, which modules of one kind in several places share."""
     return re.sub(r"[0-9]+", "#", name)
+
+
+class Aligned(NamedTuple):
+    """A tensor of both traces, its name in mine, its tolerance, and how far they are apart if the shapes fit."""
+
+    tensor: Tensor
+    mine: str
+    limit: float
+    measures: Measures | None
+
+
+def align(
+    reference: Mapping[str, np.ndarray],
+    mine: Mapping[str, np.ndarray],
+    pairs: Pairs,
+    limits: Mapping[str, float],
+    layout: str,
+) -> list[Aligned]:
+    """Read every tensor of mine as its reference is; where mine has several of a name, the first that diverges.
+
+    Parameters
+    ----------
+    reference, mine : mapping of str to ndarray
+    pairs : Pairs
+        Which names belong together.
+    limits : mapping of str to float
+        Name in the reference -> largest absolute difference that is none.
+    layout : {"auto", "strict"}
+        Strict: as it is or not at all.
+    """
+
+    def one(name: str, own: str, reading: Reading | None = None) -> Aligned:
+        truth, array, limit = np.asarray(reference[name]), np.asarray(mine[own]), limits[name]
+        letters = layout_of(reference, name, truth.ndim)
+        if reading is None:
+            found = read(truth, array, limit, letters=letters, layout=layout)
+        else:
+            found = reading, measure(truth, reading.of(array, truth.shape), limit)
+        chosen, measures = found or (None, None)
+        is_good = measures is not None and measures.finite and measures.max_abs <= limit
+        return Aligned(Tensor(name, letters, truth.shape, array.shape, chosen, is_good), own, limit, measures)
+
+    def again(tensor: Tensor, reading: Reading) -> Aligned:
+        return one(tensor.name, found[tensor.name].mine, reading)
+
+    found: dict[str, Aligned] = {}
+    for name, own in pairs.names.items():
+        several = [one(name, other) for other in (own, *pairs.second.get(name, ()))]
+        found[name] = next((entry for entry in several if not entry.tensor.is_good), several[0])
+    if layout == "strict":
+        return list(found.values())
+    tensors = [entry.tensor for entry in found.values()]
+    for tensor in doubtful(tensors, lambda tensor, reading: again(tensor, reading).tensor.is_good):
+        found[tensor.name] = again(tensor, next(readings(tensor.shape, tensor.mine, tensor.letters)))
+    tensors = [entry.tensor for entry in found.values()]
+    for tensor in tensors:
+        # What is wrong in every order is read as the others are, whatever order it is nearest in.
+        reading = None if tensor.is_good else as_the_others(tensor, tensors)
+        if reading is not None:
+            found[tensor.name] = again(tensor, reading)
+    return list(found.values())

@@ -28,7 +28,7 @@ from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
-from npconv.golden.measures import measure
+from npconv.golden.measures import distance, finite_distance
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.segment import FAILURES, cast
 from npconv.golden.tolerance import allowed
@@ -225,8 +225,7 @@ def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
 
 def error_of(actual: Any, expected: Any) -> float:
     """Return the largest absolute difference; infinite where shapes differ or a number is not finite."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    return measure(expected, actual, 0.0).max_abs if actual.shape == expected.shape else float("inf")
+    return distance(np.asarray(expected), np.asarray(actual))
 
 
 def as_numbers(array: Any) -> np.ndarray:
@@ -323,18 +322,8 @@ def suspects(case: Case, actual: np.ndarray) -> list[tuple[str, float]]:
     for mistake in MISTAKES:
         made = None if mistake.invisible or not case.makes(mistake) else run_mistake(case, mistake)
         if made is not None:
-            found.append((mistake.says, _left(actual, made)))
+            found.append((mistake.says, finite_distance(made, actual)))
     return found
-
-
-def _left(actual: np.ndarray, made: np.ndarray) -> float:
-    """Return the largest difference of two wrong results; infinite if other numbers of them are not finite."""
-    if actual.shape != made.shape:
-        return float("inf")
-    finite = np.isfinite(made)
-    if not (np.isfinite(actual) == finite).all():
-        return float("inf")
-    return error_of(actual[finite], made[finite])
 
 
 def run_mistake(case: Case, mistake: Mistake) -> np.ndarray | None:

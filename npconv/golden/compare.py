@@ -10,9 +10,8 @@ import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.about import PIXELS, about, part
-from npconv.golden.align import AS_IT_IS, Reading, pair, read
-from npconv.golden.aligned import Aligned, align
-from npconv.golden.measures import largest
+from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair, read
+from npconv.golden.measures import largest, not_finite, whereabouts
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.tolerance import (
     MULTIPLE,
@@ -24,7 +23,6 @@ from npconv.golden.tolerance import (
     noise_of,
     tolerance,
 )
-from npconv.golden.whereabouts import not_finite, whereabouts
 from npconv.messages import quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.

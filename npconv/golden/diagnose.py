@@ -17,7 +17,7 @@ from npconv.errors import NpconvError
 from npconv.golden.about import layout_of
 from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import largest, measure
+from npconv.golden.measures import distance, finite_distance, largest
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.plan.step import Step
 
@@ -210,14 +210,7 @@ def _best_first(suspects: list[Suspect]) -> list[Suspect]:
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
     """Return the largest absolute difference; infinite if shapes differ beyond axes of 1, or not finite."""
-    one, other = one.squeeze(), other.squeeze()
-    return measure(one, other, 0.0).max_abs if one.shape == other.shape else np.inf
-
-
-def _finite_part(made: np.ndarray, mine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the finite values of two arrays, if both are not finite at the same places; else the arrays."""
-    finite = np.isfinite(mine)
-    return (made[finite], mine[finite]) if np.array_equal(finite, np.isfinite(made)) else (made, mine)
+    return distance(one.squeeze(), other.squeeze())
 
 
 class _Judge:
@@ -237,7 +230,7 @@ class _Judge:
     def __call__(self, made: np.ndarray, says: str, step: Step, mistake: Mistake | None, steps: int) -> Suspect | None:
         """Return a suspect, or None if the shapes do not fit."""
         if made.shape == self.mine.shape:
-            left = _distance(*_finite_part(made, self.mine))
+            left = finite_distance(made, self.mine)
         else:
             found = read(made, self.raw, self.first.tolerance, letters=self.letters)
             if found is None:

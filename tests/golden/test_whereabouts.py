@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npconv.golden.whereabouts import not_finite, whereabouts
+from npconv.golden.measures import not_finite, whereabouts
 
 SHAPE = (3, 8, 12, 14)
 

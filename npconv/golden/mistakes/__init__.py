@@ -17,7 +17,7 @@ from npconv.golden.mistakes import activations  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import response  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import attention  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import tokens  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import structure  # noqa: F401  # isort: skip
+from npconv.golden.mistakes import assembly  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import preprocessing  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import precision  # noqa: F401  # isort: skip
 from npconv.golden.mistakes.catalogue import CATALOGUE, Mistake

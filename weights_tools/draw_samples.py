@@ -303,25 +303,20 @@ def write_samples(directory: Path) -> list[Path]:
     return paths
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to `parser`."""
-    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the pictures are written")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Draw the samples; return the exit status 0."""
-    for path in write_samples(arguments.directory):
-        print(f"{path}: {path.stat().st_size} bytes")
-    return 0
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command with the arguments `argv` and return its exit status."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
     parser = argparse.ArgumentParser(
         prog="python -m weights_tools.draw_samples", description="Draw the sample pictures."
     )
-    add_arguments(parser)
-    return run(parser.parse_args(argv))
+    parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the pictures are written")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw the samples; return the exit status 0."""
+    for path in write_samples(make_parser().parse_args(argv).directory):
+        print(f"{path}: {path.stat().st_size} bytes")
+    return 0
 
 
 if __name__ == "__main__":

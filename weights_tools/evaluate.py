@@ -86,8 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
     parser = argparse.ArgumentParser(
         prog="python -m weights_tools.evaluate", description=(__doc__ or "").split("\n")[0]
     )
@@ -96,8 +96,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--part", choices=PART_NAMES, default="test", help="which pictures (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=100, help="pictures at a time (%(default)s)")
     parser.add_argument("--cards", action="store_true", help="write table and picture into the models' README.md too")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
     try:
-        return run(parser.parse_args(argv))
+        return run(make_parser().parse_args(argv))
     except NpconvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -52,12 +52,17 @@ PERTURBED_RUNS = 8
 SAME, FACTOR = 1e-12, 4.0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return the exit status: 0 done, 1 files differ."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
     parser = argparse.ArgumentParser(prog="python -m weights_tools.make_cases", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the files are, or are to be")
     parser.add_argument("--check", action="store_true", help="make them again elsewhere and compare")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status: 0 done, 1 files differ."""
+    options = make_parser().parse_args(arguments)
     if options.check:
         return check(options.folder)
     make(options.folder)

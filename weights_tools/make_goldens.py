@@ -50,8 +50,8 @@ BITS = 36
 MARGIN = 2.0**-12
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return the exit status: 0 done, 1 files differ, 2 the reference is not there."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
     parser = argparse.ArgumentParser(
         prog="python -m weights_tools.make_goldens", description=__doc__.partition("\n")[0]
     )
@@ -59,7 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="make them again elsewhere and compare the bytes")
     parser.add_argument("--new-seeds", action="store_true", help="look for seeds anew: after a change of the cases")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the bytes must not depend on it")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status: 0 done, 1 files differ, 2 the reference is not there."""
+    options = make_parser().parse_args(arguments)
     try:
         import torch
         import transformers  # noqa: F401

@@ -63,8 +63,9 @@ classes above gets one of them nevertheless.
 """)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to `parser`."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of this command."""
+    parser = argparse.ArgumentParser(prog="python -m weights_tools.train", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", metavar="SOURCE", help="folder or zip file of labelled pictures")
     parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the model is written")
     parser.add_argument("--family", choices=FAMILIES, default="convnextv2", help="kind of network (%(default)s)")
@@ -88,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 only")
     parser.add_argument("--data-name", help="what the model card calls the pictures (the file name of SOURCE)")
     parser.add_argument("--resume", action="store_true", help="go on from DIRECTORY/checkpoint.pt")
+    return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -177,8 +179,7 @@ def write_card(
 
 def command_of(arguments: argparse.Namespace) -> str:
     """Return the command that says the same as the arguments, without what is as it would be anyway."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
+    parser = make_parser()
     words = ["python -m weights_tools.train", Path(arguments.source).name, arguments.directory.name]
     for name, value in vars(arguments).items():
         if name in ("source", "directory", "data_name", "resume") or value == parser.get_default(name):
@@ -191,10 +192,8 @@ def command_of(arguments: argparse.Namespace) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
-    parser = argparse.ArgumentParser(prog="python -m weights_tools.train", description=(__doc__ or "").split("\n")[0])
-    add_arguments(parser)
     try:
-        return run(parser.parse_args(argv))
+        return run(make_parser().parse_args(argv))
     except NpconvError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -149,7 +149,8 @@ def wrong_commands(text: str) -> list[str]:
             if words[0] not in below:
                 wrong.append(f"{said}: no command {words[0]}")
                 continue
-            parser = below[words[0]]
+            own = f"{program}.{words[0]}"
+            parser = parser_of(own) if own in PROGRAMS else below[words[0]]
         known = options(parser)
         for word, after in pairwise([*words, ""]):
             if word.startswith("--"):

@@ -6,14 +6,14 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.output import escape, write
 from npconv.cli.photos import Photo, read_photos, source_of
-from npconv.errors import GoldenError, InputError
+from npconv.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make_trace(args: argparse.Namespace) -> Trace:
     """Return the trace that a call asks for."""
+    from npconv.golden.preprocessing import with_preprocessing
     from npconv.golden.truth import load_model, record
 
     model = load_model(args.model)
@@ -115,7 +116,7 @@ def make_trace(args: argparse.Namespace) -> Trace:
         dtype=args.dtype,
         weights=not args.no_weights,
     )
-    return _joined(recorded, {name: before[name] for name in wanted}, about)
+    return with_preprocessing(recorded, {name: before[name] for name in wanted}, about)
 
 
 def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -163,43 +164,21 @@ def _chosen(
     patterns: Sequence[str] | None, before: Iterable[str], model: BareModel
 ) -> tuple[list[str] | None, list[str]]:
     """Return the patterns for the model's own names, and the names of what comes before it that fit one."""
+    from npconv.golden.tracing import fitting, task_of
+    from npconv.models.plans import make_plan
+
     if patterns is None:
         return None, list(before)
     wanted = [name for name in before if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    plan = make_plan(model.config, task_of(model))
     # One that fits nothing at all stays, for the model to refuse it.
     own = [
         pattern
         for pattern in patterns
-        if not any(fnmatchcase(name, pattern) for name in wanted) or _fits(pattern, model)
+        if not any(fnmatchcase(name, pattern) for name in wanted) or fitting(plan, pattern, model.base_model_prefix)
     ]
     # The pixel values are in every trace: with a call for the preprocessing alone, they are all that the model adds.
     return own or ["pixel_values"], wanted
-
-
-def _fits(pattern: str, model: BareModel) -> bool:
-    """Tell whether a pattern fits a step of the model."""
-    from npconv.golden.tracing import choose_names, task_of
-    from npconv.models.plans import make_plan
-
-    try:
-        return bool(choose_names(make_plan(model.config, task_of(model)), pattern, model.base_model_prefix))
-    except GoldenError:
-        return False
-
-
-def _joined(recorded: Trace, before: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Trace:
-    """Return the trace of the model with what came before it in front."""
-    from npconv.golden.preprocessing import layouts
-    from npconv.golden.trace_file import Trace
-
-    joined = Trace({**recorded.about, **about}, recorded.params)
-    joined.about["layouts"] = {**recorded.about["layouts"], **layouts(before)}
-    for name, array in before.items():
-        if name not in recorded:
-            joined.add(name, array)
-    for name, array in recorded.items():
-        joined.add(name, array)
-    return joined
 
 
 def _size(path: str) -> int:

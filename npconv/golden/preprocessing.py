@@ -13,12 +13,14 @@ the settings of the model's image processor:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.golden.about import PIXELS
+from npconv.golden.trace_file import Trace
 from npconv.images import ConvNextImageProcessor
 from npconv.images.inputs import picture_to_array
 from npconv.images.settings import Settings
@@ -106,14 +108,32 @@ def record_preprocessing(
     pixel_values = (arrays[plan.outputs[0]] if plan.outputs else image)[None]
     if pixel_values.dtype != expected.dtype or not np.array_equal(pixel_values, expected):
         raise GoldenError("the recorded steps of preprocessing do not give what the image processor gives")
-    arrays["pixel_values"] = expected
+    arrays[PIXELS] = expected
     about = {"settings": processor.to_dict(), "decoded": [height, width], "steps": plan.to_json()}
     return arrays, about
 
 
+def with_preprocessing(recorded: Trace, before: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Trace:
+    """Return the trace of a model with what came before it in front.
+
+    Parameters
+    ----------
+    recorded : Trace
+    before : mapping of str to ndarray
+        Of :func:`record_preprocessing`, or some of it.
+    about : mapping
+        What the trace says of the photo.
+    """
+    joined = Trace({**recorded.about, **about}, recorded.params)
+    joined.about["layouts"] = {**recorded.about["layouts"], **layouts(before)}
+    for name, array in {**before, **recorded}.items():
+        joined.add(name, array)
+    return joined
+
+
 def layouts(names: Iterable[str]) -> dict[str, str]:
     """Return the letters of the axes of what is recorded here."""
-    return {name: "HWC" if name == DECODED else "CHW" for name in names if name.startswith("preprocessing.")}
+    return {name: "HWC" if name == DECODED else "CHW" for name in names if name != PIXELS}
 
 
 def image_of(decoded: np.ndarray) -> np.ndarray:

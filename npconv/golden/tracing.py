@@ -170,7 +170,7 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
         return {step.name for step in plan}
     chosen: set[str] = set()
     for pattern in [only] if isinstance(only, str) else only:
-        found = {step.name for step in plan for name in (step.name, *step.aliases) if _fits(name, pattern, prefix)}
+        found = fitting(plan, pattern, prefix)
         if not found and pattern != PIXELS:
             near = difflib.get_close_matches(pattern, [step.name for step in plan], 1, cutoff=0)
             raise GoldenError(
@@ -180,9 +180,14 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
     return chosen
 
 
-def _fits(name: str, pattern: str, prefix: str) -> bool:
-    """Tell whether a name fits a pattern."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(f"{prefix}."), pattern)
+def fitting(plan: Plan, pattern: str, prefix: str = "") -> set[str]:
+    """Return the names of the steps that fit one pattern."""
+    named = [(step.name, name) for step in plan for name in (step.name, *step.aliases)]
+    return {
+        step
+        for step, name in named
+        if fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(f"{prefix}."), pattern)
+    }
 
 
 def _check_traceable(model: Any, training: bool) -> None:

@@ -35,7 +35,7 @@ from npconv.golden.case import detection_table
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
-from npconv.golden.preprocessing import IMAGE, image_of, layouts, record_preprocessing
+from npconv.golden.preprocessing import IMAGE, image_of, record_preprocessing, with_preprocessing
 from npconv.golden.trace_file import Trace
 from npconv.golden.truth import record
 from npconv.images import ConvNextImageProcessor
@@ -56,7 +56,7 @@ PICTURE = "picture"
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Specimen:
     """A model, or preprocessing with a model after it. Mistakes are made in the first part.
 
     Parameters
@@ -103,11 +103,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one mistake in one subject.
+    """What became of one mistake in one specimen.
 
     Parameters
     ----------
-    family, subject : str
+    family, specimen : str
     error : float
         Of the first step where the mistake is made, in tolerances; 0 if it is not in the port's trace.
     is_first : bool
@@ -119,7 +119,7 @@ class Finding:
     """
 
     family: str
-    subject: str
+    specimen: str
     error: float
     is_first: bool
     named: str
@@ -158,41 +158,38 @@ class Verdict:
         found = [] if self.case_error >= ENOUGH else [f"cases: {self.case_error:.1f} tolerances"]
         for family, finding in self.best.items():
             if not finding.shows:
-                found.append(f"{family}: {finding.error:.1f} tolerances in {finding.subject}")
+                found.append(f"{family}: {finding.error:.1f} tolerances in {finding.specimen}")
             elif finding.named != self.mistake.name:
-                found.append(f"{family}: taken for {finding.named} in {finding.subject}")
+                found.append(f"{family}: taken for {finding.named} in {finding.specimen}")
         return found if self.best else [*found, "no model in which it can be made"]
 
 
-def subjects() -> Iterator[Subject]:
-    """Yield all subjects, one after another."""
+def specimens() -> Iterator[Specimen]:
+    """Yield all specimens, one after another."""
     for tiny in every_model():
-        yield model_subject(tiny)
+        yield model_specimen(tiny)
     for picture in PICTURES:
-        yield picture_subject(picture)
+        yield picture_specimen(picture)
 
 
-def model_subject(tiny: TinyModel) -> Subject:
+def model_specimen(tiny: TinyModel) -> Specimen:
     """Return a model with its golden trace."""
     model, pixel_values = tiny.make()
     golden = record(model, pixel_values)
     parts = [(_plan(golden), "pixel_values")]
-    return Subject(tiny.family, tiny.says, golden, parts, pixel_values, {"input": golden.about["input"]})
+    return Specimen(tiny.family, tiny.says, golden, parts, pixel_values, {"input": golden.about["input"]})
 
 
-def picture_subject(tiny: TinyPicture) -> Subject:
+def picture_specimen(tiny: TinyPicture) -> Specimen:
     """Return the preprocessing of a picture, and a model after it, with the golden trace of both."""
     picture = tiny.make()
     before, about = record_preprocessing(ConvNextImageProcessor(**tiny.settings), picture)
     model, _ = every_model()[0].make()
     after = record(model, before["pixel_values"])
     photo = {"photo": tiny.says}  # stands for the hash of a file, the same in both traces
-    golden = Trace({**after.about, **photo, "preprocessing": about}, after.params)
-    golden.about["layouts"] = {**after.about["layouts"], **layouts(before)}
-    for name, array in {**before, **after}.items():
-        golden.add(name, array)
+    golden = with_preprocessing(after, before, {**photo, "preprocessing": about})
     parts = [(Plan.from_json(about["steps"]), IMAGE), (_plan(after), "pixel_values")]
-    return Subject(PICTURE, tiny.says, golden, parts, image_of(picture), photo)
+    return Specimen(PICTURE, tiny.says, golden, parts, image_of(picture), photo)
 
 
 def _plan(golden: Trace) -> Plan:
@@ -200,33 +197,33 @@ def _plan(golden: Trace) -> Plan:
     return Plan.from_json(golden.about["steps"])
 
 
-def examine(subject: Subject, mistake: Mistake) -> Finding | None:
-    """Make a mistake in a subject and look for it; None if it cannot be made there."""
-    place = subject.place(mistake)
+def examine(specimen: Specimen, mistake: Mistake) -> Finding | None:
+    """Make a mistake in a specimen and look for it; None if it cannot be made there."""
+    place = specimen.place(mistake)
     if place is None:
         return None
-    comparison = compare(subject.golden, subject.port(mistake))
+    comparison = compare(specimen.golden, specimen.port(mistake))
     first = comparison.first
     if first is None or first.name != place:
         seen = next((found for found in comparison.differences if found.name == place), None)
         error = seen.max_abs / seen.tolerance if seen else 0.0
-        return Finding(subject.family, subject.says, error, False, "nothing", False)
+        return Finding(specimen.family, specimen.says, error, False, "nothing", False)
     suspects = [suspect for suspect in diagnose(comparison) if suspect.fits]
     names = [suspect.mistake.name if suspect.mistake else suspect.says for suspect in suspects] or ["nothing"]
     error = first.max_abs / first.tolerance
-    return Finding(subject.family, subject.says, error, True, names[0], mistake.name in names)
+    return Finding(specimen.family, specimen.says, error, True, names[0], mistake.name in names)
 
 
 def prove() -> list[Verdict]:
-    """Examine every visible mistake in every subject."""
+    """Examine every visible mistake in every specimen."""
     visible = [mistake for mistake in MISTAKES if not mistake.invisible]
     cases: dict[str, dict[str, float]] = {mistake.name: {} for mistake in visible}
     for operation, case, name, error in detection_table():
         cases[name][f"{operation}/{case}"] = error
     findings: dict[str, list[Finding]] = {mistake.name: [] for mistake in visible}
-    for subject in subjects():
+    for specimen in specimens():
         for mistake in visible:
-            finding = examine(subject, mistake)
+            finding = examine(specimen, mistake)
             if finding is not None:
                 findings[mistake.name].append(finding)
     return [
@@ -289,7 +286,7 @@ def summary(verdicts: Sequence[Verdict]) -> list[str]:
     for verdict, finding in shown:
         if finding.named != verdict.mistake.name:
             how = "fits, after" if finding.fits else "taken for"
-            lines.append(f"  {verdict.mistake.name} ({finding.family}, {finding.subject}): {how} {finding.named}")
+            lines.append(f"  {verdict.mistake.name} ({finding.family}, {finding.specimen}): {how} {finding.named}")
     return lines
 
 

@@ -15,7 +15,7 @@ from npconv.golden.diagnose import diagnose
 from npconv.golden.preprocessing import DECODED, layouts, record_preprocessing
 from npconv.golden.tolerance import MULTIPLE, UNMEASURED
 from npconv.golden.trace_file import Trace, load_trace
-from tests.golden.proof import model_subject
+from tests.golden.proof import model_specimen
 from tests.golden.tiny_models import every_model
 
 FAMILIES = ["convnextv2", "cvt"]
@@ -240,10 +240,10 @@ def test_the_time_for_a_large_trace(tmp_path, capsys):
 @pytest.fixture(scope="module")
 def square() -> tuple[Trace, dict[str, np.ndarray]]:
     """A golden trace of square pictures, and the arrays of a right port."""
-    subject = model_subject(next(tiny for tiny in every_model() if tiny.says == "square"))
-    right = {name: array.astype(np.float32) for name, array in subject.golden.items()}
-    assert compare(subject.golden, right).first is None
-    return subject.golden, right
+    specimen = model_specimen(next(tiny for tiny in every_model() if tiny.says == "square"))
+    right = {name: array.astype(np.float32) for name, array in specimen.golden.items()}
+    assert compare(specimen.golden, right).first is None
+    return specimen.golden, right
 
 
 DWCONV = "convnext.encoder.stages.1.layers.0.dwconv"

@@ -35,7 +35,7 @@ def verdicts():
 @pytest.fixture(scope="module")
 def usual():
     """The first ConvNeXt V2."""
-    return proof.model_subject(models_of("convnextv2")[0])
+    return proof.model_specimen(models_of("convnextv2")[0])
 
 
 def test_every_mistake_is_caught_and_named_first(verdicts):
@@ -68,15 +68,15 @@ def test_few_mistakes_have_the_same_numbers_as_another_where_they_show(verdicts)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_names_of_modules_alone_are_enough(family):
     """A trace as forward hooks record it: the steps between two modules are diagnosed in one piece."""
-    subject = proof.model_subject(models_of(family)[0])
+    specimen = proof.model_specimen(models_of(family)[0])
     for mistake in VISIBLE:
-        if subject.place(mistake) is None:
+        if specimen.place(mistake) is None:
             continue
-        mine = Trace(subject.about)
-        for name, array in subject.port(mistake).items():
+        mine = Trace(specimen.about)
+        for name, array in specimen.port(mistake).items():
             if not name.endswith(NO_MODULES):
                 mine.add(name, array)
-        comparison = compare(subject.golden, mine)
+        comparison = compare(specimen.golden, mine)
         first = comparison.first
         if first is not None and first.max_abs >= proof.ENOUGH * first.tolerance:
             fitting = [suspect for suspect in diagnose(comparison) if suspect.fits]
@@ -90,7 +90,7 @@ def test_a_mistake_that_is_none_fails_the_proof(usual, monkeypatch, capsys):
     none = replace(BY_NAME["gelu-erfc"], name="no-mistake", invisible="")
     again = replace(tanh, name="a-second-name")
     monkeypatch.setattr(proof, "MISTAKES", (tanh, none, again))
-    monkeypatch.setattr(proof, "subjects", lambda: iter([usual]))
+    monkeypatch.setattr(proof, "specimens", lambda: iter([usual]))
     table = [("activation", "case", tanh.name, 10.0), ("activation", "case", none.name, 0.3)]
     monkeypatch.setattr(proof, "detection_table", lambda: iter(table))
 
@@ -151,7 +151,7 @@ def test_the_readme_is_written_between_its_marks(tmp_path, verdicts):
 
 def test_without_a_readme_the_status_is_2(tmp_path, usual, monkeypatch, capsys):
     monkeypatch.setattr(proof, "MISTAKES", ())
-    monkeypatch.setattr(proof, "subjects", lambda: iter([usual]))
+    monkeypatch.setattr(proof, "specimens", lambda: iter([usual]))
     monkeypatch.setattr(proof, "detection_table", lambda: [])
     monkeypatch.setattr(proof.write_readme, "__defaults__", (tmp_path / "README.md",))
     assert proof.main(["--readme"]) == 2
@@ -167,7 +167,7 @@ def test_the_readme_lists_the_names_of_no_module(name):
 def test_square_maps_hide_no_mistake(verdicts):
     """All published models take square pictures: there, rows and columns exchanged have the same shape."""
     found = [(verdict.mistake.name, finding) for verdict in verdicts for finding in verdict.findings]
-    usual = {(name, finding.family) for name, finding in found if finding.subject == "usual" and finding.shows}
-    hidden = {(name, finding.family) for name, finding in found if finding.subject == "square" and not finding.shows}
+    usual = {(name, finding.family) for name, finding in found if finding.specimen == "usual" and finding.shows}
+    hidden = {(name, finding.family) for name, finding in found if finding.specimen == "square" and not finding.shows}
     assert {name for name, family in hidden & usual if "-eps-" not in name} == set()  # those need small numbers
-    assert {"positions-by-columns"} <= {name for name, finding in found if finding.subject == "square"}
+    assert {"positions-by-columns"} <= {name for name, finding in found if finding.specimen == "square"}

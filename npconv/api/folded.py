@@ -14,7 +14,7 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,15 @@ import numpy as np
 from npconv._version import __version__
 from npconv.errors import InputError, NpconvWarning, UnavailableError, WeightsError
 from npconv.files.checkpoint import checkpoint_files
-from npconv.files.disk import map_file
-from npconv.files.locate import SUFFIX
+from npconv.files.disk import hash_file
+from npconv.files.locate import SUFFIX, embedded_models
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.models import PretrainedConfig
 from npconv.models.engines import make_engine
 from npconv.models.parameters import Shapes
 from npconv.models.tree import flatten, nest
+from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
-from npconv.workers.recipes import Recipe
-
-#: Bytes that are hashed at a time.
-CHUNK = 1 << 24
 
 
 def cached_fold(
@@ -74,8 +71,9 @@ def cached_fold(
     parameters = _describe(config, shapes)
     folder = Path(cache) if not isinstance(cache, bool) else model if model.is_dir() else model.parent
     name = "folded" if model.is_dir() else f"{model.name.removesuffix(SUFFIX)}.folded"
-    file = folder / f"{name}.{_sha256(parameters.encode())[:8]}.npconv"
-    source = {"npconv": __version__, "parameters": parameters, "weights": _hash_files(checkpoint_files(model))}
+    file = folder / f"{name}.{hashlib.sha256(parameters.encode()).hexdigest()[:8]}.npconv"
+    weights = " ".join(map(hash_file, checkpoint_files(model)))
+    source = {"npconv": __version__, "parameters": parameters, "weights": weights}
     if os.path.lexists(file):
         try:
             kept = _read(file, source)
@@ -93,8 +91,8 @@ def cached_fold(
         return folded
 
 
-def shared_recipe(executor: Executor, load: Callable[..., Any], **arguments: Any) -> Recipe:
-    """Return the recipe by which workers load a model so that those of this machine share its folded weights.
+def shared_loader(executor: Executor, load: Callable[..., Any], *, model: str | Path, **arguments: Any) -> Loader:
+    """Return what loads a model in the workers, such that those of this machine share its folded weights.
 
     The file is in the folder of the workers and written by this process: if each of them did, each would map its own.
 
@@ -105,6 +103,7 @@ def shared_recipe(executor: Executor, load: Callable[..., Any], **arguments: Any
         ``cache``.
     load : callable
         Loads the model.
+    model : str or Path
     **arguments
         Of `load`: ``engine``, ``cache`` and others.
 
@@ -113,20 +112,28 @@ def shared_recipe(executor: Executor, load: Callable[..., Any], **arguments: Any
     NpconvError
         If the arguments cannot be sent, or what `load` raises.
     """
-    recipe = Recipe.of(load, **arguments)
+    arguments["model"] = findable(model)
+    loader = Loader.of(load, **arguments)
     if not isinstance(executor, WorkerPool) or arguments.get("engine") != "fast":
-        return recipe
+        return loader
     if not arguments.get("cache"):
         try:
-            folder = executor.folder / _sha256(recipe.content)[:16]
+            folder = executor.folder / hashlib.sha256(loader.content).hexdigest()[:16]
             folder.mkdir(exist_ok=True)
         except (OSError, UnavailableError):  # no place for it: each has weights of its own
-            return recipe
+            return loader
         arguments["cache"] = folder
         if any(folder.iterdir()):
-            return Recipe.of(load, **arguments)
+            return Loader.of(load, **arguments)
     load(**arguments)
-    return Recipe.of(load, **arguments)
+    return Loader.of(load, **arguments)
+
+
+def findable(model: str | Path) -> str:
+    """Return the name of a model such that a process in another folder finds the same one."""
+    name = str(model)
+    is_path = os.path.exists(name) and not (isinstance(model, str) and model in embedded_models())
+    return os.path.abspath(name) if is_path else name
 
 
 #: Fields of configurations that folded weights depend on, beside the shapes: the activation has a scale that is folded,
@@ -148,20 +155,6 @@ def _check_tree(config: PretrainedConfig, folded: Mapping[str, Any]) -> None:
         make_engine(config, folded, threads=1)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"it holds other arrays than a folded model ({error})") from error
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _hash_files(files: Iterable[Path]) -> str:
-    """Return the SHA-256 of some files, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        data = map_file(file)
-        for first in range(0, len(data), CHUNK):
-            digest.update(data[first : first + CHUNK])
-    return digest.hexdigest()
 
 
 def _read(file: Path, source: Mapping[str, str]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.calls import prepare_pixel_values
-from npconv.api.folded import shared_recipe
+from npconv.api.folded import shared_loader
+from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
-from npconv.workers.recipes import Recipe, findable
 
 
 class SharedClassifier:
@@ -40,20 +40,20 @@ class SharedClassifier:
     def __init__(self, model: str | Path, *, workers: int | Executor | None = None, **model_arguments: Any) -> None:
         self._executor = workers if isinstance(workers, Executor) else WorkerPool(workers)
         self._owns_executor = not isinstance(workers, Executor)
-        self._arguments = {"model": findable(model), "engine": "fast", "threads": 1, **model_arguments}
+        self._arguments = {"model": model, "engine": "fast", "threads": 1, **model_arguments}
         self._dtype = np.dtype(self._arguments.get("dtype", "float32"))
 
     def __call__(self, pixel_values: np.ndarray) -> np.ndarray:
         """Return the logits (N, K) of normalized pictures (N, C, H, W)."""
         pixel_values = prepare_pixel_values(pixel_values, dtype=self._dtype, device="cpu")
         parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
-        futures = [self._executor.submit(_logits, self._recipe, part) for part in parts]
+        futures = [self._executor.submit(_logits, self._loader, part) for part in parts]
         return np.concatenate([future.result() for future in futures])
 
     @cached_property
-    def _recipe(self) -> Recipe:
-        """By which the workers load the model."""
-        return shared_recipe(self._executor, AutoModelForImageClassification.from_pretrained, **self._arguments)
+    def _loader(self) -> Loader:
+        """What loads the model in the workers."""
+        return shared_loader(self._executor, AutoModelForImageClassification.from_pretrained, **self._arguments)
 
     def close(self) -> None:
         """End the workers, if they are the classifier's own."""
@@ -67,6 +67,6 @@ class SharedClassifier:
         self.close()
 
 
-def _logits(recipe: Recipe, pixel_values: np.ndarray) -> np.ndarray:
+def _logits(load: Loader, pixel_values: np.ndarray) -> np.ndarray:
     """Run the model on a part of a batch, in a worker."""
-    return recipe.load()(pixel_values, return_dict=True).logits
+    return load()(pixel_values, return_dict=True).logits

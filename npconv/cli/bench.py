@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from npconv.cli.bench_text import render
-from npconv.cli.classify import positive
+from npconv.cli.frame import positive
 from npconv.cli.output import escape, to_json, write
 from npconv.errors import InputError
 

@@ -13,14 +13,14 @@ import math
 import operator
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from npconv.cli.features_batch import Features
 from npconv.cli.output import escape
+from npconv.cli.photos import Result
 from npconv.cli.resume import Earlier
 from npconv.errors import InputError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata, save_file
@@ -64,7 +64,7 @@ class FeaturesFile:
 
     def _begin(self, resume: bool) -> None:
         """Find out what is there, and open the files."""
-        earlier: Iterable[Features] = []
+        earlier: list[Result] = []
         size = self._read_log() if resume and (self.folder / LOG).is_file() else 0
         if size == 0:
             earlier = self._unpacked() if resume and self.path.exists() else []
@@ -76,8 +76,8 @@ class FeaturesFile:
             self._open(name)
         if size == 0:
             self._write_line(self.about)
-            for features in earlier:
-                self.add(features)
+            for result in earlier:
+                self.add(result)
 
     def _read_log(self) -> int:
         """Read the lines that are whole; return their size."""
@@ -104,16 +104,17 @@ class FeaturesFile:
             raise ValueError(f"{LOG} is damaged")
         return checked
 
-    def _unpacked(self) -> Iterable[Features]:
+    def _unpacked(self) -> list[Result]:
         """Return what a finished file holds."""
         metadata = read_metadata(self.path)
         self._check_about({name: metadata.get(name) for name in self.about})
         arrays = load_file(self.path)
         files, failed = json.loads(metadata["files"]), json.loads(metadata["failed"])
         found = [
-            Features(file, {name: array[place] for name, array in arrays.items()}) for place, file in enumerate(files)
+            Result(file, {name: array[place : place + 1] for name, array in arrays.items()})
+            for place, file in enumerate(files)
         ]
-        return [*found, *(Features(entry["file"], error=entry["error"]) for entry in failed)]
+        return [*found, *(Result(entry["file"], error=entry["error"]) for entry in failed)]
 
     def _check_about(self, found: Mapping[str, Any]) -> None:
         """Refuse to go on with the features of something else."""
@@ -137,37 +138,38 @@ class FeaturesFile:
         there = Counter([*self.done, *(entry["file"] for entry in self.failed)])
         return Earlier(there).missing(files)
 
-    def add(self, features: Features) -> Features:
+    def add(self, result: Result) -> Result:
         """Append what became of a photo; return it, or the reason why it cannot stand beside the others."""
-        shapes = {name: list(array.shape) for name, array in features.arrays.items()}
-        if features.error is None and self.shapes and shapes != self.shapes:
+        arrays = dict(result.value)
+        shapes = {name: list(array.shape[1:]) for name, array in arrays.items()}
+        if result.error is None and self.shapes and shapes != self.shapes:
             wrong = next(name for name in shapes if shapes[name] != self.shapes.get(name))
-            features = Features(
-                features.file,
+            result = Result(
+                result.file,
                 error=f"{wrong} is of shape {shapes[wrong]}, that of the first photo {self.shapes[wrong]}; "
                 "one file holds photos of one size",
             )
         try:
-            self._append(features, shapes)
+            if result.error is None:
+                self._append(result.file, arrays, shapes)
+            else:
+                self.failed.append({"file": result.file, "error": result.error})
+                self._write_line(self.failed[-1])
         except OSError as error:
             raise self._error(error) from error
-        return features
+        return result
 
-    def _append(self, features: Features, shapes: dict[str, list[int]]) -> None:
+    def _append(self, photo: str, arrays: Mapping[str, np.ndarray], shapes: dict[str, list[int]]) -> None:
         """Write arrays, then the line that makes them count."""
-        if features.error is not None:
-            self.failed.append({"file": features.file, "error": features.error})
-            self._write_line(self.failed[-1])
-            return
         if not self.shapes:
             self.shapes = shapes
             for name in shapes:
                 self._open(name)
-        for name, array in features.arrays.items():
+        for name, array in arrays.items():
             self._files[name].write(np.ascontiguousarray(array, self.dtype).tobytes())
             self._files[name].flush()
-        self.done.append(features.file)
-        self._write_line({"file": features.file, "shapes": shapes})
+        self.done.append(photo)
+        self._write_line({"file": photo, "shapes": shapes})
 
     def _write_line(self, content: Mapping[str, Any]) -> None:
         """Write a line at once."""

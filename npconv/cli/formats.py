@@ -6,73 +6,74 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from npconv.cli.output import escape, to_json
+from npconv.cli.photos import Result
 
 #: Photo names up to this length are padded to one width, so that the labels stand below each other.
 PADDED_NAME = 60
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of one photo: `labels`, best first, as ``{"label": ..., "score": ...}``; or an `error`."""
+class Format:
+    """Turns results into text: what comes first, each entry, and what comes last.
 
-    file: str
-    labels: Sequence[dict[str, Any]] = ()
-    error: str | None = None
-
-
-class Format(Protocol):
-    """Turns results into text: what comes first, each entry, and what comes last."""
-
-    def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:
-        """Prepare for these photos, each with that many labels; scores of a regression are no shares of 1."""
-
-    def start(self) -> str:
-        """Return what comes before the first entry."""
-
-    def entry(self, result: Result) -> str:
-        """Return the text of one result, line ends included."""
-
-    def end(self) -> str:
-        """Return what comes after the last entry, however many there were."""
-
-
-class TextFormat:
-    """A line a photo, for people. Photos that failed are named on stderr only."""
+    Parameters
+    ----------
+    files : sequence of str
+        The photos of the call.
+    labels : int
+        Of each photo.
+    is_regression : bool
+        The scores are no shares of 1.
+    """
 
     def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:
         lengths = [len(escape(file)) for file in files]
         self.width = max((length for length in lengths if length <= PADDED_NAME), default=0) + 1
+        self.labels = labels
         self.is_regression = is_regression
 
     def start(self) -> str:
-        """Nothing comes first."""
+        """Return what comes before the first entry."""
         return ""
+
+    def entry(self, result: Result) -> str:
+        """Return the text of one result, line ends included."""
+        raise NotImplementedError
+
+    def end(self) -> str:
+        """Return what comes after the last entry, however many there were."""
+        return ""
+
+    def name(self, file: str) -> str:
+        """Return the name of a photo as it is written."""
+        return file
+
+    def read(self, line: str) -> tuple[str, bool]:
+        """Return the photo that a line is of, and whether it failed; ValueError if it is no such line."""
+        raise NotImplementedError
+
+
+class TextFormat(Format):
+    """A line a photo, for people. Photos that failed are named on stderr only."""
 
     def entry(self, result: Result) -> str:
         """Return ``photo.jpg: cat 61.2%  dog 21.4%``."""
         if result.error is not None:
             return ""
-        scores = "  ".join(f"{escape(entry['label'])} {self.score(entry['score'])}" for entry in result.labels)
+        scores = "  ".join(f"{escape(entry['label'])} {self.score(entry['score'])}" for entry in result.value)
         return f"{f'{escape(result.file)}:':<{self.width}} {scores}\n"
 
     def score(self, score: float) -> str:
         """Return a score as a percentage; that of a regression, which is a share of nothing, as a number."""
         return f"{score:.4g}" if self.is_regression else f"{score:.1%}"
 
-    def end(self) -> str:
-        """Nothing comes last."""
-        return ""
 
-
-class JsonFormat:
+class JsonFormat(Format):
     """One array, with an object a photo on a line of its own."""
 
-    def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:
-        self.separator = "\n  "
+    separator = "\n  "
 
     def start(self) -> str:
         """Open the array."""
@@ -81,34 +82,19 @@ class JsonFormat:
     def entry(self, result: Result) -> str:
         """Return the object of one photo, and before it what separates it from the last."""
         separator, self.separator = self.separator, ",\n  "
-        return separator + to_json(json_entry(result))
+        return separator + json_entry(result)
 
     def end(self) -> str:
         """Close the array."""
         return "\n]\n"
 
 
-class JsonlFormat:
+class JsonlFormat(Format):
     """An object a photo, each on a line of its own: what can be read and gone on with at any point."""
-
-    def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:
-        pass
-
-    def start(self) -> str:
-        """Nothing comes first."""
-        return ""
 
     def entry(self, result: Result) -> str:
         """Return the object of one photo."""
-        return to_json(json_entry(result)) + "\n"
-
-    def end(self) -> str:
-        """Nothing comes last."""
-        return ""
-
-    def name(self, file: str) -> str:
-        """Return the name of a photo as it is written."""
-        return file
+        return json_entry(result) + "\n"
 
     def read(self, line: str) -> tuple[str, bool]:
         """Return the photo that a line is of, and whether it failed; ValueError if it is no such line."""
@@ -120,11 +106,8 @@ class JsonlFormat:
         return content["file"], "error" in content
 
 
-class CsvFormat:
+class CsvFormat(Format):
     """A row a photo, with the label and score of each rank in columns of their own."""
-
-    def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:
-        self.labels = labels
 
     def start(self) -> str:
         """Return the header."""
@@ -133,13 +116,9 @@ class CsvFormat:
 
     def entry(self, result: Result) -> str:
         """Return the row of one photo."""
-        scores: list[Any] = [cell for entry in result.labels for cell in (escape(entry["label"]), entry["score"])]
+        scores: list[Any] = [cell for entry in result.value for cell in (escape(entry["label"]), entry["score"])]
         empty = [""] * (2 * self.labels - len(scores))
         return csv_row([escape(result.file), *scores, *empty, result.error or ""])
-
-    def end(self) -> str:
-        """Nothing comes last."""
-        return ""
 
     def name(self, file: str) -> str:
         """Return the name of a photo as it is written."""
@@ -156,9 +135,10 @@ class CsvFormat:
         return cells[0], bool(cells[-1])
 
 
-def json_entry(result: Result) -> dict[str, Any]:
-    """Return a result as JSON has it."""
-    return {"file": result.file, **({"labels": result.labels} if result.error is None else {"error": result.error})}
+def json_entry(result: Result) -> str:
+    """Return a result as a JSON object."""
+    found = {"labels": result.value} if result.error is None else {"error": result.error}
+    return to_json({"file": result.file, **found})
 
 
 def csv_row(cells: Sequence[Any]) -> str:
@@ -171,4 +151,4 @@ def csv_row(cells: Sequence[Any]) -> str:
 FORMATS: dict[str, type[Format]] = {"text": TextFormat, "json": JsonFormat, "jsonl": JsonlFormat, "csv": CsvFormat}
 
 #: Those that can go on where an earlier run ended.
-RESUMABLE: dict[str, type[JsonlFormat] | type[CsvFormat]] = {"jsonl": JsonlFormat, "csv": CsvFormat}
+RESUMABLE: dict[str, type[Format]] = {"jsonl": JsonlFormat, "csv": CsvFormat}

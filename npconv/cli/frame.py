@@ -33,6 +33,13 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
+def positive(text: str) -> int:
+    """Return a whole number of at least 1, or say what was expected."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
 def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
     """Run a program and return its exit status; every error and warning becomes one line on stderr.
 

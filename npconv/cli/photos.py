@@ -1,4 +1,4 @@
-"""The photos of a call: where their bytes come from, and what is said of one that fails."""
+"""The photos of a call: where their bytes come from, what becomes of them, and what is said of one that fails."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from npconv.cli.output import escape, write
 from npconv.errors import InputError, NpconvError
+from npconv.workers.batches import Work
 
 #: What errors call a picture from standard input.
 STANDARD_INPUT_NAMES = ("<stdin>", "the picture")
@@ -32,6 +34,52 @@ class Photo(NamedTuple):
     name: str
     path: str
     content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one photo: a `value`, or an `error` if there is none."""
+
+    file: str
+    value: Any = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class PhotoWork(Work[Photo, Result]):
+    """Photos to the results of a pipeline; one that fails becomes a result with the reason.
+
+    Parameters
+    ----------
+    options : mapping
+        Of the pipeline's ``run``.
+    debug : bool
+        Write the tracebacks of failures to stderr.
+    """
+
+    options: Mapping[str, Any]
+    debug: bool = False
+
+    def prepare(self, tool: Any, item: Photo) -> Any:
+        """Return the pixel values of a photo."""
+        return tool.prepare(source_of(item))
+
+    def run(self, tool: Any, items: Sequence[Photo], arrays: Sequence[Any]) -> list[Result]:
+        """Return the results of photos, given their pixel values."""
+        import numpy as np
+
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes out as no numbers is reported below
+            values = tool.run(arrays, **self.options)
+        checked = zip(items, values, map(self.flaw, values), strict=True)
+        return [Result(photo.name, () if flaw else value, flaw) for photo, value, flaw in checked]
+
+    def flaw(self, value: Any) -> str | None:
+        """Return what is wrong with what the pipeline gave for a photo, if anything is."""
+        raise NotImplementedError
+
+    def failed(self, item: Photo, error: Exception) -> Result:
+        """Return the result of a photo that failed."""
+        return Result(item.name, error=reason_of(error, item, self.debug))
 
 
 def read_photos(names: Iterable[str], *, absolute: bool = False) -> Iterator[Photo]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from npconv.cli.output import write
 
@@ -13,8 +13,8 @@ from npconv.cli.output import write
 INTERVAL = 0.2
 
 
-class Progress(Protocol):
-    """Something that is told what is done."""
+class Progress:
+    """What is told how far it is; this one shows nothing: there is no terminal, or the results go to it."""
 
     def advance(self, count: int) -> None:
         """Count that many more as done."""
@@ -23,23 +23,11 @@ class Progress(Protocol):
         """Take the line away, so that another can be written; it comes back with the next update."""
 
     def close(self) -> None:
-        """Leave the line as it is, or take it away."""
+        """Take the line away."""
+        self.clear()
 
 
-class NoProgress:
-    """Nothing is shown: there is no terminal, or the results go to it."""
-
-    def advance(self, count: int) -> None:
-        """Do nothing."""
-
-    def clear(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class Counter:
+class Counter(Progress):
     """A line that is written over: ``120 of 1000 photos, 45.1 a second``."""
 
     def __init__(self, total: int, unit: str, stream: TextIO) -> None:
@@ -66,12 +54,8 @@ class Counter:
             write(self.stream, f"\r{'':{self.width}}\r", flush=True)
             self.width = 0
 
-    def close(self) -> None:
-        """Take the line away."""
-        self.clear()
 
-
-class Bar:
+class Bar(Progress):
     """The bar of tqdm."""
 
     def __init__(self, total: int, unit: str, stream: TextIO, tqdm: Any) -> None:
@@ -104,7 +88,7 @@ def make_progress(total: int, unit: str, *, output_is_elsewhere: bool) -> Progre
     """
     stream = sys.stderr
     if stream is None or not stream.isatty() or not (output_is_elsewhere or not _is_terminal(sys.stdout)):
-        return NoProgress()
+        return Progress()
     try:
         return Bar(total, unit, stream, importlib.import_module("tqdm").tqdm)
     except ImportError:

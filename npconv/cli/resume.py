@@ -6,26 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
+from npconv.cli.formats import Format
 from npconv.cli.output import escape
 from npconv.errors import InputError
 
 #: The longest line that can be a result: names and labels are much shorter.
 LONGEST_LINE = 10_000_000
-
-
-class Readable(Protocol):
-    """A format that can read what it wrote."""
-
-    def start(self) -> str:
-        """Return what comes before the first entry."""
-
-    def read(self, line: str) -> tuple[str, bool]:
-        """Return the name of the photo that a line is of, and whether it failed; ValueError if it is no such line."""
-
-    def name(self, file: str) -> str:
-        """Return the name of a photo as it is written."""
 
 
 @dataclass
@@ -52,7 +40,7 @@ class Earlier:
         return missing
 
 
-def read_earlier(path: str, form: Readable) -> Earlier:
+def read_earlier(path: str, form: Format) -> Earlier:
     """Read what an earlier run has written; nothing if there is no such file.
 
     A last line that was not written to its end is left out, and is to be cut off at `size`.
@@ -71,7 +59,7 @@ def read_earlier(path: str, form: Readable) -> Earlier:
         raise InputError(f"{escape(path)}: cannot be read ({error.strerror}); check the path") from error
 
 
-def _read_lines(file: BinaryIO, path: str, form: Readable) -> Earlier:
+def _read_lines(file: BinaryIO, path: str, form: Format) -> Earlier:
     """Read the lines of an open file."""
     earlier = Earlier()
     header = form.start().encode()

@@ -1,1 +1,7 @@
-"""The one way to share a stream of work among processes, machines and faults."""
+"""The one way to share a stream of work among processes, machines and faults.
+
+- ``batches``: what is done to items, and how many are worked on at a time
+- ``loader``: what each process loads once to do it
+- ``pool``, ``process``: worker processes of this machine
+- ``cluster``: those of a Dask cluster
+"""

@@ -11,7 +11,7 @@ from support.builders import BACKBONES, BARE_MODELS, CLASSIFIERS, CONFIGS, fille
 
 import npconv
 from npconv import NpconvWarning
-from npconv.api.folded import _crc32, shared_recipe
+from npconv.api.folded import _crc32, shared_loader
 from npconv.api.shared import SharedClassifier
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.workers.pool import WorkerPool
@@ -222,9 +222,9 @@ def test_workers_map_one_file(tmp_path):
     save(tmp_path)
     with WorkerPool(2) as pool:
         load = npconv.AutoModelForImageClassification.from_pretrained
-        recipe = shared_recipe(pool, load, model=str(tmp_path), engine="fast", threads=1)
+        loader = shared_loader(pool, load, model=str(tmp_path), engine="fast", threads=1)
         (file,) = pool.folder.glob("*/*.npconv")
-        assert shared_recipe(pool, load, model=str(tmp_path), engine="fast", threads=1) == recipe
+        assert shared_loader(pool, load, model=str(tmp_path), engine="fast", threads=1) == loader
         found = [pool.submit(mapped_files, str(tmp_path), engine="fast", cache=str(file.parent)) for _ in range(2)]
         assert [future.result() for future in found] == [[str(file)], [str(file)]]
 
@@ -234,7 +234,7 @@ def test_the_file_is_there_before_the_workers_are(tmp_path):
     save(tmp_path)
     with WorkerPool(2) as pool:
         load = npconv.AutoModelForImageClassification.from_pretrained
-        shared_recipe(pool, load, model=str(tmp_path), engine="fast", cache=True)
+        shared_loader(pool, load, model=str(tmp_path), engine="fast", cache=True)
         assert cached(tmp_path).is_file()
         assert pool.process_ids() == []
 
@@ -244,10 +244,10 @@ def test_without_a_temporary_folder_each_worker_folds_for_itself(tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     with WorkerPool(1) as pool:
         load = npconv.AutoModelForImageClassification.from_pretrained
-        recipe = shared_recipe(pool, load, model=str(tmp_path), engine="fast")
+        loader = shared_loader(pool, load, model=str(tmp_path), engine="fast")
         with pytest.raises(npconv.UnavailableError, match="no temporary folder can be made"):
             pool.folder  # noqa: B018 - it is made when it is asked for
-    assert recipe.load().engine == "fast"
+    assert loader().engine == "fast"
 
 
 def test_a_shared_classifier_leaves_nothing_behind(tmp_path):
@@ -266,9 +266,9 @@ def test_other_executors_and_engines_fold_for_themselves(tmp_path, engine):
     save(tmp_path)
     load = npconv.AutoModelForImageClassification.from_pretrained
     with WorkerPool(1) as pool:
-        recipe = shared_recipe(
+        loader = shared_loader(
             pool if engine == "explicit" else ThreadPoolExecutor(1), load, model=str(tmp_path), engine=engine
         )
         assert list(pool.folder.iterdir()) == []
-    model = recipe.load()
+    model = loader()
     assert model.engine == engine

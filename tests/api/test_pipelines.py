@@ -8,7 +8,7 @@ from support.builders import CLASSIFIERS, CONFIGS, filled_model
 
 import npconv
 from npconv import ConfigError, ImageError, InputError
-from npconv.api.pipelines import best_labels
+from npconv.api.classification import best_labels
 
 
 @pytest.fixture
@@ -105,7 +105,9 @@ def test_a_model_that_is_loaded_already(classify):
 
 
 def test_what_cannot_be_done_is_refused(classify, tmp_path):
-    with pytest.raises(InputError, match="expected task 'image-classification', got 'fill-mask'"):
+    with pytest.raises(
+        InputError, match="expected task 'image-classification' or 'image-feature-extraction', got 'fill-mask'"
+    ):
         npconv.pipeline("fill-mask")
     with pytest.raises(InputError, match="batch_size"):
         npconv.pipeline(model=classify.model, image_processor=classify.image_processor, batch_size=0)

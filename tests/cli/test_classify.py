@@ -17,7 +17,8 @@ from PIL import Image
 from support.cli_samples import LABELS, PHOTOS, classify, picture, rewrite
 
 from npconv import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor, pipeline
-from npconv.api import pipelines
+from npconv.api import pictures
+from npconv.api.classification import ImageClassificationPipeline
 from npconv.cli import main
 from npconv.files import safetensors
 
@@ -225,14 +226,14 @@ def test_no_more_than_a_batch_of_photos_is_in_memory(
         count(opened, "pictures")
         return opened
 
-    def prepare(self: pipelines.ImageClassificationPipeline, image: str) -> np.ndarray:
+    def prepare(self: ImageClassificationPipeline, image: str) -> np.ndarray:
         array = original_prepare(self, image)
         count(array, "arrays")
         return array
 
-    original_open, original_prepare = pipelines.open_image, pipelines.ImageClassificationPipeline.prepare
-    monkeypatch.setattr(pipelines, "open_image", open_image)
-    monkeypatch.setattr(pipelines.ImageClassificationPipeline, "prepare", prepare)
+    original_open, original_prepare = pictures.open_image, ImageClassificationPipeline.prepare
+    monkeypatch.setattr(pictures, "open_image", open_image)
+    monkeypatch.setattr(ImageClassificationPipeline, "prepare", prepare)
     good = photos[0]
     assert main(["classify", "--model", str(model), "--batch-size", "4", *[good] * 30]) == 0
     assert most == {"pictures": 1, "arrays": 4}
@@ -250,8 +251,8 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], Exception
                 raise error
             return original(self, pixel_values, **options)
 
-        original = pipelines.ImageClassificationPipeline.classify
-        monkeypatch.setattr(pipelines.ImageClassificationPipeline, "classify", failing)
+        original = ImageClassificationPipeline.run
+        monkeypatch.setattr(ImageClassificationPipeline, "run", failing)
 
     return install
 
@@ -336,10 +337,10 @@ def test_a_regression_is_no_percentage(capsys: Capsys, own_model: Path, photos: 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_dtype(capsys: Capsys, model: Path, photos: list[str], dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
-    original = pipelines.ImageClassificationPipeline.classify
+    original = ImageClassificationPipeline.run
     monkeypatch.setattr(
-        pipelines.ImageClassificationPipeline,
-        "classify",
+        ImageClassificationPipeline,
+        "run",
         lambda self, *args, **kwargs: used.append(self.model.dtype.name) or original(self, *args, **kwargs),
     )
     assert classify(capsys, model, photos[0], "--dtype", dtype)[0] == 0

@@ -14,8 +14,9 @@ from support.cli_samples import classify
 
 from npconv import InputError
 from npconv.cli import progress
-from npconv.cli.formats import RESUMABLE, Result
+from npconv.cli.formats import RESUMABLE
 from npconv.cli.output import Output
+from npconv.cli.photos import Result
 from npconv.cli.resume import read_earlier
 
 HARD_NAMES = ["a.png", 'quo"te, comma.png', "line\nbreak.png", "\x1b.png", "\udcff.png", "é.png", "", "-", "file"]
@@ -164,10 +165,10 @@ def test_tqdm_is_used_where_it_is_installed(monkeypatch) -> None:
 
 
 def test_without_a_terminal_nothing_is_shown(monkeypatch) -> None:
-    assert isinstance(progress.make_progress(3, "photos", output_is_elsewhere=True), progress.NoProgress)
+    assert type(progress.make_progress(3, "photos", output_is_elsewhere=True)) is progress.Progress
     monkeypatch.setattr("sys.stderr", Terminal())
     monkeypatch.setattr("sys.stdout", Terminal())
-    assert isinstance(progress.make_progress(3, "photos", output_is_elsewhere=False), progress.NoProgress)
+    assert type(progress.make_progress(3, "photos", output_is_elsewhere=False)) is progress.Progress
 
 
 def test_a_counter_does_not_write_too_often(monkeypatch) -> None:

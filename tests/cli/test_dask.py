@@ -119,7 +119,7 @@ def test_features_with_a_killed_process_lose_and_double_nothing(capsys, model, m
 
 
 def test_an_address_where_nobody_answers(capsys, model, photos, monkeypatch) -> None:
-    monkeypatch.setattr("npconv.cli.sharing.PATIENCE", 0.5)
+    monkeypatch.setattr("npconv.workers.cluster.PATIENCE", 0.5)
     status, _, errors = classify(capsys, model, photos[0], "--scheduler", "tcp://127.0.0.1:1")
     assert status == 2
     assert len(errors) == 1

@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on(capsys, model, photos, tmp_path, words, monk
 
     original = FeaturesFile.add
     monkeypatch.setattr(FeaturesFile, "add", add)
-    assert run(capsys, model, *photos, photos[0], "-o", out, *words)[0] == 130
+    assert run(capsys, model, *photos, photos[0], "-o", out, *words, "--batch-size", "1")[0] == 130
     monkeypatch.setattr(FeaturesFile, "add", original)
     assert not os.path.exists(out)
     for path in Path(f"{out}.part").iterdir():  # killed in the middle of writing: each file has too much, none is whole

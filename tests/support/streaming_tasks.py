@@ -25,7 +25,3 @@ def load(name: str, log: str) -> str:
     with open(log, "a") as file:
         file.write(f"{name} {os.getpid()}\n")
     return name.upper()
-
-
-def length_all(recipe, items: list) -> list:
-    return [(recipe.load(), item) for item in items]

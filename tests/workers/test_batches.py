@@ -8,8 +8,8 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import pytest
 from support import streaming_tasks as tasks
 
+from npconv.workers.batches import map_batches
 from npconv.workers.pool import WorkerError, WorkerPool
-from npconv.workers.streaming import map_batches
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 

@@ -7,23 +7,24 @@ import pytest
 from support import streaming_tasks as tasks
 
 from npconv import InputError
-from npconv.workers.recipes import Recipe, findable
+from npconv.api.folded import findable
+from npconv.workers.loader import Loader
 
 
 def test_each_process_loads_once(tmp_path):
     log = tmp_path / "log"
-    recipe = Recipe.of(tasks.load, name="model", log=str(log))
+    load = Loader.of(tasks.load, name="model", log=str(log))
     with ThreadPoolExecutor(4) as executor:
-        assert list(executor.map(lambda _: Recipe(recipe.content).load(), range(20))) == ["MODEL"] * 20
+        assert list(executor.map(lambda _: Loader(load.content)(), range(20))) == ["MODEL"] * 20
     assert len(log.read_text().splitlines()) == 1
-    other = Recipe.of(tasks.load, name="other", log=str(log))
-    assert [other.load(), other.load(), recipe.load()] == ["OTHER", "OTHER", "MODEL"]
+    other = Loader.of(tasks.load, name="other", log=str(log))
+    assert [other(), other(), load()] == ["OTHER", "OTHER", "MODEL"]
     assert [line.split()[0] for line in log.read_text().splitlines()] == ["model", "other", "model"]
 
 
 def test_what_cannot_be_sent_is_refused():
     with pytest.raises(InputError, match=r"can be sent to another process, got others .*use workers=1"):
-        Recipe.of(tasks.load, name=lambda: None)
+        Loader.of(tasks.load, name=lambda: None)
 
 
 def test_a_model_is_found_from_any_folder(tmp_path, monkeypatch):

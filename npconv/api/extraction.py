@@ -1,0 +1,162 @@
+"""From pictures to features: what a model sees before it names anything."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from npconv.api.auto import AutoModelForImageClassification
+from npconv.api.heads import BareModel
+from npconv.api.pictures import Pipeline
+from npconv.backend import to_host
+from npconv.errors import InputError, NpconvWarning, WeightsError
+from npconv.models import PretrainedConfig
+
+#: The name of what a classifier gets, beside those of the maps.
+POOLED = "pooled"
+
+#: What a model without a classifier has no use for.
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+
+
+class ImageFeatureExtractionPipeline(Pipeline):
+    """Returns what a model sees in pictures before it names anything. Made by :func:`pipeline`.
+
+    Of a model with a classifier, the classifier is left out.
+    """
+
+    options: ClassVar = {"pool": False, "return_tensors": None, "image_processor_kwargs": None, "features": None}
+    pool: bool
+    return_tensors: str | bool | None
+    image_processor_kwargs: Mapping[str, Any] | None
+    features: Sequence[str] | None
+
+    @staticmethod
+    def load_model(name: Any, **arguments: Any) -> BareModel:
+        """Load a model; its classifier, if the file has one, is left out.
+
+        Raises
+        ------
+        NpconvError
+            If the model cannot be loaded.
+        """
+        if (config := arguments.get("config")) is not None:
+            arguments["config"] = config.from_dict(config.to_dict(), num_labels=0)
+        else:
+            arguments["num_labels"] = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NpconvWarning)  # what is left out and what is missing is looked at below
+            loaded = AutoModelForImageClassification.from_pretrained(name, strict=False, **arguments)
+        report = loaded.loading_report
+        wrong = [*report.missing, *(parameter for parameter in report.unexpected if parameter not in CLASSIFIER)]
+        if wrong:
+            raise WeightsError(f"{name}: expected the weights of the model, got a file that differs in {wrong[0]!r}")
+        return loaded
+
+    def __call__(
+        self,
+        inputs: Any = None,
+        *,
+        images: Any = None,
+        pool: bool | None = None,
+        return_tensors: str | bool | None = None,
+        image_processor_kwargs: Mapping[str, Any] | None = None,
+        features: Sequence[str] | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Return the features of one picture or many.
+
+        Parameters
+        ----------
+        inputs : picture, or list or other iterable of pictures
+            As in :class:`ImageClassificationPipeline`.
+        images
+            The older name of `inputs`.
+        pool : bool, optional
+            Return the pooled features, which a classifier gets (normalized, and the mean of all positions; of CvT, the
+            class token where it has one), in place of the map of the last stage.
+        return_tensors : str or bool, optional
+            ``"np"`` or True for arrays; nested lists when unset.
+        image_processor_kwargs : mapping, optional
+            Arguments of the image processor, such as ``{"size": 96}``.
+        features : list of str, optional
+            Return several by their names: ``"stem"``, ``"stage1"`` and so on for the maps, ``"pooled"``.
+        batch_size : int, optional
+            In place of the pipeline's own.
+
+        Returns
+        -------
+        nested list or array
+            (1, C, H, W) for a map, (1, C) for the pooled features; with `features`, a dict of them by name. A list of
+            such for a list of pictures; an iterator over them for any other iterable, read as it goes on.
+
+        Raises
+        ------
+        ImageError, InputError
+            If a picture cannot be read or an argument is unknown.
+        WorkerError
+            If the workers that were given a picture died of it.
+        """
+        given = {
+            "pool": pool,
+            "return_tensors": return_tensors,
+            "image_processor_kwargs": image_processor_kwargs,
+            "features": features,
+        }
+        options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
+        return self._call(images if inputs is None else inputs, batch_size, options)
+
+    def run(  # type: ignore[override]  # with the options of its own call
+        self,
+        pixel_values: Sequence[np.ndarray],
+        *,
+        pool: bool = False,
+        return_tensors: str | bool | None = None,
+        features: Sequence[str] | None = None,
+    ) -> list[Any]:
+        """Return the features of each picture, given their pixel values."""
+        if return_tensors not in (None, False, True, "np"):
+            raise InputError(f"expected return_tensors to be 'np', True or unset, got {return_tensors!r}")
+        maps = stage_names(self.model.config)
+        names = list(features) if features is not None else [POOLED if pool else maps[-1]]
+        for name in names:
+            if name not in (*maps, POOLED):
+                raise InputError(f"expected features from {', '.join((*maps, POOLED))}; got {name!r}")
+        output = self.model(np.stack(pixel_values), output_hidden_states=True, return_dict=True)
+        arrays = dict(zip(maps, output.hidden_states, strict=True))
+        if POOLED in names:
+            arrays[POOLED] = _pooled(output, self.model)
+        # Copies: else each keeps the arrays of all stages of the whole batch in memory.
+        found = {name: [np.array(row) for row in to_host(arrays[name])[:, None]] for name in names}
+        rows = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+        if not return_tensors:
+            rows = [{name: array.tolist() for name, array in row.items()} for row in rows]
+        return rows if features is not None else [row[names[0]] for row in rows]
+
+
+def _pooled(output: Any, model: BareModel) -> Any:
+    """Return the pooled features (N, C): the logits of a classifier without classes.
+
+    Raises
+    ------
+    InputError
+        If the model gives none.
+    """
+    if "pooler_output" in output:
+        return output.pooler_output
+    if "logits" in output and model.config.num_labels == 0:
+        return output.logits
+    raise InputError(
+        f"expected a model with pooled features, got a {type(model).__name__}; give the pipeline its name, or load it "
+        "with AutoModelForImageClassification and num_labels=0"
+    )
+
+
+def stage_names(config: PretrainedConfig) -> list[str]:
+    """Return the names of the maps that a model has: the stem, where it has one, and the stages."""
+    if config.model_type == "cvt":
+        return [f"stage{number}" for number in range(1, len(config.depth) + 1)]
+    return list(config.stage_names)

@@ -1,0 +1,199 @@
+"""Pipelines in general: a function of pictures that decodes, prepares and runs, here or in other processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from npconv.api.heads import BareModel
+from npconv.errors import InputError
+from npconv.images import ConvNextImageProcessor, open_image
+from npconv.workers.batches import GIVEN_UP, Work
+from npconv.workers.loader import Loader
+from npconv.workers.pool import WorkerError, WorkerPool
+
+
+class Pipeline:
+    """A function of pictures: decode, prepare, run the model, say what came out. Made by :func:`pipeline`.
+
+    Worker processes are started when they are first needed and kept until :meth:`close`, the end of a ``with`` block,
+    or the end of this process, however it ends.
+
+    Parameters
+    ----------
+    model : BareModel or callable
+        A callable loads it when it is first needed in this process.
+    image_processor : ConvNextImageProcessor
+    batch_size, workers
+        As in :func:`pipeline`.
+    share : callable, optional
+        From what runs the work to what loads the pipeline there.
+    **options
+        What a call does that does not say.
+    """
+
+    #: Names of the options of a call, and their values where neither the call nor the pipeline says.
+    options: ClassVar[dict[str, Any]]
+    #: What a model must be that is loaded already.
+    model_class: ClassVar[type[BareModel]] = BareModel
+
+    def __init__(
+        self,
+        model: BareModel | Callable[[], BareModel],
+        image_processor: ConvNextImageProcessor,
+        *,
+        batch_size: int = 1,
+        workers: int | Executor = 1,
+        share: Callable[[Executor], Loader] | None = None,
+        **options: Any,
+    ) -> None:
+        self._model = model
+        self.image_processor = image_processor
+        self.batch_size = _check_batch_size(batch_size)
+        self.workers = workers
+        self._share = share
+        self._pool: WorkerPool | None = None
+        self.__dict__.update({**self.options, **options})
+
+    @staticmethod
+    def load_model(name: Any, **arguments: Any) -> BareModel:
+        """Load what the pipeline runs; the arguments are those of ``from_pretrained``."""
+        raise NotImplementedError
+
+    def run(self, pixel_values: Sequence[np.ndarray], **options: Any) -> list[Any]:
+        """Return the result of each of some pictures, given their pixel values, which are of one shape."""
+        raise NotImplementedError
+
+    @property
+    def model(self) -> Any:
+        """The model in this process."""
+        if not isinstance(self._model, BareModel):
+            self._model = self._model()
+        return self._model
+
+    def executor(self) -> Executor | None:
+        """Return what runs the work outside of this process; starts nothing by itself."""
+        if self._share is None:
+            return None
+        if isinstance(self.workers, Executor):
+            return self.workers
+        if self._pool is None:
+            self._pool = WorkerPool(self.workers)
+        return self._pool
+
+    def loader(self) -> Callable[[], Any]:
+        """Return what gives this pipeline to those who do its work: in this process itself, elsewhere loaded anew.
+
+        Raises
+        ------
+        NpconvError
+            If the model cannot be loaded.
+        """
+        executor = self.executor()
+        return (lambda: self) if executor is None or self._share is None else self._share(executor)
+
+    def close(self) -> None:
+        """End the worker processes at once, if there are any; they are started anew when they are needed again."""
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool.shutdown()
+            self._pool = None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def prepare(self, image: Any, **image_processor_kwargs: Any) -> np.ndarray:
+        """Return the pixel values (C, H, W) of one picture.
+
+        Raises
+        ------
+        ImageError, InputError
+            If it cannot be read, or is an array of several.
+        """
+        if isinstance(image, np.ndarray) and image.ndim > 3:
+            raise InputError(f"expected an array of one picture, got shape {image.shape}; give a list of pictures")
+        picture = image if isinstance(image, np.ndarray) else open_image(image)
+        return self.image_processor(picture, **image_processor_kwargs)["pixel_values"][0]
+
+    def _call(self, pictures: Any, batch_size: int | None, options: Mapping[str, Any]) -> Any:
+        """Return the result of a picture, the list of those of a list, or an iterator over those of an iterable."""
+        size = _check_batch_size(self.batch_size if batch_size is None else batch_size)
+        if isinstance(pictures, list | tuple):
+            return list(self._stream(pictures, size, options))
+        if _is_single(pictures):
+            return next(self._stream([pictures], 1, options))
+        if isinstance(pictures, Mapping) or not isinstance(pictures, Iterable):
+            raise InputError(f"expected a picture or an iterable of pictures, got {type(pictures).__name__}")
+        return self._stream(pictures, size, options)
+
+    def _stream(self, images: Iterable[Any], batch_size: int, options: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield the result of each picture, a batch at a time; what fits in one batch is not worth starting workers."""
+        remaining = iter(images)
+        first = [] if self._share is None else list(islice(remaining, batch_size + 1))
+        if len(first) > batch_size:
+            sendable = map(_sendable, chain(first, remaining))
+            work = PictureWork(self.loader(), options)
+            batches = work.share(sendable, batch_size=batch_size, executor=self.executor())
+        else:
+            work = PictureWork(lambda: self, options)
+            batches = work.share(chain(first, remaining), batch_size=batch_size)
+        yield from chain.from_iterable(batches)
+
+
+@dataclass(frozen=True)
+class PictureWork(Work[Any, Any]):
+    """Pictures to the results of a pipeline; the first that fails ends it.
+
+    Parameters
+    ----------
+    options : mapping
+        Of the call.
+    """
+
+    options: Mapping[str, Any]
+
+    def prepare(self, tool: Pipeline, item: Any) -> np.ndarray:
+        """Return the pixel values of a picture."""
+        return tool.prepare(item, **(self.options.get("image_processor_kwargs") or {}))
+
+    def run(self, tool: Pipeline, items: Sequence[Any], arrays: Sequence[np.ndarray]) -> list[Any]:
+        """Return the results of pictures, given their pixel values."""
+        options = {name: value for name, value in self.options.items() if name != "image_processor_kwargs"}
+        return tool.run(arrays, **options)
+
+    def failed(self, item: Any, error: Exception) -> Any:
+        """Raise the error; one by which a picture was given up says which."""
+        if type(error).__name__ not in GIVEN_UP:
+            raise error
+        raise WorkerError(f"{os.fspath(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
+
+
+def _sendable(image: Any) -> Any:
+    """Return a picture as it can be sent to a worker: of an open file its content, of a Pillow image its pixels."""
+    is_path_or_array = isinstance(image, str | bytes | os.PathLike | np.ndarray)
+    if not is_path_or_array and (hasattr(image, "convert") or hasattr(image, "read")):
+        return open_image(image)
+    return image
+
+
+def _is_single(images: Any) -> bool:
+    """Tell whether this is one picture and not an iterable of pictures."""
+    one = (str, bytes, bytearray, memoryview, os.PathLike, np.ndarray)
+    return isinstance(images, one) or hasattr(images, "convert") or hasattr(images, "read")
+
+
+def _check_batch_size(batch_size: int) -> int:
+    """Return a number of pictures, or say what was expected."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f"expected a batch_size of at least 1, got {batch_size!r}")
+    return batch_size

@@ -1,0 +1,168 @@
+"""The one way to work on many items: batch after batch, in this process, in others, or on the machines of a cluster.
+
+Results come in the order of the items. An item that fails, or that workers die of, does not take its batch along.
+Memory is bounded: in this process a batch, elsewhere what is on its way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Batches on their way at a time, with an executor that does not say how many workers it has.
+IN_FLIGHT = 16
+
+#: What executors raise for a task that was given up because workers died of it: npconv's own, and that of Dask.
+GIVEN_UP = ("WorkerError", "KilledWorker")
+
+
+@dataclass(frozen=True)
+class Work(Generic[Item, Result]):
+    """What is done to each item; the classes of those who have work to share fill it in.
+
+    Where other processes do it, it is sent there with every batch, so it must be picklable, and so must the items and
+    their results.
+
+    Parameters
+    ----------
+    load : callable
+        Returns the tool that does the work; a :class:`npconv.workers.loader.Loader` where other processes do it.
+    """
+
+    load: Callable[[], Any]
+
+    def prepare(self, tool: Any, item: Item) -> Any:
+        """Return the array that an item becomes."""
+        raise NotImplementedError
+
+    def run(self, tool: Any, items: Sequence[Item], arrays: Sequence[Any]) -> list[Result]:
+        """Return the results of items, given their arrays, which are of one shape."""
+        raise NotImplementedError
+
+    def failed(self, item: Item, error: Exception) -> Result:
+        """Return the result of an item that fails by itself, or raise an error, which ends the work."""
+        raise error
+
+    def share(
+        self, items: Iterable[Item], *, batch_size: int, executor: Executor | None = None
+    ) -> Generator[list[Result], None, None]:
+        """Yield the results of items in their order, a batch at a time.
+
+        Parameters
+        ----------
+        items : iterable
+            Read as it goes on.
+        batch_size : int
+            Items in a batch.
+        executor : Executor, optional
+            As in :func:`map_batches`; this process does the work when unset.
+        """
+        if executor is not None:
+            yield from map_batches(executor, self, items, batch_size=batch_size, given_up=self.failed)
+            return
+        remaining = iter(items)
+        while batch := list(islice(remaining, batch_size)):
+            yield self(batch)
+
+    def __call__(self, items: Sequence[Item]) -> list[Result]:
+        """Return the results of a batch: prepared one by one, run together as far as their shapes allow."""
+        tool = self.load()
+        results: dict[int, Result] = {}
+        groups: dict[tuple[int, ...], dict[int, Any]] = {}
+        for place, item in enumerate(items):
+            try:
+                array = self.prepare(tool, item)
+            except Exception as error:
+                results[place] = self.failed(item, error)
+            else:
+                groups.setdefault(array.shape, {})[place] = array
+        for arrays in groups.values():
+            found = self._run(tool, [items[place] for place in arrays], list(arrays.values()))
+            results |= zip(arrays, found, strict=True)
+        return [results[place] for place in range(len(items))]
+
+    def _run(self, tool: Any, items: Sequence[Item], arrays: Sequence[Any]) -> list[Result]:
+        """Return the results of items that are run together; if they cannot be, one by one."""
+        try:
+            return self.run(tool, items, arrays)
+        except Exception as error:
+            if len(items) == 1:
+                return [self.failed(items[0], error)]
+        # After the handler: until then, the error keeps what the batch needed in memory.
+        return [
+            result for item, array in zip(items, arrays, strict=True) for result in self._run(tool, [item], [array])
+        ]
+
+
+def map_batches(
+    executor: Executor,
+    function: Callable[[list[Item]], list[Result]],
+    items: Iterable[Item],
+    *,
+    batch_size: int,
+    given_up: Callable[[Item, Exception], Result],
+    in_flight: int | None = None,
+) -> Iterator[list[Result]]:
+    """Yield the results of items in their order, a batch at a time, while the next batches are being worked on.
+
+    Whatever `function` raises ends the stream; errors that belong to an item should be its result instead. No more than
+    `in_flight` batches are read from `items` and not yet yielded.
+
+    Parameters
+    ----------
+    executor : Executor
+        A :class:`npconv.workers.pool.WorkerPool`, a pool of ``concurrent.futures``, the ``get_executor()`` of a client
+        of ``distributed``, or any other.
+    function : callable
+        From a batch, a list of items, to the list of their results.
+    items : iterable
+    batch_size : int
+    given_up : callable
+        Returns the result of an item that workers die of, or raises the error that it gets. When workers die of a
+        batch, its items are done again one by one, so the others in it are not lost.
+    in_flight : int, optional
+        Twice as many as there are workers when unset: each has a batch to work on and one to go on with.
+    """
+    limit = in_flight or 2 * getattr(executor, "workers", IN_FLIGHT // 2)
+    remaining = iter(items)
+    waiting: deque[tuple[list[Item], Future]] = deque()
+    try:
+        while batch := list(islice(remaining, batch_size)):
+            waiting.append((batch, executor.submit(function, batch)))
+            while waiting and (len(waiting) >= limit or waiting[0][1].done()):
+                yield _results(executor, function, *waiting.popleft(), given_up)
+        while waiting:
+            yield _results(executor, function, *waiting.popleft(), given_up)
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _results(
+    executor: Executor,
+    function: Callable[[list[Item]], list[Result]],
+    batch: list[Item],
+    future: Future,
+    given_up: Callable[[Item, Exception], Result],
+) -> list[Result]:
+    """Wait for the results of a batch; if workers die of it, do its items one by one."""
+    try:
+        return future.result()
+    except Exception as error:
+        if type(error).__name__ not in GIVEN_UP:
+            raise
+        if len(batch) == 1:
+            return [given_up(batch[0], error)]
+    results: list[Result] = []
+    for item in batch:
+        results += _results(executor, function, [item], executor.submit(function, [item]), given_up)
+    return results

@@ -59,7 +59,8 @@ def report(small_model, install, monkeypatch):
     install("transformers", FAKE_TRANSFORMERS)
     monkeypatch.setitem(RIVALS, "onnxruntime", ("onnxruntime", ("surely_not_installed",)))
     against = ("torch", "torch.compile", "onnxruntime")  # the stand-in has no compiler: it breaks at the first call
-    settings = Settings([str(small_model)], against, batches=(2, 1), threads=1, rounds=2, size=16, quick=True)
+    monkeypatch.chdir(small_model.parent)  # for a short name: the width of the text is looked at
+    settings = Settings([small_model.name], against, batches=(2, 1), threads=1, rounds=2, size=16, quick=True)
     return measure(settings)
 
 

@@ -20,3 +20,8 @@ def listed(items: Collection[str]) -> str:
     shown = ", ".join(islice(items, SHOWN_ITEMS))
     hidden = len(items) - SHOWN_ITEMS
     return f"{shown} and {hidden} more" if hidden > 0 else shown
+
+
+def escape(text: str) -> str:
+    r"""Return `text` on one line: what is not printable is written as in Python (``\n``, ``\x1b``, ``\udc80``)."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

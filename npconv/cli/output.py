@@ -10,11 +10,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from npconv.errors import InputError
-
-
-def escape(text: str) -> str:
-    r"""Return `text` on one line: what is not printable is written as in Python (``\n``, ``\x1b``, ``\udc80``)."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+from npconv.messages import escape as escape
 
 
 def write(stream: TextIO | None, text: str, *, flush: bool = False) -> None:

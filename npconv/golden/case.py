@@ -349,22 +349,3 @@ def _layouts(case: Case, actual: np.ndarray) -> Iterator[tuple[str, float]]:
         if same_shape or moved.shape == actual.shape:
             says = f"{''.join(letters[axis] for axis in axes)} read as {letters}"
             yield says, error_of(actual, moved.reshape(actual.shape))
-
-
-def detection_table() -> list[tuple[str, str, str, float]]:
-    """Return how far off each visible mistake is in each case where it can be made.
-
-    Returns
-    -------
-    list of (operation, case, mistake, error)
-        The error in tolerances of the case; infinite where the result is not finite, has another shape, or cannot be
-        computed at all.
-    """
-    table = []
-    for case in every_case():
-        for mistake in MISTAKES:
-            if not mistake.invisible and case.makes(mistake):
-                made = run_mistake(case, mistake)
-                error = float("inf") if made is None else error_of(made, case.expected)
-                table.append((case.operation, case.name, mistake.name, error / case.tolerance))
-    return table

@@ -15,11 +15,11 @@ from npconv.golden.measures import largest, not_finite, whereabouts
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.tolerance import (
     MULTIPLE,
-    PREPROCESSING,
     ROUNDOFF,
     UNMEASURED,
     WHOLE,
     check_unit,
+    is_before_model,
     noise_of,
     tolerance,
 )
@@ -168,12 +168,12 @@ def compare(
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
     limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
-    tensors = align(reference, mine, pairs, limits, layout)
-    notes += _check_layouts(tensors) + _check_second(tensors, pairs.second) + _check_sizes(tensors)
+    aligned = align(reference, mine, pairs, limits, layout)
+    notes += _check_layouts(aligned) + _check_second(aligned, pairs.second) + _check_sizes(aligned)
     differences: list[Difference] = []
     located = 0
-    for index, tensor in enumerate(tensors, 1):
-        found = _difference(reference, mine, tensor, index, located < LOCATED)
+    for index, entry in enumerate(aligned, 1):
+        found = _difference(reference, mine, entry, index, located < LOCATED)
         located += found.diverges
         differences.append(found)
     first = next((found for found in differences if found.diverges), None)
@@ -237,7 +237,7 @@ def _check_inputs(
         raise GoldenError(
             f"the traces are of different photos ({photo[:12]} and {own_photo[:12]}); trace the same one again"
         )
-    if photo and own_photo and any(name == PIXELS or name.startswith(PREPROCESSING) for name in names):
+    if photo and own_photo and any(map(is_before_model, names)):
         return "input: the same photo"
     pixels, own_pixels = (about(trace).get("input") for trace in (reference, mine))
     if pixels and pixels == own_pixels:
@@ -277,13 +277,18 @@ def _check_pixels(
     raise GoldenError(f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}")
 
 
+def tensors(count: int) -> str:
+    """Return a number of tensors in words."""
+    return f"{count} tensor" if count == 1 else f"{count} tensors"
+
+
 def _check_layouts(found: Sequence[Aligned]) -> list[str]:
     """Say which tensors were read in another order of axes."""
     said: dict[str, list[str]] = {}
     for entry in found:
         if entry.tensor.reading is not None and entry.tensor.reading.says:
             said.setdefault(entry.tensor.reading.says, []).append(entry.tensor.name)
-    parts = [f"{_tensors(names)} {says} (first {names[0]})" for says, names in said.items()]
+    parts = [f"{tensors(len(names))} {says} (first {names[0]})" for says, names in said.items()]
     return [f"layout: {'; '.join(parts)}"] if parts else []
 
 
@@ -300,12 +305,7 @@ def _check_second(found: Sequence[Aligned], second: Mapping[str, Sequence[str]])
 def _check_sizes(found: Sequence[Aligned]) -> list[str]:
     """Say of how many tensors the tolerance is as large as they are, so that anything would pass."""
     names = [entry.tensor.name for entry in found if entry.measures and 0 < entry.measures.largest <= entry.limit]
-    return [f"noise: {_tensors(names)} cannot be told from noise (first {names[0]})"] if names else []
-
-
-def _tensors(names: Sequence[str]) -> str:
-    """Return a number of tensors in words."""
-    return f"{len(names)} tensor{'s' if len(names) != 1 else ''}"
+    return [f"noise: {tensors(len(names))} cannot be told from noise (first {names[0]})"] if names else []
 
 
 def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray]) -> list[str]:
@@ -318,7 +318,7 @@ def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.nd
 
 def _check_noise(reference: Mapping[str, np.ndarray], names: Iterable[str]) -> list[str]:
     """Say of how many tensors no rounding noise was measured, so that their tolerance is a guess."""
-    compared = [name for name in names if name != PIXELS and not name.startswith(PREPROCESSING)]
+    compared = [name for name in names if not is_before_model(name)]
     unknown = [name for name in compared if noise_of(reference, name) is None]
     if not unknown:
         return []

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 
 from npconv.errors import GoldenError
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.report import one_line, verdict
+from npconv.golden.report import verdict
+from npconv.messages import escape
 
 
 def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
@@ -28,15 +29,15 @@ def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npco
         "errors": "0",
         "skipped": str(len(comparison.missing)),
     }
-    suite = ET.Element("testsuite", {"name": one_line(name), **counts})
+    suite = ET.Element("testsuite", {"name": escape(name), **counts})
     for difference in comparison.differences:
-        case = ET.SubElement(suite, "testcase", {"classname": one_line(name), "name": one_line(difference.name)})
+        case = ET.SubElement(suite, "testcase", {"classname": escape(name), "name": escape(difference.name)})
         if difference.diverges:
-            failure = ET.SubElement(case, "failure", {"type": "divergence", "message": one_line(_message(difference))})
+            failure = ET.SubElement(case, "failure", {"type": "divergence", "message": escape(_message(difference))})
             if comparison.first is difference:
-                failure.text = "\n".join(one_line(line) for line in (verdict(comparison), *explanation.splitlines()))
+                failure.text = "\n".join(escape(line) for line in (verdict(comparison), *explanation.splitlines()))
     for missing in comparison.missing:
-        case = ET.SubElement(suite, "testcase", {"classname": one_line(name), "name": one_line(missing)})
+        case = ET.SubElement(suite, "testcase", {"classname": escape(name), "name": escape(missing)})
         ET.SubElement(case, "skipped", {"message": "missing in MINE"})
     ET.indent(suite)
     document: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.golden.about import about
-from npconv.golden.compare import Comparison, Difference
+from npconv.golden.compare import Comparison, Difference, tensors
 from npconv.golden.diagnose import Origin, Suspect, Suspects
+from npconv.messages import escape
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
 GOOD, BAD, NAMES, SUSPECTS = 2, 3, 3, 4
@@ -66,8 +67,8 @@ def to_text(
         ("reference", comparison.reference, names[0]),
         ("mine", comparison.mine, names[1]),
     ):
-        lines.append(f"{title:<10} {one_line(name)}: {provenance(trace)}")
-    lines += [one_line(note) for note in [*comparison.notes, *_names(comparison)]]
+        lines.append(f"{title:<10} {escape(name)}: {provenance(trace)}")
+    lines += [escape(note) for note in [*comparison.notes, *_names(comparison)]]
     lines += ["", *_table(comparison)]
     first = comparison.first
     if first is not None:
@@ -86,17 +87,7 @@ def to_text(
                     break_long_words=False,
                     break_on_hyphens=False,
                 )
-    return "\n".join(one_line(line) for line in lines) + "\n"
-
-
-def tensors(count: int) -> str:
-    """Return a number of tensors in words."""
-    return f"{count} tensor" if count == 1 else f"{count} tensors"
-
-
-def one_line(text: str) -> str:
-    r"""Return text on one line: what is not printable is written as in Python (``\n``, ``\x1b``)."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return "\n".join(escape(line) for line in lines) + "\n"
 
 
 def provenance(trace: Mapping[str, Any]) -> str:

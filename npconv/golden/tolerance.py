@@ -94,7 +94,7 @@ def tolerance(
     size = largest_of(trace[name]) if largest is None else largest
     if rtol is not None or atol is not None:
         return (atol or 0.0) + (rtol or 0.0) * size
-    if name == PIXELS or name.startswith(PREPROCESSING):
+    if is_before_model(name):
         if np.asarray(trace[name]).dtype.kind != "f":
             return WHOLE
         return INPUT_UNITS * last_place(size, unit if name == PIXELS else "float32")
@@ -104,14 +104,13 @@ def tolerance(
     return max(MULTIPLE * noise * (ROUNDOFF[unit] / ROUNDOFF["float32"]), FLOOR * last_place(size, unit))
 
 
-def check_unit(unit: str) -> None:
-    """Refuse what is not one of ``"float32"``, ``"float16"`` and ``"bfloat16"``.
+def is_before_model(name: str) -> bool:
+    """Tell whether a tensor is the pixel values, or made on the way to them."""
+    return name == PIXELS or name.startswith(PREPROCESSING)
 
-    Raises
-    ------
-    GoldenError
-        If it is something else.
-    """
+
+def check_unit(unit: str) -> None:
+    """Refuse what is not one of ``"float32"``, ``"float16"`` and ``"bfloat16"``, with a GoldenError."""
     if not isinstance(unit, str) or unit not in ROUNDOFF:
         raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {quoted(unit)}")
 

@@ -31,7 +31,7 @@ import numpy as np
 
 import npconv.golden
 from npconv.errors import GoldenError
-from npconv.golden.case import detection_table
+from npconv.golden.case import error_of, every_case, run_mistake
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
@@ -212,6 +212,25 @@ def examine(specimen: Specimen, mistake: Mistake) -> Finding | None:
     names = [suspect.mistake.name if suspect.mistake else suspect.says for suspect in suspects] or ["nothing"]
     error = first.max_abs / first.tolerance
     return Finding(specimen.family, specimen.says, error, True, names[0], mistake.name in names)
+
+
+def detection_table() -> list[tuple[str, str, str, float]]:
+    """Return how far off each visible mistake is in each case where it can be made.
+
+    Returns
+    -------
+    list of (operation, case, mistake, error)
+        The error in tolerances of the case; infinite where the result is not finite, has another shape, or cannot be
+        computed at all.
+    """
+    table = []
+    for case in every_case():
+        for mistake in MISTAKES:
+            if not mistake.invisible and case.makes(mistake):
+                made = run_mistake(case, mistake)
+                error = float("inf") if made is None else error_of(made, case.expected)
+                table.append((case.operation, case.name, mistake.name, error / case.tolerance))
+    return table
 
 
 def prove() -> list[Verdict]:

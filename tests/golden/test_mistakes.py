@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from npconv import ConvNextConfig
-from npconv.golden.case import cases, detection_table, every_case, explain, run_mistake
+from npconv.golden.case import cases, every_case, explain, run_mistake
 from npconv.golden.mistakes import MISTAKES, apply
 from npconv.golden.mistakes.catalogue import CATALOGUE, mistake
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS
+from tests.golden.proof import detection_table
 
 VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible]
 INVISIBLE = [mistake for mistake in MISTAKES if mistake.invisible]

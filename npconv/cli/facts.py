@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from npconv.api import AutoConfig, AutoImageProcessor
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
-from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, load_checkpoint
-from npconv.files.disk import read_json
+from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, checkpoint_files
 from npconv.files.locate import SUFFIX, locate
 from npconv.files.safetensors import read_header
 from npconv.images import ConvNextImageProcessor
@@ -134,57 +133,22 @@ def input_size(config: Any, processor: ConvNextImageProcessor | Problem) -> tupl
 
 def read_weights(path: Path, config: PretrainedConfig) -> Weights | Problem:
     """Return what the headers of the weight files say; no tensor is read."""
+    is_there = not path.is_dir() or any(os.path.lexists(path / name) for name in (SINGLE_FILE, INDEX_FILE))
     try:
-        files = weight_files(path)
-        if not files:
-            return no_weights(path)
+        files = checkpoint_files(path)
+        if strangers := [quoted(file.name) for file in files if not os.path.lexists(file)]:
+            raise WeightsError(f"{INDEX_FILE} names {listed(strangers)}, expected {SUFFIX} files in its folder")
         entries = {name: entry for file in files for name, entry in read_header(file).entries.items()}
         total = sum(file.stat().st_size for file in files)
         shapes = SHAPES[config.model_type](config)
         _, report = match(entries, shapes, prefix=f"{config.model_type}.", strict=False)
     except (NpconvError, OSError) as error:
-        return Problem(str(error), broken=True)
+        return Problem(str(error), broken=is_there)
     dtypes: Counter[str] = Counter()
     for name, entry in entries.items():
         if not is_buffer(name):
             dtypes[DTYPE_NAMES.get(entry.dtype, entry.dtype)] += math.prod(entry.shape)
     return Weights([file.name for file in files], total, dict(dtypes.most_common()), report.missing, report.unexpected)
-
-
-def weight_files(path: Path) -> list[Path]:
-    """Return the weight files of a model: one, those that its index names, or none.
-
-    Raises
-    ------
-    WeightsError
-        If the index cannot be read, or names a file that is not in its folder.
-    """
-    if not path.is_dir():
-        return [path]
-    if os.path.lexists(path / SINGLE_FILE):
-        return [path / SINGLE_FILE]
-    if not os.path.lexists(path / INDEX_FILE):
-        return []
-    index = read_json(path / INDEX_FILE)
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsError(f"{INDEX_FILE} has no 'weight_map' from tensor names to files; download it again")
-    named = {str(file) for file in weight_map.values()}
-    strangers = sorted(named - {name for name in os.listdir(path) if name.endswith(SUFFIX)})
-    if strangers:
-        raise WeightsError(
-            f"{INDEX_FILE} names {listed([quoted(name) for name in strangers])}, expected {SUFFIX} files in its folder"
-        )
-    return [path / name for name in sorted(named)]
-
-
-def no_weights(path: Path) -> Problem:
-    """Return what is to be said of a folder without weights: what loading it says, which looks at what is there."""
-    try:
-        load_checkpoint(path)
-    except WeightsError as error:
-        return Problem(str(error), broken=False)
-    return Problem("the weights have just appeared; look again", broken=False)
 
 
 def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -13,9 +13,10 @@ from npconv.convert.dialects import Dialect
 from npconv.convert.labels import Labels
 from npconv.convert.manifest import MANIFEST, manifest_text
 from npconv.convert.preprocessing import make_processor
-from npconv.convert.source import given_path, open_source, source_path, translate, weight_files
+from npconv.convert.source import given_path, open_source, source_path, translate
 from npconv.convert.tensors import FLOAT8_AS, FLOATS, Findings, outgoing, usual_dtype
 from npconv.files.checkpoint import SINGLE_FILE
+from npconv.files.opening import weight_files
 from npconv.images.settings import FILE_NAME
 from npconv.models.configuration import PretrainedConfig
 from npconv.models.decisions import GIVEN, Decision

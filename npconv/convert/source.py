@@ -14,10 +14,8 @@ from npconv.convert.dialects import Dialect, detect_all, skipped, to_hugging_fac
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.tensors import deferred
 from npconv.errors import ConfigError, InputError, WeightsError
-from npconv.files.containers import FILES, Checkpoint, open_checkpoint
 from npconv.files.dtypes import DeferredArray
-from npconv.files.shards import read_weight_map
-from npconv.files.wrappings import WRAPPINGS
+from npconv.files.opening import WRAPPINGS, OpenedWeights, open_weights, weight_files
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
@@ -42,7 +40,7 @@ class Source:
         That the weights were read from.
     folder : Path or None
         The folder, if one was given: its small files count as well.
-    checkpoint : Checkpoint
+    checkpoint : OpenedWeights
     theirs : dict of str to DeferredArray
         The tensors by their names in the file.
     fields : dict
@@ -59,7 +57,7 @@ class Source:
     path: Path
     files: list[Path]
     folder: Path | None
-    checkpoint: Checkpoint
+    checkpoint: OpenedWeights
     theirs: dict[str, DeferredArray]
     fields: dict[str, Any] = field(default_factory=dict)
     timm: dict[str, Any] = field(default_factory=dict)
@@ -105,36 +103,6 @@ def source_path(path: str | os.PathLike[str]) -> Path:
     return found
 
 
-def weight_files(path: Path) -> list[Path]:
-    """Return the files that `open_checkpoint` reads for a path: one, or an index and all that it names.
-
-    Raises
-    ------
-    WeightsError
-        If one is there and no regular file: opening a named pipe waits for ever, a device has no end.
-    """
-    if os.path.isdir(path):
-        path = next((path / name for name in FILES if os.path.lexists(path / name)), path)
-    _refuse_special(path)
-    try:
-        with path.open("rb") as file:
-            is_index = file.read(4096).lstrip()[:1] == b"{"
-    except (OSError, ValueError):
-        is_index = False  # what is wrong with it is said when it is opened
-    shards = [path.parent / name for name in sorted(set(read_weight_map(path).values()))] if is_index else []
-    for shard in shards:
-        _refuse_special(shard)
-    return [path, *shards]
-
-
-def _refuse_special(path: Path) -> None:
-    """Refuse what is neither a file nor a folder."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise WeightsError(
-            f"expected a file, but {quoted(path)} is a pipe, a device or the like; copy it to a file first"
-        )
-
-
 def open_source(
     path: str | os.PathLike[str], wrapping: str | None = None, name: str = "", model_type: object = ""
 ) -> Source:
@@ -143,14 +111,14 @@ def open_source(
     Raises
     ------
     WeightsError
-        As `open_checkpoint`.
+        As `open_weights`.
     ConfigError
         If the folder's ``config.json`` cannot be read, or there is no such `model_type`.
     """
     told = find_family(model_type).model_type if model_type != "" else ""
     path = source_path(path)
     files = weight_files(path)
-    checkpoint = open_checkpoint(path, wrapping=wrapping)
+    checkpoint = open_weights(path, wrapping=wrapping)
     folder = path if path.is_dir() else None
     source = Source(path, files, folder, checkpoint, deferred(checkpoint.tensors), model_type=told)
     source.note("container", checkpoint.container, "file", f"the first bytes of {quoted(source.files[0].name)}")

@@ -13,8 +13,9 @@ from npconv.convert.infer import TASKS
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import given_path
 from npconv.errors import InputError, ModelNotFoundError, NpconvError
-from npconv.files.checkpoint import is_plain_file_name, load_checkpoint
+from npconv.files.checkpoint import load_checkpoint
 from npconv.files.disk import hash_file
+from npconv.files.shards import is_plain_name
 from npconv.images import ConvNextImageProcessor, open_image
 from npconv.images.settings import FILE_NAME
 from npconv.messages import listed, quoted
@@ -106,7 +107,7 @@ def _hashes(folder: Path) -> tuple[str, str]:
     if not os.path.lexists(folder / MANIFEST):
         return UNCHECKED, f"there is no {MANIFEST}, which convert writes"
     files = read_manifest(folder).get("files")
-    if not isinstance(files, dict) or not files or not all(is_plain_file_name(str(name)) for name in files):
+    if not isinstance(files, dict) or not files or not all(is_plain_name(str(name)) for name in files):
         return FAILED, f"{MANIFEST} has no list of files"
     lacking = [name for name in files if not os.path.isfile(folder / name)]
     if lacking:

@@ -42,8 +42,21 @@ class Member(NamedTuple):
     is_packed: bool
 
 
-def read_members(buffer: memoryview, source: str) -> dict[str, Member]:
+def read_members(
+    buffer: memoryview, source: str, *, ratio: int = MAX_RATIO, any_name: bool = False
+) -> dict[str, Member]:
     """Return the members of a zip file by name, in the order of its directory.
+
+    Parameters
+    ----------
+    buffer : memoryview
+        The whole file.
+    source : str
+        What to call it in errors.
+    ratio : int
+        How many times the file its packed members may unpack to, all together.
+    any_name : bool
+        Whether names may lead out of a folder: for those who make no files of them.
 
     Raises
     ------
@@ -51,48 +64,46 @@ def read_members(buffer: memoryview, source: str) -> dict[str, Member]:
         If the file is not whole, contradicts itself, has a name that leads out of a folder, or is encrypted.
     """
     try:
-        return _read_members(buffer, source)
+        members = _read_members(buffer, source, any_name)
     except struct.error:
         raise WeightsError(f"{source} ends within its directory; download it again") from None
+    unpacked = sum(member.size for member in members.values() if member.is_packed)
+    if unpacked > max(MAX_UNPACKED, ratio * len(buffer)):
+        raise WeightsError(
+            f"{source} has {len(buffer)} bytes and would unpack to {unpacked}, expected at most {ratio} times as "
+            "many; save it uncompressed"
+        )
+    return members
 
 
-def contents(buffer: memoryview, member: Member, source: str) -> memoryview:
+def contents(buffer: memoryview, member: Member, source: str, check: bool = True) -> memoryview:
     """Return the bytes of a member: a view of the file, or unpacked if they are packed.
 
+    With `check` they are compared with their checksum, if they have one (PyTorch can be told to write 0).
+
     Raises
     ------
     WeightsError
-        If they are not as long as the directory says.
+        If they are not as long as the directory says, or differ from the checksum.
     """
     data = buffer[member.start : member.stop]
-    if not member.is_packed:
-        return data
-    try:
-        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-        unpacked = unpacker.decompress(data, member.size + 1)
-    except zlib.error as error:
-        raise WeightsError(f"{source}: {quoted(member.name)} cannot be unpacked: {error}") from None
-    if len(unpacked) != member.size:
-        raise WeightsError(f"{source}: {quoted(member.name)} unpacks to another size than {member.size} bytes")
-    return memoryview(unpacked)
-
-
-def check(data: memoryview, member: Member, source: str) -> None:
-    """Compare the bytes of a member with its checksum, if it has one (PyTorch can be told to write 0).
-
-    Raises
-    ------
-    WeightsError
-        If they differ.
-    """
+    if member.is_packed:
+        try:
+            unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.size + 1)
+        except zlib.error as error:
+            raise WeightsError(f"{source}: {quoted(member.name)} cannot be unpacked: {error}") from None
+        if len(unpacked) != member.size:
+            raise WeightsError(f"{source}: {quoted(member.name)} unpacks to another size than {member.size} bytes")
+        data = memoryview(unpacked)
     checksum = 0
-    for start in range(0, len(data), _CHUNK):
+    for start in range(0, len(data) if check and member.checksum else 0, _CHUNK):
         checksum = zlib.crc32(data[start : start + _CHUNK], checksum)
-    if member.checksum not in (0, checksum):
+    if check and member.checksum not in (0, checksum):
         raise WeightsError(f"{source}: {quoted(member.name)} is damaged (its checksum differs); download it again")
+    return data
 
 
-def _read_members(buffer: memoryview, source: str) -> dict[str, Member]:
+def _read_members(buffer: memoryview, source: str, any_name: bool) -> dict[str, Member]:
     count, size, start = _directory(buffer, source)
     if count > MAX_MEMBERS or size > MAX_DIRECTORY or start + size > len(buffer):
         raise WeightsError(f"{source} claims {count} members and a directory of {size} bytes, more than a file has")
@@ -100,7 +111,7 @@ def _read_members(buffer: memoryview, source: str) -> dict[str, Member]:
     spans = []
     position = start
     for _ in range(count):
-        member, begin, position = _member(buffer[: start + size], position, source)
+        member, begin, position = _member(buffer[: start + size], position, source, any_name)
         if member.name in members:
             raise WeightsError(f"{source} has {quoted(member.name)} twice, expected every name once")
         if member.stop > start:
@@ -113,12 +124,6 @@ def _read_members(buffer: memoryview, source: str) -> dict[str, Member]:
     for (_, stop, name), (begin, _, other) in itertools.pairwise(spans):
         if begin < stop:
             raise WeightsError(f"{source}: {quoted(name)} and {quoted(other)} overlap; do not use this file")
-    unpacked = sum(member.size for member in members.values() if member.is_packed)
-    if unpacked > max(MAX_UNPACKED, MAX_RATIO * len(buffer)):
-        raise WeightsError(
-            f"{source} has {len(buffer)} bytes and would unpack to {unpacked}, expected at most {MAX_RATIO} times as "
-            "many; save it uncompressed"
-        )
     return members
 
 
@@ -127,7 +132,7 @@ def _directory(buffer: memoryview, source: str) -> tuple[int, int, int]:
     tail = bytes(buffer[-_END.size - 65535 :])
     found = tail.rfind(b"PK\x05\x06")
     if found < 0:
-        raise WeightsError(f"{source} begins as a zip file but has no directory at its end; download it again")
+        raise WeightsError(f"{source} is not a whole zip file: it has no directory at its end; download it again")
     _, disk, first, here, count, size, start, comment = _END.unpack_from(tail, found)
     end = len(buffer) - len(tail) + found
     if end + _END.size + comment != len(buffer):
@@ -145,7 +150,7 @@ def _directory(buffer: memoryview, source: str) -> tuple[int, int, int]:
     return count, size, start
 
 
-def _member(directory: memoryview, position: int, source: str) -> tuple[Member, int, int]:
+def _member(directory: memoryview, position: int, source: str, any_name: bool) -> tuple[Member, int, int]:
     """Read one entry of the directory and what stands before the member; also return where either begins and ends."""
     fields = _ENTRY.unpack_from(directory, position)
     mark, _, _, flags, method, _, _, checksum, packed, size, name_length, extra_length, comment, disk, _, _, at = fields
@@ -154,7 +159,7 @@ def _member(directory: memoryview, position: int, source: str) -> tuple[Member, 
     if mark != b"PK\x01\x02" or stop > len(directory):
         raise WeightsError(f"{source} has a damaged directory; download it again")
     raw_name = bytes(directory[name_start : name_start + name_length])
-    name = _checked_name(raw_name, source)
+    name = _checked_name(raw_name, source, any_name)
     extra = directory[name_start + name_length : stop - comment]
     size, packed, at = _wide(extra, [size, packed, at], name, source)
     if flags & 1 or method not in (0, 8) or disk or (method == 0 and size != packed):
@@ -182,21 +187,15 @@ def _wide(extra: memoryview, values: list[int], name: str, source: str) -> list[
     return values
 
 
-def _checked_name(raw: bytes, source: str) -> str:
+def _checked_name(raw: bytes, source: str, any_name: bool) -> str:
     """Return a member's name if it stays in its folder on any system."""
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
         name = ""
     parts = name.split("/")
-    if (
-        not name.isprintable()
-        or "" in parts[:-1]
-        or {".", ".."} & set(parts)
-        or "\\" in name
-        or ":" in name
-        or not name
-    ):
+    leads_out = not name.isprintable() or "" in parts[:-1] or {".", ".."} & set(parts) or {"\\", ":"} & set(name)
+    if not name or (leads_out and not any_name):
         raise WeightsError(
             f"{source} has a member {quoted(raw.decode('latin-1'))}, expected a name that stays in its folder; do not "
             "use this file if you do not trust its source"

@@ -1,9 +1,7 @@
 """All the weights of a model: one safetensors file, or several ("shards") with an index that says what is where.
 
 A folder in Hugging Face layout holds ``model.safetensors``, or shards ``model-00001-of-00003.safetensors`` and so on
-with ``model.safetensors.index.json``::
-
-    {"metadata": {"total_size": 28589128}, "weight_map": {"classifier.weight": "model-00003-of-00003.safetensors", ...}}
+with ``model.safetensors.index.json``, see :mod:`npconv.files.shards`.
 """
 
 from __future__ import annotations
@@ -11,17 +9,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from npconv.errors import InputError, WeightsError
-from npconv.files.disk import read_json, write_file
+from npconv.files.disk import write_file
 from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locate import SUFFIX
 from npconv.files.safetensors import load_file, open_file, save_file
+from npconv.files.shards import gather, read_weight_map
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
@@ -81,7 +80,7 @@ def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
     found = _find(path)
     if found.name != INDEX_FILE:
         return [found]
-    return [found.parent / name for name in sorted(set(_read_weight_map(found).values()))]
+    return [found.parent / name for name in sorted(set(read_weight_map(found, SUFFIX).values()))]
 
 
 def _find(path: str | os.PathLike[str]) -> Path:
@@ -174,67 +173,7 @@ def _load_shards(directory: Path, lazy: bool) -> dict[str, Any]:
         return _load(file, lazy)
 
     index = directory / INDEX_FILE
-    return join_shards(index, _read_weight_map(index), load_shard)
-
-
-def join_shards(
-    index: Path, weight_map: Mapping[str, str], load_shard: Callable[[Path], Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return the tensors of all files that an index names, each of which holds what the index says.
-
-    Parameters
-    ----------
-    index : Path
-    weight_map : mapping of str to str
-        Tensor name -> name of a file in the folder of the index.
-    load_shard : callable
-        Returns the tensors of one of the files.
-
-    Raises
-    ------
-    WeightsError
-        If two files hold a tensor of the same name, or index and files contradict each other.
-    """
-    tensors: dict[str, Any] = {}
-    home: dict[str, str] = {}
-    for file_name in sorted(set(weight_map.values())):
-        for name, tensor in load_shard(index.parent / file_name).items():
-            if name in tensors:
-                raise WeightsError(f"tensor {quoted(name)} is in both {quoted(home[name])} and {quoted(file_name)}")
-            tensors[name] = tensor
-            home[name] = file_name
-    misplaced = [
-        f"{quoted(name)} (index: {weight_map.get(name, 'nowhere')}, found: {home.get(name, 'nowhere')})"
-        for name in {**weight_map, **home}
-        if weight_map.get(name) != home.get(name)
-    ]
-    if misplaced:
-        raise WeightsError(
-            f"{quoted(index)} and the shards contradict each other about {listed(misplaced)}; "
-            "get index and shards from the same place again"
-        )
-    return tensors
-
-
-def _read_weight_map(index: Path) -> dict[str, str]:
-    """Return which shard each tensor is in, every one a plain file name."""
-    content = read_json(index)
-    weight_map = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise WeightsError(f"{quoted(index)} has no 'weight_map' from tensor names to files; download it again")
-    for name, file_name in weight_map.items():
-        if not isinstance(file_name, str) or not is_plain_file_name(file_name) or not file_name.endswith(SUFFIX):
-            raise WeightsError(
-                f"{quoted(index)} places tensor {quoted(name)} in {quoted(file_name)}, expected the plain name of a "
-                f"{SUFFIX} file in the same folder; do not use this checkpoint if you do not trust its source"
-            )
-    return weight_map
-
-
-def is_plain_file_name(file_name: str) -> bool:
-    """Say whether a name stays in its folder on any system. Where a link of that name leads is its owner's business."""
-    is_plain = PurePosixPath(file_name).name == file_name == PureWindowsPath(file_name).name
-    return is_plain and file_name.isprintable() and file_name not in ("", "..")
+    return gather(index, read_weight_map(index, SUFFIX), load_shard)
 
 
 def _what_is_there(directory: Path) -> str:

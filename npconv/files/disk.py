@@ -35,7 +35,8 @@ def map_file(filename: str | os.PathLike[str]) -> memoryview:
     path = Path(filename)
     # Not even opened unless it is a regular file: opening a named pipe would wait for a writer for ever.
     if not os.path.isfile(path):
-        found = "is a directory" if os.path.isdir(path) else "does not exist or is not a regular file"
+        special = "is a pipe, a device or the like, not a regular file" if os.path.exists(path) else "does not exist"
+        found = "is a directory" if os.path.isdir(path) else special
         raise WeightsError(f"expected a file, but {quoted(path)} {found}; check the path")
     try:
         with path.open("rb") as file:

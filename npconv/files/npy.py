@@ -1,4 +1,4 @@
-"""The .npy format: one array a file, read without unpickling anything and without believing the header.
+"""NumPy's .npy, one array a file, and .npz, a zip file of them: read without unpickling, and no header is believed.
 
 ``numpy.load`` reads the header as a Python literal and allocates what it asks for. Here the header is matched against
 the one form that writers use, and the array is a view of bytes that are already there.
@@ -15,11 +15,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npconv.errors import GoldenError
+from npconv.errors import WeightsError
+from npconv.files import archive
 from npconv.files.dtypes import STORED, dtype_of, encode
 from npconv.files.header import MAX_ADDRESS, MAX_DIMENSIONS
 from npconv.messages import quoted
 
+SUFFIX = ".npy"
 MAGIC = b"\x93NUMPY"
 
 #: Of a header in bytes; NumPy has the same limit. A shape of 64 axes takes less than 1500.
@@ -39,7 +41,7 @@ def read_npy(buffer: memoryview, source: str) -> np.ndarray:
 
     Raises
     ------
-    GoldenError
+    WeightsError
         If the bytes are no such file, hold another dtype than a safetensors file could (Python objects above all), or
         are more or fewer than the header says.
     """
@@ -47,13 +49,13 @@ def read_npy(buffer: memoryview, source: str) -> np.ndarray:
     fields = _fields(text, source)
     description = fields["descr"][1:-1]
     if not _DESCRIPTION.fullmatch(description) or description[-2:] in ("f1", "b2", "b4", "b8"):
-        raise GoldenError(f"{source} has dtype {quoted(description)}, {_NO_NUMBERS}")
+        raise WeightsError(f"{source} has dtype {quoted(description)}, {_NO_NUMBERS}")
     dtype = np.dtype(description)
     shape = _shape(fields["shape"], source)
     size = math.prod(shape) * dtype.itemsize
     check_shape(shape, dtype.itemsize, source)
     if len(buffer) - start != size:
-        raise GoldenError(
+        raise WeightsError(
             f"{source} has {len(buffer) - start} bytes of data, expected {size} for {dtype} {shape}; save it again"
         )
     values = np.frombuffer(buffer, np.uint8)[start:]
@@ -62,6 +64,29 @@ def read_npy(buffer: memoryview, source: str) -> np.ndarray:
     array = flat.reshape(shape, order="F" if fields["fortran_order"] == "True" else "C")
     array.flags.writeable = False
     return array
+
+
+def read_npz(buffer: memoryview, members: dict[str, archive.Member], source: str, check: bool) -> dict[str, np.ndarray]:
+    """Return the arrays of a ``.npz`` file; those of ``numpy.savez_compressed`` are unpacked.
+
+    Parameters
+    ----------
+    buffer : memoryview
+        The whole file.
+    members : dict of str to Member
+        From `archive.read_members`, every name with ``.npy`` at its end.
+    source : str
+        What to call the file in errors.
+    check : bool
+        Compare all members with their checksums, which reads the whole file.
+
+    Raises
+    ------
+    WeightsError
+        If a member is damaged, or holds Python objects, texts, records or complex numbers.
+    """
+    contents = {name: archive.contents(buffer, member, source, check) for name, member in members.items()}
+    return {name.removesuffix(SUFFIX): read_npy(data, f"{source}: {quoted(name)}") for name, data in contents.items()}
 
 
 def npy_chunks(array: np.ndarray, what: str) -> Iterator[bytes | np.ndarray]:
@@ -82,22 +107,22 @@ def npy_chunks(array: np.ndarray, what: str) -> Iterator[bytes | np.ndarray]:
 
 
 def check_shape(shape: tuple[int, ...], itemsize: int, source: str) -> None:
-    """Raise `GoldenError` for a shape that no array can have."""
+    """Raise `WeightsError` for a shape that no array can have."""
     if len(shape) > MAX_DIMENSIONS or math.prod(size for size in shape if size) * itemsize > MAX_ADDRESS:
-        raise GoldenError(f"{source} has shape {quoted(shape)}, expected at most 64 axes and 2**63 bytes")
+        raise WeightsError(f"{source} has shape {quoted(shape)}, expected at most 64 axes and 2**63 bytes")
 
 
 def _header(buffer: memoryview, source: str) -> tuple[int, str]:
     """Return where the data begin, and the text before them."""
     if len(buffer) < 12 or buffer[:6] != MAGIC:
-        raise GoldenError(f"{source} does not begin as a .npy file does; write it with numpy.save")
+        raise WeightsError(f"{source} does not begin as a .npy file does; write it with numpy.save")
     if buffer[6] not in (1, 2, 3):
-        raise GoldenError(f"{source} is a .npy file of version {buffer[6]}, expected 1 to 3")
+        raise WeightsError(f"{source} is a .npy file of version {buffer[6]}, expected 1 to 3")
     width = 2 if buffer[6] == 1 else 4
     length = int.from_bytes(buffer[8 : 8 + width], "little")
     start = 8 + width + length
     if length > MAX_HEADER or start > len(buffer):
-        raise GoldenError(
+        raise WeightsError(
             f"{source} claims a header of {length} bytes, expected at most {MAX_HEADER} and a whole file; save it again"
         )
     return start, bytes(buffer[8 + width : start]).decode("latin-1").strip()
@@ -116,7 +141,7 @@ def _fields(text: str, source: str) -> dict[str, str]:
     kinds = {key: value[0] for key, value in fields.items()}
     right = kinds.get("descr") in ("'", '"') and kinds.get("fortran_order") in ("T", "F") and kinds.get("shape") == "("
     if position < len(inside) or not right:
-        raise GoldenError(
+        raise WeightsError(
             f"{source} has the header {quoted(text)}, expected one dtype (no Python objects, no records), "
             "fortran_order and shape"
         )
@@ -129,5 +154,5 @@ def _shape(text: str, source: str) -> tuple[int, ...]:
     if digits[-1] == "":
         digits.pop()
     if not all(part.isdigit() and len(part) < len(str(sys.maxsize)) + 1 for part in digits):
-        raise GoldenError(f"{source} has the shape {quoted(text)}, expected whole numbers")
+        raise WeightsError(f"{source} has the shape {quoted(text)}, expected whole numbers")
     return tuple(map(int, digits))

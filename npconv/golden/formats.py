@@ -29,7 +29,6 @@ import os
 import re
 import string
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,20 +37,18 @@ from urllib.parse import unquote
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.files import safetensors
+from npconv.files import archive, npy, safetensors
 from npconv.files.disk import map_file, write_file
 from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
-from npconv.files.npy import check_shape, npy_chunks, read_npy
 from npconv.golden.about import parse_json, to_text
 from npconv.messages import SHOWN_CHARACTERS, quoted
 
 METADATA = "npconv.golden"
 MEMBER = "npconv.golden.json"
 FOLDER_FILE = "trace.json"
-NPY = ".npy"
 
-#: How many times its own size a .npz may unpack to; a few constant arrays may make a small one more than that.
-MAX_INFLATION, SMALL = 20, 1_000_000
+#: How many times its own size a .npz may unpack to.
+MAX_INFLATION = 20
 
 #: Of a file name in bytes, on every usual file system.
 _LONGEST_NAME = 255
@@ -88,39 +85,31 @@ def write_safetensors(path: Path, content: Content) -> None:
 def read_npz(path: Path) -> Content:
     """Read a zip file of .npy files; the order is that of its directory."""
     buffer = map_file(path)
+    members = archive.read_members(buffer, quoted(path), ratio=MAX_INFLATION, any_name=True)
     tensors: dict[str, np.ndarray | DeferredArray] = {}
     about = None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            _check_members(members, len(buffer), path)
-            for member in members:
-                source = f"{quoted(path)}: {quoted(member.filename)}"
-                name = _decoded(member.filename, tensors, path) if member.filename != MEMBER else MEMBER
-                data = _member_data(buffer, archive, member, source)
-                if member.filename == MEMBER:
-                    about = parse_json(data, source)
-                else:
-                    tensors[name] = read_npy(data, source)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, GoldenError):
-            raise
-        raise GoldenError(f"{quoted(path)} is not a whole .npz file: {_reason(error)}; save it again") from error
+    for file, member in members.items():
+        data = archive.contents(buffer, member, quoted(path), check=member.is_packed)
+        if file == MEMBER:
+            about = parse_json(data, f"{quoted(path)}: {quoted(file)}")
+        else:
+            name = _decoded(file, tensors, path)
+            tensors[name] = npy.read_npy(data, f"{quoted(path)}: {quoted(file)}")
     return Content(tensors, about)
 
 
 def write_npz(path: Path, content: Content) -> None:
     """Write a zip file, uncompressed so that it can be mapped, without the time of day."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w") as npz:
 
         def add(name: str, chunks: Iterable[Any]) -> None:
-            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+            with npz.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
                 for chunk in chunks:
                     member.write(chunk)
 
         for name, array in content.tensors.items():
-            add(_encoded(name, _PRINTABLE) + NPY, npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
+            add(_encoded(name, _PRINTABLE) + npy.SUFFIX, npy.npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
         add(MEMBER, [to_text(content.about).encode()])
     write_file(path, [file.getbuffer()])
 
@@ -128,13 +117,13 @@ def write_npz(path: Path, content: Content) -> None:
 def read_folder(path: Path) -> Content:
     """Read the .npy files of a folder, not those of folders in it; numbers in names count as numbers for the order."""
     try:
-        files = sorted((entry.name for entry in os.scandir(path) if entry.name.endswith(NPY)), key=_natural)
+        files = sorted((entry.name for entry in os.scandir(path) if entry.name.endswith(npy.SUFFIX)), key=_natural)
     except OSError as error:
         raise GoldenError(f"cannot read the folder {quoted(path)}: {_reason(error)}") from error
     tensors: dict[str, np.ndarray | DeferredArray] = {}
     for file in files:
         name = _decoded(file, tensors, path)
-        tensors[name] = read_npy(map_file(_inside(path, file)), quoted(path / file))
+        tensors[name] = npy.read_npy(map_file(_inside(path, file)), quoted(path / file))
     about = None
     if os.path.lexists(path / FOLDER_FILE):
         about = parse_json(map_file(_inside(path, FOLDER_FILE)), quoted(path / FOLDER_FILE))
@@ -146,7 +135,7 @@ def write_folder(path: Path, content: Content) -> None:
     names = {name: file_name(name) for name in content.tensors}
     make_folder(path)
     for name, array in content.tensors.items():
-        write_file(path / names[name], npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
+        write_file(path / names[name], npy.npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
     write_file(path / FOLDER_FILE, [to_text(content.about).encode()])
 
 
@@ -233,9 +222,9 @@ def file_name(name: str) -> str:
     safe = _encoded(name, _PLAIN)
     if safe[:1] == "." or _DEVICE.match(safe):
         safe = f"%{ord(safe[0]):02X}{safe[1:]}"
-    if len(safe) + len(NPY) > _LONGEST_NAME:
+    if len(safe) + len(npy.SUFFIX) > _LONGEST_NAME:
         raise GoldenError(f"tensor {quoted(name)} has too long a name for a file; save the trace as .safetensors")
-    return safe + NPY
+    return safe + npy.SUFFIX
 
 
 def _encoded(name: str, plain: str) -> str:
@@ -247,43 +236,16 @@ def _encoded(name: str, plain: str) -> str:
 
 def _decoded(file: str, known: Mapping[str, Any], path: Path) -> str:
     """Return the tensor's name that a file or member has, which must be a new one."""
-    if not file.endswith(NPY):
+    if not file.endswith(npy.SUFFIX):
         raise GoldenError(f"{quoted(path)} holds {quoted(file)}, expected .npy and {MEMBER} only")
     try:
-        name = unquote(file[: -len(NPY)], errors="strict")
+        name = unquote(file[: -len(npy.SUFFIX)], errors="strict")
         name.encode()
     except UnicodeError:
         raise GoldenError(f"{quoted(path)}: the name {quoted(file)} is no UTF-8 once its %XX are decoded") from None
     if name in known:
         raise GoldenError(f"{quoted(path)} holds tensor {quoted(name)} twice, expected every name once")
     return name
-
-
-def _check_members(members: list[zipfile.ZipInfo], size: int, path: Path) -> None:
-    """Refuse an archive that would unpack to much more than it is, or not with what every Python has."""
-    if sum(member.file_size for member in members) > max(MAX_INFLATION * size, SMALL):
-        raise GoldenError(
-            f"{quoted(path)} would unpack to more than {MAX_INFLATION} times its size; save it without compression"
-        )
-    if len({member.filename for member in members}) < len(members):
-        raise GoldenError(f"{quoted(path)} holds a member twice, expected every name once")
-    for member in members:
-        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise GoldenError(f"{quoted(path)}: {quoted(member.filename)} is encrypted or packed in an unusual way")
-
-
-def _member_data(buffer: memoryview, archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> memoryview:
-    """Return the bytes of a member: those of the map where it is not compressed."""
-    if member.compress_type == zipfile.ZIP_DEFLATED:
-        return memoryview(archive.read(member))
-    # The directory says where the member's own header is; behind it and two texts of given lengths is the data.
-    start = member.header_offset
-    header = bytes(buffer[start : start + 30])
-    begin = start + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    stop = begin + member.file_size
-    if header[:4] != b"PK\x03\x04" or member.file_size != member.compress_size or stop > len(buffer):
-        raise GoldenError(f"{source} is not where the archive says; save it again")
-    return buffer[begin:stop]
 
 
 def _inside(folder: Path, file: str) -> Path:
@@ -315,7 +277,7 @@ def _index_entry(entry: Any, source: str) -> tuple[str, tuple[int, ...], int, st
 
 def _raw(buffer: memoryview, shape: tuple[int, ...], offset: int, dtype: str, source: str) -> Any:
     """Return the numbers that begin at an offset of a file."""
-    check_shape(shape, STORED[dtype].itemsize, source)
+    npy.check_shape(shape, STORED[dtype].itemsize, source)
     size = math.prod(shape) * STORED[dtype].itemsize
     if offset + size > len(buffer):
         raise GoldenError(

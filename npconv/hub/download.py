@@ -7,7 +7,6 @@ and no code of a repository is ever run. What has been downloaded must have the 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import secrets
@@ -20,6 +19,7 @@ from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, Weight
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE
 from npconv.files.disk import hash_file
 from npconv.files.locate import NAME, SUFFIX, embedded_list
+from npconv.files.shards import read_weight_map
 from npconv.hub.catalogue import suggestion
 from npconv.messages import listed, quoted
 from npconv.models.decisions import GUESS, WARNING
@@ -165,9 +165,8 @@ def _is_complete(folder: Path, form: tuple[str, ...]) -> bool:
     if len(form) == 1:
         return True
     try:
-        shards = set(json.loads((folder / form[0]).read_text("utf-8"))["weight_map"].values())
-        return all((folder / name).is_file() for name in shards)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return all((folder / name).is_file() for name in read_weight_map(folder / form[0]).values())
+    except WeightsError:
         return True  # what is wrong with the index is said when it is loaded
 
 

@@ -22,7 +22,7 @@ from test_dialects_reference import STAGES, STEPS, TOLERANCE, randomize
 import npconv
 from npconv.convert import dialects
 from npconv.files import safetensors
-from npconv.files.containers import open_checkpoint
+from npconv.files.opening import open_weights
 
 pytestmark = pytest.mark.reference
 
@@ -317,4 +317,4 @@ def test_a_folder_of_transformers_keeps_all_that_it_says(torch, tmp_path):
             assert again.to_dict()[name] == value, name
     processor = npconv.AutoImageProcessor.from_pretrained(tmp_path / "out")
     assert (processor.size, processor.crop_pct) == ({"shortest_edge": 48}, 0.9)
-    assert open_checkpoint(tmp_path / "out").tensors.keys() == model.state_dict().keys()
+    assert open_weights(tmp_path / "out").tensors.keys() == model.state_dict().keys()

@@ -19,7 +19,7 @@ from support.conversion_files import infer_config
 from support.families import CLASSES
 
 from npconv.convert import dialects
-from npconv.files.containers import open_checkpoint
+from npconv.files.opening import open_weights
 
 FILES = json.loads((Path(__file__).parent / "data" / "tensorflow_files.json").read_text())
 FAMILIES = ("convnext", "convnextv2", "cvt")
@@ -136,7 +136,7 @@ def test_logits(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_file_of_keras_gives_the_names_of_variables(family, tmp_path):
     write_keras(tmp_path / "tf_model.h5", file_of(family))
-    assert_same(open_checkpoint(tmp_path).tensors, variables_of(family))
+    assert_same(open_weights(tmp_path).tensors, variables_of(family))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -148,7 +148,7 @@ def test_a_bare_model_built_outside_a_scope(family, tmp_path):
         if path.startswith(f"{family}/")
     }
     write_keras(tmp_path / "x", arrays)
-    tensors = open_checkpoint(tmp_path / "x").tensors
+    tensors = open_weights(tmp_path / "x").tensors
     dialect = dialects.detect(tensors)
     assert dialect.prefix == f"{family}/"
     ours = dialects.to_hugging_face(tensors, dialect)
@@ -168,5 +168,5 @@ def test_a_bare_model_built_outside_a_scope(family, tmp_path):
 )
 def test_other_files_keep_their_full_names(names, tmp_path):
     write_keras(tmp_path / "x", {name: np.full(3, index, np.float32) for index, name in enumerate(names)})
-    tensors = open_checkpoint(tmp_path / "x").tensors
+    tensors = open_weights(tmp_path / "x").tensors
     assert {name: tensors[name][0] for name in tensors} == {name: index for index, name in enumerate(names)}

@@ -24,7 +24,7 @@ from support.container_files import (
 )
 
 from npconv.errors import UnavailableError, WeightsError
-from npconv.files.containers import find_tensors, open_checkpoint
+from npconv.files.opening import find_tensors, open_weights
 from npconv.files.safetensors import save_file
 
 VALUES = np.arange(24, dtype=np.float32) - 7.5
@@ -40,7 +40,7 @@ def opened(tmp_path):
     def open_bytes(data, **arguments):
         path = tmp_path / "weights"
         path.write_bytes(data)
-        return open_checkpoint(path, **arguments)
+        return open_weights(path, **arguments)
 
     return open_bytes
 
@@ -171,7 +171,7 @@ def test_numpy_zip(opened, tmp_path):
     arrays = {"a.weight": VALUES.reshape(4, 6), "b": np.asfortranarray(VALUES.reshape(4, 6)), "n": np.array(3)}
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "x.npz", **arrays)
-        checkpoint = open_checkpoint(tmp_path / "x.npz")
+        checkpoint = open_weights(tmp_path / "x.npz")
         assert checkpoint.container == "NumPy zip"
         assert list(checkpoint.tensors) == list(arrays)
         for key, array in arrays.items():
@@ -179,7 +179,7 @@ def test_numpy_zip(opened, tmp_path):
             assert not checkpoint.tensors[key].flags.writeable
     np.savez(tmp_path / "x.npz", a=np.array([{}], object))
     with pytest.raises(WeightsError, match=r"has dtype '\|O'"):
-        open_checkpoint(tmp_path / "x.npz")
+        open_weights(tmp_path / "x.npz")
 
 
 def test_hdf5(tmp_path):
@@ -195,7 +195,7 @@ def test_hdf5(tmp_path):
         file["outside"] = h5py.ExternalLink("other.h5", "/x")
         file["again"] = h5py.SoftLink("/big")
         file.create_dataset("packed", data=VALUES, compression="gzip")
-    checkpoint = open_checkpoint(tmp_path / "tf")
+    checkpoint = open_weights(tmp_path / "tf")
     assert checkpoint.container == "HDF5"
     assert checkpoint.metadata == {}
     assert sorted(name for name, _ in checkpoint.skipped) == ["again", "outside", "text"]
@@ -232,7 +232,7 @@ def test_shards(tmp_path):
     (tmp_path / "2.bin").write_bytes(one("b", 1))
     index = write_index(tmp_path, {"a": "1.bin", "b": "2.bin"})
     for path in (index, tmp_path):
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_weights(path)
         assert checkpoint.container == "sharded PyTorch zip"
         np.testing.assert_array_equal(checkpoint.tensors["a"], VALUES, strict=True)
         np.testing.assert_array_equal(checkpoint.tensors["b"], VALUES + 1, strict=True)
@@ -250,10 +250,10 @@ def test_shards(tmp_path):
     ]:
         write_index(tmp_path, weight_map)
         if message is None:
-            assert list(open_checkpoint(index).tensors) == ["a"]
+            assert list(open_weights(index).tensors) == ["a"]
             continue
         with pytest.raises(WeightsError, match=message):
-            open_checkpoint(index)
+            open_weights(index)
 
 
 def test_a_safetensors_header_may_begin_with_the_byte_of_a_pickle(tmp_path):
@@ -263,20 +263,20 @@ def test_a_safetensors_header_may_begin_with_the_byte_of_a_pickle(tmp_path):
         if path.read_bytes()[0] == 0x80:
             break
     assert path.read_bytes()[0] == 0x80
-    opened = open_checkpoint(path)
+    opened = open_weights(path)
     assert opened.container == "safetensors"
     assert list(opened.tensors) == ["a"]
 
 
 def test_safetensors(tmp_path):
     save_file({"a": VALUES}, tmp_path / "model.bin", {"format": "pt"})
-    checkpoint = open_checkpoint(tmp_path / "model.bin")
+    checkpoint = open_weights(tmp_path / "model.bin")
     assert (checkpoint.container, checkpoint.metadata) == ("safetensors", {"format": "pt"})
     np.testing.assert_array_equal(checkpoint.tensors["a"], VALUES, strict=True)
     (tmp_path / "model.bin").rename(tmp_path / "s.safetensors")
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "s.safetensors"}}))
-    assert open_checkpoint(tmp_path).container == "sharded safetensors"
+    assert open_weights(tmp_path).container == "sharded safetensors"
 
 
 @pytest.mark.parametrize(
@@ -318,8 +318,8 @@ def test_wrappings():
 def test_nothing_of_pytorch_is_imported(tmp_path):
     (tmp_path / "x.pth").write_bytes(one("a", 0))
     code = (
-        "import sys; from npconv.files.containers import open_checkpoint; "
-        f"open_checkpoint({str(tmp_path / 'x.pth')!r}); print({{'torch', 'h5py'}} & set(sys.modules))"
+        "import sys; from npconv.files.opening import open_weights; "
+        f"open_weights({str(tmp_path / 'x.pth')!r}); print({{'torch', 'h5py'}} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npconv.errors import WeightsError
-from npconv.files.containers import open_checkpoint
+from npconv.files.opening import open_weights
 
 pytestmark = pytest.mark.reference
 torch = pytest.importorskip("torch")
@@ -38,7 +38,7 @@ def test_every_dtype_and_protocol(tmp_path, form, protocol):
     tensors = {name: values.to(getattr(torch, name)) for name in DTYPES}
     tensors |= {f"{name}.turned": tensor.permute(2, 0, 1) for name, tensor in tensors.items()}
     torch.save(tensors, tmp_path / "x", pickle_protocol=protocol, **form)
-    checkpoint = open_checkpoint(tmp_path / "x")
+    checkpoint = open_weights(tmp_path / "x")
     assert list(checkpoint.tensors) == list(tensors)
     for name, tensor in tensors.items():
         assert_same(checkpoint.tensors[name], tensor)
@@ -70,7 +70,7 @@ def strided_views(draw):
 def test_any_view(tmp_path_factory, form, views):
     path = tmp_path_factory.mktemp("views") / "x"
     torch.save(views, path, **form)
-    tensors = open_checkpoint(path).tensors
+    tensors = open_weights(path).tensors
     assert list(tensors) == list(views)
     for name, view in views.items():
         assert_same(tensors[name], view)
@@ -102,7 +102,7 @@ def test_a_training_checkpoint(tmp_path, form):
     saved["model"]["marked"] = torch.ones(3)
     saved["model"]["marked"].note = "x"
     torch.save(saved, tmp_path / "x", **form)
-    checkpoint = open_checkpoint(tmp_path / "x")
+    checkpoint = open_weights(tmp_path / "x")
     assert checkpoint.taken == "model"
     assert list(checkpoint.tensors) == list(saved["model"])
     for name, tensor in saved["model"].items():
@@ -120,7 +120,7 @@ def test_tensors_that_share_numbers(tmp_path, form):
     whole = torch.arange(24.0).reshape(2, 3, 4)
     saved = {"a": whole, "b": whole, "c": whole[1].t(), "d": whole.expand(5, 2, 3, 4)}
     torch.save(saved, tmp_path / "x", **form)
-    tensors = open_checkpoint(tmp_path / "x").tensors
+    tensors = open_weights(tmp_path / "x").tensors
     for name, tensor in saved.items():
         assert_same(tensors[name], tensor)
         assert np.shares_memory(tensors[name], tensors["a"])
@@ -134,7 +134,7 @@ def test_whole_modules_and_complex_numbers_are_refused(tmp_path):
         for form in FORMS:
             torch.save(thing, tmp_path / "x", **form)
             with pytest.raises(WeightsError, match=message):
-                open_checkpoint(tmp_path / "x")
+                open_weights(tmp_path / "x")
 
 
 def test_without_checksums(tmp_path):
@@ -144,11 +144,11 @@ def test_without_checksums(tmp_path):
         torch.save({"a": torch.arange(5)}, tmp_path / "x")
     finally:
         torch.serialization.set_crc32_options(before)
-    assert_same(open_checkpoint(tmp_path / "x").tensors["a"], torch.arange(5))
+    assert_same(open_weights(tmp_path / "x").tensors["a"], torch.arange(5))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_script_programs_are_refused(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(tmp_path / "x"))
     with pytest.raises(WeightsError, match="TorchScript"):
-        open_checkpoint(tmp_path / "x")
+        open_weights(tmp_path / "x")

@@ -28,7 +28,7 @@ from support.container_files import (
 )
 
 from npconv.errors import NpconvError, WeightsError
-from npconv.files.containers import open_checkpoint
+from npconv.files.opening import open_weights
 
 VALUES = np.arange(24, dtype=np.float32) - 7.5
 GOOD = mapping(a=tensor(storage("0", 24), (2, 3, 4), (12, 4, 1)), b=tensor(storage("1", 5, "LongStorage"), (5,), (1,)))
@@ -49,7 +49,7 @@ def refused(tmp_path, monkeypatch):
         tracemalloc.start()
         try:
             with pytest.raises(WeightsError, match=message) as caught:
-                open_checkpoint(path)
+                open_weights(path)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -295,7 +295,7 @@ def test_truncated_at_every_byte(tmp_path, data):
     for length in range(len(data)):
         path.write_bytes(data[:length])
         with pytest.raises(WeightsError) as caught:
-            open_checkpoint(path)
+            open_weights(path)
         assert "\n" not in str(caught.value)
 
 
@@ -323,7 +323,7 @@ def mutated(data, draw):
 def arrays_or_none(path):
     """Return the arrays of a file, None if it is refused by a named error in one line."""
     try:
-        return {key: np.array(tensor) for key, tensor in open_checkpoint(path).tensors.items()}
+        return {key: np.array(tensor) for key, tensor in open_weights(path).tensors.items()}
     except NpconvError as error:
         if "\n" in str(error):
             raise

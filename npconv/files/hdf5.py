@@ -1,6 +1,6 @@
-"""NumPy's ``.npz`` and Keras's ``.h5``: names and arrays, nothing that could run.
+"""Keras's ``.h5``: names and arrays, nothing that could run.
 
-The arrays of both are views of the mapped file wherever a file stores them in one piece.
+The arrays are views of the mapped file wherever it stores them in one piece.
 """
 
 from __future__ import annotations
@@ -10,49 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import GoldenError, UnavailableError, WeightsError
-from npconv.files import archive
+from npconv.errors import UnavailableError, WeightsError
 from npconv.files.dtypes import DeferredArray
-from npconv.files.storages import Budget
-from npconv.messages import quoted
+from npconv.files.pytorch import Budget
 
-NPY = ".npy"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 64
-
-
-def read_npz(buffer: memoryview, members: dict[str, archive.Member], source: str, check: bool) -> dict[str, np.ndarray]:
-    """Return the arrays of a ``.npz`` file; those of ``numpy.savez_compressed`` are unpacked.
-
-    Parameters
-    ----------
-    buffer : memoryview
-        The whole file.
-    members : dict of str to Member
-        From `archive.read_members`, every name with ``.npy`` at its end.
-    source : str
-        What to call the file in errors.
-    check : bool
-        Compare all members with their checksums, which reads the whole file.
-
-    Raises
-    ------
-    WeightsError
-        If a member is damaged, or holds Python objects, texts, records or complex numbers.
-    """
-    from npconv.files.npy import read_npy  # with npconv.golden comes much that other containers do not need
-
-    arrays = {}
-    for name, member in members.items():
-        content = archive.contents(buffer, member, source)
-        if check:
-            archive.check(content, member, source)
-        try:
-            arrays[name.removesuffix(NPY)] = read_npy(content, f"{source}: {quoted(name)}")
-        except GoldenError as error:
-            raise WeightsError(str(error)) from None
-    return arrays
 
 
 def read_hdf5(

@@ -1,0 +1,295 @@
+"""One function for all weight files: it looks at what a file holds, never at what it is called.
+
+A training script may wrap the state dict: ``{"model": {...}, "optimizer": {...}, "epoch": 299}``. It is found inside.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import WeightsError
+from npconv.files import archive, hdf5, npy, pytorch
+from npconv.files.disk import map_file
+from npconv.files.dtypes import DeferredArray
+from npconv.files.header import MAX_HEADER_SIZE
+from npconv.files.pickle_names import Skipped
+from npconv.files.pytorch import dotted
+from npconv.files.safetensors import open_file, read_header
+from npconv.files.shards import gather, read_weight_map
+from npconv.messages import listed, quoted
+
+SAFETENSORS = "safetensors"
+PYTORCH_ZIP = "PyTorch zip"
+PYTORCH_STREAM = "PyTorch legacy pickle"
+NUMPY_ZIP = "NumPy zip"
+HDF5 = "HDF5"
+
+#: The files of a folder in Hugging Face layout, the one to take first.
+FILES = (
+    *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
+    "tf_model.h5",
+)
+
+#: Beginnings of files that hold no weights, or in forms that are not read.
+_STRANGERS = (
+    (b"version https://git-lfs", "a Git LFS pointer in the place of the file; fetch the file itself"),
+    (b"<", "a web page or XML; download the file itself"),
+    (b"\x1f\x8b", "packed with gzip; unpack it"),
+    (b"GGUF", "a GGUF file, which is not read"),
+    (b"\x93NUMPY", "a single array without a name; save it with numpy.savez"),
+)
+
+#: Keys that hold a model's tensors, the one to take first.
+WRAPPINGS = (
+    *("model", "state_dict", "model_state_dict", "model_state", "module", "params", "net", "network"),
+    *("model_ema", "state_dict_ema", "ema_state_dict", "ema", "params_ema", "student", "teacher"),
+)
+#: Keys of what training carries along; never a model.
+EXTRAS = {
+    *("optimizer", "optimizers", "optimizer_state_dict", "optimizer_states", "hyper_parameters", "config", "args"),
+    *("lr_scheduler", "lr_schedulers", "scheduler", "scaler", "loss_scaler", "amp", "amp_scaler", "grad_scaler"),
+    *("rng_state", "rng_states", "torch_rng_state", "cuda_rng_state", "random_state", "callbacks", "loops", "cfg"),
+    "meta",
+}
+
+_NOT_PLAIN = (dict, list, tuple, np.ndarray, DeferredArray, Skipped)
+
+
+@dataclass(frozen=True)
+class OpenedWeights:
+    """The tensors of a model, and how they were found.
+
+    Attributes
+    ----------
+    tensors : dict of str to ndarray or DeferredArray
+        In the order of the file, read-only; the keys of nested dicts with dots between. Views of the mapped file where
+        it stores them as they are; a `npconv.files.dtypes.DeferredArray` for bfloat16, 8-bit floats and bool, made an
+        array by ``numpy.asarray``.
+    container : str
+        ``"safetensors"``, ``"PyTorch zip"``, ``"PyTorch legacy pickle"``, ``"NumPy zip"`` or ``"HDF5"``, with
+        ``"sharded "`` before it for an index and its files.
+    skipped : list of (str, str)
+        What was neither tensor, number nor text: where it was, and its class or function.
+    metadata : dict of str to object
+        Numbers and texts beside the tensors, by their place.
+    taken : str
+        Where the tensors were, such as ``"model"``; empty if not wrapped.
+    others : dict of str to int
+        Other places with tensors, and how many.
+    """
+
+    tensors: dict[str, Any]
+    container: str = ""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    taken: str = ""
+    others: dict[str, int] = field(default_factory=dict)
+
+
+def open_weights(path: str | os.PathLike[str], *, wrapping: str | None = None, check: bool = True) -> OpenedWeights:
+    """Open a file of weights of any framework, without that framework.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, an index of several, or a folder in Hugging Face layout. It must not be changed in place while the
+        arrays are in use.
+    wrapping : str, optional
+        Which of several state dicts in a PyTorch file to take, such as ``"model_ema"``.
+    check : bool
+        Compare the members of zip files with their checksums, which reads the whole file once.
+
+    Raises
+    ------
+    WeightsError
+        If the file is none of the containers, is damaged, or asks to run something.
+    UnavailableError
+        If it is an HDF5 file and h5py is not installed.
+    """
+    path = _file_at(path)
+    buffer = map_file(path)
+    if not _is_index(buffer):
+        return _open_file(path, buffer, wrapping, check)
+    parts: list[OpenedWeights] = []
+
+    def read(shard: Path) -> Mapping[str, Any]:
+        parts.append(_open_file(shard, map_file(shard), wrapping, check))
+        return parts[-1].tensors
+
+    tensors = gather(path, read_weight_map(path), read)
+    containers = sorted({part.container for part in parts})
+    if len(containers) > 1:
+        raise WeightsError(f"{quoted(path)} names files of different kinds: {listed(containers)}; expected one kind")
+    skipped = [item for part in parts for item in part.skipped]
+    metadata = {key: value for part in parts for key, value in part.metadata.items()}
+    return OpenedWeights(tensors, f"sharded {containers[0]}", skipped, metadata)
+
+
+def weight_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that `open_weights` reads: one, or an index and all that it names.
+
+    Raises
+    ------
+    WeightsError
+        If the first is missing or damaged.
+    """
+    path = _file_at(path)
+    weight_map = read_weight_map(path) if _is_index(map_file(path)) else {}
+    return [path, *(path.parent / name for name in sorted(set(weight_map.values())))]
+
+
+def _file_at(path: str | os.PathLike[str]) -> Path:
+    """Return a file, or that with the weights of a folder, or the index of several."""
+    path = Path(path)
+    if not os.path.isdir(path):
+        return path
+    for name in FILES:
+        if os.path.lexists(path / name):
+            return path / name
+    raise WeightsError(f"found none of {', '.join(FILES)} in {quoted(path)}; give the path of a file")
+
+
+def _is_index(buffer: memoryview) -> bool:
+    return bytes(buffer[:4096]).lstrip()[:1] == b"{" and not _is_safetensors(buffer)
+
+
+def _is_safetensors(buffer: memoryview) -> bool:
+    """Say whether a file begins as safetensors: a length that a header may have, and the header's brace."""
+    return buffer[8:9] == b"{" and int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE
+
+
+def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool) -> OpenedWeights:
+    """Open a file that holds tensors itself."""
+    source = quoted(path)
+    start = bytes(buffer[:512])
+    if start.startswith(archive.MAGIC):
+        members = archive.read_members(buffer, source)
+        if members and all(name.endswith(npy.SUFFIX) for name in members):
+            return OpenedWeights(npy.read_npz(buffer, members, source, check), NUMPY_ZIP)
+        return _unwrapped(pytorch.read_zip(buffer, members, source, check), PYTORCH_ZIP, source, wrapping)
+    if start.startswith(hdf5.MAGIC):
+        arrays, skipped = hdf5.read_hdf5(path, buffer, source)
+        if not arrays:
+            raise WeightsError(f"{source} is an HDF5 file without arrays, expected weights")
+        return OpenedWeights(arrays, HDF5, skipped)
+    # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
+    if _is_safetensors(buffer):
+        return OpenedWeights(open_file(path), SAFETENSORS, metadata=dict(read_header(path).metadata or {}))
+    if start[:1] == b"\x80":
+        return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
+    raise WeightsError(f"{source} is {_what(start)}")
+
+
+def _what(start: bytes) -> str:
+    """Return what a file is that holds no weights."""
+    if not start:
+        return "empty; download it again"
+    if start[257:262] == b"ustar":
+        return "a tar file, as PyTorch wrote before version 0.2; load and save it with a newer one"
+    for beginning, what in _STRANGERS:
+        if start.startswith(beginning):
+            return what
+    return "none of the files that are read: safetensors, PyTorch, NumPy zip, HDF5, or an index of several"
+
+
+def _unwrapped(contents: pytorch.Contents, container: str, source: str, wrapping: str | None) -> OpenedWeights:
+    """Return the state dict in the contents of a PyTorch file."""
+    try:
+        found = find_tensors(contents.value, wrapping)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from None
+    return replace(found, container=container, skipped=contents.skipped)
+
+
+def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
+    """Return the tensors of the model in what a training script has saved.
+
+    Without `wrapping`, a dict that has tensors itself is taken whole; one that has none is searched for the keys that
+    training scripts use, in the order of `WRAPPINGS`; failing these it is taken without the optimizer and its like.
+
+    Parameters
+    ----------
+    contents : object
+        Dicts, lists and tuples with arrays.
+    wrapping : str, optional
+        The place to take, such as ``"model_ema"``.
+
+    Raises
+    ------
+    WeightsError
+        If there are no tensors, or none at `wrapping`, or two have one name.
+    """
+    if _is_tensor(contents):
+        raise WeightsError("the file holds a single tensor without a name, expected a dict of tensors")
+    place, node = _unwrap(contents, ()) if wrapping is None else _at(contents, wrapping)
+    excluded = EXTRAS if wrapping is None and isinstance(node, dict) and not _is_state_dict(node) else ()
+    depth = len(place)
+    tensors: dict[str, Any] = {}
+    others: dict[str, int] = {}
+    metadata: dict[str, Any] = {}
+    for path, value in _leaves(contents, ()):
+        if not _is_tensor(value):
+            metadata[dotted(path)] = value
+        elif path[:depth] == place and (len(path) > depth and path[depth] not in excluded):
+            name = dotted(path[depth:])
+            if name in tensors:
+                raise WeightsError(f"two tensors have the name {quoted(name)}, expected every name once")
+            tensors[name] = value
+        else:
+            beginning = dotted(path[: 1 + (path[:depth] == place) * depth])
+            others[beginning] = others.get(beginning, 0) + 1
+    if not tensors:
+        where = f"at {quoted(wrapping)}" if wrapping is not None else "that a model could have"
+        held = f"; there are tensors at {listed([quoted(name) for name in others])}" if others else ""
+        raise WeightsError(f"found no tensors {where}{held}")
+    return OpenedWeights(tensors, metadata=metadata, taken=dotted(place), others=others)
+
+
+def _unwrap(node: Any, place: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
+    """Go into the wrappings around a state dict."""
+    while isinstance(node, dict) and not _is_state_dict(node):
+        key = next((key for key in WRAPPINGS if next(_leaves(node.get(key), (), True), None)), None)
+        if key is None:
+            break
+        place, node = (*place, key), node[key]
+    return place, node
+
+
+def _at(node: Any, wrapping: str) -> tuple[tuple[Any, ...], Any]:
+    """Return the place that a dotted name means; a key may itself have dots."""
+    place: tuple[Any, ...] = ()
+    rest = wrapping
+    while rest:
+        keys = [key for key in node if isinstance(key, str) and key] if isinstance(node, dict) else []
+        key = next((key for key in sorted(keys, key=len, reverse=True) if f"{rest}.".startswith(f"{key}.")), None)
+        if key is None:
+            raise WeightsError(f"found nothing at {quoted(wrapping)}; there is {listed([quoted(key) for key in keys])}")
+        place, node, rest = (*place, key), node[key], rest[len(key) + 1 :]
+    return place, node
+
+
+def _is_state_dict(node: dict[Any, Any]) -> bool:
+    """Say whether a dict has tensors itself, other than the state of a random generator and the like."""
+    return any(_is_tensor(value) and key not in EXTRAS for key, value in node.items())
+
+
+def _leaves(node: Any, path: tuple[Any, ...], only_tensors: bool = False) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the tensors, numbers, texts and lists of such below a value, with the keys that lead to each."""
+    is_group = isinstance(node, dict) or (
+        isinstance(node, list | tuple) and any(isinstance(child, _NOT_PLAIN) for child in node)
+    )
+    if is_group:
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(child, (*path, key), only_tensors)
+    elif _is_tensor(node) or not (only_tensors or isinstance(node, Skipped)):
+        yield path, node
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, np.ndarray | DeferredArray)

@@ -112,14 +112,12 @@ def read_names(path: str) -> dict[str, str]:
     GoldenError
         If it cannot be read or is something else.
     """
-    from npconv.files.disk import map_file
-    from npconv.golden.about import parse_json
+    from npconv.files.disk import map_file, parse_json
 
     try:
-        data = map_file(path)
+        names = parse_json(map_file(path), escape(path))
     except WeightsError as error:
         raise GoldenError(f"{escape(path)}: cannot be read ({error}); check --names") from error
-    names = parse_json(data, escape(path))
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise GoldenError(f"{escape(path)}: expected a JSON object of {{name in MINE: name in REFERENCE}}")
     return names

@@ -1,4 +1,4 @@
-"""The three things this room does with files: map one, replace one in a single step, read a small JSON one.
+"""The things this room does with files: map one, replace one in a single step, read a small JSON one.
 
 Whatever goes wrong in the operating system becomes a :class:`npconv.errors.WeightsError`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import os
 import secrets
@@ -20,6 +21,9 @@ from npconv.messages import quoted
 
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
 MAX_JSON_SIZE = 10_000_000
+
+#: Digits of a whole number: int() takes for ever over a million.
+LONGEST_NUMBER = 40
 
 _PIECE = 2**20
 
@@ -96,22 +100,56 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file of at most 10 MB holds.
+    """Return what a JSON file of at most 10 MB holds, all numbers as floats: nobody here needs them exact.
 
     Raises
     ------
     WeightsError
         If the file cannot be read, is larger, is no JSON, or has a name twice in one object.
     """
-    data = map_file(path)
-    if len(data) > MAX_JSON_SIZE:
-        raise WeightsError(f"{quoted(path)} has {len(data)} bytes, expected at most {MAX_JSON_SIZE} of JSON")
+    return parse_json(map_file(path), quoted(path), exact=False)
+
+
+def parse_json(text: str | memoryview, source: str, *, exact: bool = True) -> Any:
+    """Return what at most 10 MB of JSON hold, every name of an object once.
+
+    Parameters
+    ----------
+    text : str or memoryview
+    source : str
+        What to call it in errors.
+    exact : bool
+        Whole numbers are such, of at most 40 digits, and fractions are finite. Otherwise all numbers are floats.
+
+    Raises
+    ------
+    WeightsError
+        If the text is longer or something else.
+    """
+    if len(text) > MAX_JSON_SIZE:
+        raise WeightsError(f"{source} has {len(text)} bytes, expected at most {MAX_JSON_SIZE} of JSON")
+    numbers: dict[str, Any] = {"parse_int": float}
+    if exact:
+        numbers = {"parse_int": _whole_number, "parse_float": _finite_number, "parse_constant": _finite_number}
     try:
-        # Whole numbers become floats: nobody here needs them exact, and int() takes forever over a million digits.
-        return json.loads(str(data, "utf-8"), parse_int=float, object_pairs_hook=_unique_names)
+        content = text if isinstance(text, str) else str(text, "utf-8")
+        return json.loads(content, object_pairs_hook=_unique_names, **numbers)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise WeightsError(f"{quoted(path)} is not the JSON it should be: {reason}; download it again") from error
+        raise WeightsError(f"{source} is not the JSON it should be: {reason}; write or download it again") from error
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def _finite_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:LONGEST_NUMBER]}, expected finite ones")
+    return value
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

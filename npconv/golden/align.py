@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import PIXELS, layout_of
 from npconv.golden.measures import Measures, measure
+from npconv.golden.trace_file import PIXELS, layout_of
 from npconv.messages import quoted
 from npconv.models import FAMILIES
 

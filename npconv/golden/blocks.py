@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from npconv.golden.about import PIXELS
+from npconv.golden.trace_file import PIXELS
 from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig
 from npconv.models.plans import make_plan
 from npconv.plan.step import Plan, Step

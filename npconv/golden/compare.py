@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import PIXELS, about, part
 from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair, read
 from npconv.golden.measures import largest, not_finite, whereabouts
 from npconv.golden.preprocessing import DECODED
@@ -23,6 +22,7 @@ from npconv.golden.tolerance import (
     noise_of,
     tolerance,
 )
+from npconv.golden.trace_file import PIXELS, about, part
 from npconv.messages import quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.

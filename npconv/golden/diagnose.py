@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.errors import NpconvError
-from npconv.golden.about import layout_of
 from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.measures import distance, finite_distance, largest
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
+from npconv.golden.trace_file import layout_of
 from npconv.plan.step import Step
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import FORMAT
 from npconv.golden.case import Case, model_file
 from npconv.golden.formats import make_folder
+from npconv.golden.trace_file import FORMAT
 from npconv.messages import quoted
 
 INDEX, CASE = "index.json", "case.json"

@@ -24,6 +24,7 @@ members of a .npz, which are read whole.
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import re
@@ -38,9 +39,8 @@ import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.files import archive, npy, safetensors
-from npconv.files.disk import map_file, write_file
+from npconv.files.disk import MAX_JSON_SIZE, map_file, parse_json, write_file
 from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
-from npconv.golden.about import parse_json, to_text
 from npconv.messages import SHOWN_CHARACTERS, quoted
 
 METADATA = "npconv.golden"
@@ -298,3 +298,20 @@ def _natural(file: str) -> list[tuple[int, str]]:
     """Return a key that sorts numbers in a name as numbers: layers.2 before layers.10."""
     parts = re.split(r"([0-9]+)", file)
     return [(int(part), "") if place % 2 and len(part) < 20 else (-1, part) for place, part in enumerate(parts)]
+
+
+def to_text(about: Mapping[str, Any]) -> str:
+    """Return JSON with sorted names, in ASCII letters: the same value gives the same text.
+
+    Raises
+    ------
+    GoldenError
+        If there are other values than JSON has; NaN and infinity are none.
+    """
+    try:
+        text = json.dumps(dict(about), sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise GoldenError(f"expected JSON values in the about of a trace: {error}") from error
+    if len(text) > MAX_JSON_SIZE:
+        raise GoldenError(f"the about of a trace takes {len(text)} bytes, expected at most {MAX_JSON_SIZE}")
+    return text

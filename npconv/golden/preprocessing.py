@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import PIXELS
-from npconv.golden.trace_file import Trace
+from npconv.golden.trace_file import PIXELS, Trace
 from npconv.images import ConvNextImageProcessor
 from npconv.images.inputs import picture_to_array
 from npconv.images.settings import Settings

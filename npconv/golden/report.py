@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npconv.golden.about import about
 from npconv.golden.compare import Comparison, Difference, tensors
 from npconv.golden.diagnose import Origin, Suspect, Suspects
+from npconv.golden.trace_file import about
 from npconv.messages import escape
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.about import PIXELS, about
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
+from npconv.golden.trace_file import PIXELS, about
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
 

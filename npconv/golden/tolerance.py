@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.about import PIXELS
 from npconv.golden.measures import largest as largest_of
+from npconv.golden.trace_file import PIXELS
 from npconv.messages import quoted
 
 #: Times the largest measured noise that a port may be off.

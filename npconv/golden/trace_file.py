@@ -16,13 +16,28 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import GoldenError, InputError, WeightsError
-from npconv.golden.about import FORMAT, check_about
 from npconv.golden.formats import FORMS, METADATA, Content
 from npconv.messages import quoted
 from npconv.plan.step import Plan
 
+#: Version of the form of traces.
+FORMAT = 1
+
+#: The name of a model's input.
+PIXELS = "pixel_values"
+
 #: What stands before the names of weights in a file.
 PARAMETERS = "parameters."
+
+_STEP_FIELDS = {
+    "name": str,
+    "operation": str,
+    "inputs": list,
+    "params": dict,
+    "attributes": dict,
+    "layout": str,
+    "aliases": list,
+}
 
 
 class Tensors(UserDict):
@@ -200,3 +215,104 @@ def _check_names(names: Iterable[str]) -> None:
             name.encode()
         except UnicodeEncodeError:
             raise GoldenError(f"a tensor's name must be text that UTF-8 can hold, got {quoted(name)}") from None
+
+
+def check_about(about: Any, source: str) -> dict[str, Any]:
+    """Return what a trace says of itself if what npconv will use of it has the right types.
+
+    Nothing has to be there. `source` is what to call it in errors.
+
+    Raises
+    ------
+    GoldenError
+        If an entry has another type than it should.
+    """
+    if not isinstance(about, dict):
+        raise GoldenError(f"{source} holds a {_kind(about)}, expected a JSON object")
+    if about.get("format", FORMAT) != FORMAT:
+        raise GoldenError(f"{source} is of format {quoted(about['format'])}, expected {FORMAT}; update npconv")
+    for name, right, expected in (
+        ("order", _are_names, "a list of different names"),
+        ("layouts", _is_text_by_name, "texts by name"),
+        ("aliases", _is_text_by_name, "texts by name"),
+        ("noise", _is_noise, "positive numbers by name and kind of run"),
+        ("steps", _is_plan, "the steps of a plan"),
+        *((name, _is_object, "a JSON object") for name in ("config", "preprocessing", "versions")),
+        *((name, _is_text, "text") for name in ("task", "family", "dtype", "checkpoint", "input", "photo", "model")),
+    ):
+        value = about.get(name)
+        if value is not None and not right(value):
+            raise GoldenError(f"{source}: expected {expected} as {name!r}, got another {_kind(value)}")
+    return about
+
+
+def _kind(value: Any) -> str:
+    """Return what JSON calls a value."""
+    kinds = {dict: "object", list: "list", str: "text", bool: "truth value", type(None): "null"}
+    return kinds.get(type(value), "number")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _are_names(value: Any) -> bool:
+    return _is_texts(value) and len(set(value)) == len(value)
+
+
+def _is_text_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _is_noise(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(runs, dict) and all(type(size) in (int, float) and size >= 0 for size in runs.values())
+        for runs in value.values()
+    )
+
+
+def _is_plan(value: Any) -> bool:
+    """Tell whether `Plan.from_json` takes a value, and what is in it has the right types."""
+    if not isinstance(value, dict) or set(value) != set(Plan(()).to_json()):
+        return False
+    steps = value["steps"]
+    return (
+        _is_texts(value["outputs"])
+        and _is_texts(value["hidden_states"])
+        and isinstance(steps, list)
+        and all(map(_is_step, steps))
+    )
+
+
+def _is_step(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == set(_STEP_FIELDS)
+        and all(isinstance(value[name], kind) for name, kind in _STEP_FIELDS.items())
+        and all(map(_is_text, [*value["inputs"], *value["aliases"], *value["params"].values()]))
+    )
+
+
+def about(trace: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    """Return what a trace says of itself; of a plain mapping, nothing."""
+    return getattr(trace, "about", None) or {}
+
+
+def layout_of(trace: Mapping[str, np.ndarray], name: str, axes: int) -> str:
+    """Return a letter for each axis of a tensor, or nothing if they are not known."""
+    letters = str(part(trace, "layouts").get(name, ""))
+    return letters if len(letters) == axes else ""
+
+
+def part(trace: Mapping[str, np.ndarray], name: str) -> Mapping[str, Any]:
+    """Return an object in what a trace says of itself; empty if it is not there."""
+    value = about(trace).get(name)
+    return value if isinstance(value, Mapping) else {}

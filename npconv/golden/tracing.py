@@ -21,8 +21,7 @@ from npconv.api.heads import Backbone, BareModel, ImageClassifier
 from npconv.api.observers import OBSERVER
 from npconv.backend import to_host
 from npconv.errors import GoldenError
-from npconv.golden.about import FORMAT, PIXELS
-from npconv.golden.trace_file import Trace
+from npconv.golden.trace_file import FORMAT, PIXELS, Trace
 from npconv.messages import quoted
 from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan

@@ -11,7 +11,7 @@ import npconv
 from npconv.api.observers import OBSERVER
 from npconv.errors import GoldenError, InputError
 from npconv.golden import tracing
-from npconv.golden.about import FORMAT
+from npconv.golden.trace_file import FORMAT
 from npconv.golden.tracing import describe, hash_array, hash_parameters, trace
 from npconv.models.plans import make_plan
 from npconv.plan.step import Plan

@@ -13,10 +13,11 @@ from npconv.convert.dialects import Dialect, dialect, from_hugging_face
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import Source, given_path, open_source, translate
 from npconv.convert.tensors import Findings, outgoing
-from npconv.convert.writing import METADATA, file_chunks, write_hashed
+from npconv.convert.writing import METADATA, write_hashed
 from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
 from npconv.files.locate import SUFFIX
+from npconv.files.safetensors import file_chunks
 from npconv.messages import quoted
 from npconv.models import find_family
 from npconv.models.configuration import read_config_file

@@ -137,7 +137,7 @@ def _directory(buffer: memoryview, source: str) -> tuple[int, int, int]:
     end = len(buffer) - len(tail) + found
     if end + _END.size + comment != len(buffer):
         raise WeightsError(f"{source} has bytes after its end; download it again")
-    if end >= _LOCATOR.size and buffer[end - _LOCATOR.size : end - _LOCATOR.size + 4] == b"PK\x06\x07":
+    if end >= _LOCATOR.size and bytes(buffer[end - _LOCATOR.size : end - _LOCATOR.size + 4]) == b"PK\x06\x07":
         _, disk, position, _ = _LOCATOR.unpack_from(buffer, end - _LOCATOR.size)
         if position > end - _LOCATOR.size - _END64.size:
             raise WeightsError(f"{source} has its directory beyond its end; download it again")

@@ -161,7 +161,7 @@ def _is_index(buffer: memoryview) -> bool:
 
 def _is_safetensors(buffer: memoryview) -> bool:
     """Say whether a file begins as safetensors: a length that a header may have, and the header's brace."""
-    return buffer[8:9] == b"{" and int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE
+    return bytes(buffer[8:9]) == b"{" and int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE
 
 
 def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool) -> OpenedWeights:

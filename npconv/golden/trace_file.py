@@ -40,7 +40,7 @@ _STEP_FIELDS = {
 }
 
 
-class Tensors(UserDict):
+class Tensors(UserDict[str, Any]):
     """Arrays by name; one that has to be decoded (BF16) is decoded when it is asked for, each time anew."""
 
     def __getitem__(self, name: str) -> np.ndarray:

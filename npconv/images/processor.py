@@ -33,7 +33,7 @@ LOADING_WITHOUT_EFFECT = ("backend", "cache_dir", "force_download", "local_files
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
 
-class BatchFeature(dict):
+class BatchFeature(dict[str, Any]):
     """What a processor returns: a dictionary whose keys are attributes too.
 
     ``model(**inputs)``, ``inputs["pixel_values"]`` and ``inputs.pixel_values`` all work.

@@ -66,7 +66,7 @@ def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
-class _Branch(dict):
+class _Branch(dict[str, Any]):
     """An inner node while the tree is built: tells it from a leaf, whatever a leaf may be."""
 
     def list_length(self) -> int:

@@ -134,7 +134,7 @@ def map_batches(
     """
     limit = in_flight or 2 * getattr(executor, "workers", IN_FLIGHT // 2)
     remaining = iter(items)
-    waiting: deque[tuple[list[Item], Future]] = deque()
+    waiting: deque[tuple[list[Item], Future[Any]]] = deque()
     try:
         while batch := list(islice(remaining, batch_size)):
             waiting.append((batch, executor.submit(function, batch)))
@@ -151,7 +151,7 @@ def _results(
     executor: Executor,
     function: Callable[[list[Item]], list[Result]],
     batch: list[Item],
-    future: Future,
+    future: Future[Any],
     given_up: Callable[[Item, Exception], Result],
 ) -> list[Result]:
     """Wait for the results of a batch; if workers die of it, do its items one by one."""

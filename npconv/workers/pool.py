@@ -97,7 +97,7 @@ class WorkerPool(Executor):
             raise UnavailableError(f"no temporary folder can be made ({error}); set TMPDIR to one") from error
         return self._folder
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Let a worker call ``fn(*args, **kwargs)``; all of these must be picklable, and `fn` importable.
 
         Returns

@@ -22,7 +22,7 @@ def check_1(answer: Any) -> bool:
 def check_2(answer: Any) -> bool:
     """Check a reader of single arrays: a function of (data, name)."""
     rng = np.random.default_rng(1)
-    tensors = {
+    tensors: dict[str, Any] = {
         "half": rng.normal(size=(2, 3, 4)).astype(np.float16),
         "single": rng.normal(size=(5, 2)).astype(np.float32),
         "scalar": np.array(7, np.float32),

@@ -22,7 +22,7 @@ def check_1(answer: Any) -> bool:
 @exercise("The crop keeps 224 of 256 pixels of the shorter edge; how many of the longer one's 341?")
 def check_2(answer: Any) -> bool:
     """Check the share of the photo that is inside the crop."""
-    return np.isclose(float(answer), 224 * 224 / (256 * 341), rtol=0.01)
+    return bool(np.isclose(float(answer), 224 * 224 / (256 * 341), rtol=0.01))
 
 
 @exercise("Normalizing divides by about 0.25: what range do 0 to 1 give, and what range do 0 to 255 give?")

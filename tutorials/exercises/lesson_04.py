@@ -25,4 +25,4 @@ def check_1(answer: Any) -> bool:
 def check_2(answer: Any) -> bool:
     """Check the standard deviation at which eps 1e-6 takes 10 % away."""
     expected = np.sqrt(1e-6 * 0.81 / 0.19)
-    return np.isclose(float(answer), expected, rtol=0.01)
+    return bool(np.isclose(float(answer), expected, rtol=0.01))

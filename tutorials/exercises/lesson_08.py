@@ -12,7 +12,7 @@ from exercises import exercise
 @exercise("The mean strength is 3, so the last channel is 2 times as strong; then weight * relative + 1.")
 def check_1(answer: Any) -> bool:
     """Check the factor of the loudest of four channels."""
-    return np.isclose(float(answer), 2.0, rtol=1e-6)
+    return bool(np.isclose(float(answer), 2.0, rtol=1e-6))
 
 
 @exercise("With m the largest absolute value of each channel, or 1: m * sqrt(sum((x / m)**2)), all in float16.")

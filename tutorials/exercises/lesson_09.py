@@ -28,4 +28,4 @@ def check_1(answer: Any) -> bool:
 @exercise("Compare (384 / 6) ** -0.5 with 384 ** -0.5.")
 def check_2(answer: Any) -> bool:
     """Check the factor between the two scales of CvT-13's last stage."""
-    return np.isclose(float(answer), np.sqrt(6), rtol=0.005)
+    return bool(np.isclose(float(answer), np.sqrt(6), rtol=0.005))

@@ -20,6 +20,7 @@ def _catalogued(name: str) -> Any:
 
 def _broken(golden: Trace, name: str, only: list[str] | None) -> Trace:
     """Run the steps of a golden trace in float32 with a mistake."""
+    assert golden.plan is not None
     plan, function_of = apply(_catalogued(name), golden.plan, only)
     found = Trace()
     found.add("pixel_values", golden["pixel_values"])

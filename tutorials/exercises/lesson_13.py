@@ -25,4 +25,4 @@ def check_1(answer: Any) -> bool:
 @exercise("A number in float32 takes 4 bytes.")
 def check_2(answer: Any) -> bool:
     """Check the size of the features of a million photos."""
-    return np.isclose(float(answer), 640)
+    return bool(np.isclose(float(answer), 640))

@@ -41,7 +41,7 @@ def run(lesson: Lesson) -> Run:
         If a cell fails; names the file and line.
     """
     result = Run(lesson)
-    namespace = {"__name__": "__main__", "__file__": str(lesson.path)}
+    namespace: dict[str, object] = {"__name__": "__main__", "__file__": str(lesson.path)}
     start = time.perf_counter()
     for cell in lesson.cells:
         outputs: list[Output] = []

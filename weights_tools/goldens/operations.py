@@ -63,7 +63,7 @@ ACTIVATIONS = ("gelu", "gelu_new", "quick_gelu", "relu", "silu", "selu", "mish",
 def convolutions(several: list[Convolution], *, bias: bool = True) -> Iterator[Row]:
     """Yield the cases of convolutions over more than one position."""
     for name, why, shape, weight, stride, padding in several:
-        params = {"weight": weight, "bias": weight[:1]} if bias else {"weight": weight}
+        params: dict[str, Any] = {"weight": weight, "bias": weight[:1]} if bias else {"weight": weight}
         yield name, why, arrays(shape, **params), {"stride": stride, "padding": padding}
 
 
@@ -129,8 +129,8 @@ def probabilities(*shape: int, depth: int) -> Draw:
     return make
 
 
-STATISTICS = {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
-GRN_WEIGHTS = {"weight": (1, 1, 1, 5), "bias": (1, 1, 1, 5)}
+STATISTICS: dict[str, Any] = {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
+GRN_WEIGHTS: dict[str, Any] = {"weight": (1, 1, 1, 5), "bias": (1, 1, 1, 5)}
 THREE_HEADS, ONE_HEAD = {"num_heads": 3, "scale": 12**-0.5}, {"num_heads": 1, "scale": 8**-0.5}
 WINDOW = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
 BATCH_EPS, GRN_EPS, LAST = {"eps": 1e-5}, {"eps": 1e-6}, {"axis": -1}

@@ -1,25 +1,23 @@
-"""The command line of the weights: ``python -m weights_tools convert|export|inspect|verify|train|evaluate``.
+"""Another name for four commands of ``npconv``, and one for two of the source tree.
 
-Exit status: 0 done; 1 done, but something in the input is not as it should be; 2 the call or the input is unusable;
-130 interrupted; 143 ended by SIGTERM. Every error is one line on stderr; ``--debug`` shows where it comes from.
+``python -m weights_tools convert|export|inspect|verify`` are those of ``npconv``, with the same exit statuses;
+``train`` and ``evaluate`` need the source tree. Every error is one line on stderr; ``--debug`` shows where it comes
+from.
 """
 
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from npconv.cli.frame import DONE, UNUSABLE, Parser, run_program
+from npconv.cli import convert, export, inspect, verify
+from npconv.cli.frame import DONE, UNUSABLE, Parser, ending_on_sigterm, run_program
 from npconv.cli.output import write
 from npconv.errors import UnavailableError
 
 PROGRAM = "python -m weights_tools"
-
-#: What a shell calls the status of a process that SIGTERM ended.
-TERMINATED = 128 + signal.SIGTERM
 
 #: Commands with a parser of their own.
 FORWARDED = {
@@ -30,11 +28,10 @@ FORWARDED = {
 
 def make_parser() -> Parser:
     """Return the parser of all commands."""
-    from npconv.cli import conversion as commands
-
     parser = Parser(prog=PROGRAM, description="Weight files of ConvNeXt, ConvNeXt V2 and CvT, without their framework.")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    commands.add_parsers(subparsers)
+    for command in (convert, export, inspect, verify):
+        command.add_parser(subparsers)
     for name, text in FORWARDED.items():
         subparsers.add_parser(name, help=text, add_help=False)
     return parser
@@ -76,16 +73,11 @@ def _forward(name: str, words: list[str]) -> int:
             raise
         raise UnavailableError(f"{PROGRAM} {name} needs the source tree: run it in a checkout of the project") from None
     try:
-        return command.main(words)
+        with ending_on_sigterm():
+            return command.main(words)
     except SystemExit as done:  # after --help, or words that make no sense
         return DONE if done.code is None else int(done.code)
 
 
-def _end_on_sigterm() -> None:
-    """Let SIGTERM end the process as an error would, so that temporary folders are removed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-
-
 if __name__ == "__main__":
-    _end_on_sigterm()
     sys.exit(main())

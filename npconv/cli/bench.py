@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 from npconv.cli.bench_text import render
-from npconv.cli.frame import positive
+from npconv.cli.frame import ending_on_sigterm, positive
 from npconv.cli.output import escape, to_json, write
 from npconv.errors import InputError
 
@@ -42,9 +39,6 @@ examples:
 """
 
 RIVALS = "torch,torch.compile,onnxruntime"
-
-#: What a shell calls the status of a process that SIGTERM ended.
-TERMINATED = 128 + 15
 
 
 def add_parser(subparsers: Any) -> None:
@@ -113,24 +107,6 @@ def run(args: argparse.Namespace) -> int:
             progress("")
     write(sys.stdout, f"{to_json(report, indent=1)}\n" if args.json else render(report))
     return 0 if all(is_sound(model) for model in report["models"]) else 1
-
-
-@contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the ``with`` block as an error would, so that engines are ended and temporary files removed."""
-
-    def end(*_: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not end the cleaning up
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def show_progress() -> Callable[[str], None]:

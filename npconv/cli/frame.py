@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from npconv.cli.output import escape, write
 from npconv.errors import NpconvError, NpconvWarning
 
-DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+#: The last three as a shell calls them.
+DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
 class UsageError(NpconvError):
@@ -38,6 +41,37 @@ def positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+class LazyChoices:
+    """The values of an option, found when they are needed: other commands do not load what knows them."""
+
+    def __init__(self, find: Callable[[], Collection[str]]) -> None:
+        self._find = find
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._find()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._find())
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the ``with`` block as an error would, so that what it has begun is cleared away."""
+
+    def end(*_: Any) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not end the cleaning up
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:

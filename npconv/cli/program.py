@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from npconv._version import __version__
-from npconv.cli import bench, classify, diff, features, golden, info, models, trace
+from npconv.cli import bench, classify, convert, diff, export, features, golden, info, inspect, models, trace, verify
 from npconv.cli.frame import DONE, UNUSABLE, Parser, UsageError, run_program
 from npconv.cli.output import write
 
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
-COMMANDS = (classify, features, info, models, bench, trace, diff, golden)
+COMMANDS = (classify, features, info, models, convert, export, inspect, verify, bench, trace, diff, golden)
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\
@@ -26,7 +26,7 @@ Every command has a --help of its own. Exit status: 0 done; 1 done, but
 something in the input failed; 2 the call or the model is unusable.
 
 Weights of other libraries (.bin, .pth, .h5, .npz, the names of timm and
-others) are converted by: python -m weights_tools convert
+others) are converted by npconv convert.
 """
 
 

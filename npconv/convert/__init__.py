@@ -14,7 +14,8 @@ In reading order:
 
 from npconv.convert.convert import Conversion, convert
 from npconv.convert.export import Export, export
+from npconv.convert.infer import OpenFieldsError
 from npconv.convert.inspect import Inspection, inspect
 from npconv.convert.verify import Check, verify
 
-__all__ = ["Check", "Conversion", "Export", "Inspection", "convert", "export", "inspect", "verify"]
+__all__ = ["Check", "Conversion", "Export", "Inspection", "OpenFieldsError", "convert", "export", "inspect", "verify"]

@@ -153,7 +153,7 @@ def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
 
 def _translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
     """Return the dialect of a source and its tensors in the names of Hugging Face."""
-    told = _told_family(source)
+    told = told_family(source)
     dialect, *others = detect_all(source.theirs, told)
     if source.model_type and dialect.family != source.model_type:
         raise ConfigError(f"--set says model_type {source.model_type}, but the tensors are those of {dialect.family}")
@@ -183,7 +183,7 @@ def _is_complete(theirs: Mapping[str, Any], dialect: Dialect) -> bool:
     return True
 
 
-def _told_family(source: Source) -> str | None:
+def told_family(source: Source) -> str | None:
     """Return the family that the caller, ``config.json`` or the name of the model says; None if none does."""
     if source.model_type or "model_type" in source.fields:
         return source.model_type or str(source.fields["model_type"])

@@ -187,7 +187,7 @@ def _what_is_there(directory: Path) -> str:
         return f"there is {listed(others)}: give the path of the file itself, or rename it"
     foreign = [quoted(name) for name in names if name.endswith(_FOREIGN_SUFFIXES)]
     if foreign:
-        return f"there is {listed(foreign)}, but models are loaded from safetensors: python -m weights_tools convert"
+        return f"there is {listed(foreign)}, but models are loaded from safetensors: npconv convert"
     return f"the folder holds {listed([quoted(name) for name in names]) or 'nothing'}"
 
 

@@ -87,7 +87,7 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
     if os.path.isfile(name):
         raise ModelNotFoundError(
             f"{quoted(name)} is a file, expected a {SUFFIX} file or the folder of a model; to make one of weights in "
-            "another form: python -m weights_tools convert FILE FOLDER"
+            "another form: npconv convert FILE FOLDER"
         )
     if _hub and isinstance(model, str) and _HUB_ID.fullmatch(name) and ".." not in name and "--" not in name:
         return _hub.find(name, revision)

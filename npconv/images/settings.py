@@ -86,7 +86,7 @@ def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
     if not file.is_file():
         raise ModelNotFoundError(
             f"expected a directory with {FILE_NAME}, or such a file, found no {file}; copy it from the model's source, "
-            "or let python -m weights_tools convert write one"
+            "or let npconv convert write one"
         )
     return file, _read_json(file)
 

@@ -201,7 +201,7 @@ def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, 
     if not os.path.lexists(path):
         raise ConfigError(
             f"{path}: no such file; a model needs its config.json beside its weights. Weights without one: "
-            "python -m weights_tools convert FILE FOLDER"
+            "npconv convert FILE FOLDER"
         )
     try:
         data = map_file(path)

@@ -29,14 +29,15 @@ def test_the_help_names_the_commands_that_are_there(capsys: pytest.CaptureFixtur
     main(["--help"])
     text = capsys.readouterr().out
     names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
-    assert sorted(names) == ["bench", "classify", "diff", "features", "golden", "info", "models", "trace"]
+    weights = ["convert", "export", "inspect", "verify"]
+    assert sorted(names) == sorted(
+        ["bench", "classify", "diff", "features", "golden", "info", "models", "trace", *weights]
+    )
     assert all(f"\n    {name} " in text for name in names)
 
 
 @pytest.mark.parametrize("columns", ["80", "120"])
-@pytest.mark.parametrize(
-    "words", [[], ["classify"], ["features"], ["info"], ["models"], ["bench"], ["trace"], ["diff"], ["golden"]]
-)
+@pytest.mark.parametrize("words", [[], *([command.__name__.rpartition(".")[2]] for command in COMMANDS)])
 def test_helps_fit_the_terminal(
     words: list[str], columns: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from support.container_files import call, mapping, name, storage, tensor, text, 
 from support.conversion_files import CONFIGS, STEPS, in_dialect, pickled_tensors, refusal, run, state_of
 
 import npconv
-from npconv.cli.conversion import _field
+from npconv.cli.weights import field
 from npconv.convert import convert, dialects, labels
 from npconv.convert.preprocessing import crop_share
 from npconv.errors import ConfigError, InputError, NpconvError, WeightsError
@@ -639,12 +639,12 @@ def test_nothing_of_pytorch_is_imported(tmp_path, source):
 
 
 @given(st.text(max_size=30))
-def test_any_text_as_a_field(text):
+def test_any_text_as_afield(text):
     """Either a field, or the error that argparse shows as one line."""
     import argparse
 
     try:
-        name, _ = _field(text)
+        name, _ = field(text)
     except argparse.ArgumentTypeError:
         return
     assert text.startswith(f"{name}=")

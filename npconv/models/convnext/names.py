@@ -255,7 +255,7 @@ def read(shapes: Mapping[str, Shape]) -> Reading:
     found.add("no global response normalization", model_type="convnext")
     read_stages(found, shapes)
     scaled = any(name.endswith(".layer_scale_parameter") for name in shapes) or not sum(found.fields["depths"])
-    found.add("a layer scale" if scaled else "no layer scale", layer_scale_init_value=1e-6 if scaled else 0)
+    found.add("a layer scale" if scaled else "no layer scale", layer_scale_init_value=1e-6 if scaled else 0.0)
     read_backbone(found, shapes)
     return found
 

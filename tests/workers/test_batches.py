@@ -4,11 +4,13 @@ import os
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from support import streaming_tasks as tasks
 
-from npconv.workers.batches import map_batches
+from npconv.workers.batches import Work, map_batches
 from npconv.workers.pool import WorkerError, WorkerPool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
@@ -153,3 +155,41 @@ def test_an_item_that_kills_workers_is_given_up_alone():
         batches = list(map_batches(pool, tasks.double_all, items, batch_size=4, given_up=note))
     assert batches == [[0, 2, 4, "gone"], [8, 10, 12, 14]]
     assert given_up == [("die", WorkerError)]
+
+
+class Sums(Work):
+    """Rows of numbers to their sums; what is no row, and what is negative, fails."""
+
+    ran: ClassVar = []
+
+    def prepare(self, tool, item):
+        return np.array(item, float)
+
+    def run(self, tool, items, arrays):
+        self.ran.append(len(items))
+        if np.min(arrays) < 0:
+            raise ValueError("negative")
+        return [tool(row) for row in arrays]
+
+    def failed(self, item, error):
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_item_that_fails_takes_no_other_along(shared):
+    rows = [[1, 2], [3, 4, 5], "x", [6, 7], [-1, 3], [8, 9, 10], [11]]
+    Sums.ran.clear()
+    with ThreadPoolExecutor(1) as threads:
+        batches = Sums(lambda: np.sum).share(rows, batch_size=6, executor=threads if shared else None)
+        assert list(batches) == [[3, 12, "ValueError", 13, "ValueError", 27], [11]]
+    assert Sums.ran == [3, 1, 1, 1, 2, 1]  # together by their shapes; those of a length of 2 then one by one
+
+
+def test_work_that_says_nothing_of_failures_ends_with_the_first():
+    class Strict(Sums):
+        failed = Work.failed
+
+    batches = Strict(lambda: np.sum).share([[1], [2], [-3], [4]], batch_size=2)
+    assert next(batches) == [1, 2]
+    with pytest.raises(ValueError, match="negative"):
+        next(batches)

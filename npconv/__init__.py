@@ -36,47 +36,25 @@ from npconv.errors import (
     UnavailableError,
     WeightsError,
 )
+from npconv.models import FAMILIES
 
 if TYPE_CHECKING:
-    from npconv.api import (
-        AutoBackbone,
-        AutoConfig,
-        AutoImageProcessor,
-        AutoModel,
-        AutoModelForImageClassification,
-        ConvNextBackbone,
-        ConvNextForImageClassification,
-        ConvNextModel,
-        ConvNextV2Backbone,
-        ConvNextV2ForImageClassification,
-        ConvNextV2Model,
-        CvtForImageClassification,
-        CvtModel,
-        pipeline,
-    )
+    from npconv.api import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+    from npconv.api import pipeline as pipeline
     from npconv.images import ConvNextFeatureExtractor, ConvNextImageProcessor
-    from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig
 
+#: The package that each public name comes from; the classes of the families are made from their list.
 _HOME = {
     "AutoBackbone": "npconv.api",
     "AutoConfig": "npconv.api",
     "AutoImageProcessor": "npconv.api",
     "AutoModel": "npconv.api",
     "AutoModelForImageClassification": "npconv.api",
-    "ConvNextBackbone": "npconv.api",
-    "ConvNextConfig": "npconv.models",
     "ConvNextFeatureExtractor": "npconv.images",
-    "ConvNextForImageClassification": "npconv.api",
     "ConvNextImageProcessor": "npconv.images",
-    "ConvNextModel": "npconv.api",
-    "ConvNextV2Backbone": "npconv.api",
-    "ConvNextV2Config": "npconv.models",
-    "ConvNextV2ForImageClassification": "npconv.api",
-    "ConvNextV2Model": "npconv.api",
-    "CvtConfig": "npconv.models",
-    "CvtForImageClassification": "npconv.api",
-    "CvtModel": "npconv.api",
     "pipeline": "npconv.api",
+    **{family.config_name: "npconv.models" for family in FAMILIES.values()},
+    **{name: "npconv.api" for family in FAMILIES.values() for name in family.class_names.values()},
 }
 
 #: Packages that are used by their own names: ``npconv.golden.trace()``.
@@ -89,19 +67,8 @@ __all__ = [
     "AutoModel",
     "AutoModelForImageClassification",
     "ConfigError",
-    "ConvNextBackbone",
-    "ConvNextConfig",
     "ConvNextFeatureExtractor",
-    "ConvNextForImageClassification",
     "ConvNextImageProcessor",
-    "ConvNextModel",
-    "ConvNextV2Backbone",
-    "ConvNextV2Config",
-    "ConvNextV2ForImageClassification",
-    "ConvNextV2Model",
-    "CvtConfig",
-    "CvtForImageClassification",
-    "CvtModel",
     "GoldenError",
     "ImageError",
     "InputError",
@@ -114,6 +81,7 @@ __all__ = [
     "__version__",
     "pipeline",
 ]
+__all__ += [name for name in _HOME if name not in __all__]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,24 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from npconv.api.families import (
-    ConvNextBackbone,
-    ConvNextForImageClassification,
-    ConvNextModel,
-    ConvNextV2Backbone,
-    ConvNextV2ForImageClassification,
-    ConvNextV2Model,
-    CvtForImageClassification,
-    CvtModel,
-)
+from npconv.api.families import class_for
 from npconv.errors import ConfigError
 from npconv.images import ConvNextImageProcessor
-from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig, PretrainedConfig
+from npconv.models import FAMILIES, PretrainedConfig, find_family
 from npconv.models.configuration import read_config_file
-
-CONFIGS: dict[str, type[PretrainedConfig]] = {
-    config.model_type: config for config in (ConvNextConfig, ConvNextV2Config, CvtConfig)
-}
 
 
 class AutoConfig:
@@ -35,19 +22,21 @@ class AutoConfig:
         Raises
         ------
         NpconvError
-            If there is no such model, or it is of none of the three families.
+            If there is no such model, or it is of no family that npconv knows.
         """
         fields = read_config_file(model, revision=revision)
-        model_type = fields.get("model_type")
-        if not isinstance(model_type, str) or model_type not in CONFIGS:
-            raise ConfigError(f"{model}: expected model_type to be one of {', '.join(CONFIGS)}; got {model_type!r}")
-        return CONFIGS[model_type].from_dict(fields, **overrides)
+        try:
+            family = find_family(fields.get("model_type"))
+        except ConfigError as error:
+            raise ConfigError(f"{model}: {error}") from None
+        config: PretrainedConfig = family.config_class.from_dict(fields, **overrides)
+        return config
 
 
 class _AutoModel:
     """Chooses the class of one kind for a model."""
 
-    _classes: ClassVar[dict[type[PretrainedConfig], Any]]
+    _task: ClassVar[str]
 
     @classmethod
     def from_pretrained(
@@ -65,36 +54,33 @@ class _AutoModel:
     @classmethod
     def _choose(cls, config: PretrainedConfig) -> Any:
         """Return the class for a configuration."""
-        if type(config) not in cls._classes:
-            known = ", ".join(known.__name__ for known in cls._classes)
-            raise ConfigError(f"{cls.__name__}: expected one of {known}; got {type(config).__name__}")
-        return cls._classes[type(config)]
+        families = {family.config_name: family for family in FAMILIES.values() if cls._task in family.tasks}
+        found = families.get(type(config).__name__)
+        if found is None or type(config) is not found.config_class:
+            raise ConfigError(f"{cls.__name__}: expected one of {', '.join(families)}; got {type(config).__name__}")
+        return class_for(found, cls._task)
 
 
 class AutoModel(_AutoModel):
     """Chooses the bare model class."""
 
-    _classes: ClassVar = {ConvNextConfig: ConvNextModel, ConvNextV2Config: ConvNextV2Model, CvtConfig: CvtModel}
+    _task = "model"
 
 
 class AutoModelForImageClassification(_AutoModel):
     """Chooses the image classifier class."""
 
-    _classes: ClassVar = {
-        ConvNextConfig: ConvNextForImageClassification,
-        ConvNextV2Config: ConvNextV2ForImageClassification,
-        CvtConfig: CvtForImageClassification,
-    }
+    _task = "image_classification"
 
 
 class AutoBackbone(_AutoModel):
     """Chooses the backbone class. CvT has none."""
 
-    _classes: ClassVar = {ConvNextConfig: ConvNextBackbone, ConvNextV2Config: ConvNextV2Backbone}
+    _task = "backbone"
 
 
 class AutoImageProcessor:
-    """Reads the preprocessing of a model. All three families use :class:`ConvNextImageProcessor`."""
+    """Reads the preprocessing of a model. All families use :class:`ConvNextImageProcessor`."""
 
     @staticmethod
     def from_pretrained(model: str | Path, *, revision: str = "main", **overrides: Any) -> ConvNextImageProcessor:

@@ -13,12 +13,12 @@ import numpy as np
 from npconv.api.folded import cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
+from npconv.fast.engine import Engine
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
 from npconv.files.dtypes import DeferredArray
 from npconv.files.locate import locate
-from npconv.models import PretrainedConfig
+from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
-from npconv.models.engines import Engine, fold, make_engine
 from npconv.models.match import LoadReport, match
 from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
 from npconv.models.tree import flatten, map_tree, nest
@@ -61,10 +61,12 @@ class PreTrainedModel:
     threads : int, optional
         Of the fast engine; all cores that this process may use when unset.
     folded : mapping, optional
-        Of the fast engine: what ``npconv.fast.fold`` gives for these parameters, if it is there already.
+        Of the fast engine: what the family's ``fast.fold`` gives for these parameters, if it is there already.
 
     Attributes
     ----------
+    family, task
+        Of the class: a :class:`npconv.models.Family`, and one of its tasks.
     config : PretrainedConfig
     params : dict
         The tree of parameters; its keys are the parts of the names in the checkpoint.
@@ -78,12 +80,12 @@ class PreTrainedModel:
         not there.
     """
 
+    family: ClassVar[Family]
+    task: ClassVar[str]
     config_class: ClassVar[type[PretrainedConfig]]
     base_model_prefix: ClassVar[str]
     main_input_name = "pixel_values"
 
-    #: Patterns of names that files of the family's other classes hold and this class has no use for.
-    _names_of_other_classes: ClassVar[tuple[str, ...]] = ()
     #: How the names of parameters begin that no published file holds: they start at their first value, with a warning.
     _never_published: ClassVar[str | None] = None
 
@@ -117,15 +119,17 @@ class PreTrainedModel:
         self._fast_engine: Engine | None = None
         if engine == "fast":
             self._tensors = {name: _on_host(tensor) for name, tensor in tensors.items()}
-            folded = fold(config, nest(self._tensors)) if folded is None else folded
-            self._fast_engine = make_engine(config, folded, threads)
+            fast = self.family.part("fast")
+            folded = fast.fold(config, nest(self._tensors)) if folded is None else folded
+            self._fast_engine = fast.make_engine(config, folded, threads)
         else:
             self.params = self._place(tensors)
 
     @classmethod
     def parameter_shapes(cls, config: Any) -> Shapes:
         """Return the shape of every parameter by its name in a checkpoint, without making any array."""
-        raise NotImplementedError
+        shapes: Shapes = getattr(cls.family.part("model"), f"{cls.task}_shapes")(config)
+        return shapes
 
     @classmethod
     def from_pretrained(
@@ -193,6 +197,7 @@ class PreTrainedModel:
         folded = None
         if cache:
             shapes = cls.parameter_shapes(config)
+            fold = cls.family.part("fast").fold
             folded = cached_fold(cache, path, config, shapes, lambda: fold(config, nest(tensors)))
         loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
         loaded.loading_report = report
@@ -205,11 +210,12 @@ class PreTrainedModel:
         stored = dict(load_checkpoint(path, lazy=True))
         untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
         untrained = [name for name in untrained if name not in stored]
+        ignored = cls.family.part("model").OF_OTHER_TASKS[cls.task]
         tensors, report = match(
             {**stored, **_first_values(untrained, shapes, config)},
             shapes,
             prefix=f"{cls.base_model_prefix}.",
-            ignore=cls._names_of_other_classes,
+            ignore=[*ignored, *(f"{cls.base_model_prefix}.{pattern}" for pattern in ignored)],
             strict=strict,
         )
         tensors |= _first_values(report.missing, shapes, config)

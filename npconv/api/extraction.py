@@ -13,7 +13,6 @@ from npconv.api.heads import BareModel
 from npconv.api.pictures import Pipeline
 from npconv.backend import to_host
 from npconv.errors import InputError, NpconvWarning, WeightsError
-from npconv.models import PretrainedConfig
 
 #: The name of what a classifier gets, beside those of the maps.
 POOLED = "pooled"
@@ -120,7 +119,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
         """Return the features of each picture, given their pixel values."""
         if return_tensors not in (None, False, True, "np"):
             raise InputError(f"expected return_tensors to be 'np', True or unset, got {return_tensors!r}")
-        maps = stage_names(self.model.config)
+        maps = self.model.config.stage_names
         names = list(features) if features is not None else [POOLED if pool else maps[-1]]
         for name in names:
             if name not in (*maps, POOLED):
@@ -153,10 +152,3 @@ def _pooled(output: Any, model: BareModel) -> Any:
         f"expected a model with pooled features, got a {type(model).__name__}; give the pipeline its name, or load it "
         "with AutoModelForImageClassification and num_labels=0"
     )
-
-
-def stage_names(config: PretrainedConfig) -> list[str]:
-    """Return the names of the maps that a model has: the stem, where it has one, and the stages."""
-    if config.model_type == "cvt":
-        return [f"stage{number}" for number in range(1, len(config.depth) + 1)]
-    return list(config.stage_names)

@@ -4,7 +4,8 @@ What it saves is memory: processes that map one file share its pages, and each w
 its own. Time it does not save: folding ConvNeXt-T takes 0.08 s, and to see that the file still belongs to the
 checkpoint and is whole takes as long (SHA-256 of 114 MB in 0.07 s, CRC-32 in 0.02 s).
 
-The file is a safetensors file. Its tensors are those of ``npconv.fast.fold``, its metadata say what it was made of.
+The file is a safetensors file. Its tensors are those of ``fold`` in the family's ``fast.py``, its metadata say what it
+was made of.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ from npconv.files.checkpoint import checkpoint_files
 from npconv.files.disk import hash_file
 from npconv.files.locate import SUFFIX, embedded_models
 from npconv.files.safetensors import load_file, read_metadata, save_file
-from npconv.models import PretrainedConfig
-from npconv.models.engines import make_engine
+from npconv.models import PretrainedConfig, family_of
 from npconv.models.parameters import Shapes
 from npconv.models.tree import flatten, nest
 from npconv.workers.loader import Loader
@@ -152,7 +152,7 @@ def _describe(config: PretrainedConfig, shapes: Shapes) -> str:
 def _check_tree(config: PretrainedConfig, folded: Mapping[str, Any]) -> None:
     """Refuse arrays that no engine can be made with."""
     try:
-        make_engine(config, folded, threads=1)
+        family_of(config).part("fast").make_engine(config, folded, threads=1)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"it holds other arrays than a folded model ({error})") from error
 

@@ -1,9 +1,8 @@
-"""The three kinds of model class: bare model, image classifier, backbone. The families fill in their functions."""
+"""The three kinds of model class: bare model, image classifier, backbone. They call the functions of their family."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -11,22 +10,14 @@ from npconv.api.base import PreTrainedModel
 from npconv.api.calls import gather_inputs, prepare_labels, prepare_pixel_values, random_generator
 from npconv.api.loss import image_classification_loss
 from npconv.api.observers import tell_observer
-from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput
+from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
 from npconv.errors import InputError
-from npconv.models.convnext.configuration import StagedConfig
-from npconv.models.parameters import Shapes
 
 
 class BareModel(PreTrainedModel):
     """Base of the models without a head."""
 
-    #: The module of ``npconv.models`` that holds the family's functions.
-    family: ClassVar[Any]
-
-    @classmethod
-    def parameter_shapes(cls, config: Any) -> Shapes:
-        """Return the shape of every parameter by its name in a checkpoint."""
-        return cls.family.model_shapes(config)
+    task = "model"
 
     def __call__(
         self,
@@ -90,13 +81,14 @@ class BareModel(PreTrainedModel):
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> Any:
         """Run the family's function and return the output with all its fields."""
-        raise NotImplementedError
+        features, hidden_states = self._compute(pixel_values, rng)
+        named = self.family.part("model").name_outputs(features, hidden_states)
+        return model_output(**named, hidden_states=tuple(hidden_states))
 
-    def _compute(
-        self, function: Callable[..., Any], pixel_values: Any, rng: np.random.Generator | None
-    ) -> tuple[Any, list[Any]]:
-        """Return what the family's function returns, by this model's engine."""
+    def _compute(self, pixel_values: Any, rng: np.random.Generator | None) -> tuple[Any, list[Any]]:
+        """Return what the family's function for the task returns, by this model's engine."""
         if self._fast_engine is None:
+            function = getattr(self.family.part("model"), self.task)
             return function(pixel_values, **self.params, config=self.config, rng=rng)
         if rng is not None:
             raise InputError("engine 'fast' is for inference; use engine='explicit' for training=True")
@@ -106,10 +98,7 @@ class BareModel(PreTrainedModel):
 class ImageClassifier(BareModel):
     """Base of the models with an image-classification head."""
 
-    @classmethod
-    def parameter_shapes(cls, config: Any) -> Shapes:
-        """Return the shape of every parameter by its name in a checkpoint."""
-        return cls.family.image_classification_shapes(config)
+    task = "image_classification"
 
     def __call__(  # type: ignore[override]  # labels come second, as in transformers
         self,
@@ -154,7 +143,7 @@ class ImageClassifier(BareModel):
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's classifier, and take the loss where there are labels."""
-        logits, hidden_states = self._compute(self.family.image_classification, pixel_values, rng)
+        logits, hidden_states = self._compute(pixel_values, rng)
         loss = None if labels is None else image_classification_loss(logits, labels, self.config)
         return ImageClassifierOutputWithNoAttention(loss, logits, tuple(hidden_states))
 
@@ -162,13 +151,9 @@ class ImageClassifier(BareModel):
 class Backbone(BareModel):
     """Base of the models that return the maps of chosen stages."""
 
+    task = "backbone"
     _never_published = "hidden_states_norms."
-    config: StagedConfig
-
-    @classmethod
-    def parameter_shapes(cls, config: Any) -> Shapes:
-        """Return the shape of every parameter by its name in a checkpoint."""
-        return cls.family.backbone_shapes(config)
+    config: Any
 
     @property
     def stage_names(self) -> list[str]:
@@ -197,5 +182,5 @@ class Backbone(BareModel):
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's backbone."""
-        feature_maps, hidden_states = self._compute(self.family.backbone, pixel_values, rng)
+        feature_maps, hidden_states = self._compute(pixel_values, rng)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))

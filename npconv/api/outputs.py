@@ -53,7 +53,7 @@ class ModelOutput:
 
 @dataclass(eq=False)
 class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
-    """Output of the bare ConvNeXt models.
+    """Output of bare models with pooled features.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
 
 @dataclass(eq=False)
 class BaseModelOutputWithCLSToken(ModelOutput):
-    """Output of the bare CvT model.
+    """Output of bare models with a class token.
 
     Attributes
     ----------
@@ -122,3 +122,9 @@ class BackboneOutput(ModelOutput):
 
     feature_maps: tuple[Any, ...] | None = None
     hidden_states: tuple[Any, ...] | None = None
+
+
+def model_output(**fields: Any) -> ModelOutput:
+    """Return the output of a bare model that has these fields, of the kind that transformers gives."""
+    kinds: tuple[type[ModelOutput], ...] = (BaseModelOutputWithPoolingAndNoAttention, BaseModelOutputWithCLSToken)
+    return next(kind for kind in kinds if fields.keys() == kind.__annotations__.keys())(**fields)

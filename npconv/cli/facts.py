@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,23 +16,16 @@ from npconv.files.locate import SUFFIX, locate
 from npconv.files.safetensors import read_header
 from npconv.images import ConvNextImageProcessor
 from npconv.messages import listed, quoted
-from npconv.models import PretrainedConfig, convnext, convnextv2, cvt
-from npconv.models.convnext.configuration import ADDED_FIELDS, StagedConfig
+from npconv.models import Family, PretrainedConfig, family_of
 from npconv.models.match import match
-from npconv.models.parameters import Shapes, is_buffer
+from npconv.models.parameters import is_buffer
 from npconv.models.summary import LayerRow, layer_table
-
-SHAPES: dict[str, Callable[[Any], Shapes]] = {
-    "convnext": convnext.image_classification_shapes,
-    "convnextv2": convnextv2.image_classification_shapes,
-    "cvt": cvt.image_classification_shapes,
-}
 
 #: What a safetensors file calls the dtypes of weights, and what everybody else does.
 DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
-#: Fields of a configuration that say nothing of their own: they are shown elsewhere or follow from others.
-SHOWN_ELSEWHERE = ("model_type", "architectures", "id2label", "label2id", "stage_names")
+#: Fields of a configuration that are shown elsewhere.
+SHOWN_ELSEWHERE = ("model_type", "architectures", "id2label", "label2id")
 
 
 class Problem(NamedTuple):
@@ -45,7 +38,7 @@ class Problem(NamedTuple):
 class Weights(NamedTuple):
     """What the weight files say of themselves.
 
-    `bytes` is the size of all `files`, `dtypes` counts parameters by dtype. Of the classifier's parameters, those in
+    `bytes` is the size of all `files`, `dtypes` counts parameters by dtype. Of the model's parameters, those in
     `missing` are not in the files; tensors in `unexpected` have no place in it.
     """
 
@@ -66,6 +59,16 @@ class Facts(NamedTuple):
     processor: ConvNextImageProcessor | Problem
     size: tuple[int, int]
     layers: list[LayerRow]
+
+    @property
+    def family(self) -> Family:
+        """The model's family."""
+        return family_of(self.config)
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes, if the family classifies."""
+        return list(self.config.id2label.values()) if "image_classification" in self.family.tasks else []
 
     @property
     def problems(self) -> list[Problem]:
@@ -140,8 +143,9 @@ def read_weights(path: Path, config: PretrainedConfig) -> Weights | Problem:
             raise WeightsError(f"{INDEX_FILE} names {listed(strangers)}, expected {SUFFIX} files in its folder")
         entries = {name: entry for file in files for name, entry in read_header(file).entries.items()}
         total = sum(file.stat().st_size for file in files)
-        shapes = SHAPES[config.model_type](config)
-        _, report = match(entries, shapes, prefix=f"{config.model_type}.", strict=False)
+        family = family_of(config)
+        shapes = getattr(family.part("model"), f"{family.main_task}_shapes")(config)
+        _, report = match(entries, shapes, prefix=f"{family.base_model_prefix}.", strict=False)
     except (NpconvError, OSError) as error:
         return Problem(str(error), broken=is_there)
     dtypes: Counter[str] = Counter()
@@ -153,10 +157,8 @@ def read_weights(path: Path, config: PretrainedConfig) -> Weights | Problem:
 
 def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Return the fields of a configuration, apart: other than the family's default, as the default, unknown to it."""
-    defaults = default_fields(config)
-    fields = {name: value for name, value in config.to_dict().items() if name not in SHOWN_ELSEWHERE}
-    if isinstance(config, StagedConfig) and config.out_features == config.stage_names[-1:]:  # the default
-        del fields["out_features"], fields["out_indices"]
+    defaults, hidden = default_fields(config), {*SHOWN_ELSEWHERE, *config.implied_fields}
+    fields = {name: value for name, value in config.to_dict().items() if name not in hidden}
     other = {name: value for name, value in fields.items() if name in defaults and value != defaults[name]}
     usual = {name: value for name, value in fields.items() if name in defaults and value == defaults[name]}
     unknown = {name: value for name, value in fields.items() if name not in defaults}
@@ -165,5 +167,4 @@ def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, A
 
 def default_fields(config: PretrainedConfig) -> dict[str, Any]:
     """Return the defaults of a configuration's family; a file has those that transformers lacks where they differ."""
-    added = ADDED_FIELDS if isinstance(config, StagedConfig) else {}
-    return {**added, **type(config)().to_dict()}
+    return {**config.added_fields, **type(config)().to_dict()}

@@ -82,9 +82,9 @@ def wanted(args: argparse.Namespace, model: str) -> tuple[str, ...]:
         If the model has no such stage.
     """
     from npconv.api import AutoConfig
-    from npconv.api.extraction import POOLED, stage_names
+    from npconv.api.extraction import POOLED
 
-    known = stage_names(AutoConfig.from_pretrained(model))
+    known = AutoConfig.from_pretrained(model).stage_names
     stages = [name.strip() for name in args.stages.split(",")] if args.stages is not None else []
     for name in stages:
         if name not in known:

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.info_text import FAMILIES, render
+from npconv.cli.info_text import render
 from npconv.cli.output import escape, screen_width, to_json, write
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ def as_json(facts: Facts) -> dict[str, Any]:
     return {
         "name": facts.name,
         "path": str(facts.path.absolute()),
-        "family": FAMILIES[facts.config.model_type].name,
+        "family": facts.family.title,
         "parameters": sum(row.parameters for row in facts.layers),
         "multiply_adds": sum(row.multiply_adds for row in facts.layers),
         "input": [facts.config.num_channels, *facts.size],
-        "labels": list(facts.config.id2label.values()),
+        "labels": facts.labels,
         "weights": {"error": weights.reason} if isinstance(weights, Problem) else weights._asdict(),
         "configuration": facts.config.to_dict(),
         "other_than_default": sorted(other),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from npconv.cli.layer_text import layer_lines
 from npconv.cli.output import escape, table
@@ -15,33 +15,10 @@ if TYPE_CHECKING:
     from npconv.models.summary import LayerRow
 
 
-class Family(NamedTuple):
-    """What there is to say about a family of models."""
-
-    name: str
-    description: str
-    paper: str
-
-
-FAMILIES = {
-    "convnext": Family(
-        "ConvNeXt",
-        "a convolutional network: large depthwise convolutions, LayerNorm, wide pointwise layers",
-        "A ConvNet for the 2020s, https://arxiv.org/abs/2201.03545",
-    ),
-    "convnextv2": Family(
-        "ConvNeXt V2",
-        "a convolutional network: ConvNeXt with global response normalization in each block",
-        "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders, https://arxiv.org/abs/2301.00808",
-    ),
-    "cvt": Family(
-        "CvT",
-        "a vision transformer with convolutions in its embeddings and projections",
-        "CvT: Introducing Convolutions to Vision Transformers, https://arxiv.org/abs/2103.15808",
-    ),
-}
-
 LAYERS_NOTE = "MACs are multiply-adds: of convolutions, linear layers and the products of attention."
+
+#: Kinds of layers of which an epsilon or an activation is shown, site by site.
+SITES = ("layer norm", "batch norm", "response norm", "activation")
 
 SHOWN_LABELS = 10
 LONGEST_VALUE = 60
@@ -69,20 +46,20 @@ def render(facts: Facts, *, all_blocks: bool, width: int) -> str:
 
 def overview(facts: Facts, width: int) -> list[str]:
     """Return what one wants to know first."""
-    family = FAMILIES[facts.config.model_type]
-    labels = [escape(label) for label in facts.config.id2label.values()]
+    family, labels = facts.family, [escape(label) for label in facts.labels]
     shown, hidden = ", ".join(labels[:SHOWN_LABELS]), len(labels) - SHOWN_LABELS
     parameters = sum(row.parameters for row in facts.layers)
     multiply_adds = sum(row.multiply_adds for row in facts.layers)
+    classes = f"{len(labels)}" + (f": {shown}" if shown else "") + (f" and {hidden} more" if hidden > 0 else "")
     entries = [
-        ("family", f"{family.name}, {family.description}"),
-        ("paper", family.paper),
+        ("family", f"{family.title}, {family.folder.DESCRIPTION}"),
+        ("paper", family.folder.PAPER),
         ("found at", escape(str(facts.path.absolute()))),
         ("saved as", ", ".join(map(value_text, facts.config.architectures or ()))),
         ("weights", weights_text(facts.weights)),
         ("parameters", f"{parameters:,}"),
         ("multiply-adds", f"{multiply_adds:,} for a picture of {dimensions(facts.size)}"),
-        ("classes", f"{len(labels)}" + (f": {shown}" if shown else "") + (f" and {hidden} more" if hidden > 0 else "")),
+        ("classes", classes if "image_classification" in family.tasks else ""),
     ]
     lines = [escape(facts.name), ""]
     for name, text in entries:
@@ -169,7 +146,7 @@ def sites(layers: list[LayerRow]) -> list[str]:
     """Return the eps and activation of each place in the model; ``*`` and ``**`` stand for what varies in its name."""
     found: dict[tuple[str, str, str], None] = {}
     for row in layers:
-        if row.setting.startswith("eps") or row.kind == "activation":
+        if row.kind in SITES:
             site = re.sub(r"\.(stages|layers)\.\d+", r".\1.*", row.name)
             site = re.sub(r"\.(attention|embedding)\..*\.(\w+)$", r".\1.**.\2", site)
             found[(row.kind, row.setting, site)] = None

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.info_text import FAMILIES
 from npconv.cli.output import table, to_json, write
 from npconv.errors import ModelNotFoundError
+from npconv.models import FAMILIES
 
 if TYPE_CHECKING:
     from npconv.models.publishing import Published
@@ -98,7 +98,7 @@ def family_lines(family: str, published: list[Published]) -> list[str]:
         for checkpoint in listed
     ]
     licence = f"licence {listed[0].licence} by their cards, {listed[0].first_licence} by their authors"
-    return [f"{FAMILIES[family].name} on the hub, {licence}", *table(rows, right=(1, 2, 4), indent=2)]
+    return [f"{FAMILIES[family].title} on the hub, {licence}", *table(rows, right=(1, 2, 4), indent=2)]
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def describe(name: str) -> dict[str, Any]:
     licence = re.search(r"^license: *([\w.-]+) *$", card, re.MULTILINE)
     return {
         "name": name,
-        "family": FAMILIES[config.model_type].name,
+        "family": FAMILIES[config.model_type].title,
         "parameters": sum(row.parameters for row in layer_table(config, height, width)),
         "input": [height, width],
         "classes": list(config.id2label.values()),

@@ -10,14 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from npconv.golden.trace_file import PIXELS
-from npconv.models import ConvNextConfig, ConvNextV2Config, CvtConfig
+from npconv.models import find_family
 from npconv.models.plans import make_plan
 from npconv.plan.step import Plan, Step
 
-#: The first block of a model, as plans name it.
-BLOCK = "encoder.stages.0.layers.0"
+#: The families that there are cases of.
+FAMILIES = ("convnext", "convnextv2", "cvt")
 
-CONFIGS: dict[str, Any] = {"convnext": ConvNextConfig, "convnextv2": ConvNextV2Config, "cvt": CvtConfig}
+#: How the names of steps in the first block of a model go on, and the smallest ConvNeXt with one.
+FIRST_BLOCK = ".layers.0."
+ONE_BLOCK = {"num_stages": 1, "hidden_sizes": [4], "depths": [1]}
 
 
 def cut(plan: Plan, root: str) -> Plan:
@@ -64,22 +66,19 @@ def attention(*, num_heads: int, scale: float) -> Plan:
     return Plan(steps, ("output",))
 
 
-def convnext_block(*, hidden_act: str) -> Plan:
-    """Return a ConvNeXt block over a map; every eps is 1e-6, kernel 7, padding 3."""
-    return cut(
-        make_plan(ConvNextConfig(num_stages=1, hidden_sizes=[4], depths=[1], hidden_act=hidden_act), "model"), BLOCK
-    )
+def block(model_type: str) -> Callable[..., Plan]:
+    """Return what makes the plan of the first block of a family, from fields of its configuration.
 
+    ConvNeXt and V2 are given ``hidden_act`` alone: every eps is 1e-6, kernel 7, padding 3. CvT, whose block works on
+    tokens (N, T, D), is given a whole ``config``; of its ``input.1``, the stage's map, height and width alone matter.
+    """
 
-def convnextv2_block(*, hidden_act: str) -> Plan:
-    """Return a ConvNeXt V2 block over a map; every eps is 1e-6, kernel 7, padding 3."""
-    config = ConvNextV2Config(num_stages=1, hidden_sizes=[4], depths=[1], hidden_act=hidden_act)
-    return cut(make_plan(config, "model"), BLOCK)
+    def make(*, config: Mapping[str, Any] = ONE_BLOCK, **fields: Any) -> Plan:
+        plan = make_plan(find_family(model_type).config_class(**config, **fields), "model")
+        within = next(step.name for step in plan if FIRST_BLOCK in step.name)
+        return cut(plan, within[: within.index(FIRST_BLOCK)] + FIRST_BLOCK.rstrip("."))
 
-
-def cvt_block(*, config: Mapping[str, Any]) -> Plan:
-    """Return a CvT block over tokens (N, T, D); of ``input.1``, the stage's map, height and width alone matter."""
-    return cut(make_plan(CvtConfig(**config), "model"), BLOCK)
+    return make
 
 
 def preprocess(
@@ -97,11 +96,11 @@ def preprocess(
     return Plan(steps, ("output",))
 
 
-def classifier(family: str) -> Callable[..., Plan]:
+def classifier(model_type: str) -> Callable[..., Plan]:
     """Return what makes the plan of a whole image classifier of a family from its configuration."""
 
     def make(*, config: Mapping[str, Any]) -> Plan:
-        plan = make_plan(CONFIGS[family](**config), "image_classification")
+        plan = make_plan(find_family(model_type).config_class(**config), "image_classification")
         steps = [
             replace(step, inputs=tuple("input.0" if name == PIXELS else name for name in step.inputs)) for step in plan
         ]
@@ -114,13 +113,9 @@ def classifier(family: str) -> Callable[..., Plan]:
 BLOCKS: dict[str, Callable[..., Plan]] = {
     "global_response_norm": global_response_norm,
     "attention": attention,
-    "convnext_block": convnext_block,
-    "convnextv2_block": convnextv2_block,
-    "cvt_block": cvt_block,
     "preprocess": preprocess,
-    "convnext_classifier": classifier("convnext"),
-    "convnextv2_classifier": classifier("convnextv2"),
-    "cvt_classifier": classifier("cvt"),
+    **{f"{model_type}_block": block(model_type) for model_type in FAMILIES},
+    **{f"{model_type}_classifier": classifier(model_type) for model_type in FAMILIES},
 }
 
 #: Letters of a result's axes, by how many there are; and the operations that give out a picture (C, H, W).

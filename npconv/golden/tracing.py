@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from npconv._version import __version__
-from npconv.api.heads import Backbone, BareModel, ImageClassifier
+from npconv.api.heads import BareModel
 from npconv.api.observers import OBSERVER
 from npconv.backend import to_host
 from npconv.errors import GoldenError
@@ -129,11 +129,9 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
 
 def task_of(model: Any) -> str:
     """Return what a model is for, as :func:`npconv.models.plans.make_plan` takes it."""
-    kinds = {Backbone: "backbone", ImageClassifier: "image_classification", BareModel: "model"}
-    for kind, task in kinds.items():
-        if isinstance(model, kind):
-            return task
-    raise GoldenError(f"expected a model of npconv, got {type(model).__name__}")
+    if not isinstance(model, BareModel):
+        raise GoldenError(f"expected a model of npconv, got {type(model).__name__}")
+    return model.task
 
 
 def hash_parameters(params: Mapping[str, Any]) -> str:
@@ -199,13 +197,12 @@ def _check_traceable(model: Any, training: bool) -> None:
 
 def results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:
     """Return what the model gave out by the names of the steps that should give the same."""
-    fields = {"model": ("pooler_output", "cls_token_value"), "image_classification": ("logits",)}
     maps = output.hidden_states
-    task = task_of(model)
-    if task == "backbone":
+    if task_of(model) == "backbone":
         outputs = output.feature_maps
-    else:
-        outputs = [output[name] for name in fields[task] if name in output] or [maps[-1]]
+    else:  # pooled features, a class token or logits; or there is the last map alone
+        beside = [output[name] for name in output if name not in ("loss", "last_hidden_state", "hidden_states")]
+        outputs = beside or [output.last_hidden_state]
     pairs = [*zip(plan.hidden_states, maps, strict=True), *zip(plan.outputs, outputs, strict=True)]
     return dict(pairs)
 

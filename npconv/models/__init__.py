@@ -1,28 +1,54 @@
 """The families of models, a folder each, and what they share. Everything asks for a family by its ``model_type``.
 
-A folder holds all that is known about its family, under the same names in each:
-
-- ``configuration``: the class ``...Config``, its fields and their defaults
-- ``model``: for each task the function that computes it and the shapes of its parameters
-- ``plan``: for each task the same as named steps
-- ``fast``: the tuned engine for CPUs
-- ``names``: how other libraries name and lay out its parameters, and what names and shapes say of the configuration
-- ``published``: architectures and checkpoints that have been published, and numbers they are known by
-
 Read in this order: ``convnext``, ``convnextv2``, ``cvt``.
+
+A new family is a folder here and a line in :data:`FAMILIES`. The folder is called as ``config.json`` says in
+``model_type``. In it, with TASK for each of the family's tasks (:data:`TASKS`):
+
+``__init__.py``
+    - ``DESCRIPTION``, ``PAPER``: what ``npconv info`` says of the family, and where it was published;
+    - the names of ``configuration`` and ``model`` that people use.
+``configuration.py``
+    - the class ``NameConfig(PretrainedConfig)``, with Name as in FAMILIES: ``model_type``, ``stage_names`` (of its
+      hidden states), ``num_channels``, ``image_size``, ``hidden_act``, ``initializer_range``; for a backbone also
+      ``out_features``, ``out_indices`` and ``feature_sizes``, as in ``convnext.configuration.StagedConfig``;
+    - if need be ``added_fields``, ``implied_fields`` and ``first_values`` of :class:`PretrainedConfig`.
+``model.py``
+    - ``TASK(pixel_values, **params, config, rng=None)``: what the task gives out (features, logits, or a list of
+      feature maps) and the list of hidden states, of the tree of parameters;
+    - ``TASK_shapes(config)``: the shape of each parameter by its name in a checkpoint;
+    - ``name_outputs(features, hidden_states)``: the outputs of the bare model by their names in transformers, without
+      the hidden states;
+    - ``OF_OTHER_TASKS``: for each task patterns of the names in checkpoints that it has no use for.
+``plan.py``
+    - ``TASK(config)``: the same as a :class:`npconv.plan.step.Plan`. Its outputs are what ``TASK`` gives out; of the
+      bare model, what it gives out beside ``last_hidden_state``, or that if there is nothing else.
+``fast.py``
+    - ``fold(config, params)``: the tree of float32 arrays of the fast engine, of the tree of parameters of any task;
+    - ``make_engine(config, folded, threads=None)``: the :class:`npconv.fast.engine.Engine` that works with them.
+``names.py``
+    - how other libraries name and lay out its parameters, and what names and shapes say of the configuration: see
+      ``npconv/models/dialects.py``.
+``published.py``
+    - architectures and checkpoints that have been published, and numbers they are known by: see
+      ``npconv/models/publishing.py``.
+
+From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassification`` and ``NameBackbone`` and the
+choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the family.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from npconv.errors import ConfigError
 
+#: What a family can be asked for, and how the names of the classes for it end.
+TASKS = {"model": "Model", "image_classification": "ForImageClassification", "backbone": "Backbone"}
 
-@dataclass(frozen=True)
-class Family:
+
+class Family(NamedTuple):
     """One family of models.
 
     Attributes
@@ -31,31 +57,62 @@ class Family:
         What a ``config.json`` calls it, and the name of its folder.
     name : str
         How the names of its classes begin: ``"ConvNext"``.
+    title : str
+        What people call it: ``"ConvNeXt"``.
     tasks : tuple of str
-        What it can be asked for: ``"model"``, ``"image_classification"``, ``"backbone"``.
+        What it can be asked for, of :data:`TASKS`.
+    base : str
+        What comes before the names of the bare model's parameters in checkpoints of larger ones; `model_type` if empty.
     """
 
     model_type: str
     name: str
+    title: str
     tasks: tuple[str, ...]
+    base: str = ""
 
     def part(self, name: str) -> Any:
         """Return a module of the family's folder: ``"configuration"``, ``"model"``, ``"plan"`` and so on."""
         return importlib.import_module(f"npconv.models.{self.model_type}.{name}")
 
     @property
+    def folder(self) -> Any:
+        """The package that is its folder."""
+        return importlib.import_module(f"npconv.models.{self.model_type}")
+
+    @property
     def config_class(self) -> Any:
         """The class of its configurations."""
-        return getattr(self.part("configuration"), f"{self.name}Config")
+        return getattr(self.part("configuration"), self.config_name)
+
+    @property
+    def config_name(self) -> str:
+        """The name of the class of its configurations."""
+        return f"{self.name}Config"
+
+    @property
+    def class_names(self) -> dict[str, str]:
+        """The name of the class for each of its tasks."""
+        return {task: self.name + TASKS[task] for task in self.tasks}
+
+    @property
+    def base_model_prefix(self) -> str:
+        """What comes before the names of the bare model's parameters in checkpoints of larger ones."""
+        return self.base or self.model_type
+
+    @property
+    def main_task(self) -> str:
+        """What its published models are for: classifying, if it can."""
+        return "image_classification" if "image_classification" in self.tasks else self.tasks[0]
 
 
 #: The list of families: a new one is a folder and a line here.
 FAMILIES = {
     family.model_type: family
     for family in (
-        Family("convnext", "ConvNext", ("model", "image_classification", "backbone")),
-        Family("convnextv2", "ConvNextV2", ("model", "image_classification", "backbone")),
-        Family("cvt", "Cvt", ("model", "image_classification")),
+        Family("convnext", "ConvNext", "ConvNeXt", ("model", "image_classification", "backbone")),
+        Family("convnextv2", "ConvNextV2", "ConvNeXt V2", ("model", "image_classification", "backbone")),
+        Family("cvt", "Cvt", "CvT", ("model", "image_classification")),
     )
 }
 
@@ -69,14 +126,29 @@ def find_family(model_type: object) -> Family:
         If there is none.
     """
     if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise ConfigError(f"expected model_type to be one of {', '.join(FAMILIES)}; got {str(model_type)[:80]!r}")
+        raise ConfigError(f"expected model_type to be one of {', '.join(FAMILIES)}; got {repr(model_type)[:80]}")
+    return FAMILIES[model_type]
+
+
+def family_of(config: Any) -> Family:
+    """Return the family of a configuration.
+
+    Raises
+    ------
+    ConfigError
+        If it is the configuration of none.
+    """
+    model_type = getattr(config, "model_type", None)
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        *titles, last = (family.title for family in FAMILIES.values())
+        raise ConfigError(f"expected the configuration of {', '.join(titles)} or {last}, got {type(config).__name__}")
     return FAMILIES[model_type]
 
 
 def __getattr__(name: str) -> Any:
     """Return the configuration class of a name, such as ``ConvNextConfig``, when it is first asked for."""
     for family in FAMILIES.values():
-        if name == f"{family.name}Config":
+        if name == family.config_name:
             return family.config_class
     if name == "PretrainedConfig":
         return importlib.import_module("npconv.models.configuration").PretrainedConfig

@@ -11,7 +11,7 @@ import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.disk import map_file
@@ -30,6 +30,8 @@ LARGEST_CONFIG_FILE = 64 * 2**20
 
 class PretrainedConfig:
     """Base of the configurations.
+
+    Each has ``stage_names`` as well: names of the maps that a model gives out as hidden states, in that order.
 
     Parameters
     ----------
@@ -52,6 +54,10 @@ class PretrainedConfig:
     """
 
     model_type = ""
+
+    #: Fields that transformers lacks, and the values by which the models are those of transformers. A ``config.json``
+    #: has them only where they differ: transformers would keep them and compute without them.
+    added_fields: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -97,9 +103,20 @@ class PretrainedConfig:
             self.id2label = _label_names(count, None)
             self.label2id = _label_numbers(None, self.id2label)
 
+    @property
+    def implied_fields(self) -> set[str]:
+        """Names of fields that say nothing of their own: they follow from the others."""
+        return set()
+
+    @property
+    def first_values(self) -> dict[str, float]:
+        """What parameters of some names begin with, by how the names end, where it is not what is usual."""
+        return {}
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields, unknown ones included, as plain values."""
-        own = {name: value for name, value in vars(self).items() if name != "other_fields"}
+        """Return all fields, unknown ones included, as plain values; of `added_fields`, those that are not usual."""
+        usual = {name for name, value in self.added_fields.items() if vars(self)[name] == value}
+        own = {name: value for name, value in vars(self).items() if name not in usual | {"other_fields"}}
         return copy.deepcopy({**self.other_fields, **own, "model_type": self.model_type})
 
     def to_json_string(self) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import InputError
+from npconv.plan.costs import count_parameters, is_buffer
+
+__all__ = [
+    "Shapes",
+    "affine_shapes",
+    "batch_norm_shapes",
+    "count_parameters",
+    "is_buffer",
+    "norm_shapes",
+    "random_parameters",
+]
 
 #: Name in a checkpoint -> shape.
 Shapes = dict[str, tuple[int, ...]]
-
-#: Last parts of the names of stored statistics: they are in the checkpoint but are not trained parameters.
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def affine_shapes(prefix: str, weight: tuple[int, ...], *, bias: bool = True) -> Shapes:
@@ -38,33 +45,23 @@ def batch_norm_shapes(prefix: str, size: int) -> Shapes:
     return {**norm_shapes(prefix, size), **statistics}
 
 
-def is_buffer(name: str) -> bool:
-    """Tell whether a name is that of a stored statistic."""
-    return name.endswith(BUFFERS)
-
-
-def count_parameters(shapes: Shapes) -> int:
-    """Return the number of trained parameters, by shape alone."""
-    return sum(math.prod(shape) for name, shape in shapes.items() if not is_buffer(name))
-
-
 def random_parameters(shapes: Shapes, config: Any, seed: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yield a first value for each parameter, as transformers initializes it: name and float32 array.
 
     Weights of convolutions and linear layers and class tokens are normal with standard deviation
-    ``config.initializer_range``; biases 0, scales of normalizations 1, GRN 0, layer scales
-    ``config.layer_scale_init_value``. Each parameter has a stream of random numbers of its own, from the seed and its
-    place in the list.
+    ``config.initializer_range``; biases 0, scales of normalizations 1, others what ``config.first_values`` says (layer
+    scales, GRN). Each parameter has a stream of random numbers of its own, from the seed and its place in the list.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"expected seed to be a whole number of at least 0, got {seed!r}")
     for (name, shape), stream in zip(shapes.items(), np.random.SeedSequence(seed).spawn(len(shapes)), strict=True):
         kind = name.rpartition(".")[2]
+        special = next((value for ending, value in config.first_values.items() if name.endswith(ending)), None)
         if kind == "num_batches_tracked":
             yield name, np.zeros(shape, np.int64)
-        elif kind == "layer_scale_parameter":
-            yield name, np.full(shape, config.layer_scale_init_value, np.float32)
-        elif ".grn." in name or kind in ("bias", "running_mean"):
+        elif special is not None:
+            yield name, np.full(shape, special, np.float32)
+        elif kind in ("bias", "running_mean"):
             yield name, np.zeros(shape, np.float32)
         elif len(shape) == 1:
             yield name, np.ones(shape, np.float32)

@@ -60,7 +60,7 @@ def test_a_model_from_the_cache_is_the_same(kind, family, tmp_path):
 
 def test_what_is_in_the_cache_is_not_folded_again(loaded, monkeypatch):
     folder, model_class, expected, _ = loaded
-    monkeypatch.setattr("npconv.api.base.fold", lambda *_: pytest.fail("folded again"))
+    monkeypatch.setattr(model_class.family.part("fast"), "fold", lambda *_: pytest.fail("folded again"))
     np.testing.assert_array_equal(
         first_output(model_class.from_pretrained(folder, engine="fast", cache=True)), expected
     )

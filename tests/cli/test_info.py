@@ -19,9 +19,10 @@ from npconv import (
     CvtForImageClassification,
 )
 from npconv.cli import main
-from npconv.cli.info_text import FAMILIES, file_size, steps
+from npconv.cli.info_text import file_size, steps
 from npconv.cli.layer_text import layer_lines, short_number
 from npconv.files import safetensors
+from npconv.models import FAMILIES
 from npconv.models.summary import layer_table
 
 Capsys = pytest.CaptureFixture[str]
@@ -94,7 +95,7 @@ def test_eps_and_activation_stand_at_their_sites(capsys: Capsys, model: Path) ->
 
 
 def test_a_changed_eps_is_shown(capsys: Capsys, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npconv.models.convnextv2.GRN_EPS", 0.125)
+    monkeypatch.setattr("npconv.models.convnextv2.plan.GRN_EPS", 0.125)
     _, text, _ = info(capsys, model)
     assert "response norm  eps 0.125  convnextv2.encoder.stages.*.layers.*.grn" in text
     assert "response norm eps 0.125" in text.partition("\nLayers")[2]
@@ -331,3 +332,7 @@ def test_file_sizes(size: int, text: str) -> None:
 
 def test_every_family_is_described() -> None:
     assert list(FAMILIES) == [config.model_type for config in (ConvNextConfig, ConvNextV2Config, CvtConfig)]
+    for family in FAMILIES.values():
+        assert family.title
+        assert family.folder.DESCRIPTION
+        assert "https://arxiv.org/abs/" in family.folder.PAPER

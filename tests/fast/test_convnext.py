@@ -22,7 +22,8 @@ def make(family, **changes):
 
 
 def trunk(config, params):
-    return ConvNextTrunk(config, **fold_trunk(config, params["embeddings"], params["encoder"]))
+    grn_eps = convnextv2.GRN_EPS if config.model_type == "convnextv2" else 0.0
+    return ConvNextTrunk(config, **fold_trunk(config, params["embeddings"], params["encoder"]), grn_eps=grn_eps)
 
 
 def explicit(module, config, params, x, dtype):

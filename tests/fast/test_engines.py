@@ -30,7 +30,7 @@ from support.fast_models import (
 
 import npconv
 from npconv.errors import ConfigError, InputError
-from npconv.models.engines import fold, make_engine
+from npconv.models import family_of
 from npconv.models.tree import map_tree, nest
 
 FAMILIES = pytest.mark.parametrize("family", list(CLASSIFIERS))
@@ -326,7 +326,8 @@ def test_pictures_that_do_not_fit_are_refused_with_the_same_words(family):
 def test_an_engine_returns_what_the_function_of_the_family_returns(kind, family):
     config, x = CONFIGS[family](**SMALL[family]), pictures((2, 3, 40, 36))
     params = map_tree(lambda array: array, nest(models.weights(kind[family], config)))
-    first, hidden_states = make_engine(config, fold(config, params))(x)
+    fast = family_of(config).part("fast")
+    first, hidden_states = fast.make_engine(config, fast.fold(config, params))(x)
     expected = small(family, kind)(x, output_hidden_states=True)
     assert len(hidden_states) == len(expected.hidden_states)
     for actual, right in zip(hidden_states, expected.hidden_states, strict=True):

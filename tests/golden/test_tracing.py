@@ -170,7 +170,8 @@ def test_models_that_cannot_be_traced():
 @pytest.mark.parametrize("which", ["logits", "hidden_states"])
 def test_a_model_that_computes_something_else(monkeypatch, which):
     model = explicit("cvt")
-    function = npconv.CvtForImageClassification.family.image_classification
+    module = npconv.CvtForImageClassification.family.part("model")
+    function = module.image_classification
 
     def other(*args, **kwargs):
         logits, hidden_states = function(*args, **kwargs)
@@ -178,7 +179,7 @@ def test_a_model_that_computes_something_else(monkeypatch, which):
         changed.flat[3] = np.nextafter(changed.flat[3], np.inf)
         return logits, hidden_states
 
-    monkeypatch.setattr(npconv.CvtForImageClassification.family, "image_classification", other)
+    monkeypatch.setattr(module, "image_classification", other)
     name = "classifier" if which == "logits" else "cvt.encoder.stages.1"
     with pytest.raises(GoldenError, match=f"{name}: the plan's result is not bit for bit the model's"), trace():
         model(PIXELS)

@@ -191,7 +191,7 @@ class Recorder:
             for name in ("layer_norm", "batch_norm", "global_response_norm"):
                 self.wrap(patch, module, name, self.norm)
             self.wrap(patch, module, "linear", self.linear)
-            self.wrap(patch, module, "attention", self.attention)
+            self.wrap(patch, module, "multi_head_attention", self.attention)
             activation = module.activation
             patch.setattr(module, "activation", lambda name, of=activation: self.activation(name, of(name)))
 

@@ -17,9 +17,8 @@ import hypothesis.strategies as st
 import numpy as np
 
 import npconv
-from npconv.fast import activations, bottleneck, depthwise, products, threads
+from npconv.fast import activations, bottleneck, depthwise, engine, products, threads
 from npconv.layers import ACTIVATIONS
-from npconv.models import engines
 from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.cvt import fast_attention as attention
 from support.families import CONFIGS, TASKS, classes_of
@@ -227,7 +226,7 @@ def own_threads() -> Any:
     """Let the engine use threads of its own whatever holds the BLAS to one: both at once is slow, and right."""
     with (
         mock.patch.object(threads, "blas_limit", return_value=nullcontext),
-        mock.patch.object(engines, "blas_limit", return_value=nullcontext),
+        mock.patch.object(engine, "blas_limit", return_value=nullcontext),
     ):
         yield
 

@@ -2,6 +2,7 @@
 
 from npconv.models.convnext.configuration import ConvNextConfig
 from npconv.models.convnext.model import (
+    OF_OTHER_TASKS,
     STEMS,
     backbone,
     backbone_shapes,
@@ -17,13 +18,19 @@ from npconv.models.convnext.model import (
     layer_shapes,
     model,
     model_shapes,
+    name_outputs,
     pool,
     stage,
     stem,
     summarize,
 )
 
+#: What ``npconv info`` says of the family.
+DESCRIPTION = "a convolutional network: large depthwise convolutions, LayerNorm, wide pointwise layers"
+PAPER = "A ConvNet for the 2020s, https://arxiv.org/abs/2201.03545"
+
 __all__ = [
+    "OF_OTHER_TASKS",
     "STEMS",
     "ConvNextConfig",
     "backbone",
@@ -40,6 +47,7 @@ __all__ = [
     "layer_shapes",
     "model",
     "model_shapes",
+    "name_outputs",
     "pool",
     "stage",
     "stem",

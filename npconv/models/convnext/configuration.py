@@ -25,8 +25,7 @@ Self = TypeVar("Self", bound="StagedConfig")
 #: How a picture becomes the first map: by patches, as in the papers, or by two overlapping convolutions, as in timm.
 STEM_TYPES = ("patch", "overlap", "overlap_tiered", "overlap_act")
 
-#: Fields that the configurations of transformers lack, and the values by which the models are those of transformers.
-#: A ``config.json`` has them only where they differ: transformers would keep them and compute without them.
+#: Fields for models of timm: see :attr:`PretrainedConfig.added_fields`.
 ADDED_FIELDS: dict[str, Any] = {
     "stem_type": "patch",
     "kernel_sizes": 7,
@@ -37,19 +36,42 @@ ADDED_FIELDS: dict[str, Any] = {
 
 
 class StagedConfig(PretrainedConfig):
-    """Base of ConvNextConfig and ConvNextV2Config, where the fields that transformers has are described.
+    """Base of ConvNextConfig and ConvNextV2Config; the defaults are the tiny models of the papers.
 
     A backbone returns the stages ``out_features`` (by name) or ``out_indices`` (by number). Setting one sets the
     other; without either, the last stage is returned. The rules are those of transformers.
 
-    These fields are for the models of timm. Their defaults are the models of transformers, which lacks the fields.
-
     Parameters
     ----------
+    num_channels : int
+        Channels of the input picture.
+    patch_size : int or (int, int)
+        Kernel and stride of the stem, as one number or (height, width).
+    num_stages : int
+        Number of stages; as many as `hidden_sizes` and `depths` have entries.
+    hidden_sizes : list of int, optional
+        Channels of each stage; (96, 192, 384, 768) when unset.
+    depths : list of int, optional
+        Blocks of each stage; (3, 3, 9, 3) when unset.
+    hidden_act : str or callable
+        Activation in the blocks, a name of ``npconv.layers.ACTIVATIONS`` or a function of one array.
+    initializer_range : float
+        Standard deviation of random weights.
+    layer_norm_eps : float
+        Epsilon of the final LayerNorm only; the others have `norm_eps`.
+    drop_path_rate : float
+        Rate of stochastic depth in the last block; it rises linearly from 0 in the first. Acts in training only.
+    image_size : int or (int, int)
+        Size the model was made for. Pictures of other sizes work as well.
+    out_features : list of str, optional
+        Stages that the backbone returns, from ``"stem"``, ``"stage1"``, ``"stage2"`` and so on, in this order.
+    out_indices : list of int, optional
+        The same by number. Without either, the last stage.
     stem_type : str
-        ``"patch"``: one convolution over patches. ``"overlap"``: two convolutions, 3 x 3 with stride 2, which shrink a
-        picture by 4 together, so that `patch_size` must stay 4. ``"overlap_tiered"``: the first of them has half the
-        channels. ``"overlap_act"``: `hidden_act` between them.
+        This field and those below are for the models of timm; their defaults are the models of transformers, which
+        lacks the fields. ``"patch"``: one convolution over patches. ``"overlap"``: two convolutions, 3 x 3 with stride
+        2, which shrink a picture by 4 together, so that `patch_size` must stay 4. ``"overlap_tiered"``: the first of
+        them has half the channels. ``"overlap_act"``: `hidden_act` between them.
     kernel_sizes : int or list of int
         Of the depthwise convolutions, one for all stages or one for each; odd numbers.
     norm_eps : float
@@ -59,24 +81,33 @@ class StagedConfig(PretrainedConfig):
         Normalize the last map and then average it, not the other way round.
     head_hidden_size : int, optional
         Channels of a hidden layer, with exact GELU, before the classifier; without one when unset.
+    **kwargs
+        See :class:`PretrainedConfig`.
+
+    Raises
+    ------
+    ConfigError
+        If the fields describe no model.
     """
+
+    added_fields = ADDED_FIELDS
 
     def __init__(
         self,
         /,
+        num_channels: int = 3,
+        patch_size: int | Sequence[int] = 4,
+        num_stages: int = 4,
+        hidden_sizes: Sequence[int] | None = None,
+        depths: Sequence[int] | None = None,
+        hidden_act: str | Callable[[Any], Any] = "gelu",
+        initializer_range: float = 0.02,
+        layer_norm_eps: float = 1e-12,
+        drop_path_rate: float = 0.0,
+        image_size: int | Sequence[int] = 224,
+        out_features: list[str] | None = None,
+        out_indices: Sequence[int] | None = None,
         *,
-        num_channels: int,
-        patch_size: int | Sequence[int],
-        num_stages: int,
-        hidden_sizes: Sequence[int] | None,
-        depths: Sequence[int] | None,
-        hidden_act: str | Callable[[Any], Any],
-        initializer_range: float,
-        layer_norm_eps: float,
-        drop_path_rate: float,
-        image_size: int | Sequence[int],
-        out_features: list[str] | None,
-        out_indices: Sequence[int] | None,
         stem_type: str = "patch",
         kernel_sizes: int | Sequence[int] = 7,
         norm_eps: float = 1e-6,
@@ -156,15 +187,15 @@ class StagedConfig(PretrainedConfig):
         rates = np.linspace(0, self.drop_path_rate, sum(self.depths))
         return [part.tolist() for part in np.split(rates, np.cumsum(self.depths)[:-1])]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields, the chosen stages under their public names.
+    @property
+    def implied_fields(self) -> set[str]:
+        """The names of the stages, and the choice of the last one for a backbone."""
+        chosen = {"out_features", "out_indices"} if self.out_features == self.stage_names[-1:] else set()
+        return {"stage_names", *chosen}
 
-        Of the fields that transformers lacks, those are left out that have their default.
-        """
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields as :meth:`PretrainedConfig.to_dict` does, the chosen stages under their public names."""
         fields = super().to_dict()
-        for name, default in ADDED_FIELDS.items():
-            if fields[name] == default:
-                del fields[name]
         fields["out_features"] = fields.pop("_out_features")
         fields["out_indices"] = fields.pop("_out_indices")
         return fields
@@ -264,39 +295,10 @@ class ConvNextConfig(StagedConfig):
 
     Parameters
     ----------
-    num_channels : int
-        Channels of the input picture.
-    patch_size : int or (int, int)
-        Kernel and stride of the stem, as one number or (height, width).
-    num_stages : int
-        Number of stages; as many as `hidden_sizes` and `depths` have entries.
-    hidden_sizes : list of int, optional
-        Channels of each stage; (96, 192, 384, 768) when unset.
-    depths : list of int, optional
-        Blocks of each stage; (3, 3, 9, 3) when unset.
-    hidden_act : str or callable
-        Activation in the blocks, a name of ``npconv.layers.ACTIVATIONS`` or a function of one array.
-    initializer_range : float
-        Standard deviation of random weights.
-    layer_norm_eps : float
-        Epsilon of the final LayerNorm only; the others have `norm_eps`, which is 1e-6 unless set.
     layer_scale_init_value : float
         First value of the layer scale; without layer scale when 0 or less.
-    drop_path_rate : float
-        Rate of stochastic depth in the last block; it rises linearly from 0 in the first. Acts in training only.
-    image_size : int or (int, int)
-        Size the model was made for. Pictures of other sizes work as well.
-    out_features : list of str, optional
-        Stages that the backbone returns, from ``"stem"``, ``"stage1"``, ``"stage2"`` and so on, in this order.
-    out_indices : list of int, optional
-        The same by number. Without either, the last stage.
     **kwargs
-        See :class:`PretrainedConfig`, and :class:`StagedConfig` for fields that transformers lacks.
-
-    Raises
-    ------
-    ConfigError
-        If the fields describe no model.
+        The other fields are those of :class:`StagedConfig`.
     """
 
     model_type = "convnext"
@@ -312,7 +314,7 @@ class ConvNextConfig(StagedConfig):
         hidden_act: str | Callable[[Any], Any] = "gelu",
         initializer_range: float = 0.02,
         layer_norm_eps: float = 1e-12,
-        layer_scale_init_value: float = 1e-6,
+        layer_scale_init_value: float = 1e-6,  # its place among the others is that in transformers
         drop_path_rate: float = 0.0,
         image_size: int | Sequence[int] = 224,
         out_features: list[str] | None = None,
@@ -320,21 +322,26 @@ class ConvNextConfig(StagedConfig):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            num_channels=num_channels,
-            patch_size=patch_size,
-            num_stages=num_stages,
-            hidden_sizes=hidden_sizes,
-            depths=depths,
-            hidden_act=hidden_act,
-            initializer_range=initializer_range,
-            layer_norm_eps=layer_norm_eps,
-            drop_path_rate=drop_path_rate,
-            image_size=image_size,
-            out_features=out_features,
-            out_indices=out_indices,
+            num_channels,
+            patch_size,
+            num_stages,
+            hidden_sizes,
+            depths,
+            hidden_act,
+            initializer_range,
+            layer_norm_eps,
+            drop_path_rate,
+            image_size,
+            out_features,
+            out_indices,
             **kwargs,
         )
         self.layer_scale_init_value = check_float("layer_scale_init_value", layer_scale_init_value, minimum=-np.inf)
+
+    @property
+    def first_values(self) -> dict[str, float]:
+        """That of the layer scale."""
+        return {"layer_scale_parameter": self.layer_scale_init_value}
 
 
 def _check_odd(name: str, value: Any) -> int:

@@ -1,4 +1,4 @@
-"""The fast trunk of ConvNeXt and ConvNeXt V2: from pixel values to the maps of all stages."""
+"""The fast engine of ConvNeXt, and of V2 but for its epsilon: the trunk, from pixel values to the maps; the heads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from npconv.fast.activations import FoldedActivation
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
+from npconv.fast.engine import Engine, own
 from npconv.fast.patches import PatchProduct, fold_patches
 from npconv.fast.products import as_column, groups, normalize_map
 from npconv.fast.scratch import Scratch
-from npconv.models import convnext, convnextv2
+from npconv.models import convnext
 from npconv.models.convnext.configuration import StagedConfig
 
 
@@ -88,11 +89,17 @@ class Block:
     """One block: depthwise convolution, then the bottleneck."""
 
     def __init__(
-        self, depthwise: np.ndarray, bias: np.ndarray, bottleneck: Mapping[str, Any], *, config: StagedConfig
+        self,
+        depthwise: np.ndarray,
+        bias: np.ndarray,
+        bottleneck: Mapping[str, Any],
+        *,
+        config: StagedConfig,
+        grn_eps: float,
     ) -> None:
         self.depthwise = DepthwiseProduct(depthwise, bias, padding=depthwise.shape[2] // 2)
         self.bottleneck = Bottleneck(
-            **bottleneck, hidden_act=config.hidden_act, norm_eps=config.norm_eps, grn_eps=convnextv2.GRN_EPS
+            **bottleneck, hidden_act=config.hidden_act, norm_eps=config.norm_eps, grn_eps=grn_eps
         )
 
     def __call__(self, x: np.ndarray, scratch: Scratch) -> None:
@@ -180,19 +187,29 @@ class ConvNextTrunk:
 
     Parameters
     ----------
-    config : ConvNextConfig or ConvNextV2Config
+    config : StagedConfig
     stem : mapping
     stages : sequence of mapping
         Their arrays, of :func:`fold_trunk`.
+    grn_eps : float
+        Of V2.
     """
 
-    def __init__(self, config: StagedConfig, stem: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        config: StagedConfig,
+        stem: Mapping[str, Any],
+        stages: Sequence[Mapping[str, Any]],
+        *,
+        grn_eps: float = 0.0,
+    ) -> None:
         self.config = config
         self.stem = (Stem if config.stem_type == "patch" else OverlappingStem)(**stem, config=config)
         self.stages: list[tuple[Downsampling | None, list[Block]]] = []
         for folded in stages:
             entry = Downsampling(**folded["downsampling"], config=config) if "downsampling" in folded else None
-            self.stages.append((entry, [Block(**block, config=config) for block in folded.get("blocks", ())]))
+            blocks = [Block(**block, config=config, grn_eps=grn_eps) for block in folded.get("blocks", ())]
+            self.stages.append((entry, blocks))
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
     def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> list[np.ndarray]:
@@ -235,3 +252,89 @@ def _enter(
         if work is not out:
             out[:, part] = work
     return out
+
+
+#: The parameters of the heads, which the explicit layers use.
+HEADS = ("layernorm", "layernorm_before_pooling", "pre_classifier", "classifier", "hidden_states_norms")
+
+
+def fold(config: StagedConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of an engine: what does not depend on the input, worked out once, in float64.
+
+    Parameters
+    ----------
+    config : StagedConfig
+    params : dict
+        The parameter tree of a bare model, classifier or backbone; arrays of any floating dtype.
+
+    Returns
+    -------
+    dict
+        A tree of new float32 arrays, for :func:`make_engine`; what `params` hold may change afterwards.
+    """
+    base = params.get(config.model_type, params)
+    heads = {name: tree[name] for tree in (base, params) for name in HEADS if name in tree}
+    return {"trunk": fold_trunk(config, base["embeddings"], base["encoder"]), **own(heads)}
+
+
+class ConvNextEngine(Engine):
+    """Bare model, classifier or backbone, whichever the parameters are of."""
+
+    def __init__(
+        self,
+        config: StagedConfig,
+        trunk: Mapping[str, Any],
+        layernorm: Any = None,
+        layernorm_before_pooling: Any = None,
+        pre_classifier: Any = None,
+        classifier: Any = None,
+        hidden_states_norms: Any = None,
+        *,
+        threads: int | None = None,
+        grn_eps: float = 0.0,
+    ) -> None:
+        super().__init__(threads)
+        self.config = config
+        self.trunk = ConvNextTrunk(config, **trunk, grn_eps=grn_eps)
+        self.layernorm, self.layernorm_before_pooling = layernorm, layernorm_before_pooling
+        self.pre_classifier, self.classifier = pre_classifier, classifier
+        self.hidden_states_norms = hidden_states_norms
+
+    def _check(self, pixel_values: np.ndarray) -> None:
+        convnext.check_pixel_values(pixel_values, self.config)
+
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
+        """Return the pooled features, logits or feature maps, and all hidden states."""
+        hidden_states = self.trunk(pixel_values, scratch)
+        if self.hidden_states_norms is not None:
+            return convnext.choose_features(hidden_states, self.hidden_states_norms, config=self.config), hidden_states
+        pooled = convnext.summarize(
+            hidden_states[-1], self.layernorm, self.layernorm_before_pooling, config=self.config
+        )
+        if self.classifier is None and self.pre_classifier is None:  # a bare model, or a classifier without classes
+            return pooled, hidden_states
+        return convnext.classify(pooled, self.classifier, self.pre_classifier, config=self.config), hidden_states
+
+
+def make_engine(
+    config: StagedConfig, folded: Mapping[str, Any], threads: int | None = None, *, grn_eps: float = 0.0
+) -> ConvNextEngine:
+    """Return the engine that works with the arrays of :func:`fold`, which it never writes to.
+
+    Parameters
+    ----------
+    config : StagedConfig
+        With which they were folded.
+    folded : dict
+    threads : int, optional
+        All cores that this process may use when unset. More than one needs the BLAS held to one thread: see
+        ``npconv.fast.threads``.
+    grn_eps : float
+        Of V2.
+
+    Raises
+    ------
+    ConfigError, InputError
+        If an option is not covered, which the message names, or `threads` cannot be a number of threads.
+    """
+    return ConvNextEngine(config, **folded, threads=threads, grn_eps=grn_eps)

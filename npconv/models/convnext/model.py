@@ -1,9 +1,12 @@
 """ConvNeXt: "A ConvNet for the 2020s", https://arxiv.org/abs/2201.03545.
 
-From top to bottom: the configuration, the parts in the order in which a picture passes them, the models made of them,
-and the shapes of their parameters. The argument names of a part are the names of its parameters in a checkpoint, so
-that ``layer(x, **params["layers"][0], config=config)`` calls it. What only some models of timm have is in
-``variants.py``: overlapping stems, and other heads.
+From top to bottom: the parts in the order in which a picture passes them, the models made of them, and the shapes of
+their parameters. The argument names of a part are the names of its parameters in a checkpoint, so that
+``layer(x, **params["layers"][0], config=config)`` calls it. What only some models of timm have is in ``variants.py``:
+overlapping stems, and other heads.
+
+ConvNeXt V2 has another block and takes the rest from here: whatever contains blocks takes the function of one as its
+argument `block`.
 
 Reference implementations: ``models/convnext.py`` of facebookresearch/ConvNeXt and ``modeling_convnext.py`` of
 transformers.
@@ -33,6 +36,13 @@ from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
 from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
 
 Rng = np.random.Generator | None
+
+#: The names in checkpoints that a task has no use for: what comes after the last stage.
+OF_OTHER_TASKS = {
+    "model": ("classifier.*", "pre_classifier.*"),
+    "image_classification": (),
+    "backbone": ("classifier.*", "pre_classifier.*", "layernorm.*", "layernorm_before_pooling.*"),
+}
 
 
 def stem(
@@ -91,23 +101,31 @@ def stage(
     downsampling_layer: Sequence[Mapping[str, Any]] = (),
     layers: Sequence[Mapping[str, Any]] = (),
     *,
-    config: ConvNextConfig,
+    config: StagedConfig,
     drop_path_rates: Sequence[float],
     rng: Rng = None,
+    block: Callable[..., Any] = layer,
 ) -> Any:
     """One stage: the downsampling, which the first stage lacks, then the blocks."""
     if downsampling_layer:
         x = downsample(x, *downsampling_layer, config=config)
     for params, rate in zip(layers, drop_path_rates, strict=True):
-        x = layer(x, **params, config=config, drop_path_rate=rate, rng=rng)
+        x = block(x, **params, config=config, drop_path_rate=rate, rng=rng)
     return x
 
 
-def encode(x: Any, stages: Sequence[Mapping[str, Any]], *, config: ConvNextConfig, rng: Rng = None) -> list[Any]:
+def encode(
+    x: Any,
+    stages: Sequence[Mapping[str, Any]],
+    *,
+    config: StagedConfig,
+    rng: Rng = None,
+    block: Callable[..., Any] = layer,
+) -> list[Any]:
     """Run all stages; return the stem's output and each stage's: ``num_stages + 1`` maps."""
     hidden_states = [x]
     for params, rates in zip(stages, config.drop_path_rates(), strict=True):
-        x = stage(x, **params, config=config, drop_path_rates=rates, rng=rng)
+        x = stage(x, **params, config=config, drop_path_rates=rates, rng=rng, block=block)
         hidden_states.append(x)
     return hidden_states
 
@@ -162,8 +180,9 @@ def model(
     layernorm: Mapping[str, Any] | None = None,
     layernorm_before_pooling: Mapping[str, Any] | None = None,
     *,
-    config: ConvNextConfig,
+    config: StagedConfig,
     rng: Rng = None,
+    block: Callable[..., Any] = layer,
 ) -> tuple[Any, list[Any]]:
     """Run the bare model.
 
@@ -173,10 +192,12 @@ def model(
         Normalized pictures, floating-point.
     embeddings, encoder, layernorm, layernorm_before_pooling
         The parameter tree; of the last two, the one that ``config.head_norm_first`` asks for.
-    config : ConvNextConfig
+    config : StagedConfig
         What the parameters mean.
     rng : numpy.random.Generator, optional
         Training: drop path draws from it. ``None`` is inference.
+    block : callable
+        The block: :func:`layer`, or that of V2.
 
     Returns
     -------
@@ -187,7 +208,7 @@ def model(
     """
     check_pixel_values(pixel_values, config)
     x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
-    hidden_states = encode(x, **encoder, config=config, rng=rng)
+    hidden_states = encode(x, **encoder, config=config, rng=rng, block=block)
     return summarize(hidden_states[-1], layernorm, layernorm_before_pooling, config=config), hidden_states
 
 
@@ -211,14 +232,20 @@ def backbone(
     encoder: Mapping[str, Any],
     hidden_states_norms: Mapping[str, Mapping[str, Any]],
     *,
-    config: ConvNextConfig,
+    config: StagedConfig,
     rng: Rng = None,
+    block: Callable[..., Any] = layer,
 ) -> tuple[list[Any], list[Any]]:
     """Run the backbone: the maps of ``config.out_features``, each normalized, and all hidden states."""
     check_pixel_values(pixel_values, config)
     x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
-    hidden_states = encode(x, **encoder, config=config, rng=rng)
+    hidden_states = encode(x, **encoder, config=config, rng=rng, block=block)
     return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
+
+
+def name_outputs(pooled: Any, hidden_states: Sequence[Any]) -> dict[str, Any]:
+    """Return what the bare model gives out by its names in transformers."""
+    return {"last_hidden_state": hidden_states[-1], "pooler_output": pooled}
 
 
 def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:
@@ -236,25 +263,6 @@ def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:
         )
 
 
-def model_shapes(config: ConvNextConfig) -> Shapes:
-    """Return the shape of every parameter of the bare model, by its name in a checkpoint."""
-    return {**feature_shapes(config, layer_shapes), **variants.last_norm_shapes(config)}
-
-
-def image_classification_shapes(config: ConvNextConfig) -> Shapes:
-    """Return the shape of every parameter of the classifier, by its name in a checkpoint."""
-    shapes = {f"convnext.{name}": shape for name, shape in model_shapes(config).items()}
-    return {**shapes, **variants.head_shapes(config)}
-
-
-def backbone_shapes(config: ConvNextConfig) -> Shapes:
-    """Return the shape of every parameter of the backbone, by its name in a checkpoint."""
-    shapes = feature_shapes(config, layer_shapes)
-    for name in config.out_features:
-        shapes |= norm_shapes(f"hidden_states_norms.{name}", config.feature_sizes[name])
-    return shapes
-
-
 def layer_shapes(prefix: str, size: int, kernel: int, config: ConvNextConfig) -> Shapes:
     """Return the shapes of one block with `size` channels."""
     return {
@@ -266,8 +274,8 @@ def layer_shapes(prefix: str, size: int, kernel: int, config: ConvNextConfig) ->
     }
 
 
-def feature_shapes(config: Any, shapes_of_layer: Callable[[str, int, int, Any], Shapes]) -> Shapes:
-    """Return the shapes of the stem and all stages, for the blocks of ConvNeXt or of V2."""
+def feature_shapes(config: StagedConfig, block_shapes: Callable[..., Shapes] = layer_shapes) -> Shapes:
+    """Return the shapes of the stem and all stages."""
     shapes = variants.stem_shapes(config)
     stages = zip(config.hidden_sizes, config.depths, config.stage_kernel_sizes, strict=True)
     for i, (size, depth, kernel) in enumerate(stages):
@@ -276,5 +284,24 @@ def feature_shapes(config: Any, shapes_of_layer: Callable[[str, int, int, Any], 
             shapes |= norm_shapes(f"encoder.stages.{i}.downsampling_layer.0", previous)
             shapes |= affine_shapes(f"encoder.stages.{i}.downsampling_layer.1", (size, previous, 2, 2))
         for j in range(depth):
-            shapes |= shapes_of_layer(f"encoder.stages.{i}.layers.{j}", size, kernel, config)
+            shapes |= block_shapes(f"encoder.stages.{i}.layers.{j}", size, kernel, config)
+    return shapes
+
+
+def model_shapes(config: StagedConfig, block_shapes: Callable[..., Shapes] = layer_shapes) -> Shapes:
+    """Return the shape of every parameter of the bare model, by its name in a checkpoint."""
+    return {**feature_shapes(config, block_shapes), **variants.last_norm_shapes(config)}
+
+
+def image_classification_shapes(config: StagedConfig, block_shapes: Callable[..., Shapes] = layer_shapes) -> Shapes:
+    """Return the shape of every parameter of the classifier, by its name in a checkpoint."""
+    shapes = {f"{config.model_type}.{name}": shape for name, shape in model_shapes(config, block_shapes).items()}
+    return {**shapes, **variants.head_shapes(config)}
+
+
+def backbone_shapes(config: StagedConfig, block_shapes: Callable[..., Shapes] = layer_shapes) -> Shapes:
+    """Return the shape of every parameter of the backbone, by its name in a checkpoint."""
+    shapes = feature_shapes(config, block_shapes)
+    for name in config.out_features:
+        shapes |= norm_shapes(f"hidden_states_norms.{name}", config.feature_sizes[name])
     return shapes

@@ -1,15 +1,13 @@
-"""ConvNeXt and ConvNeXt V2 as plans: ``npconv/models/convnext/model.py`` and ``convnextv2.py``, a name for every array.
+"""ConvNeXt as a plan: ``model.py`` with a name for every array. ConvNeXt V2 has another block and the rest from here.
 
 Each name is that of the module of the Hugging Face model that gives the array out. These are no modules, with BLOCK for
 ``encoder.stages.I.layers.J``:
 
-- ``BLOCK.grn.strength``, ``BLOCK.grn.relative``: the two halves of the factor in GRN (V2);
-- ``BLOCK.layer_scale``: after its multiplication (V1, where there is one);
+- ``BLOCK.layer_scale``: after its multiplication, where there is one;
 - ``pooled``: the average before the last LayerNorm, or after it.
 
-In models of timm only (``variants.py``), the activation between the
-convolutions of the stem is ``embeddings.overlap_act_embeddings.act``, that of the hidden layer before the classifier is
-``pre_classifier.act``.
+In models of timm only (``variants.py``), the activation between the convolutions of the stem is
+``embeddings.overlap_act_embeddings.act``, that of the hidden layer before the classifier is ``pre_classifier.act``.
 
 Maps are channels first here. In the Hugging Face model, the modules of a block from ``layernorm`` to ``pwconv2`` have
 the channels last.
@@ -17,17 +15,15 @@ the channels last.
 
 from __future__ import annotations
 
-from npconv.models.convnext.configuration import ConvNextConfig
+from collections.abc import Callable
+
+from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
 from npconv.models.convnext.variants import HEAD_ACT
-from npconv.models.convnextv2.configuration import ConvNextV2Config
-from npconv.models.convnextv2.model import GRN_EPS
 from npconv.plan.step import Plan
 from npconv.plan.writing import AFFINE, Steps
 
-Config = ConvNextConfig | ConvNextV2Config
 
-
-def stem(steps: Steps, prefix: str, config: Config) -> str:
+def stem(steps: Steps, prefix: str, config: StagedConfig) -> str:
     """Cut the picture into patches and embed each."""
     name = f"{prefix}embeddings"
     x = steps.add(
@@ -36,7 +32,7 @@ def stem(steps: Steps, prefix: str, config: Config) -> str:
     return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1, aliases=[name])
 
 
-def overlapping_stem(steps: Steps, prefix: str, config: Config) -> str:
+def overlapping_stem(steps: Steps, prefix: str, config: StagedConfig) -> str:
     """Convolve twice in place of patches, with or without an activation between."""
     name, is_activated = f"{prefix}embeddings", config.stem_type == "overlap_act"
     convolutions = f"{name}.{'overlap_act' if is_activated else 'overlap'}_embeddings"
@@ -47,42 +43,31 @@ def overlapping_stem(steps: Steps, prefix: str, config: Config) -> str:
     return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1, aliases=[name])
 
 
-def downsample(steps: Steps, stage: str, x: str, config: Config) -> str:
+def downsample(steps: Steps, stage: str, x: str, config: StagedConfig) -> str:
     """Halve the map and widen the channels."""
     x = steps.add(f"{stage}.downsampling_layer.0", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
     return steps.add(f"{stage}.downsampling_layer.1", "conv2d", x, params=AFFINE, stride=2, padding=0)
 
 
-def layer(steps: Steps, block: str, x: str, kernel: int, config: ConvNextConfig) -> str:
+def layer(steps: Steps, name: str, x: str, kernel: int, config: ConvNextConfig) -> str:
     """One ConvNeXt block."""
     residual = x
-    x = steps.add(f"{block}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
-    x = steps.add(f"{block}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
-    x = steps.add(f"{block}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
-    x = steps.add(f"{block}.act", "activation", x, hidden_act=config.hidden_act)
-    x = steps.add(f"{block}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
+    x = steps.add(f"{name}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
+    x = steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
+    x = steps.add(f"{name}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
+    x = steps.add(f"{name}.act", "activation", x, hidden_act=config.hidden_act)
+    x = steps.add(f"{name}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
     if config.layer_scale_init_value > 0:
-        x = steps.add(f"{block}.layer_scale", "layer_scale", x, params=["layer_scale_parameter"], of=block)
-    steps.also(x, f"{block}.drop_path")
-    return steps.add(block, "residual", residual, x)
+        x = steps.add(f"{name}.layer_scale", "layer_scale", x, params=["layer_scale_parameter"], of=name)
+    steps.also(x, f"{name}.drop_path")
+    return steps.add(name, "residual", residual, x)
 
 
-def layer_v2(steps: Steps, block: str, x: str, kernel: int, config: ConvNextV2Config) -> str:
-    """One ConvNeXt V2 block."""
-    residual = x
-    x = steps.add(f"{block}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
-    x = steps.add(f"{block}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
-    x = steps.add(f"{block}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
-    x = steps.add(f"{block}.act", "activation", x, hidden_act=config.hidden_act)
-    strength = steps.add(f"{block}.grn.strength", "grn_strength", x)
-    relative = steps.add(f"{block}.grn.relative", "grn_relative", strength, eps=GRN_EPS)
-    x = steps.add(f"{block}.grn", "grn_apply", x, relative, params=AFFINE)
-    x = steps.add(f"{block}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
-    steps.also(x, f"{block}.drop_path")
-    return steps.add(block, "residual", residual, x)
+#: What adds a block: :func:`layer`, or that of V2.
+Block = Callable[..., str]
 
 
-def encode(steps: Steps, prefix: str, config: Config) -> list[str]:
+def encode(steps: Steps, prefix: str, config: StagedConfig, block: Block = layer) -> list[str]:
     """Run the stem and all stages; return the stem's output and each stage's."""
     x = (stem if config.stem_type == "patch" else overlapping_stem)(steps, prefix, config)
     hidden_states = [x]
@@ -91,47 +76,43 @@ def encode(steps: Steps, prefix: str, config: Config) -> list[str]:
         if i > 0:
             x = downsample(steps, stage, x, config)
         for j in range(depth):
-            block = f"{stage}.layers.{j}"
-            if isinstance(config, ConvNextV2Config):
-                x = layer_v2(steps, block, x, kernel, config)
-            else:
-                x = layer(steps, block, x, kernel, config)
+            x = block(steps, f"{stage}.layers.{j}", x, kernel, config)
         steps.also(x, stage)
         hidden_states.append(x)
     steps.also(x, f"{prefix}encoder")
     return hidden_states
 
 
-def pool(steps: Steps, prefix: str, x: str, config: Config) -> str:
+def pool(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Average the last map over its positions, then normalize."""
     x = steps.add(f"{prefix}pooled", "global_average_pool", x, layout="NC")
     return steps.add(f"{prefix}layernorm", "layer_norm", x, params=AFFINE, eps=config.layer_norm_eps, axis=-1)
 
 
-def normalize_and_pool(steps: Steps, prefix: str, x: str, config: Config) -> str:
+def normalize_and_pool(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Normalize the last map, then average it over its positions."""
     name = f"{prefix}layernorm_before_pooling"
     x = steps.add(name, "layer_norm", x, params=AFFINE, eps=config.layer_norm_eps, axis=1)
     return steps.add(f"{prefix}pooled", "global_average_pool", x, layout="NC")
 
 
-def summarize(steps: Steps, prefix: str, x: str, config: Config) -> str:
+def summarize(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Make one vector of the last map."""
     return (normalize_and_pool if config.head_norm_first else pool)(steps, prefix, x, config)
 
 
-def model(config: Config) -> Plan:
+def model(config: StagedConfig, block: Block = layer) -> Plan:
     """Return the plan of the bare model."""
     steps = Steps()
-    hidden_states = encode(steps, "", config)
+    hidden_states = encode(steps, "", config, block)
     pooled = summarize(steps, "", hidden_states[-1], config)
     return steps.plan([pooled], hidden_states)
 
 
-def image_classification(config: Config) -> Plan:
+def image_classification(config: StagedConfig, block: Block = layer) -> Plan:
     """Return the plan of the classifier."""
     steps, name = Steps(), config.model_type
-    hidden_states = encode(steps, f"{name}.", config)
+    hidden_states = encode(steps, f"{name}.", config, block)
     steps.also(hidden_states[-1], name)  # the first output of the bare model within
     x = summarize(steps, f"{name}.", hidden_states[-1], config)
     if config.head_hidden_size is not None:
@@ -144,10 +125,10 @@ def image_classification(config: Config) -> Plan:
     return steps.plan([x], hidden_states)
 
 
-def backbone(config: Config) -> Plan:
+def backbone(config: StagedConfig, block: Block = layer) -> Plan:
     """Return the plan of the backbone."""
     steps = Steps()
-    hidden_states = encode(steps, "", config)
+    hidden_states = encode(steps, "", config, block)
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     feature_maps = [
         steps.add(f"hidden_states_norms.{name}", "layer_norm", named[name], params=AFFINE, eps=config.norm_eps, axis=1)

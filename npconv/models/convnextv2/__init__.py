@@ -12,8 +12,13 @@ from npconv.models.convnextv2.model import (
     layer_shapes,
     model,
     model_shapes,
+    name_outputs,
     stage,
 )
+
+#: What ``npconv info`` says of the family.
+DESCRIPTION = "a convolutional network: ConvNeXt with global response normalization in each block"
+PAPER = "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders, https://arxiv.org/abs/2301.00808"
 
 __all__ = [
     "GRN_EPS",
@@ -27,5 +32,6 @@ __all__ = [
     "layer_shapes",
     "model",
     "model_shapes",
+    "name_outputs",
     "stage",
 ]

@@ -14,10 +14,15 @@ from npconv.models.cvt.model import (
     layer_shapes,
     model,
     model_shapes,
+    name_outputs,
     project_positions,
     self_attention,
     stage,
 )
+
+#: What ``npconv info`` says of the family.
+DESCRIPTION = "a vision transformer with convolutions in its embeddings and projections"
+PAPER = "CvT: Introducing Convolutions to Vision Transformers, https://arxiv.org/abs/2103.15808"
 
 __all__ = [
     "BATCH_NORM_EPS",
@@ -35,6 +40,7 @@ __all__ = [
     "layer_shapes",
     "model",
     "model_shapes",
+    "name_outputs",
     "project_positions",
     "self_attention",
     "stage",

@@ -1,4 +1,4 @@
-"""The configuration of CvT. The model itself is in ``cvt.py``."""
+"""The configuration of CvT. The model itself is in ``model.py``."""
 
 from __future__ import annotations
 
@@ -131,6 +131,11 @@ class CvtConfig(PretrainedConfig):
         self.hidden_act = check_activation(hidden_act)
         self.image_size = check_size("image_size", image_size)
         self._check_widths()
+
+    @property
+    def stage_names(self) -> list[str]:
+        """Names of the maps of the stages."""
+        return [f"stage{number}" for number in range(1, len(self.depth) + 1)]
 
     def layer_drop_path_rate(self, stage_index: int) -> float:
         """Return the rate of stochastic depth in the blocks of a stage.

@@ -1,4 +1,4 @@
-"""The fast trunk of CvT: from pixel values to the maps of all stages and the class token."""
+"""The fast engine of CvT: the trunk, from pixel values to the maps of all stages and the class token, and the heads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from npconv.errors import ConfigError
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
+from npconv.fast.engine import Engine, own
 from npconv.fast.patches import PatchProduct, fold_patches
 from npconv.fast.products import as_column, groups, normalize_map
 from npconv.fast.scratch import Scratch
@@ -173,3 +174,49 @@ def _check_queries(config: CvtConfig, stage_index: int) -> None:
             f"engine 'fast' expects stride_q 1 and padding_q half of kernel_qkv - 1, got {stride} and {padding} for "
             f"{kernel} in stage {stage_index}; use engine='explicit'"
         )
+
+
+def fold(config: CvtConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arrays of an engine, for the parameter tree of a bare model or classifier.
+
+    As :func:`npconv.models.convnext.fast.fold`.
+    """
+    heads = {name: params[name] for name in ("layernorm", "classifier") if name in params}
+    return {"trunk": fold_trunk(config, params.get("cvt", params)["encoder"]), **own(heads)}
+
+
+class CvtEngine(Engine):
+    """Bare model or classifier, whichever the parameters are of."""
+
+    def __init__(
+        self,
+        config: CvtConfig,
+        trunk: Mapping[str, Any],
+        layernorm: Any = None,
+        classifier: Any = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(threads)
+        self.config = config
+        self.trunk = CvtTrunk(config, **trunk)
+        self.layernorm, self.classifier = layernorm, classifier
+
+    def _check(self, pixel_values: np.ndarray) -> None:
+        cvt.check_pixel_values(pixel_values, self.config)
+
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
+        """Return the class token or logits, and all hidden states."""
+        cls_token, hidden_states = self.trunk(pixel_values, scratch)
+        if self.layernorm is None:
+            return cls_token, hidden_states
+        logits = cvt.classify(cls_token, hidden_states[-1], self.layernorm, self.classifier, config=self.config)
+        return logits, hidden_states
+
+
+def make_engine(config: CvtConfig, folded: Mapping[str, Any], threads: int | None = None) -> CvtEngine:
+    """Return the engine that works with the arrays of :func:`fold`.
+
+    As :func:`npconv.models.convnext.fast.make_engine`.
+    """
+    return CvtEngine(config, **folded, threads=threads)

@@ -1,8 +1,7 @@
 """CvT: "Introducing Convolutions to Vision Transformers", https://arxiv.org/abs/2103.15808.
 
 From top to bottom: the parts in the order in which a picture passes them, the models made of them, and the shapes of
-their parameters. The argument names of a part are the names of its parameters in a checkpoint. The configuration is in
-``cvt_config.py``.
+their parameters. The argument names of a part are the names of its parameters in a checkpoint.
 
 Reference implementations: ``lib/models/cls_cvt.py`` of microsoft/CvT and ``modeling_cvt.py`` of transformers. They
 differ in the activation: Microsoft trained with quick GELU, transformers runs the exact GELU. The default here follows
@@ -19,7 +18,6 @@ import numpy as np
 from npconv.errors import InputError
 from npconv.layers import (
     activation,
-    attention,
     average_pool2d,
     batch_norm,
     class_token,
@@ -34,6 +32,7 @@ from npconv.layers import (
     positions_map,
     token_mean,
 )
+from npconv.layers import attention as multi_head_attention  # `attention` is what checkpoints call a part of a block
 from npconv.models.cvt.configuration import CvtConfig
 from npconv.models.parameters import Shapes, affine_shapes, batch_norm_shapes, norm_shapes
 
@@ -43,6 +42,9 @@ LAYER_NORM_EPS = 1e-5
 BATCH_NORM_EPS = 1e-5
 
 Rng = np.random.Generator | None
+
+#: The names in checkpoints that a task has no use for: what comes after the last stage.
+OF_OTHER_TASKS = {"model": ("classifier.*", "layernorm.*"), "image_classification": ()}
 
 
 def convolutional_embedding(
@@ -143,7 +145,7 @@ def self_attention(
             f"stage {stage_index}: expected as many queries as positions, {height * width}, got {query.shape[1]}; "
             "stride_q must be 1, and padding_q half of kernel_qkv - 1"
         )
-    return attention(
+    return multi_head_attention(
         linear(join_class_token(cls_token, query), **projection_query),
         linear(join_class_token(cls_token, key), **projection_key),
         linear(join_class_token(cls_token, value), **projection_value),
@@ -269,6 +271,11 @@ def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: A
     x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=-1)
     x = token_mean(x)  # (N, D)
     return x if config.num_labels == 0 else linear(x, **classifier)
+
+
+def name_outputs(cls_token: Any, hidden_states: Sequence[Any]) -> dict[str, Any]:
+    """Return what the bare model gives out by its names in transformers."""
+    return {"last_hidden_state": hidden_states[-1], "cls_token_value": cls_token}
 
 
 def check_pixel_values(pixel_values: Any, config: CvtConfig) -> None:

@@ -62,15 +62,18 @@ def self_attention(steps: Steps, name: str, x: str, like: str, config: CvtConfig
     positions = steps.add(f"{name}.map", "positions_map", x, like, layout="NCHW")
     if config.cls_token[i]:
         cls_token = steps.add(f"{name}.class_token", "class_token", x, like)
+    tokens = {
+        part: convolutional_projection(steps, f"{name}.convolution_projection_{part}", positions, look, window)
+        for part, (look, window) in looks.items()
+    }
     projected = []
-    for part, (look, window) in looks.items():
-        tokens = convolutional_projection(steps, f"{name}.convolution_projection_{part}", positions, look, window)
+    for part in looks:
         if config.cls_token[i]:
-            tokens = steps.add(f"{name}.{part}", "join_class_token", cls_token, tokens)
+            joined = steps.add(f"{name}.{part}", "join_class_token", cls_token, tokens[part])
         else:
-            tokens = steps.add(f"{name}.{part}", "join_nothing", tokens, x)
+            joined = steps.add(f"{name}.{part}", "join_nothing", tokens[part], x)
         params = AFFINE if config.qkv_bias[i] else ["weight"]
-        projected.append(steps.add(f"{name}.projection_{part}", "linear", tokens, params=params))
+        projected.append(steps.add(f"{name}.projection_{part}", "linear", joined, params=params))
     query, key, value = projected
     scale = config.embed_dim[i] ** -0.5  # of the whole embedding, not of one head
     scores = steps.add(

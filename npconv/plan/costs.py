@@ -1,0 +1,70 @@
+"""For each operation what it costs, by shapes alone: trained parameters and multiply-adds.
+
+Multiply-adds are counted as the papers count them ("FLOPs" there): those of convolutions, linear layers and the two
+matrix products of attention, for one picture. Normalizations, activations, averages and residuals count as none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from npconv.plan.shapes import Shape
+from npconv.plan.step import Step
+
+#: Last parts of the names of stored statistics: they are in the checkpoint but are not trained parameters.
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def is_buffer(name: str) -> bool:
+    """Tell whether a name is that of a stored statistic."""
+    return name.endswith(BUFFERS)
+
+
+def count_parameters(shapes: Mapping[str, Shape]) -> int:
+    """Return the number of trained parameters, by shape alone."""
+    return sum(math.prod(shape) for name, shape in shapes.items() if not is_buffer(name))
+
+
+def multiply_adds(step: Step, shapes: Mapping[str, Shape], params: Mapping[str, Shape]) -> int:
+    """Return the multiply-adds of a step.
+
+    Parameters
+    ----------
+    step : Step
+    shapes : mapping of str to shape
+        Of the results of the model's steps, for one picture: :func:`npconv.plan.shapes.result_shapes`.
+    params : mapping of str to shape
+        Of the model's parameters by their names in a checkpoint.
+    """
+    rule = MULTIPLY_ADDS.get(step.operation)
+    if rule is None:
+        return 0
+    inputs = [shapes[name] for name in step.inputs]
+    return rule(shapes[step.name], *inputs, **{name: params[full] for name, full in step.params.items()})
+
+
+def per_output(result: Shape, x: Shape, weight: Shape, bias: Shape | None = None) -> int:
+    """Every number of the result takes each number of one row or kernel of the weight."""
+    return math.prod(result) * math.prod(weight[1:])
+
+
+def attention_scores(result: Shape, query: Shape, key: Shape) -> int:
+    """(T, D) by (D, S), cut into heads."""
+    return query[0] * key[0] * query[1]
+
+
+def attention_context(result: Shape, probabilities: Shape, value: Shape) -> int:
+    """(T, S) by (S, D), cut into heads."""
+    return result[0] * value[0] * value[1]
+
+
+#: The rule of every operation that has any.
+MULTIPLY_ADDS: dict[str, Callable[..., int]] = {
+    "conv2d": per_output,
+    "depthwise_conv2d": per_output,
+    "pointwise_conv2d": per_output,
+    "linear": per_output,
+    "attention_scores": attention_scores,
+    "attention_context": attention_context,
+}

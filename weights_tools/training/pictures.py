@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -58,55 +59,11 @@ class Dataset:
     test: Pictures
 
 
-class Source(Protocol):
-    """Where picture files come from: their names, with forward slashes, and the bytes of each."""
+class Source(NamedTuple):
+    """Where picture files come from: their names, with forward slashes, and what returns the bytes of one."""
 
-    def names(self) -> list[str]:
-        """Return the names of all files."""
-
-    def read(self, name: str) -> bytes:
-        """Return the content of one file."""
-
-
-class FolderSource:
-    """The files below a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def names(self) -> list[str]:
-        """Return the names of all files, relative to the folder."""
-        return [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
-
-    def read(self, name: str) -> bytes:
-        """Return the content of one file."""
-        return (self.folder / name).read_bytes()
-
-
-class ZipSource:
-    """The files in a zip file, read without unpacking it."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self.archive = archive
-
-    def names(self) -> list[str]:
-        """Return the names of all files."""
-        return [entry.filename for entry in self.archive.infolist() if not entry.is_dir()]
-
-    def read(self, name: str) -> bytes:
-        """Return the content of one file.
-
-        Raises
-        ------
-        ImageError
-            If the entry is damaged, encrypted or larger than a picture of a training set can be.
-        """
-        if self.archive.getinfo(name).file_size > LARGEST_FILE:
-            raise ImageError(f"{name}: expected at most {LARGEST_FILE} bytes in the zip file; leave the file out")
-        try:
-            return self.archive.read(name)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, zlib.error) as error:
-            raise ImageError(f"{name}: the zip file is damaged there or encrypted ({error})") from error
+    names: list[str]
+    read: Callable[[str], bytes]
 
 
 def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: int = 0) -> Dataset:
@@ -141,7 +98,7 @@ def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: i
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """Open a folder or a zip file.
+    """Open a folder or a zip file, which is read without unpacking it.
 
     Raises
     ------
@@ -149,12 +106,30 @@ def open_source(path: Path) -> Iterator[Source]:
         If `path` is neither.
     """
     if path.is_dir():
-        yield FolderSource(path)
+        files = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+        yield Source(files, lambda name: (path / name).read_bytes())
     elif path.is_file() and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            yield ZipSource(archive)
+            files = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            yield Source(files, partial(_unpacked, archive))
     else:
         raise InputError(f"expected a folder or a zip file with a folder of pictures a class, got {path}")
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return the content of one file of a zip file.
+
+    Raises
+    ------
+    ImageError
+        If it is damaged, encrypted or larger than a picture of a training set can be.
+    """
+    if archive.getinfo(name).file_size > LARGEST_FILE:
+        raise ImageError(f"{name}: expected at most {LARGEST_FILE} bytes in the zip file; leave the file out")
+    try:
+        return archive.read(name)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, zlib.error) as error:
+        raise ImageError(f"{name}: the zip file is damaged there or encrypted ({error})") from error
 
 
 def list_parts(source: Source, *, held_out: float = 0.15, seed: int = 0) -> dict[str, list[str]]:
@@ -165,7 +140,7 @@ def list_parts(source: Source, *, held_out: float = 0.15, seed: int = 0) -> dict
     InputError
         As `sort_into_parts`.
     """
-    return sort_into_parts(sorted(name for name in source.names() if _is_picture(name)), held_out=held_out, seed=seed)
+    return sort_into_parts(sorted(name for name in source.names if _is_picture(name)), held_out=held_out, seed=seed)
 
 
 def sort_into_parts(names: list[str], *, held_out: float, seed: int) -> dict[str, list[str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from npconv.errors import InputError, WeightsError
-from npconv.files.disk import map_file
+from npconv.files.disk import map_file, parse_json
 from npconv.messages import quoted
 
 #: A thousand times the names of ImageNet-22k would be less.
@@ -78,8 +77,8 @@ def _read(path: Path) -> Any:
         raise InputError(f"expected {quoted(path)} to be text in UTF-8: {error}") from error
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return parse_json(text, "the text", most=MAX_BYTES, finite=False)
+        except WeightsError as error:
             raise InputError(f"{quoted(path)} begins as JSON, but cannot be read: {error}") from error
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:

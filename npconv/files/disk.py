@@ -1,4 +1,4 @@
-"""The things this room does with files: map one, replace one in a single step, read a small JSON one.
+"""What this room does with files: map one, hash one, replace one in a single step, read a small JSON one.
 
 Whatever goes wrong in the operating system becomes a :class:`npconv.errors.WeightsError`.
 """
@@ -99,41 +99,46 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
         raise WeightsError(f"cannot write {quoted(path)}: {error}; check the folder and the free space") from error
 
 
-def read_json(path: Path) -> Any:
-    """Return what a JSON file of at most 10 MB holds, all numbers as floats: nobody here needs them exact.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be read, is larger, is no JSON, or has a name twice in one object.
-    """
-    return parse_json(map_file(path), quoted(path), exact=False)
+def read_json(
+    path: str | os.PathLike[str], *, most: int = MAX_JSON_SIZE, exact: bool = False, finite: bool = False
+) -> Any:
+    """Return what a JSON file holds; arguments and errors as of `parse_json`, and it must be there."""
+    return parse_json(map_file(path), quoted(path), most=most, exact=exact, finite=finite)
 
 
-def parse_json(text: str | memoryview, source: str, *, exact: bool = True) -> Any:
-    """Return what at most 10 MB of JSON hold, every name of an object once.
+def parse_json(
+    text: str | memoryview, source: str, *, most: int = MAX_JSON_SIZE, exact: bool = True, finite: bool = True
+) -> Any:
+    """Return what JSON of a stranger holds, every name of an object once.
 
     Parameters
     ----------
     text : str or memoryview
     source : str
         What to call it in errors.
+    most : int
+        Bytes that it may have.
     exact : bool
-        Whole numbers are such, of at most 40 digits, and fractions are finite. Otherwise all numbers are floats.
+        Whole numbers are such, of at most 40 digits. Otherwise they are floats.
+    finite : bool
+        Other numbers are finite.
 
     Raises
     ------
     WeightsError
         If the text is longer or something else.
     """
-    if len(text) > MAX_JSON_SIZE:
-        raise WeightsError(f"{source} has {len(text)} bytes, expected at most {MAX_JSON_SIZE} of JSON")
-    numbers: dict[str, Any] = {"parse_int": float}
-    if exact:
-        numbers = {"parse_int": _whole_number, "parse_float": _finite_number, "parse_constant": _finite_number}
+    if len(text) > most:
+        raise WeightsError(f"{source} has {len(text)} bytes, expected at most {most} of JSON")
+    number = _finite_number if finite else float
     try:
-        content = text if isinstance(text, str) else str(text, "utf-8")
-        return json.loads(content, object_pairs_hook=_unique_names, **numbers)
+        return json.loads(
+            text if isinstance(text, str) else str(text, "utf-8"),
+            parse_int=_whole_number if exact else number,
+            parse_float=number,
+            parse_constant=number,
+            object_pairs_hook=_unique_names,
+        )
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise WeightsError(f"{source} is not the JSON it should be: {reason}; write or download it again") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import ConfigError, InputError, ModelNotFoundError
+from npconv.errors import ConfigError, InputError, ModelNotFoundError, WeightsError
+from npconv.files.disk import read_json
 from npconv.images.decode import MAX_PIXELS
 from npconv.images.transforms import resample_filter
 
@@ -99,13 +99,13 @@ def enum_value(value: Any) -> Any:
 def _read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object from a small file."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-        config = json.loads(content) if len(content) <= MAX_FILE_BYTES else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: expected a JSON file of settings, cannot read it ({error})") from error
+        config = read_json(file, most=MAX_FILE_BYTES, exact=True)
+    except WeightsError as error:
+        raise ConfigError(
+            f"{file}: expected a JSON file of settings of at most {MAX_FILE_BYTES} bytes, cannot read it ({error})"
+        ) from error
     if not isinstance(config, dict):
-        raise ConfigError(f"{file}: expected a JSON object of at most {MAX_FILE_BYTES} bytes, got something else")
+        raise ConfigError(f"{file}: expected a JSON object, got {type(config).__name__}")
     return config
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
-from npconv.files.disk import map_file
+from npconv.files.disk import read_json
 from npconv.files.locate import locate
 from npconv.layers import activation
 
@@ -221,15 +221,9 @@ def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, 
             "npconv convert FILE FOLDER"
         )
     try:
-        data = map_file(path)
+        fields = read_json(path, most=LARGEST_CONFIG_FILE, exact=True)
     except WeightsError as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    if len(data) > LARGEST_CONFIG_FILE:
-        raise ConfigError(f"{path}: expected at most {LARGEST_CONFIG_FILE} bytes of JSON, got {len(data)}")
-    try:
-        fields = json.loads(str(data, "utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: expected JSON, but it cannot be parsed: {error}") from error
+        raise ConfigError(f"{path}: expected JSON, but it cannot be read: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(fields).__name__}")
     return fields

@@ -286,7 +286,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}" + " " * 100)
     assert read_config_file(tmp_path) == {}
     monkeypatch.setattr(configuration, "LARGEST_CONFIG_FILE", 100)
-    with pytest.raises(ConfigError, match="expected at most 100 bytes of JSON, got 102"):
+    with pytest.raises(ConfigError, match="has 102 bytes, expected at most 100 of JSON"):
         read_config_file(tmp_path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from npconv.convert.dialects import Dialect, infer_config
@@ -68,10 +68,21 @@ def make_config(
     _add_classes(source, config, labels)
     more = {name: value for name, value in source.fields.items() if name not in (*stated, *_OWN, *_DTYPES)}
     config.other_fields.update(more)
-    unlike = family.part("names").unlike_transformers(config)
-    if unlike:
-        source.decisions.append(Decision("", None, "transformers", WARNING, unlike))
+    source.decisions += [Decision("", None, "transformers", WARNING, why) for why in _unlike_transformers(config)]
     return config
+
+
+def _unlike_transformers(config: PretrainedConfig) -> Iterator[str]:
+    """Yield why transformers would compute other numbers."""
+    added = [name for name in config.added_fields if name in config.to_dict()]
+    if added:
+        yield (
+            f"transformers does not know {', '.join(added)}: it would compute other numbers (it may load the file "
+            "without an error)"
+        )
+    unlike = getattr(find_family(config.model_type).part("names"), "unlike_transformers", None)
+    if unlike and (reason := unlike(config)):
+        yield reason
 
 
 def _stated(source: Source, found: Reading) -> dict[str, Any]:
@@ -90,9 +101,8 @@ def _stated(source: Source, found: Reading) -> dict[str, Any]:
 
 
 def all_fields(config: PretrainedConfig) -> dict[str, Any]:
-    """Return the fields of a configuration, also those that its file leaves out at their default."""
-    kept = {name: value for name, value in vars(config).items() if name[0] != "_" and name != "other_fields"}
-    return {**kept, **config.to_dict()}
+    """Return the fields of a configuration, also those that its file leaves out where they are usual."""
+    return {**config.added_fields, **config.to_dict()}
 
 
 def _refuse_unknown(found: Reading, given: Mapping[str, Any]) -> None:
@@ -140,11 +150,6 @@ def _add_classes(source: Source, config: PretrainedConfig, labels: Labels | None
     elif count:
         why = "the file has no names of classes; --labels takes them"
         source.decisions.append(Decision("labels", "LABEL_0 and so on", "", NOTE, why))
-
-
-def set_dtype(config: PretrainedConfig, dtype: str) -> None:
-    """Say in the configuration what the weights are stored in, as transformers does."""
-    config.other_fields["dtype"] = dtype
 
 
 def check_fits(config: PretrainedConfig, tensors: Mapping[str, Any]) -> None:

@@ -130,7 +130,7 @@ def convert(
         findings = Findings()
         out = outgoing(tensors, dtype, findings, FLOAT8_AS)
         stored = STORED_NAMES[usual_dtype(out)]
-        configuring.set_dtype(config, stored)
+        config.other_fields["dtype"] = stored  # as transformers says it
         texts = {CONFIG: config.to_json_string(), FILE_NAME: processor.to_json_string() + "\n"}
         with writing.staged(directory) as staging:
             files = writing.write_weights(staging, out, max_shard_size)

@@ -76,10 +76,10 @@ def detect_all(tensors: Mapping[str, Any], model_type: str | None = None) -> lis
             best[candidate.family] = (rank, candidate)
     ranked = sorted(best.values(), key=lambda pair: pair[0], reverse=True)
     if not ranked:
-        kinds = ", ".join(family.name for family in FAMILIES.values())
+        *titles, last = (family.title for family in FAMILIES.values())
         raise WeightsError(
             f"expected tensors named as one of {', '.join(dialect_names())}; got {listed([quoted(n) for n in names])}; "
-            f"are these the weights of one of {kinds}?"
+            f"are these the weights of a {', '.join(titles)} or {last}?"
         )
     most = ranked[0][0][0]
     found = [replace(one, layouts=_layouts(tensors, one)) for (count, *_), one in ranked if count == most]

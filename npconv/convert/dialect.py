@@ -133,7 +133,7 @@ def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None)
     WeightsError
         If there is no such dialect, or none of this name for the family.
     """
-    family = family_of(tensors)
+    family = family_of_names(tensors)
     named = [table for table in tables(family) if table.name == name]
     if not named:
         known = dict.fromkeys(table.name for table in tables(family))
@@ -149,7 +149,7 @@ def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None)
     )
 
 
-def family_of(tensors: Iterable[str]) -> str:
+def family_of_names(tensors: Iterable[str]) -> str:
     """Return the family of tensors in our names: the one whose sign one of them has."""
     signs = {name: family.part("names").SIGN for name, family in FAMILIES.items()}
     for name in tensors:

@@ -14,9 +14,6 @@ from npconv.models.decisions import GIVEN, NOTE, SHAPES, Decision
 from npconv.models.dialects import Reading
 from npconv.models.publishing import find_architecture, size_fields
 
-#: A task -> how the names of its classes end.
-TASKS = {"image_classification": "ForImageClassification", "model": "Model", "backbone": "Backbone"}
-
 
 class OpenFieldsError(WeightsError):
     """Fields that the numbers of a model depend on and that nothing decides.
@@ -73,7 +70,7 @@ def infer_config(
     if dialect is None:
         dialect = Dialect(next(table for table in tables(found.family) if table.name == "huggingface"), found.family)
     unseen = [*_numbers(dialect, found, given), *_published(found)]
-    unseen.append(_decided("architectures", [family.name + TASKS[found.task]], SHAPES, "the parameters that are there"))
+    unseen.append(_decided("architectures", [family.class_names[found.task]], SHAPES, "the parameters that are there"))
     fields = found.fields | {decision.field: decision.value for decision in unseen}
     decisions = [*found.decisions, *unseen, *_implied(dialect)]
     decisions = [decision for decision in decisions if decision.field not in given]

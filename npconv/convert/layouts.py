@@ -1,125 +1,78 @@
-"""How one tensor is laid out in another dialect: a few named operations, each with its inverse.
+"""How one tensor is laid out in another dialect: axes in another order, with or without those of length 1.
 
-Every operation only reshapes or transposes, so that there and back gives the same bits.
+A layout is written as their axes and ours, ``"H W I O -> O I H W"``; ``(WH)`` stands for a square kernel whose
+positions are one axis, column by column. It only reshapes and transposes, so that there and back gives the same bits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Shape = tuple[int, ...]
+#: By the names that the tables use.
+NAMED = {
+    "vector": "C -> 1 1 1 C",
+    "grn row": "1 C -> 1 1 1 C",
+    "row": "1 C -> C",
+    "column": "C 1 1 -> C",
+    "linear": "O I -> O I",
+    "1x1": "O I 1 1 -> O I",
+    "io": "I O -> O I",
+    "hwio": "H W I O -> O I H W",
+    "hw1c": "H W 1 C -> C 1 H W",
+    "hwc1": "H W C 1 -> C 1 H W",
+    "sparse depthwise": "(WH) C -> C 1 H W",
+    "sparse": "(WH) I O -> O I H W",
+}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One operation.
+    """One way to lay out a tensor.
 
     Parameters
     ----------
     words : str
-        Their layout, then ours, for messages.
-    fits : callable
-        Whether a tensor of a shape can be theirs.
-    ours, theirs : callable
-        Array in their layout -> array in ours, and back.
+        Their axes and ours; empty for a tensor that stays as it is, whatever its shape.
     """
 
-    words: str
-    fits: Callable[[Shape], bool]
-    ours: Callable[[Any], Any]
-    theirs: Callable[[Any], Any]
+    words: str = ""
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Say whether a tensor of a shape can be theirs."""
+        axes = self.words.partition(" -> ")[0].split()
+        return not self.words or (len(shape) == len(axes) and all(map(_fits, shape, axes)))
+
+    def ours(self, x: Any) -> Any:
+        """Return an array of theirs as ours."""
+        theirs, _, ours = self.words.partition(" -> ")
+        return _laid_out(x, theirs.split(), ours.split())
+
+    def theirs(self, x: Any) -> Any:
+        """Return an array of ours as theirs."""
+        theirs, _, ours = self.words.partition(" -> ")
+        return _laid_out(x, ours.split(), theirs.split())
 
 
-def _is_square(count: int) -> bool:
-    """Tell whether a number of kernel positions is that of a square kernel."""
-    return math.isqrt(count) ** 2 == count
+def _fits(length: int, axis: str) -> bool:
+    """Say whether an axis can have a length."""
+    return (axis != "1" or length == 1) and (axis != "(WH)" or math.isqrt(length) ** 2 == length)
 
 
-def _from_sparse_depthwise(x: Any) -> Any:
-    """Positions column by column, then channels: (k * k, C) -> (C, 1, k, k)."""
-    side = math.isqrt(x.shape[0])
-    return x.T.reshape(x.shape[1], 1, side, side).swapaxes(2, 3)
+def _laid_out(x: Any, before: list[str], after: list[str]) -> Any:
+    """Return an array with its axes in another order."""
+    lengths: dict[str, int] = {}  # of the axes that are not 1, in the order before
+    for axis, length in zip(before, x.shape, strict=bool(before)):
+        if axis == "(WH)":
+            lengths |= dict.fromkeys("WH", math.isqrt(length))
+        elif axis != "1":
+            lengths[axis] = length
+    if not lengths:
+        return x
+    order = [letter for axis in after for letter in axis.strip("()") if letter != "1"]
+    moved = x.reshape(tuple(lengths.values())).transpose([list(lengths).index(letter) for letter in order])
+    return moved.reshape([math.prod(lengths.get(letter, 1) for letter in axis.strip("()")) for axis in after])
 
 
-def _to_sparse_depthwise(x: Any) -> Any:
-    """Undo :func:`_from_sparse_depthwise`."""
-    return x.swapaxes(2, 3).reshape(x.shape[0], -1).T
-
-
-def _from_sparse(x: Any) -> Any:
-    """Positions column by column, then channels in and out: (k * k, I, O) -> (O, I, k, k)."""
-    side = math.isqrt(x.shape[0])
-    return x.transpose(2, 1, 0).reshape(x.shape[2], x.shape[1], side, side).swapaxes(2, 3)
-
-
-def _to_sparse(x: Any) -> Any:
-    """Undo :func:`_from_sparse`."""
-    return x.swapaxes(2, 3).reshape(*x.shape[:2], -1).transpose(2, 1, 0)
-
-
-def _rank(*ranks: int) -> Callable[[Shape], bool]:
-    """Return the test for one of some ranks."""
-    return lambda shape: len(shape) in ranks
-
-
-#: By the names that the tables use.
-LAYOUTS = {
-    "same": Layout("as it is", lambda shape: True, lambda x: x, lambda x: x),
-    "vector": Layout("(C,) for (1, 1, 1, C)", _rank(1), lambda x: x.reshape(1, 1, 1, -1), lambda x: x.reshape(-1)),
-    "grn row": Layout(
-        "(1, C) for (1, 1, 1, C)",
-        lambda shape: len(shape) == 2 and shape[0] == 1,
-        lambda x: x.reshape(1, 1, 1, -1),
-        lambda x: x.reshape(1, -1),
-    ),
-    "row": Layout(
-        "(1, C) for (C,)",
-        lambda shape: len(shape) == 2 and shape[0] == 1,
-        lambda x: x.reshape(-1),
-        lambda x: x.reshape(1, -1),
-    ),
-    "column": Layout(
-        "(C, 1, 1) for (C,)",
-        lambda shape: len(shape) == 3 and shape[1:] == (1, 1),
-        lambda x: x.reshape(-1),
-        lambda x: x.reshape(-1, 1, 1),
-    ),
-    "linear": Layout("(O, I)", _rank(2), lambda x: x, lambda x: x),
-    "1x1": Layout(
-        "(O, I, 1, 1) for (O, I)",
-        lambda shape: len(shape) == 4 and shape[2:] == (1, 1),
-        lambda x: x.reshape(x.shape[:2]),
-        lambda x: x.reshape(*x.shape, 1, 1),
-    ),
-    "io": Layout("(I, O) for (O, I)", _rank(2), lambda x: x.T, lambda x: x.T),
-    "hwio": Layout(
-        "(H, W, I, O) for (O, I, H, W)", _rank(4), lambda x: x.transpose(3, 2, 0, 1), lambda x: x.transpose(2, 3, 1, 0)
-    ),
-    "hw1c": Layout(
-        "(H, W, 1, C) for (C, 1, H, W)",
-        lambda shape: len(shape) == 4 and shape[2] == 1,
-        lambda x: x.transpose(3, 2, 0, 1),
-        lambda x: x.transpose(2, 3, 1, 0),
-    ),
-    "hwc1": Layout(
-        "(H, W, C, 1) for (C, 1, H, W)",
-        lambda shape: len(shape) == 4 and shape[3] == 1,
-        lambda x: x.transpose(2, 3, 0, 1),
-        lambda x: x.transpose(2, 3, 0, 1),
-    ),
-    "sparse depthwise": Layout(
-        "(K, C), K the square kernel column by column, for (C, 1, H, W)",
-        lambda shape: len(shape) == 2 and _is_square(shape[0]),
-        _from_sparse_depthwise,
-        _to_sparse_depthwise,
-    ),
-    "sparse": Layout(
-        "(K, I, O), K the square kernel column by column, for (O, I, H, W)",
-        lambda shape: len(shape) == 3 and _is_square(shape[0]),
-        _from_sparse,
-        _to_sparse,
-    ),
-}
+LAYOUTS = {"same": Layout(), **{name: Layout(words) for name, words in NAMED.items()}}

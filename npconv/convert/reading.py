@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from npconv.convert.dialect import family_of
+from npconv.convert.dialect import family_of_names
 from npconv.errors import ConfigError, WeightsError
 from npconv.messages import listed, quoted
 from npconv.models import find_family
@@ -23,7 +23,7 @@ def read(tensors: Mapping[str, Any]) -> Reading:
     """
     if not tensors:
         raise WeightsError("expected the parameters of a model, got no tensor")
-    family = find_family(family_of(tensors))
+    family = find_family(family_of_names(tensors))
     try:
         return family.part("names").read({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     except ConfigError as error:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.convert.infer import TASKS
 from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import given_path
 from npconv.errors import InputError, ModelNotFoundError, NpconvError
@@ -120,9 +119,10 @@ def _hashes(folder: Path) -> tuple[str, str]:
 
 def _task(config: Any) -> str:
     """Return the task that the weights are for."""
-    family, names = find_family(config.model_type), getattr(config, "architectures", None) or [""]
-    named = (task for task in family.tasks if names[0] == family.name + TASKS[task])
-    return next(named, "image_classification" if "image_classification" in family.tasks else "model")
+    family = find_family(config.model_type)
+    return next(
+        (task for task, name in family.class_names.items() if name in (config.architectures or ())), family.main_task
+    )
 
 
 def _shapes(config: Any) -> Shapes:
@@ -144,9 +144,8 @@ def _published(config: Any) -> Architecture | None:
 
 
 def _added(config: Any) -> list[str]:
-    """Return the fields that a configuration writes only where they are not as in every published model."""
-    usual = {**type(config)().to_dict(), **config.other_fields}
-    return [f"{name} {value}" for name, value in config.to_dict().items() if name not in usual]
+    """Return the fields that published models do not have."""
+    return [f"{name} {value}" for name, value in config.to_dict().items() if name in config.added_fields]
 
 
 def _parameters(config: Any) -> tuple[str, str]:

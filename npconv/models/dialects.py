@@ -11,7 +11,8 @@ A ``names.py`` holds
 - ``WORDS``: words in the name of a model (``"timm/convnext_tiny.dinov3_lvd1689m"``) that say that it is of this family
   where names of tensors do not.
 - ``read(shapes)``: the :class:`Reading` of a model's parameters, given as our name -> shape.
-- ``unlike_transformers(config)``: why transformers would compute other numbers than npconv, or an empty text.
+- if need be ``unlike_transformers(config)``: why transformers would compute other numbers, beside fields that it lacks
+  (``added_fields``); an empty text if it computes the same.
 
 In a name of a table ``{i}`` is a stage, ``{n}`` a stage that is not the first, ``{j}`` a block, ``{2i+1}`` and ``{2n}``
 such numbers; ``{word}`` any word. ``{p}`` is what stands before every name of a file (``convnext.``, ``module.``,

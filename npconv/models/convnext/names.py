@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from npconv.models.convnext.configuration import ADDED_FIELDS
 from npconv.models.dialects import (
     Implied,
     Reading,
@@ -314,14 +313,3 @@ def read_backbone(found: Reading, shapes: Mapping[str, Shape]) -> None:
         chosen = [stage for stage in stages if stage in norms]
         found.add("norms of these stages, as a backbone has them", out_features=chosen)
         found.task = "backbone"
-
-
-def unlike_transformers(config: Any) -> str:
-    """Return why transformers would compute other numbers; empty if it computes the same."""
-    added = [name for name in ADDED_FIELDS if name in config.to_dict()]
-    if not added:
-        return ""
-    return (
-        f"transformers does not know {', '.join(added)}: it would compute other numbers (it may load the file without "
-        "an error)"
-    )

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from npconv.models.convnext import names as convnext
-from npconv.models.convnext.names import BLOCK, DOWN, DOWN_NORM, HEAD_NORM, STEM, STEM_NORM, unlike_transformers
+from npconv.models.convnext.names import BLOCK, DOWN, DOWN_NORM, HEAD_NORM, STEM, STEM_NORM
 from npconv.models.dialects import Implied, Reading, Rule, Shape, Table, both
 from npconv.models.dialects_tensorflow import as_tensorflow
-
-__all__ = ["PREFIX", "SIGN", "TABLES", "WORDS", "read", "unlike_transformers"]
 
 SIGN = PREFIX = "convnextv2."
 WORDS = ()

@@ -4,6 +4,7 @@ A ``published.py`` holds
 
 - ``ARCHITECTURES``: an :class:`Architecture` for each size that weights have been published for
 - ``CHECKPOINTS``: a :class:`Published` for each checkpoint on the hub of Hugging Face, as ``npconv models`` lists it
+- ``BENCHED``: those of the architectures that ``npconv bench`` measures with random weights, by the names it gives them
 - ``LOGITS``: the :class:`Logits` that checkpoints are known by
 - ``LICENCE``: under which the authors published the weights, as a note
 """

@@ -7,6 +7,7 @@ from support.small_models import CONFIGS
 from npconv import AutoModelForImageClassification
 from npconv.bench.architectures import ARCHITECTURES, make_random_model, write_random_model
 from npconv.layers import gelu
+from npconv.models import family_of
 from npconv.models.parameters import count_parameters
 
 #: Published sizes in millions; those of V2-T and CvT-13 are of the checkpoints.
@@ -62,6 +63,6 @@ def test_a_written_model_loads_as_it_was(family, tmp_path):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_named_architectures_have_the_published_sizes(name):
     config = ARCHITECTURES[name]()
-    shapes = AutoModelForImageClassification._classes[type(config)].parameter_shapes(config)
+    shapes = family_of(config).part("model").image_classification_shapes(config)
     assert round(count_parameters(shapes) / 1e6, 1) == PARAMETERS[name]
     assert config.num_labels == 1000

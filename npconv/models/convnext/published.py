@@ -35,6 +35,8 @@ ARCHITECTURES = (
     architecture("ConvNeXt nano", [2, 2, 8, 2], 80, 15_593_560),
 )
 
+BENCHED = {"convnext-tiny": TINY}
+
 _hub = Publisher("convnext", licence="apache-2.0", first_licence="MIT").checkpoint
 _ALL, _OLD = ("safetensors", "bin", "h5"), ("bin", "h5")
 

@@ -22,6 +22,8 @@ HUGE = architecture("ConvNeXt V2 huge", [3, 3, 27, 3], 352, 660_289_640)
 
 ARCHITECTURES = (ATTO, FEMTO, PICO, NANO, TINY, BASE, LARGE, HUGE)
 
+BENCHED = {"convnextv2-tiny": TINY, "convnextv2-atto": ATTO}
+
 _hub = Publisher("convnextv2", licence="apache-2.0", first_licence="CC-BY-NC-4.0").checkpoint
 
 #: Those called 22k were fine-tuned on the 1,000 classes like the others.

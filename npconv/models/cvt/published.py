@@ -26,6 +26,8 @@ CVT_W24 = _architecture("CvT-w24", [2, 2, 20], [192, 768, 1024], [3, 12, 16], 27
 
 ARCHITECTURES = (CVT_13, CVT_21, CVT_W24)
 
+BENCHED = {"cvt-13": CVT_13}
+
 _hub = Publisher("cvt", licence="apache-2.0", first_licence="MIT").checkpoint
 _OLD = ("bin", "h5")
 

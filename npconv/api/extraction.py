@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.api.auto import AutoModelForImageClassification
+from npconv.api.auto import AutoConfig
+from npconv.api.families import class_for
 from npconv.api.heads import BareModel
 from npconv.api.pictures import Pipeline
 from npconv.backend import to_host
 from npconv.errors import InputError, NpconvWarning, WeightsError
+from npconv.models import family_of
 
 #: The name of what a classifier gets, beside those of the maps.
 POOLED = "pooled"
@@ -42,13 +44,16 @@ class ImageFeatureExtractionPipeline(Pipeline):
         NpconvError
             If the model cannot be loaded.
         """
-        if (config := arguments.get("config")) is not None:
-            arguments["config"] = config.from_dict(config.to_dict(), num_labels=0)
-        else:
+        config = arguments.get("config")
+        if config is None:
+            config = AutoConfig.from_pretrained(name, revision=arguments.get("revision", "main"))
             arguments["num_labels"] = 0
+        else:
+            arguments["config"] = config.from_dict(config.to_dict(), num_labels=0)
+        family = family_of(config)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NpconvWarning)  # what is left out and what is missing is looked at below
-            loaded = AutoModelForImageClassification.from_pretrained(name, strict=False, **arguments)
+            loaded: BareModel = class_for(family, family.main_task).from_pretrained(name, strict=False, **arguments)
         report = loaded.loading_report
         wrong = [*report.missing, *(parameter for parameter in report.unexpected if parameter not in CLASSIFIER)]
         if wrong:

@@ -9,7 +9,6 @@ from support.builders import BARE_MODELS, CLASSIFIERS, CONFIGS, FAMILIES, filled
 
 import npconv
 from npconv import ImageError, InputError, WeightsError
-from npconv.api.extraction import stage_names
 from npconv.files.safetensors import load_file, save_file
 
 SIZE = {"shortest_edge": 24}
@@ -62,7 +61,7 @@ def test_the_last_map_and_the_pooled_features(folder):
 
 def test_features_by_their_names(folder):
     extract = npconv.pipeline("image-feature-extraction", model=folder, return_tensors="np")
-    names = [*stage_names(extract.model.config), "pooled"]
+    names = [*extract.model.config.stage_names, "pooled"]
     found = extract(photo(), features=names)
     assert list(found) == names
     np.testing.assert_array_equal(found["pooled"], extract(photo(), pool=True))

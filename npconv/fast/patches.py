@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from npconv.fast.products import as_column, multiply_shared
 from npconv.fast.scratch import Scratch
-from npconv.layers._checks import check_window
+from npconv.layers.windows import check_window
 
 
 def fold_patches(weight: Any, bias: Any) -> dict[str, np.ndarray]:

@@ -24,6 +24,8 @@ from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 from tests.golden.proof import detection_table
 
+pytestmark = pytest.mark.long
+
 VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible]
 INVISIBLE = [mistake for mistake in MISTAKES if mistake.invisible]
 

@@ -55,7 +55,7 @@ def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], C
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> Array:
-            given = {**dict(zip(fit.names, args, strict=False)), **kwargs}
+            given = dict(zip(fit.names, args, strict=False), **kwargs)
             if len(given) < len(args) + len(kwargs):
                 return run(*args, **kwargs)  # too many, or one twice: Python says which
             dtype = fit(given)

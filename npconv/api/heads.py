@@ -1,17 +1,26 @@
-"""The three kinds of model class: bare model, image classifier, backbone. They call the functions of their family."""
+"""The three kinds of model class: bare model, image classifier, backbone. They call the functions of their family.
+
+Their inputs may come by keyword or position, or all of them in a list or a dict.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from npconv.api.base import PreTrainedModel
-from npconv.api.calls import gather_inputs, prepare_labels, prepare_pixel_values, random_generator
 from npconv.api.loss import image_classification_loss
-from npconv.api.observers import tell_observer
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
+from npconv.backend import array_module, to_device
 from npconv.errors import InputError
+
+#: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
+#: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
+#: all its fields, hidden states included.
+OBSERVER: ContextVar[Callable[[Any, Any, Any, bool], None] | None] = ContextVar("npconv_observer", default=None)
 
 
 class BareModel(PreTrainedModel):
@@ -74,7 +83,8 @@ class BareModel(PreTrainedModel):
         """Run the model on inputs that are sorted out, and return what was asked for."""
         x = prepare_pixel_values(pixel_values, dtype=self.dtype, device=self.device)
         output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
-        tell_observer(self, x, output, training)
+        if (observer := OBSERVER.get()) is not None:
+            observer(self, x, output, training)
         if not (self.config.output_hidden_states if output_hidden_states is None else output_hidden_states):
             output.hidden_states = None
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
@@ -184,3 +194,87 @@ class Backbone(BareModel):
         """Run the family's backbone."""
         feature_maps, hidden_states = self._compute(pixel_values, rng)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))
+
+
+def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str, Any]:
+    """Return the inputs of a call by name, whichever way they came.
+
+    Parameters
+    ----------
+    inputs : array, sequence or mapping
+        The first argument of the call: the pixel values; or a list or tuple of all tensors in their order; or a
+        mapping of all inputs by name.
+    tensors : sequence of str
+        Names of the tensors, in order.
+    **given
+        The other arguments of the call. What a list or mapping says replaces them.
+
+    Raises
+    ------
+    InputError
+        If there are no pixel values, too many tensors, or a name that the model does not take.
+    """
+    if isinstance(inputs, Mapping):
+        unknown = [name for name in inputs if name not in given and name not in tensors]
+        if unknown:
+            raise InputError(f"expected inputs from {', '.join(dict.fromkeys([*tensors, *given]))}; got {unknown[0]!r}")
+        named = dict(inputs)
+    elif isinstance(inputs, list | tuple):
+        if len(inputs) > len(tensors):
+            raise InputError(
+                f"expected a list of at most {len(tensors)} inputs ({', '.join(tensors)}), got {len(inputs)}; "
+                "stack pictures into one array with numpy.stack"
+            )
+        named = dict(zip(tensors, inputs, strict=False))
+    else:
+        named = {"pixel_values": inputs}
+    if named.get("pixel_values") is None:
+        raise InputError("expected pixel_values, an array (N, C, H, W); an image processor makes it from pictures")
+    return {**given, **named}
+
+
+def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> Any:
+    """Return the pictures in the dtype and on the device of the model.
+
+    Raises
+    ------
+    InputError
+        If they are no array of floating-point numbers.
+    """
+    if isinstance(pixel_values, list | tuple):
+        try:
+            pixel_values = np.stack(pixel_values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected pixel_values of one shape, an array (N, C, H, W): {error}") from error
+    array_module(pixel_values)  # refuses what is no array
+    if pixel_values.dtype.kind != "f":
+        raise InputError(
+            f"expected normalized floating-point pixel_values, got {pixel_values.dtype}; an image processor makes them"
+        )
+    return to_device(pixel_values, device).astype(dtype, copy=False)
+
+
+def prepare_labels(labels: Any, *, device: str) -> Any:
+    """Return the labels as an array on the device of the model, or None if there are none."""
+    if labels is None:
+        return None
+    try:
+        return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
+    except ValueError as error:
+        raise InputError(f"expected labels of one shape: {error}") from error
+
+
+def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
+    """Return the generator of a training call, or None for inference.
+
+    Raises
+    ------
+    InputError
+        If `rng` is neither a generator nor a seed.
+    """
+    if not training:
+        return None
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected rng to be a numpy.random.Generator or a seed of at least 0, got {rng!r}") from error

@@ -11,11 +11,10 @@ import numpy as np
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor
 from npconv.api.base import parse_dtype
-from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
 from npconv.api.folded import shared_loader
 from npconv.api.heads import BareModel
-from npconv.api.pictures import Pipeline
+from npconv.api.pictures import ImageClassificationPipeline, Pipeline
 from npconv.errors import InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.workers.loader import Loader

@@ -6,12 +6,12 @@ one folded file.
 
 One file for each idea; read them in this order:
 
-- ``products``: matrices of channels by positions, and products of them
+- ``products``: matrices of channels by positions and products of them; stem, downsampling and patch embedding
 - ``depthwise``: depthwise convolution as products with banded matrices
 - ``activations``: the GELU family by one polynomial
 - ``bottleneck``: LayerNorm, 1x1, activation, GRN, 1x1, a tile of positions at a time
-- ``patches``: stem, downsampling and patch embedding
-- ``attention``: attention with convolutional projections
-- ``scratch``: arrays that are made once, ``threads``: who uses the cores, and ``workers``: processes
-- ``convnext``, ``cvt``: the models put together, and ``engines``: with their heads
+- ``scratch``: arrays that are made once
+- ``engine``: who uses the cores, and how a batch is shared out
+
+The families put them together in their ``fast.py``; that of CvT has its attention beside it.
 """

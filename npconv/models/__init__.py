@@ -40,6 +40,7 @@ choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import Any, NamedTuple
 
 from npconv.errors import ConfigError
@@ -71,6 +72,7 @@ class Family(NamedTuple):
     tasks: tuple[str, ...]
     base: str = ""
 
+    @cache  # noqa: B019 - families live as long as the process
     def part(self, name: str) -> Any:
         """Return a module of the family's folder: ``"configuration"``, ``"model"``, ``"plan"`` and so on."""
         return importlib.import_module(f"npconv.models.{self.model_type}.{name}")

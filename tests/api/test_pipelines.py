@@ -8,7 +8,7 @@ from support.builders import CLASSIFIERS, CONFIGS, filled_model
 
 import npconv
 from npconv import ConfigError, ImageError, InputError
-from npconv.api.classification import best_labels
+from npconv.api.pictures import best_labels
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from support.cli_samples import LABELS, PHOTOS, classify, picture, rewrite
 
 from npconv import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor, pipeline
 from npconv.api import pictures
-from npconv.api.classification import ImageClassificationPipeline
+from npconv.api.pictures import ImageClassificationPipeline
 from npconv.cli import main
 from npconv.files import safetensors
 

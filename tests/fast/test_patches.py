@@ -3,7 +3,7 @@ import numpy as np
 from hypothesis import assume, given
 from support.rounding import assert_rounded, normal
 
-from npconv.fast.patches import PatchProduct, fold_patches
+from npconv.fast.products import PatchProduct, fold_patches
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import conv2d
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 import pytest
 
 from npconv.errors import InputError
-from npconv.fast import threads
+from npconv.fast import engine as threads
 from npconv.fast.scratch import Scratch, SharedScratch
 
 

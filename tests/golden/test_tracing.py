@@ -8,7 +8,7 @@ import pytest
 from support import fast_models
 
 import npconv
-from npconv.api.observers import OBSERVER
+from npconv.api.heads import OBSERVER
 from npconv.errors import GoldenError, InputError
 from npconv.golden import tracing
 from npconv.golden.trace_file import FORMAT

@@ -17,7 +17,7 @@ import hypothesis.strategies as st
 import numpy as np
 
 import npconv
-from npconv.fast import activations, bottleneck, depthwise, engine, products, threads
+from npconv.fast import activations, bottleneck, depthwise, engine, products
 from npconv.layers import ACTIVATIONS
 from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.cvt import fast_attention as attention
@@ -225,7 +225,6 @@ def tiny_blocks() -> Any:
 def own_threads() -> Any:
     """Let the engine use threads of its own whatever holds the BLAS to one: both at once is slow, and right."""
     with (
-        mock.patch.object(threads, "blas_limit", return_value=nullcontext),
         mock.patch.object(engine, "blas_limit", return_value=nullcontext),
     ):
         yield

@@ -11,8 +11,7 @@ from npconv.fast.activations import FoldedActivation
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.engine import Engine, own
-from npconv.fast.patches import PatchProduct, fold_patches
-from npconv.fast.products import as_column, groups, normalize_map
+from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
 from npconv.fast.scratch import Scratch
 from npconv.models import convnext
 from npconv.models.convnext.configuration import StagedConfig
@@ -328,7 +327,7 @@ def make_engine(
     folded : dict
     threads : int, optional
         All cores that this process may use when unset. More than one needs the BLAS held to one thread: see
-        ``npconv.fast.threads``.
+        ``npconv.fast.engine``.
     grn_eps : float
         Of V2.
 

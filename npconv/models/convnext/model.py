@@ -159,7 +159,7 @@ def classify(
     """Make logits of the pooled features, (N, C) -> (N, K), or what the classifier would get if there is no class."""
     if config.head_hidden_size is not None:
         pooled = variants.hidden_head(pooled, pre_classifier or {})
-    return pooled if config.num_labels == 0 else linear(pooled, **classifier or {})
+    return linear(pooled, **classifier or {}) if config.id2label else pooled
 
 
 def choose_features(

@@ -1,0 +1,23 @@
+"""How many files somebody must open to follow a call: as few as the ideas in it."""
+
+import pytest
+from support.files_opened import CALLS, count
+
+#: The most files of npconv that may have a part in each call; see ``support/files_opened.py``. What is aimed at: 20 for a
+#: photo, 25 for a comparison, 35 for a conversion.
+LIMITS = {
+    ("classify", "fast"): 22,
+    ("classify", "explicit"): 20,
+    ("diff", "equal"): 25,
+    ("diff", "wrong"): 28,
+    ("convert", "bin"): 55,
+}
+
+
+def test_every_call_has_a_limit():
+    assert list(LIMITS) == [(name, part) for name, parts in CALLS.items() for part in parts]
+
+
+@pytest.mark.parametrize(("name", "part"), LIMITS)
+def test_no_more_files_have_a_part(name, part):
+    assert len(count(name, part)) <= LIMITS[name, part]

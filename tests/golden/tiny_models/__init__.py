@@ -22,9 +22,6 @@ import npconv
 from npconv.api.heads import BareModel
 from npconv.models import FAMILIES, find_family
 
-#: What the class of a family is called after its name, by task; of these, a family's tiny models are the first it has.
-CLASSES = {"image_classification": "ForImageClassification", "model": "Model"}
-
 
 @dataclass(frozen=True)
 class TinyModel:
@@ -58,8 +55,7 @@ class TinyModel:
     def make(self) -> tuple[BareModel, np.ndarray]:
         """Return the model and its pictures, float32; the same numbers everywhere."""
         family = find_family(self.family)
-        suffix = next(name for task, name in CLASSES.items() if task in family.tasks)
-        model_class = getattr(npconv, f"{family.name}{suffix}")
+        model_class = getattr(npconv, family.class_names[family.main_task])
         config = family.config_class(**self.fields)
         rng = np.random.Generator(np.random.PCG64(zlib.crc32(f"{self.family} {self.says}".encode())))
         shapes = sorted(model_class.parameter_shapes(config).items())

@@ -21,6 +21,8 @@ Array: TypeAlias = np.ndarray
 #: Array library -> the module that holds its special functions (``erf``).
 SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 
+_NUMPY = (np.ndarray, np.generic)
+
 DEVICES = {"cpu": "numpy", "cuda": "cupy"}
 
 
@@ -32,7 +34,7 @@ def array_module(x: Any) -> ModuleType:
     InputError
         If `x` is an array of neither (a list, a tensor of another framework).
     """
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, _NUMPY):
         return np
     library = type(x).__module__.partition(".")[0]
     if library not in SPECIAL_FUNCTIONS:
@@ -69,7 +71,7 @@ def widen(x: Array) -> Array:
         If `x` is no floating-point array.
     """
     dtype = accumulation_dtype(x)
-    return x.astype(dtype, copy=False)
+    return x if x.dtype is dtype else x.astype(dtype, copy=False)
 
 
 def device_module(device: str) -> ModuleType:

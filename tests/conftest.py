@@ -24,6 +24,14 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("npconv")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``fast`` what has no mark that says that it takes longer or needs more."""
+    for item in items:
+        if not {"reference", "slow", "page", "long"} & {mark.name for mark in item.iter_markers()}:
+            item.add_marker("fast")
+
+
 @pytest.fixture
 def device_stub(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A strict device array library, known to npconv as the device ``"stub"``; its ``ledger`` counts transfers."""

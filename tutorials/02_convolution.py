@@ -118,6 +118,7 @@ assert np.abs(wrong - product).max() > 0.1
 
 # %% [markdown]
 # `conv2d` of the library does just that. It adds *padding*, zeros around the map, and *groups*, which lesson 03 needs.
+# `@shapes` says which lengths must agree, a letter for each axis, and refuses arrays that do not fit.
 
 # %%
 show_source(conv2d)

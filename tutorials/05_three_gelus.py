@@ -38,7 +38,7 @@ show_source(quick_gelu)
 
 # %% [markdown]
 # The first is exact: `erf` is the integral of the bell curve, scaled. The others replace it by functions that were
-# cheaper: a hyperbolic tangent, and a logistic curve. `widen` turns float16 into float32 and leaves the rest alone.
+# cheaper: a hyperbolic tangent, and a logistic curve. `@elementwise` turns float16 into float32 and the result back.
 
 # %%
 x = np.linspace(-6, 6, 2401)

@@ -25,7 +25,8 @@ from showing import sample, show_pictures, show_source, show_table
 # and the input itself are added.
 
 # %%
-show_source(global_response_norm)
+for part in (global_response_norm, npconv.layers.grn_strength, npconv.layers.grn_relative, npconv.layers.grn_apply):
+    show_source(part)
 rng = np.random.default_rng(0)
 x = rng.normal(size=(2, 6, 4, 4)) * np.array([1, 1, 1, 1, 1, 4])[:, None, None]
 weight, bias = rng.normal(size=(2, 6))

@@ -39,7 +39,8 @@ assert np.array_equal(npconv.layers.positions_map(map_tokens(small), 2, 3), smal
 # are multiplied by a fixed *scale*, usually one over the root of the channels of a head.
 
 # %%
-show_source(attention)
+for part in (attention, npconv.layers.attention_scores, npconv.layers.attention_context):
+    show_source(part)
 
 # %% [markdown]
 # The same in two loops, for one sample with two heads. There are 5 queries but only 3 keys; that is allowed.

@@ -43,7 +43,7 @@ from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
 from npconv.golden.truth import perturbed, record
 from npconv.models import FAMILIES
 from weights_tools.goldens import draw, operations
-from weights_tools.goldens.cases import OperationCase, class_name, family_file
+from weights_tools.goldens.cases import OperationCase, family_file
 
 FORMAT, SEED = 1, 4
 
@@ -128,8 +128,7 @@ def truth_and_noise(
 
 def trace_of(family: str) -> Any:
     """Return the golden trace of a family's small model."""
-    task = "image_classification" if "image_classification" in FAMILIES[family].tasks else "model"
-    model_class = getattr(npconv, class_name(family, task))
+    model_class = getattr(npconv, FAMILIES[family].class_names[FAMILIES[family].main_task])
     rng = draw.generator(SEED, f"models.{family}")
     config = FAMILIES[family].config_class(**family_file(family).TRACED)
     shapes = draw.tensor_shapes(model_class(config).state_dict())

@@ -18,13 +18,15 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from npconv.errors import InputError, NpconvError, UnavailableError
+from npconv.models import find_family
 from weights_tools.training.augment import colour_statistics
 from weights_tools.training.pictures import Dataset, read_dataset, split_off
 
 if TYPE_CHECKING:
     from weights_tools.training.loop import Recipe
 
-FAMILIES = {"convnextv2": "ConvNeXt V2", "convnext": "ConvNeXt", "cvt": "CvT"}
+#: Those that there is a small network of, see ``training.families``; that module needs transformers.
+FAMILIES = ("convnextv2", "convnext", "cvt")
 
 MODEL_CARD = Template("""\
 ---
@@ -161,7 +163,7 @@ def write_card(
     return MODEL_CARD.substitute(
         vars(recipe),
         name=arguments.directory.name,
-        family=FAMILIES[arguments.family],
+        family=find_family(arguments.family).title,
         parameters=f"{parameters:,}",
         widths=", ".join(map(str, arguments.widths)),
         depths=", ".join(map(str, arguments.depths)),

@@ -48,7 +48,7 @@ class AnyOrder(argparse.ArgumentParser):
     """A parser that takes names of operations after an option as well, where argparse takes no more."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse words; those that are no option join the operations."""
+        """Parse words; those that are not options join the operations."""
         found, rest = super().parse_known_args(args, namespace)
         if hasattr(found, "operations"):
             found.operations = [*found.operations, *(word for word in rest if not word.startswith("-"))]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from npconv.fast.scratch import Scratch
-from npconv.layers._checks import check_window
+from npconv.layers.windows import check_window
 
 #: Products with at most this many multiplications run in the BLAS's small kernel, which does not copy its operands.
 SMALL_PRODUCT = 1_000_000

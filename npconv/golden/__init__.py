@@ -2,13 +2,13 @@
 
 ``README.md`` in this folder is for those who use it. Read the code in this order:
 
-- ``steps``, ``operations``, ``plans``: a model as a list of steps; ``run``: what runs them
+- ``npconv.plan``: a model as a list of steps, and what runs them
 - ``tracing``, ``truth``, ``tolerance``: what is recorded, and how far rounding alone may lead
-- ``trace_file``, ``formats``, ``about``, ``npy``: traces in files
+- ``trace_file``, ``formats``: traces in files
 - ``compare``, ``align``, ``measures``: two traces side by side
 - ``mistakes``, ``segment``, ``diagnose``: a part of the model run again with every known mistake
 - ``report``, ``junit``, ``repro``: what comes out
-- ``case``, ``check``, ``pytest_plugin``: single operations
+- ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.
 """

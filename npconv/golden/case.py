@@ -265,7 +265,7 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     AssertionError
         That says how far off the result is, where, and which known mistake gives the same numbers.
     GoldenError
-        If `unit` is none of these, or a result is no array of real numbers.
+        If `unit` is none of these, or a result is not an array of real numbers.
     """
     __tracebackhide__ = True  # of pytest: what a porter wants to see is the message
     tolerance = allowed(case.tolerance, unit)

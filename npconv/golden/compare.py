@@ -309,7 +309,7 @@ def _check_sizes(found: Sequence[Aligned]) -> list[str]:
 
 
 def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray]) -> list[str]:
-    """Say if both tell their weights and they differ; a port may rename and reorder them, so it is no error."""
+    """Say if both tell their weights and they differ; a port may rename and reorder them, so that is not an error."""
     weights, own = (about(trace).get("checkpoint") for trace in (reference, mine))
     if weights and own and weights != own:
         return [f"weights: their hashes differ ({weights[:12]} and {own[:12]})"]

@@ -23,7 +23,7 @@ PERIODS = (2, 3, 4)
 #: Differences for each place of an axis below which their distribution over it tells nothing.
 TELLING = 2
 
-#: The share of the places of a pattern that must differ; a few rows are no pattern.
+#: The share of the places of a pattern that must differ; a few rows are not a pattern.
 SOLID = 0.75
 
 WORDS = {

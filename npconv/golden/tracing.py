@@ -191,7 +191,7 @@ def _check_traceable(model: Any, training: bool) -> None:
     if model.engine != "explicit":
         raise GoldenError(f"expected a model with engine='explicit' to trace, got engine={model.engine!r}")
     if training:
-        raise GoldenError("expected a call with training=False to trace: dropout and drop path are no steps of a plan")
+        raise GoldenError("expected a call with training=False to trace: dropout and drop path are not steps of a plan")
 
 
 def results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:

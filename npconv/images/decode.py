@@ -29,6 +29,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from npconv.errors import ImageError, InputError, NpconvError
+from npconv.messages import escape
 
 #: Pillow's names of the formats that are read. MPO is what many phones write under the name of JPEG.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM")
@@ -90,16 +91,7 @@ def open_image(source: PictureSource, *, apply_exif_orientation: bool = True) ->
 def convert_to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image:
     """Return a picture of any mode as a new one of mode ``RGB``, by the rules at the top of this module.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-    name : str
-        What the message calls the picture.
-
-    Raises
-    ------
-    ImageError
-        If the picture holds 32-bit values for which there is no rule.
+    Messages call the picture by its `name`. One with 32-bit values for which there is no rule is an `ImageError`.
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _scale_to_8_bits(image, name).convert("RGB")
@@ -114,17 +106,9 @@ def convert_to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image
 
 @contextmanager
 def strict_pillow(name: str = "the picture") -> Iterator[None]:
-    """Run Pillow without its warnings and without its tolerance of truncated files; every error is an `ImageError`.
+    """Run Pillow without its warnings and without its tolerance of truncated files.
 
-    Parameters
-    ----------
-    name : str
-        What the message calls the picture.
-
-    Raises
-    ------
-    ImageError
-        In place of anything that Pillow raises. Errors of npconv pass unchanged.
+    Anything that it raises is an `ImageError` about the picture that is called `name`; errors of npconv pass.
     """
     with _PILLOW_SETTINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -141,13 +125,7 @@ def strict_pillow(name: str = "the picture") -> Iterator[None]:
 
 
 def picture_name(source: PictureSource) -> str:
-    """Return what error messages call a picture, on one line.
-
-    Raises
-    ------
-    InputError
-        If `source` is none of the types that :func:`open_image` takes.
-    """
+    """Return what error messages call a picture, on one line, if it is of a type that :func:`open_image` takes."""
     if isinstance(source, str | os.PathLike):
         return _one_line(os.fsdecode(source))
     if isinstance(source, bytes):
@@ -274,5 +252,5 @@ def _check_byte_count(byte_count: int, name: str) -> None:
 
 def _one_line(text: str) -> str:
     """Return `text` with unprintable characters escaped and the middle of a very long one left out."""
-    printable = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    printable = escape(text)
     return printable if len(printable) <= 300 else f"{printable[:200]}...{printable[-80:]}"

@@ -124,21 +124,7 @@ class ConvNextImageProcessor:
         do_convert_rgb: bool | None = None,
         **other_fields: Any,
     ) -> None:
-        settings = Settings(
-            do_resize,
-            size,
-            crop_pct,
-            resample,
-            do_rescale,
-            rescale_factor,
-            do_normalize,
-            image_mean,
-            image_std,
-            do_center_crop,
-            crop_size,
-            do_convert_rgb,
-        )
-        self.__dict__.update(asdict(settings))
+        self.__dict__.update(asdict(Settings(**_settings_among(locals()))))
         self.other_fields = {name: value for name, value in other_fields.items() if name not in TYPE_KEYS}
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
@@ -206,21 +192,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
             If a picture with values from 0 to 1 is about to be divided by 255, or its channel axis is ambiguous.
         """
         _check_call(return_tensors, data_format, without_effect)
-        overrides = (
-            do_resize,
-            size,
-            crop_pct,
-            resample,
-            do_rescale,
-            rescale_factor,
-            do_normalize,
-            image_mean,
-            image_std,
-            do_center_crop,
-            crop_size,
-            do_convert_rgb,
-        )
-        settings = self._settings(overrides)
+        settings = self._settings(_settings_among(locals()))
         settings.check_complete()
         pixel_values = []
         for picture in each_picture(images):
@@ -316,12 +288,10 @@ do_center_crop, crop_size, do_convert_rgb : optional
     def __repr__(self) -> str:
         return f"{type(self).__name__}({vars(self)})"
 
-    def _settings(self, overrides: tuple[Any, ...] = (None,) * len(SETTING_NAMES)) -> Settings:
+    def _settings(self, overrides: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of a call: an override where there is one, else the attribute."""
-        own = (getattr(self, name) for name in SETTING_NAMES)
-        return Settings(
-            *(value if override is None else override for value, override in zip(own, overrides, strict=True))
-        )
+        given = {name: value for name, value in (overrides or {}).items() if value is not None}
+        return Settings(**{**_settings_among(vars(self)), **given})
 
 
 #: The name of the same class in older versions of transformers.
@@ -329,16 +299,7 @@ ConvNextFeatureExtractor = ConvNextImageProcessor
 
 
 def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
-    """Apply the steps that the settings ask for to one picture.
-
-    Parameters
-    ----------
-    image : ndarray, (C, H, W)
-    settings : Settings
-
-    Returns
-    -------
-    ndarray, (C, H, W)
+    """Apply the steps that the settings ask for to one picture (C, H, W).
 
     Raises
     ------
@@ -365,6 +326,11 @@ def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
     if not np.isfinite(image).all():
         raise InputError("the values overflow; check rescale_factor, image_mean and image_std")
     return image
+
+
+def _settings_among(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some variables that are settings."""
+    return {name: names[name] for name in SETTING_NAMES}
 
 
 def _check_overrides(overrides: Mapping[str, Any], config: Mapping[str, Any]) -> None:

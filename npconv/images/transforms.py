@@ -1,9 +1,10 @@
 """What is done to a picture before a model sees it, one function a step.
 
-A picture is an array of shape (C, H, W) here: uint8 from 0 to 255, or floating-point. The steps of ConvNeXt,
-ConvNeXt V2 and CvT, in order: :func:`resize_and_crop`, :func:`rescale` to 0..1, :func:`normalize`. Every function
-gives the values of the one of the same purpose in ``transformers.image_transforms``, bit for bit, and leaves its input
-as it was.
+A picture is an array of shape (C, H, W) here: uint8 from 0 to 255, or floating-point; sizes are in pixels. The steps
+of ConvNeXt, ConvNeXt V2 and CvT, in order: :func:`resize_and_crop`, :func:`rescale` to 0..1, :func:`normalize`. Every
+function gives the values of the one of the same purpose in ``transformers.image_transforms``, bit for bit, and leaves
+its input as it was. Arguments of another shape or value are an `InputError`; a picture of more than ``MAX_PIXELS``
+pixels, come in or to be made, is an `ImageError`.
 """
 
 from __future__ import annotations
@@ -28,28 +29,7 @@ def resize_and_crop(image: np.ndarray, shortest_edge: int, crop_pct: float, resa
 
     Below 384 pixels, the shorter edge becomes ``int(shortest_edge / crop_pct)``, then the middle is cropped: for 224
     and 0.875, resize to 256 and crop 224. From 384 on, the picture is warped to the square; `crop_pct` has no effect.
-
-    Parameters
-    ----------
-    image : ndarray, (C, H, W)
-    shortest_edge : int
-        Edge of the square, in pixels.
-    crop_pct : float
-        Share of the shorter edge that the crop keeps. Above 1, the crop is larger than the picture: black borders.
-    resample : int or str
-        Filter, see :func:`resize`.
-
-    Returns
-    -------
-    ndarray, (C, shortest_edge, shortest_edge)
-        In the dtype that :func:`resize` gives.
-
-    Raises
-    ------
-    ImageError
-        If the resized picture would exceed ``MAX_PIXELS``.
-    InputError
-        If an argument has the wrong shape or value.
+    With a `crop_pct` above 1, the crop is larger than the picture and gets black borders.
 
     Notes
     -----
@@ -64,17 +44,7 @@ def resize_and_crop(image: np.ndarray, shortest_edge: int, crop_pct: float, resa
 
 
 def scale_shortest_edge(image: np.ndarray, edge: float) -> tuple[int, int]:
-    """Return the (height, width) at which the shorter edge of `image` is ``int(edge)`` and the aspect is kept.
-
-    The longer edge is rounded down.
-
-    Raises
-    ------
-    ImageError
-        If that has more than ``MAX_PIXELS`` pixels.
-    InputError
-        If `image` is not (C, H, W) or ``int(edge)`` is below 1.
-    """
+    """Return the (height, width) at which the shorter edge is ``int(edge)``; the longer one is rounded down."""
     height, width = _check_image(image).shape[1:]
     if not edge >= 1:
         raise InputError(f"expected a shortest edge of at least 1 pixel, got {edge:.3g}; lower crop_pct or raise size")
@@ -89,12 +59,12 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
 
     Parameters
     ----------
-    image : ndarray, (C, H, W)
+    image : ndarray (C, H, W)
         uint8, or any dtype with whole numbers from 0 to 255, or floats from 0 to 1. Floats from 0 to 1 are multiplied
         by 255 and cut to uint8 for the resizing, and divided by 255 after it. Trap: a float picture whose values are
         all exactly 0 or 1 counts as whole numbers, and stays 0 or 1 out of 255.
     size : (int, int)
-        New height and width, in pixels.
+        New height and width.
     resample : int or str
         Filter, by its number in Pillow or its name: 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming,
         and more in newer versions. When shrinking, all but the first average over the pixels that a new pixel covers
@@ -102,15 +72,8 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
 
     Returns
     -------
-    ndarray, (C, height, width)
+    ndarray (C, height, width)
         uint8, or float32 if floats from 0 to 1 came in.
-
-    Raises
-    ------
-    ImageError
-        If the result, or Pillow's intermediate of the new width and the old height, would exceed ``MAX_PIXELS``.
-    InputError
-        If the values or an argument are not as above.
 
     Notes
     -----
@@ -130,27 +93,10 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
 
 
 def center_crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the middle out of a picture; where the picture is smaller, it sits in the middle of a zero border.
+    """Cut the middle, (height, width), out of a picture; a smaller picture sits in the middle of a zero border.
 
-    An odd pixel of difference goes to the bottom or right of the crop, and to the top or left of the border.
-
-    Parameters
-    ----------
-    image : ndarray, (C, H, W)
-    size : (int, int)
-        Height and width of the result, in pixels.
-
-    Returns
-    -------
-    ndarray, (C, height, width)
-        In the dtype of `image`; a view of it where there is no border.
-
-    Raises
-    ------
-    ImageError
-        If the result would exceed ``MAX_PIXELS``.
-    InputError
-        If `image` is not (C, H, W) or `size` not a pair of positive whole numbers.
+    An odd pixel of difference goes to the bottom or right of the crop, and to the top or left of the border. Where
+    there is no border, the result is a view of `image`.
     """
     height, width = _check_size(size)
     check_pixel_count(height, width, "the crop")
@@ -165,38 +111,16 @@ def center_crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def rescale(image: np.ndarray, factor: float) -> np.ndarray:
     """Multiply the values of a picture by a factor: ``factor = 1 / 255`` brings uint8 to 0..1.
 
-    Parameters
-    ----------
-    image : ndarray, (C, H, W)
-    factor : float
-
-    Returns
-    -------
-    ndarray of float32, (C, H, W)
-        The product is taken in float64 and rounded once.
+    The result is float32: the product is taken in float64 and rounded once.
     """
     rescaled = np.empty(image.shape, dtype=np.float32)
     return np.multiply(image, factor, out=rescaled, dtype=np.float64, casting="same_kind")
 
 
 def normalize(image: np.ndarray, mean: float | Sequence[float], std: float | Sequence[float]) -> np.ndarray:
-    """Return ``(image - mean) / std``, channel by channel.
+    """Return ``(image - mean) / std``, by one number for all channels or one for each.
 
-    Parameters
-    ----------
-    image : ndarray, (C, H, W)
-    mean, std : float or sequence of C floats
-        One number for all channels or one for each.
-
-    Returns
-    -------
-    ndarray, (C, H, W)
-        In the dtype of a floating-point `image`, else float32.
-
-    Raises
-    ------
-    InputError
-        If `mean` or `std` has another length than C, or an entry of `std` is zero in that dtype.
+    The result has the dtype of a floating-point `image`, else float32. No entry of `std` may be zero in it.
     """
     if _check_image(image).dtype.kind != "f":
         image = image.astype(np.float32)
@@ -207,13 +131,7 @@ def normalize(image: np.ndarray, mean: float | Sequence[float], std: float | Seq
 
 
 def resample_filter(resample: int | str) -> Image.Resampling:
-    """Return the filter of Pillow for its number (3) or name ("bicubic").
-
-    Raises
-    ------
-    InputError
-        If there is no such filter.
-    """
+    """Return the filter of Pillow for its number (3) or name ("bicubic")."""
     for filter_ in Image.Resampling:
         if not isinstance(resample, bool) and resample in (filter_.value, filter_.name, filter_.name.lower()):
             return filter_

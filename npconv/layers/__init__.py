@@ -1,7 +1,12 @@
 """Every layer as one explicit function: arrays in, array out, nothing stored, inputs never written to.
 
 Read in this order: ``conv``, ``normalization``, ``activations``, ``pooling``, ``tokens``, ``stochastic``, ``loss``.
-The letters of the shapes are explained at the top of the package, in ``npconv/__init__.py``.
+``shapes`` says and checks the shapes of a layer's arrays; its letters are explained at the top of the package, in
+``npconv/__init__.py``.
+
+A layer returns the dtype of its first array. float16 is computed in float32, where sums neither overflow nor stop
+growing; a layer's named parts (``grn_strength``, ``attention_scores``) stay in float32 until the last returns. Arrays
+of other shapes, of integers or of another library are an `InputError`.
 """
 
 from npconv.layers.activations import (

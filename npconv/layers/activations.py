@@ -1,8 +1,7 @@
 """Activation functions, element by element.
 
-Each takes an array of any shape and returns one of the same shape and dtype; float16 is computed in float32. Three
-functions are called GELU in the wild, and they differ by up to 2e-2: which one a checkpoint was trained with belongs to
-its configuration (``hidden_act``).
+Three functions are called GELU in the wild, and they differ by up to 2e-2: which one a checkpoint was trained with
+belongs to its configuration (``hidden_act``).
 """
 
 from __future__ import annotations
@@ -10,10 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from npconv.backend import Array, array_module, special_functions, widen
+from npconv.backend import Array, array_module, special_functions
 from npconv.errors import InputError
+from npconv.layers.shapes import shapes
+
+elementwise = shapes(x="...", result="...")
 
 
+@elementwise
 def gelu(x: Array) -> Array:
     """Gaussian error linear unit, the exact form: ``x * (1 + erf(x / sqrt(2))) / 2``.
 
@@ -21,11 +24,10 @@ def gelu(x: Array) -> Array:
     -----
     https://arxiv.org/abs/1606.08415; ``torch.nn.GELU()``. The activation of ConvNeXt, V2 and transformers' CvT.
     """
-    x_wide = widen(x)
-    y = x_wide * 0.5 * (1.0 + special_functions(x).erf(x_wide / math.sqrt(2.0)))
-    return y.astype(x.dtype, copy=False)
+    return x * 0.5 * (1.0 + special_functions(x).erf(x / math.sqrt(2.0)))
 
 
+@elementwise
 def gelu_tanh(x: Array) -> Array:
     """GELU by its tanh approximation: ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``.
 
@@ -34,12 +36,11 @@ def gelu_tanh(x: Array) -> Array:
     At most 4.7e-4 away from :func:`gelu`, at x = -2.70 (and +2.70). ``torch.nn.GELU(approximate="tanh")``.
     """
     xp = array_module(x)
-    x_wide = widen(x)
-    inner = math.sqrt(2.0 / math.pi) * (x_wide + 0.044715 * (x_wide * x_wide * x_wide))
-    y = 0.5 * x_wide * (1.0 + xp.tanh(inner))
-    return y.astype(x.dtype, copy=False)
+    inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))
+    return 0.5 * x * (1.0 + xp.tanh(inner))
 
 
+@elementwise
 def quick_gelu(x: Array) -> Array:
     """GELU by a logistic curve: ``x / (1 + exp(-1.702 * x))``.
 
@@ -47,9 +48,7 @@ def quick_gelu(x: Array) -> Array:
     -----
     At most 2.0e-2 away from :func:`gelu`, at x = -2.27 (and +2.27). The activation of Microsoft's CvT.
     """
-    x_wide = widen(x)
-    y = x_wide * special_functions(x).expit(1.702 * x_wide)
-    return y.astype(x.dtype, copy=False)
+    return x * special_functions(x).expit(1.702 * x)
 
 
 def relu(x: Array) -> Array:
@@ -57,6 +56,7 @@ def relu(x: Array) -> Array:
     return array_module(x).maximum(x, 0)
 
 
+@elementwise
 def silu(x: Array) -> Array:
     """Sigmoid linear unit, also called swish: ``x / (1 + exp(-x))``.
 
@@ -64,11 +64,10 @@ def silu(x: Array) -> Array:
     -----
     https://arxiv.org/abs/1606.08415, section 2; ``torch.nn.SiLU``.
     """
-    x_wide = widen(x)
-    y = x_wide * special_functions(x).expit(x_wide)
-    return y.astype(x.dtype, copy=False)
+    return x * special_functions(x).expit(x)
 
 
+@elementwise
 def selu(x: Array) -> Array:
     """Scaled exponential linear unit: ``scale * x`` for positive x, ``scale * alpha * (exp(x) - 1)`` for negative x.
 
@@ -78,12 +77,11 @@ def selu(x: Array) -> Array:
     """
     alpha, scale = 1.6732632423543772, 1.0507009873554805
     xp = array_module(x)
-    x_wide = widen(x)
-    negative = alpha * xp.expm1(xp.minimum(x_wide, 0))
-    y = scale * (xp.maximum(x_wide, 0) + negative)
-    return y.astype(x.dtype, copy=False)
+    negative = alpha * xp.expm1(xp.minimum(x, 0))
+    return scale * (xp.maximum(x, 0) + negative)
 
 
+@elementwise
 def mish(x: Array) -> Array:
     """Mish: ``x * tanh(log(1 + exp(x)))``.
 
@@ -92,12 +90,11 @@ def mish(x: Array) -> Array:
     https://arxiv.org/abs/1908.08681; ``torch.nn.Mish``.
     """
     xp = array_module(x)
-    x_wide = widen(x)
-    softplus = xp.maximum(x_wide, 0) + xp.log1p(xp.exp(-xp.abs(x_wide)))  # exp never sees a positive number
-    y = x_wide * xp.tanh(softplus)
-    return y.astype(x.dtype, copy=False)
+    softplus = xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))  # exp never sees a positive number
+    return x * xp.tanh(softplus)
 
 
+@elementwise
 def hardswish(x: Array) -> Array:
     """Swish from straight pieces: ``x * clip(x + 3, 0, 6) / 6``.
 
@@ -106,9 +103,7 @@ def hardswish(x: Array) -> Array:
     https://arxiv.org/abs/1905.02244, section 5.2; ``torch.nn.Hardswish``.
     """
     xp = array_module(x)
-    x_wide = widen(x)
-    y = x_wide * xp.clip(x_wide + 3.0, 0.0, 6.0) / 6.0
-    return y.astype(x.dtype, copy=False)
+    return x * xp.clip(x + 3.0, 0.0, 6.0) / 6.0
 
 
 def identity(x: Array) -> Array:

@@ -1,37 +1,26 @@
-"""The losses of an image classifier, each a mean over the batch."""
+"""The losses of an image classifier, each a mean over the batch: an array (), in the dtype of its first argument."""
 
 from __future__ import annotations
 
-from npconv.backend import Array, array_module, widen
+from npconv.backend import Array, array_module
 from npconv.errors import InputError
-from npconv.layers._checks import check_ndim
+from npconv.layers.shapes import shapes
 
 
+@shapes(logits="N K", result="")
 def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     """Mean of ``-log softmax(logits)[label]`` over the samples whose label is not `ignore_index`.
 
-    Parameters
-    ----------
-    logits : array (N, K)
-        Scores before the softmax, floating-point.
-    labels : array (N,)
-        Integers from 0 to K - 1, or `ignore_index`.
-    ignore_index : int
-        Samples with this label do not count (-100 in PyTorch and transformers).
-
-    Returns
-    -------
-    array ()
-        In the dtype of `logits`; NaN if no sample counts, as in PyTorch.
+    Labels (N,) are integers from 0 to K - 1, or `ignore_index`: -100 in PyTorch and transformers. The mean is NaN if no
+    sample counts, as in PyTorch.
 
     Raises
     ------
     InputError
-        If shapes do not fit, or a label is no integer or out of range.
+        If shapes do not fit, or a label is not an integer or out of range.
     """
     xp = array_module(logits)
     array_module(labels)
-    check_ndim("cross_entropy", logits, "NK")
     batch, classes = logits.shape
     if labels.shape != (batch,) or labels.dtype.kind not in "iu":
         raise InputError(f"cross_entropy: expected {batch} integer labels, got shape {labels.shape} of {labels.dtype}")
@@ -41,71 +30,35 @@ def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     if not bool(counted.any()):
         return xp.asarray(float("nan"), logits.dtype)[()]
 
-    wide = widen(logits[counted])
-    shifted = wide - wide.max(axis=1, keepdims=True)
+    scores = logits[counted]
+    shifted = scores - scores.max(axis=1, keepdims=True)
     log_probabilities = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     chosen = xp.take_along_axis(log_probabilities, labels[counted].astype("int64")[:, None], axis=1)
-    return (-chosen.mean()).astype(logits.dtype)
+    return -chosen.mean()
 
 
+@shapes(predictions="...", result="")
 def mean_squared_error(predictions: Array, targets: Array) -> Array:
-    """Mean of ``(predictions - targets)**2`` over all elements.
-
-    Parameters
-    ----------
-    predictions : array
-        Floating-point, any shape.
-    targets : array of the same shape
-        Array real dtype.
-
-    Returns
-    -------
-    array ()
-        In the dtype of `predictions`.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ.
-    """
-    _check_same_shape("mean_squared_error", predictions, targets)
-    wide = widen(predictions)
-    difference = wide - targets.astype(wide.dtype, copy=False)
-    return (difference * difference).mean().astype(predictions.dtype)
+    """Mean of ``(predictions - targets)**2`` over all elements. Targets are of any real dtype."""
+    difference = predictions - _like(predictions, targets, "mean_squared_error")
+    return (difference * difference).mean()
 
 
+@shapes(logits="...", result="")
 def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> Array:
-    """Mean of ``-t * log sigmoid(z) - (1 - t) * log(1 - sigmoid(z))`` over all elements.
+    """Mean of ``-t * log sigmoid(z) - (1 - t) * log(1 - sigmoid(z))`` over all elements, of logits z and targets t.
 
-    Computed as ``max(z, 0) - z * t + log(1 + exp(-abs(z)))``, which is equal and never overflows.
-
-    Parameters
-    ----------
-    logits : array
-        Scores z, floating-point, any shape.
-    targets : array of the same shape
-        Probabilities t from 0 to 1, any real dtype.
-
-    Returns
-    -------
-    array ()
-        In the dtype of `logits`.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ.
+    Computed as ``max(z, 0) - z * t + log(1 + exp(-abs(z)))``, which is equal and never overflows. Targets are
+    probabilities from 0 to 1, of any real dtype.
     """
     xp = array_module(logits)
-    _check_same_shape("binary_cross_entropy_with_logits", logits, targets)
-    z = widen(logits)
-    t = targets.astype(z.dtype, copy=False)
-    loss = xp.maximum(z, 0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
-    return loss.mean().astype(logits.dtype)
+    t = _like(logits, targets, "binary_cross_entropy_with_logits")
+    return (xp.maximum(logits, 0) - logits * t + xp.log1p(xp.exp(-xp.abs(logits)))).mean()
 
 
-def _check_same_shape(layer: str, predictions: Array, targets: Array) -> None:
-    """Refuse targets of another shape: broadcasting them would give a wrong mean without a word."""
+def _like(predictions: Array, targets: Array, layer: str) -> Array:
+    """Return targets in the dtype of the predictions. Of another shape, broadcast, they would give a wrong mean."""
     array_module(targets)
     if predictions.shape != targets.shape:
         raise InputError(f"{layer}: expected targets of shape {predictions.shape}, got {targets.shape}")
+    return targets.astype(predictions.dtype, copy=False)

@@ -1,4 +1,4 @@
-"""Normalization layers.
+"""Normalization layers, and the scale of a layer.
 
 None of them has a default `eps`: it belongs to the place where the layer stands, and public implementations differ in
 it (see the table in ``npconv/README.md``).
@@ -7,9 +7,10 @@ it (see the table in ``npconv/README.md``).
 from __future__ import annotations
 
 from npconv.backend import Array, array_module, widen
-from npconv.layers._checks import check_channels, check_ndim, check_per_channel
+from npconv.layers.shapes import shapes
 
 
+@shapes(x="... C ...", weight="C", bias="C", result="... C ...")
 def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -> Array:
     """Normalize over one axis at each position: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
 
@@ -18,43 +19,24 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -
 
     Parameters
     ----------
-    x : array
-        Floating-point; maps (N, C, H, W) with ``axis=1``, tokens (N, T, D) with ``axis=-1``.
-    weight, bias : array (C,)
-        Scale and shift of each channel.
-    eps : float
-        Added to the variance.
     axis : int
-        The channel axis: the only axis that is normalized over.
-
-    Returns
-    -------
-    array, same shape and dtype as `x`
-        float16 is computed in float32.
-
-    Raises
-    ------
-    InputError
-        If `weight` does not fit the axis.
+        The channel axis: 1 in maps (N, C, H, W), -1 in tokens (N, T, D).
 
     Notes
     -----
     Layer Normalization, https://arxiv.org/abs/1607.06450, over channels only, as ConvNeXt's ``LayerNorm`` and
     ``torch.nn.LayerNorm`` over the last axis.
     """
-    xp = array_module(x)
-    check_channels("layer_norm", x, weight.size, axis=axis)
-    check_per_channel("layer_norm", weight.size, weight=weight, bias=bias)
     channels = [1] * x.ndim
     channels[axis] = weight.shape[0]
 
-    x_wide = widen(x)
-    deviation = x_wide - x_wide.mean(axis=axis, keepdims=True)
+    deviation = x - x.mean(axis=axis, keepdims=True)
     variance = (deviation * deviation).mean(axis=axis, keepdims=True)
-    y = deviation / xp.sqrt(variance + eps) * weight.reshape(channels) + bias.reshape(channels)
-    return y.astype(x.dtype, copy=False)
+    normalized = deviation / array_module(x).sqrt(variance + eps)
+    return normalized * weight.reshape(channels) + bias.reshape(channels)
 
 
+@shapes(x="N C H W", weight="C", bias="C", running_mean="C", running_var="C", result="N C H W")
 def batch_norm(
     x: Array,
     weight: Array,
@@ -67,79 +49,35 @@ def batch_norm(
 ) -> Array:
     """Normalize each channel by stored statistics: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias``.
 
-    This is inference: the statistics were gathered in training and no statistic of `x` is taken.
-
-    Parameters
-    ----------
-    x : array (N, C, H, W)
-        Floating-point.
-    weight, bias, running_mean, running_var : array (C,)
-        As in the checkpoint.
-    num_batches_tracked : array (), optional
-        Stands in checkpoints beside the others; a count of training batches, without effect here.
-    eps : float
-        Added to the variance.
-
-    Returns
-    -------
-    array (N, C, H, W)
-        In the dtype of `x`; float16 is computed in float32.
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit each other.
+    This is inference: the statistics were gathered in training and no statistic of `x` is taken. The count of training
+    batches, `num_batches_tracked`, stands in checkpoints beside them and has no effect.
 
     Notes
     -----
     Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 2.
     """
-    xp = array_module(x)
-    check_ndim("batch_norm", x, "NCHW")
-    check_channels("batch_norm", x, weight.size, axis=1)
-    check_per_channel("batch_norm", weight.size, weight=weight, bias=bias)
-    check_per_channel("batch_norm", weight.size, running_mean=running_mean, running_var=running_var)
-    deviation = widen(x) - widen(running_mean)[:, None, None]
-    spread = xp.sqrt(widen(running_var) + eps)[:, None, None]
-    y = deviation / spread * weight[:, None, None] + bias[:, None, None]
-    return y.astype(x.dtype, copy=False)
+    deviation = x - running_mean[:, None, None]
+    spread = array_module(x).sqrt(running_var + eps)[:, None, None]
+    return deviation / spread * weight[:, None, None] + bias[:, None, None]
 
 
+@shapes(x="N C H W", weight="C | 1 1 1 C", bias="C | 1 1 1 C", result="N C H W")
 def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
     """Scale each channel by its strength relative to the other channels (GRN).
 
     ``g[n, c] = sqrt(sum over i, j of x[n, c, i, j]**2)``: the strength of a channel;
     ``s[n, c] = g[n, c] / (mean over c of g[n, c] + eps)``: relative to the others, in each sample by itself;
-    ``y = weight * (x * s) + bias + x``.
+    ``y = weight * (x * s) + bias + x``: the residual ``+ x`` is part of the layer.
 
-    Parameters
-    ----------
-    x : array (N, C, H, W)
-        Floating-point.
-    weight, bias : array with C elements
-        Of any shape: checkpoints hold (1, 1, 1, C), channels last, or (C,).
-    eps : float
-        Added to the mean strength.
-
-    Returns
-    -------
-    array (N, C, H, W)
-        In the dtype of `x`; float16 is computed in float32 (its squares overflow beyond 255).
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit each other.
+    In float16 itself, squares would overflow beyond 255. Checkpoints hold `weight` and `bias` channels last.
 
     Notes
     -----
-    ConvNeXt V2, section 4 and algorithm 1 of https://arxiv.org/abs/2301.00808. The residual ``+ x`` is part of the
-    layer.
+    ConvNeXt V2, section 4 and algorithm 1 of https://arxiv.org/abs/2301.00808.
     """
-    check_ndim("global_response_norm", x, "NCHW")
-    check_channels("global_response_norm", x, weight.size, axis=1)
-    check_per_channel("global_response_norm", weight.size, bias=bias.reshape(-1))
-    return grn_apply(x, grn_relative(grn_strength(x), eps=eps), weight, bias)
+    strength = grn_strength(x)
+    relative = grn_relative(strength, eps=eps)
+    return grn_apply(x, relative, weight, bias)
 
 
 def grn_strength(x: Array) -> Array:

@@ -8,31 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.backend import Array, array_module, widen
-from npconv.layers._checks import check_rate
+from npconv.errors import InputError
 
 
 def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
-    """Drop the whole array of a sample with probability `rate` (stochastic depth).
+    """Drop the whole array of a sample (N, ...) with probability `rate` (stochastic depth).
 
-    Stands at the end of a residual branch: a dropped sample passes the block unchanged.
-
-    Parameters
-    ----------
-    x : array (N, ...)
-        Floating-point.
-    rate : float
-        Probability from 0 to 1 that a sample is dropped; the others are divided by ``1 - rate``.
-    rng : numpy.random.Generator or None
-        Draws one number for each sample, on the host.
-
-    Returns
-    -------
-    array, same shape and dtype as `x`
+    Stands at the end of a residual branch: a dropped sample passes the block unchanged. The others are divided by
+    ``1 - rate``.
 
     Raises
     ------
     InputError
-        If `rate` is no probability.
+        If `rate` is not from 0 to 1.
 
     Notes
     -----
@@ -42,25 +30,12 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
 
 
 def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
-    """Set each element to zero with probability `rate`.
-
-    Parameters
-    ----------
-    x : array
-        Floating-point, any shape.
-    rate : float
-        Probability from 0 to 1 that an element is dropped; the others are divided by ``1 - rate``.
-    rng : numpy.random.Generator or None
-        Draws one number for each element, on the host.
-
-    Returns
-    -------
-    array, same shape and dtype as `x`
+    """Set each element to zero with probability `rate`, and divide the others by ``1 - rate``.
 
     Raises
     ------
     InputError
-        If `rate` is no probability.
+        If `rate` is not from 0 to 1.
 
     Notes
     -----
@@ -70,8 +45,9 @@ def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
 
 
 def _drop(x: Array, mask_shape: tuple[int, ...], layer: str, rate: float, rng: np.random.Generator | None) -> Array:
-    """Multiply `x` by a random mask of zeros and ``1 / (1 - rate)``."""
-    check_rate(layer, rate)
+    """Multiply `x` by a random mask of zeros and ``1 / (1 - rate)``, which is drawn on the host."""
+    if not 0 <= rate <= 1:
+        raise InputError(f"{layer}: expected a rate from 0 to 1, got {rate!r}")
     if rng is None or rate == 0:
         return x
     kept = rng.random(mask_shape) >= rate

@@ -5,68 +5,29 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.backend import Array, array_module, widen
-from npconv.errors import InputError
-from npconv.layers._checks import check_channels, check_ndim, check_per_channel, check_weight
+from npconv.layers.shapes import shapes
 from npconv.layers.stochastic import dropout
 
 
+@shapes(x="... D", weight="O D", bias="O", result="... O")
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    """Multiply the last axis by a matrix: ``y = x @ weight.T + bias``.
-
-    Parameters
-    ----------
-    x : array (..., D)
-        Floating-point; tokens (N, T, D) or pooled features (N, D).
-    weight : array (O, D)
-        One row for each output, as PyTorch stores it.
-    bias : array (O,), optional
-        Added to each output.
-
-    Returns
-    -------
-    array (..., O)
-        In the dtype of `x`; float16 is summed in float32.
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit each other.
-    """
-    xp = array_module(x)
-    check_weight("linear", weight, [2])
-    check_channels("linear", x, weight.shape[1], axis=-1)
-    check_per_channel("linear", weight.shape[0], bias=bias)
-    y = xp.matmul(widen(x), widen(weight).T)
-    if bias is not None:
-        y = y + bias
-    return y.astype(x.dtype, copy=False)
+    """Multiply the last axis by a matrix: ``y = x @ weight.T + bias``. PyTorch stores a row of it for each output."""
+    y = array_module(x).matmul(x, weight.T)
+    return y if bias is None else y + bias
 
 
+@shapes(x="...", result="...")
 def softmax(x: Array, *, axis: int) -> Array:
-    """Turn scores into probabilities along an axis: ``exp(x) / sum(exp(x))``.
+    """Turn scores into probabilities along an axis, which then sums to 1: ``exp(x) / sum(exp(x))``.
 
     The largest score is subtracted first. That changes nothing in exact arithmetic, and keeps exp from overflowing:
     its argument is then never positive.
-
-    Parameters
-    ----------
-    x : array
-        Scores, floating-point, any shape.
-    axis : int
-        The axis that sums to 1.
-
-    Returns
-    -------
-    array, same shape and dtype as `x`
-        float16 is computed in float32.
     """
-    xp = array_module(x)
-    x_wide = widen(x)
-    exponentials = xp.exp(x_wide - x_wide.max(axis=axis, keepdims=True))
-    y = exponentials / exponentials.sum(axis=axis, keepdims=True)
-    return y.astype(x.dtype, copy=False)
+    exponentials = array_module(x).exp(x - x.max(axis=axis, keepdims=True))
+    return exponentials / exponentials.sum(axis=axis, keepdims=True)
 
 
+@shapes(query="N T D", key="N S D", value="N S D", num_heads="divides D", result="N T D")
 def attention(
     query: Array,
     key: Array,
@@ -79,47 +40,22 @@ def attention(
 ) -> Array:
     """Multi-head scaled dot-product attention: ``softmax(query @ key.T * scale) @ value`` in each head.
 
+    Head h owns the channels from ``h * D / num_heads`` on. In training, probabilities are dropped: see
+    :func:`npconv.layers.dropout`.
+
     Parameters
     ----------
-    query : array (N, T, D)
-        Floating-point, after its linear projection. Head h owns the channels from h * D / heads on.
-    key, value : array (N, S, D)
-        As many of one as of the other; CvT has fewer of them than queries.
-    num_heads : int
-        Must divide D.
     scale : float
         Factor of the scores. Usually ``(D / num_heads) ** -0.5``; CvT was trained with ``D ** -0.5``.
-    dropout_rate, rng
-        See :func:`npconv.layers.dropout`; applied to the probabilities in training.
-
-    Returns
-    -------
-    array (N, T, D)
-        The heads side by side again, in the dtype of `query`; float16 is computed in float32.
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit each other.
 
     Notes
     -----
     Attention Is All You Need, section 3.2, https://arxiv.org/abs/1706.03762.
     """
-    check_ndim("attention", query, "NTD")
-    batch, _, embed_dim = query.shape
-    if key.shape != value.shape or key.ndim != 3 or key.shape[::2] != (batch, embed_dim):
-        raise InputError(
-            f"attention: expected key and value of one shape ({batch}, S, {embed_dim}) to go with query {query.shape}, "
-            f"got {key.shape} and {value.shape}"
-        )
-    if num_heads < 1 or embed_dim % num_heads:
-        raise InputError(f"attention: expected num_heads to divide the {embed_dim} channels, got {num_heads}")
-
     scores = attention_scores(query, key, num_heads=num_heads, scale=scale)  # (N, h, T, S)
     probabilities = softmax(scores, axis=-1)
     probabilities = dropout(probabilities, rate=dropout_rate, rng=rng)
-    return attention_context(probabilities, value).astype(query.dtype, copy=False)
+    return attention_context(probabilities, value)
 
 
 def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) -> Array:
@@ -132,11 +68,14 @@ def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) 
 
 
 def attention_context(probabilities: Array, value: Array) -> Array:
-    """Last part of attention: the values (N, S, D) weighted by probabilities, the heads side by side: (N, T, D)."""
+    """Last part of attention: the values (N, S, D) weighted by probabilities, the heads side by side: (N, T, D).
+
+    float16 is computed in float32, and comes back as float16.
+    """
     context = array_module(value).matmul(probabilities, split_heads(value, probabilities.shape[1]))  # (N, h, T, D / h)
     batch, _, length, _ = context.shape
     y = context.transpose(0, 2, 1, 3).reshape(batch, length, value.shape[2])
-    return y.astype(value.dtype, copy=False)
+    return y.astype(value.dtype) if value.dtype == "float16" else y
 
 
 def split_heads(x: Array, num_heads: int) -> Array:
@@ -170,6 +109,7 @@ def join_class_token(cls_token: Array, x: Array) -> Array:
     return xp.concatenate([cls_token, x], axis=1)
 
 
+@shapes(x="N T D", result="N D")
 def token_mean(x: Array) -> Array:
-    """Average tokens: (N, T, D) -> (N, D)."""
-    return widen(x).mean(axis=1).astype(x.dtype, copy=False)
+    """Average tokens."""
+    return x.mean(axis=1)

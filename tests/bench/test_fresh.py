@@ -8,6 +8,8 @@ from npconv.bench.fresh import cold_start, peak_memory, write_picture
 from npconv.bench.memory import PROC
 from npconv.bench.remote import EngineError
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def engine():

@@ -17,6 +17,8 @@ from npconv.cli.bench_text import render
 from npconv.cli.output import to_json
 from npconv.errors import InputError, ModelNotFoundError
 
+pytestmark = pytest.mark.long
+
 FAKE_TORCH = """
     import contextlib
     inference_mode, float32 = contextlib.nullcontext, "float32"

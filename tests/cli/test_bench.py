@@ -9,6 +9,8 @@ import pytest
 from npconv.cli import main
 from npconv.cli.bench_text import milliseconds, ratio
 
+pytestmark = pytest.mark.long
+
 Capsys = pytest.CaptureFixture[str]
 
 QUICK = ("--quick", "--rounds", "1", "--threads", "1", "--size", "16", "--batch", "1", "--against", "none")

@@ -14,6 +14,8 @@ from support.cli_samples import classify, picture
 
 from npconv.cli import sharing
 
+pytestmark = pytest.mark.long
+
 Console = Callable[..., subprocess.Popen]
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 

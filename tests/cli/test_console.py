@@ -15,6 +15,8 @@ from npconv.bench.memory import PROC, process_tree
 from npconv.cli.features_file import LOG
 from npconv.files.safetensors import read_metadata
 
+pytestmark = pytest.mark.long
+
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and signals as POSIX has them")
 
 

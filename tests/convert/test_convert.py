@@ -29,6 +29,8 @@ from npconv.models.convnext.published import ARCHITECTURES
 from npconv.models.decisions import lines
 from weights_tools.__main__ import main
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 FILES = ["config.json", "model.safetensors", "npconv_manifest.json", "preprocessor_config.json"]
 

@@ -23,6 +23,8 @@ from npconv.models import FAMILIES, convnext, convnextv2
 from npconv.models.dialects import Rule
 from npconv.models.parameters import Shapes
 
+pytestmark = pytest.mark.long
+
 STAGED = {"hidden_sizes": [3, 5, 7], "depths": [1, 2, 1], "num_stages": 3, "num_labels": 4, "patch_size": 2}
 CVT = {
     "embed_dim": [4, 6, 6],

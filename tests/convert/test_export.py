@@ -14,6 +14,8 @@ from npconv.convert import convert, export
 from npconv.errors import InputError, WeightsError
 from npconv.files import safetensors
 
+pytestmark = pytest.mark.long
+
 OF_FAMILY = {
     "convnext": ["huggingface", "facebook", "timm", "open_clip", "torchvision", "tensorflow"],
     "convnextv2": ["huggingface", "facebook", "timm", "open_clip", "tensorflow"],

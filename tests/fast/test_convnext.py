@@ -11,6 +11,8 @@ from npconv.models import convnext, convnextv2
 from npconv.models.convnext.fast import ConvNextTrunk, fold_trunk
 from npconv.models.tree import map_tree, nest
 
+pytestmark = pytest.mark.long
+
 FAMILIES = pytest.mark.parametrize(("family", "module"), [("convnext", convnext), ("convnextv2", convnextv2)])
 FIELDS = {"hidden_sizes": [8, 12, 10], "depths": [1, 2, 1], "num_stages": 3, "patch_size": 2}
 

@@ -33,6 +33,8 @@ from npconv.errors import ConfigError, InputError
 from npconv.models import family_of
 from npconv.models.tree import map_tree, nest
 
+pytestmark = pytest.mark.long
+
 FAMILIES = pytest.mark.parametrize("family", list(CLASSIFIERS))
 THREADS = pytest.mark.parametrize("threads", [1, 2])
 

@@ -13,6 +13,8 @@ from npconv.errors import SafetensorsError
 from npconv.files import safetensors
 from npconv.files.dtypes import STORED, WIDENED, decode
 
+pytestmark = pytest.mark.long
+
 COUNT = 500
 
 #: Memory beyond twice the file: the buffers of NumPy while it converts a dtype, 8192 values at a time (70 kB measured).

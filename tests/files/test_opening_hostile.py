@@ -30,6 +30,8 @@ from support.container_files import (
 from npconv.errors import NpconvError, WeightsError
 from npconv.files.opening import open_weights
 
+pytestmark = pytest.mark.long
+
 VALUES = np.arange(24, dtype=np.float32) - 7.5
 GOOD = mapping(a=tensor(storage("0", 24), (2, 3, 4), (12, 4, 1)), b=tensor(storage("1", 5, "LongStorage"), (5,), (1,)))
 STORAGES = {"0": VALUES, "1": np.arange(5)}

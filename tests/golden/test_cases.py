@@ -21,6 +21,8 @@ from npconv.models.tree import nest
 from npconv.plan.operations import OPERATIONS
 from weights_tools import make_cases
 
+pytestmark = pytest.mark.long
+
 ALL = list(every_case())
 EACH = pytest.mark.parametrize("case", ALL, ids=lambda case: f"{case.operation}-{case.name}")
 

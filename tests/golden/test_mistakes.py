@@ -8,10 +8,23 @@ import pytest
 from npconv import ConvNextConfig
 from npconv.golden.case import cases, every_case, explain, run_mistake
 from npconv.golden.mistakes import MISTAKES, apply
-from npconv.golden.mistakes.catalogue import CATALOGUE, mistake
+from npconv.golden.mistakes.catalogue import (
+    CATALOGUE,
+    drop,
+    edit,
+    mistake,
+    of_input,
+    of_output,
+    replaced,
+    swap,
+    twice,
+)
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS
+from npconv.plan.step import Step
 from tests.golden.proof import detection_table
+
+pytestmark = pytest.mark.long
 
 VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible]
 INVISIBLE = [mistake for mistake in MISTAKES if mistake.invisible]
@@ -157,6 +170,34 @@ def test_a_mistake_that_finds_nothing_to_rewire_is_not_made():
     case = named("residual", "map")
     entry = CATALOGUE["residual-after-norm"]
     assert entry.at(case.plan().steps[0], case.plan()) is None
+
+
+def shown(*inputs, bias=None, **arguments):
+    """An operation that gives back what it takes."""
+    return inputs, bias, arguments
+
+
+def test_an_edit_applies_where_it_changes_something():
+    step = Step("x", "conv2d", ("y",), {"weight": "w"}, {"stride": [1, 1], "eps": 1e-6})
+    others = [edit(stride=2), edit(stride=(1, 2)), edit(eps=0.0), edit(weight=abs), edit(stride=lambda stride: stride)]
+    assert all(other.applies(step) for other in others)
+    assert not any(other.applies(step) for other in (edit(stride=1), edit(eps=1e-6), edit(cls_token=abs), drop("bias")))
+    assert drop("weight").applies(step)
+
+
+def test_what_edits_do():
+    assert edit(eps=0, weight=lambda weight: -weight).call(shown, 1, weight=2, eps=3) == (
+        (1,),
+        None,
+        {"weight": -2, "eps": 0},
+    )
+    assert drop("bias", "weight").call(shown, 1, weight=5, bias=6) == ((1,), None, {"weight": 1})
+    assert drop("shift").call(shown, 1, shift=5) == ((1,), None, {"shift": 0})
+    assert swap("one", "other").call(shown, one=1, other=2) == ((), None, {"one": 2, "other": 1})
+    assert twice().call(lambda x, y, *, z: x * y + z, 2, 3, z=4) == 34
+    assert of_input(abs).call(shown, -1, -2) == ((1, -2), None, {})
+    assert of_output(abs).call(lambda x: -x, 3) == 3
+    assert replaced(max).call(shown, 1, 2, eps=3) == 2
 
 
 def test_two_mistakes_of_one_name_are_refused():

@@ -16,7 +16,9 @@ from npconv.models.plans import make_plan
 from tests.golden import proof
 from tests.golden.tiny_models import models_of
 
-#: Ends of the names of steps that are no modules of transformers; see ``test_false_alarms.py``.
+pytestmark = pytest.mark.long
+
+#: Ends of the names of steps that are not modules of transformers; see ``test_false_alarms.py``.
 NO_MODULES = (
     *("pooled", "tokens", "class_token", "attention_residual", "grn.strength", "grn.relative", "layer_scale"),
     *(f"attention.attention.{name}" for name in ("map", "query", "key", "value", "scores")),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tutorials"
 LESSONS = sorted(path for path in FOLDER.glob("*.py") if path.name[:2].isdecimal())

@@ -7,7 +7,6 @@ from typing import Any
 
 import npconv
 from npconv.models import FAMILIES
-from weights_tools.goldens.cases import class_name
 
 MODULES: dict[str, Any] = {name: family.part("model") for name, family in FAMILIES.items()}
 CONFIGS: dict[str, Any] = {name: family.config_class for name, family in FAMILIES.items()}
@@ -16,7 +15,9 @@ TASKS = ("image_classification", "model", "backbone")
 
 #: By family and task.
 CLASSES: dict[tuple[str, str], Any] = {
-    (name, task): getattr(npconv, class_name(name, task)) for name, family in FAMILIES.items() for task in family.tasks
+    (model_type, task): getattr(npconv, name)
+    for model_type, family in FAMILIES.items()
+    for task, name in family.class_names.items()
 }
 
 

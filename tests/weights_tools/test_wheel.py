@@ -12,6 +12,8 @@ import pytest
 
 import npconv
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"

@@ -20,6 +20,8 @@ from npconv.cores import available_cores
 from npconv.workers import pool as workers
 from npconv.workers.pool import ATTEMPTS, WorkerError, WorkerPool, WorkerTraceback
 
+pytestmark = pytest.mark.long
+
 linux = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for processes in /proc")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 

@@ -35,9 +35,6 @@ LOSSES: dict[str, tuple[int, str | None, list[Any]]] = {
     "multi_label_named": (1, "multi_label_classification", [[1.0], [0.0]]),
 }
 
-#: How the names of the model classes end.
-CLASS_ENDINGS = {"model": "Model", "image_classification": "ForImageClassification", "backbone": "Backbone"}
-
 
 @dataclass(frozen=True)
 class ModelCase:
@@ -95,11 +92,6 @@ class OperationCase:
 def family_file(family: str) -> Any:
     """Return the module that holds the golden cases of a family; see ``tests/golden_cases``."""
     return importlib.import_module(f"tests.golden_cases.{family}")
-
-
-def class_name(family: str, task: str) -> str:
-    """Return the name of a model class, which transformers and npconv share."""
-    return find_family(family).name + CLASS_ENDINGS[task]
 
 
 def model_cases() -> list[ModelCase]:

@@ -21,17 +21,17 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from npconv.models import find_family
-from weights_tools.goldens.cases import class_name, family_file
+from weights_tools.goldens.cases import family_file
 
 
 def config_class(family: str) -> Any:
     """Return the class of transformers for a family's configurations."""
-    return getattr(transformers, f"{find_family(family).name}Config")
+    return getattr(transformers, find_family(family).config_name)
 
 
 def model_class(family: str, task: str) -> Any:
     """Return the class of transformers for a family's models."""
-    return getattr(transformers, class_name(family, task))
+    return getattr(transformers, find_family(family).class_names[task])
 
 
 def as_it_is(family: str, task: str, fields: Mapping[str, Any]) -> Any:

@@ -1,20 +1,14 @@
-"""Small networks of the three families, for pictures of about 32 x 32 pixels."""
+"""Small networks of the families that classify, for pictures of about 32 x 32 pixels."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from transformers import (
-    ConvNextConfig,
-    ConvNextForImageClassification,
-    ConvNextV2Config,
-    ConvNextV2ForImageClassification,
-    CvtConfig,
-    CvtForImageClassification,
-    PreTrainedModel,
-)
+import transformers
+from transformers import PreTrainedModel
 
 from npconv.errors import InputError
+from npconv.models import find_family
 from weights_tools.training.fast_grn import use_fast_grn
 
 #: Standard deviation of the first weights. The usual 0.02 is meant for wide networks and long training; with 32 to 160
@@ -28,7 +22,7 @@ def build(family: str, classes: list[str], size: int, widths: list[int], depths:
     Parameters
     ----------
     family : str
-        ``"convnextv2"``, ``"convnext"`` or ``"cvt"``.
+        The ``model_type``.
     classes : list of str
         Names of the classes, in the order of the outputs.
     size : int
@@ -41,53 +35,46 @@ def build(family: str, classes: list[str], size: int, widths: list[int], depths:
     InputError
         If transformers cannot build a CvT of these depths.
     """
-    labels: dict[str, Any] = {"id2label": dict(enumerate(classes)), "label2id": {c: i for i, c in enumerate(classes)}}
-    if family == "cvt":
-        _check_cvt_depths(depths)
-        return CvtForImageClassification(CvtConfig(**labels, **_cvt_fields(widths, depths)))
-    fields: dict[str, Any] = {
-        "num_stages": len(widths),
-        "hidden_sizes": widths,
-        "depths": depths,
-        "patch_size": 2,
-        "image_size": size,
-        "initializer_range": INITIAL_SPREAD,
-    }
-    if family == "convnext":
-        # At 1e-6, the default for deep networks, a short training would hardly reach the blocks.
-        return ConvNextForImageClassification(ConvNextConfig(**labels, **fields, layer_scale_init_value=0.1))
-    model = ConvNextV2ForImageClassification(ConvNextV2Config(**labels, **fields))
+    found = find_family(family)
+    fields = FIELDS[family](size, widths, depths)
+    config = getattr(transformers, found.config_name)(
+        id2label=dict(enumerate(classes)),
+        label2id={name: number for number, name in enumerate(classes)},
+        initializer_range=INITIAL_SPREAD,
+        **fields,
+    )
+    model = getattr(transformers, found.class_names["image_classification"])(config)
     use_fast_grn(model)
     return model
 
 
-def _check_cvt_depths(depths: list[int]) -> None:
-    """Check the depths against a limit of CvT in transformers: each stage has more blocks than stages lie before it."""
-    if any(depth <= stage for stage, depth in enumerate(depths)):
+def _convnext(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
+    # At 1e-6, the default for deep networks, a short training would hardly reach the blocks.
+    return {**_convnextv2(size, widths, depths), "layer_scale_init_value": 0.1}
+
+
+def _convnextv2(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
+    return {"num_stages": len(widths), "hidden_sizes": widths, "depths": depths, "patch_size": 2, "image_size": size}
+
+
+def _cvt(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
+    """Heads of about 32 channels, a class token in the last stage."""
+    if any(depth <= stage for stage, depth in enumerate(depths)):  # which transformers cannot make
         raise InputError(f"expected depths of at least 1,2,3 and so on for CvT, got {depths}; try 1,2,3")
-
-
-def _cvt_fields(widths: list[int], depths: list[int]) -> dict[str, Any]:
-    """Return the configuration of a CvT: heads of about 32 channels, a class token in the last stage."""
     stages = len(widths)
+    alike = {
+        **{"patch_sizes": 3, "patch_stride": 2, "patch_padding": 1, "mlp_ratio": 2.0, "qkv_bias": True},
+        **{"attention_drop_rate": 0.0, "drop_rate": 0.0, "drop_path_rate": 0.0, "qkv_projection_method": "dw_bn"},
+        **{"kernel_qkv": 3, "padding_kv": 1, "stride_kv": 2, "padding_q": 1, "stride_q": 1},
+    }
     return {
-        "patch_sizes": [3] * stages,
-        "patch_stride": [2] * stages,
-        "patch_padding": [1] * stages,
+        **{name: [value] * stages for name, value in alike.items()},
         "embed_dim": widths,
         "num_heads": [max(1, width // 32) for width in widths],
         "depth": depths,
-        "mlp_ratio": [2.0] * stages,
-        "attention_drop_rate": [0.0] * stages,
-        "drop_rate": [0.0] * stages,
-        "drop_path_rate": [0.0] * stages,
-        "qkv_bias": [True] * stages,
         "cls_token": [False] * (stages - 1) + [True],
-        "qkv_projection_method": ["dw_bn"] * stages,
-        "kernel_qkv": [3] * stages,
-        "padding_kv": [1] * stages,
-        "stride_kv": [2] * stages,
-        "padding_q": [1] * stages,
-        "stride_q": [1] * stages,
-        "initializer_range": INITIAL_SPREAD,
     }
+
+
+#: The fields of a configuration, by ``model_type``.
+FIELDS = {"convnextv2": _convnextv2, "convnext": _convnext, "cvt": _cvt}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import as_it_is, edit, leave_out, mistake, replaced, twice
+from npconv.golden.mistakes.catalogue import as_it_is, edit, input_of, leave_out, mistake, replaced, twice
 from npconv.layers import layer_norm, linear, pointwise_conv2d
 from npconv.plan.step import Plan, Step
 
@@ -71,35 +71,17 @@ pool("pool-centre", "one position in place of the mean", "a map taken for 1 x 1"
 )
 
 
-def before_pooling(step: Step, plan: Plan) -> Step:
-    """Let a norm of pooled features take the map."""
-    source = step.inputs[0]
-    if source not in plan or plan[source].operation != "global_average_pool":
-        return step
-    return replace(step, inputs=plan[source].inputs)
-
-
 @mistake(
     "layer_norm",
     "head-norm-before-pooling",
     "LayerNorm before the pooling",
     "timm's models without head_norm_first = False",
-    rewire=before_pooling,
+    rewire=input_of("global_average_pool"),
 )
 def norm_before_pooling(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
     """Average the normalized map."""
     y = layer_norm(x, weight, bias, eps=eps, axis=1 if x.ndim == 4 else axis)
     return y.mean(axis=(2, 3)) if x.ndim == 4 else y
-
-
-def before_norm(step: Step, plan: Plan) -> Step:
-    """Let a classifier take what its norm takes."""
-    source = step.inputs[0]
-    while source in plan and plan[source].operation == "token_mean":
-        source = plan[source].inputs[0]
-    if source not in plan or plan[source].operation != "layer_norm":
-        return step
-    return replace(step, inputs=(plan[source].inputs[0],))
 
 
 @mistake(
@@ -108,7 +90,7 @@ def before_norm(step: Step, plan: Plan) -> Step:
     "classifier takes features from before the norm",
     "backbones whose norm is part of the head (transformers#30124)",
     applies=lambda step: step.name.rpartition(".")[2] == "classifier",
-    rewire=before_norm,
+    rewire=input_of("layer_norm", past="token_mean"),
 )
 def classifier_before_norm(x: Any, weight: Any, bias: Any = None) -> Any:
     """Classify features that were not normalized."""

@@ -6,7 +6,7 @@ A mistake is an edit of the right operation (``edit(eps=1e-5)``, ``drop("bias")`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -201,3 +201,17 @@ def of_output(change: Callable[[Any], Any]) -> Edit:
 def as_it_is() -> Edit:
     """Do the right operation; what is wrong are the inputs and parameters, see ``rewire``."""
     return Edit(lambda right, *inputs, **arguments: right(*inputs, **arguments))
+
+
+def input_of(operation: str, past: str = "") -> Callable[[Step, Plan], Step]:
+    """Return what lets a step take the input of the step before it, of one operation; steps of `past` are left out."""
+
+    def rewire(step: Step, plan: Plan) -> Step:
+        source = step.inputs[0]
+        while source in plan and plan[source].operation == past:
+            source = plan[source].inputs[0]
+        if source not in plan or plan[source].operation != operation:
+            return step
+        return replace(step, inputs=plan[source].inputs[:1])
+
+    return rewire

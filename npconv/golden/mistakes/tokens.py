@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import as_it_is, edit, mistake, of_input, replaced
+from npconv.golden.mistakes.catalogue import as_it_is, edit, input_of, mistake, of_input, replaced
 from npconv.golden.mistakes.convolution import is_padded, read_as_channels_last
 from npconv.layers import average_pool2d, map_tokens
-from npconv.plan.step import Plan, Step
+from npconv.plan.step import Step
 
 both, tokens, positions, token, mean, pool = (
     partial(mistake, operation)
@@ -93,22 +92,12 @@ mean("token-mean-sum", "sum over tokens, not the mean", "a division that was lef
     replaced(lambda x: x.sum(axis=1))
 )
 mean("token-mean-maximum", "maximum over tokens, not the mean", "max pooling")(replaced(lambda x: x.max(axis=1)))
-
-
-def tokens_with_class_token(step: Step, plan: Plan) -> Step:
-    """Let a norm of the class token alone take all tokens of its stage."""
-    source = step.inputs[0]
-    if source not in plan or plan[source].operation != "class_token":
-        return step
-    return replace(step, inputs=(plan[source].inputs[0],))
-
-
 mistake(
     "layer_norm",
     "head-takes-all-tokens",
     "average over all tokens, class token included",
     "the head of a model without class token",
-    rewire=tokens_with_class_token,
+    rewire=input_of("class_token"),
 )(as_it_is())
 
 

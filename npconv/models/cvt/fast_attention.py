@@ -28,7 +28,7 @@ from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.products import as_column, multiply_shared, shares, spans
 from npconv.fast.scratch import Scratch, Task, run
 from npconv.layers import average_pool2d
-from npconv.layers._checks import check_window
+from npconv.layers.windows import check_window
 from npconv.models import cvt
 from npconv.models.cvt.configuration import CvtConfig
 

@@ -1,0 +1,197 @@
+"""The shapes of a layer's arrays: said once, above the layer, by what checks them.
+
+::
+
+    @shapes(x="N C H W", weight="O C/groups kh kw", bias="O", groups="divides O", result="N O H' W'")
+    def conv2d(x, weight, bias=None, *, stride=1, padding=0, groups=1): ...
+
+There is a letter for each axis, and the same letter is the same length in all arrays.
+
+- ``1`` is the length 1; ``O C | O C 1 1`` is either of two shapes.
+- ``...`` is any number of axes: in ``... D`` all but the last, in ``... C ...`` all but the one that `axis` names.
+- ``C/groups`` is C divided by the argument `groups`; a number that ``divides O`` must divide it.
+
+A layer runs on what fits, and on nothing but floating-point arrays of NumPy or CuPy, float16 widened to float32. So its
+body is the mathematics. The result returns to the dtype of the first array.
+
+In a debugger a layer is one frame away: step into its call, go to the line ``y = run(...)`` of `call`, step in again.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, ParamSpec
+
+import numpy as np
+
+from npconv.backend import Array, array_module, widen
+from npconv.errors import InputError
+
+P = ParamSpec("P")
+
+#: A letter, the axis that it stands for (None: the one that the argument `axis` names), and the number that divides it.
+Axis = tuple[str, int | None, str]
+
+DIVIDES = "divides "
+
+
+def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
+    """Let a layer run only on arrays of the shapes that are given in letters; see the top of this module.
+
+    Parameters
+    ----------
+    result : str
+        Letters of what the layer returns. They are for readers and tests; no call checks them.
+    **arguments : str
+        Letters of each array, in the layer's order, and what its numbers divide.
+    """
+
+    def decorate(function: Callable[P, Array]) -> Callable[P, Array]:
+        fit = _Fit(function, arguments)
+        run: Callable[..., Array] = function
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Array:
+            given = dict(zip(fit.names, args, strict=False), **kwargs)
+            if len(given) < len(args) + len(kwargs):
+                return run(*args, **kwargs)  # too many, or one twice: Python says which
+            dtype = fit(given)
+            y = run(**given)
+            return y if y.dtype is dtype else y.astype(dtype, copy=False)
+
+        vars(call)["shapes"] = {**arguments, "result": result}
+        return call
+
+    return decorate
+
+
+class _Fit:
+    """What the arguments of one layer must be like: called with those of a call, by name."""
+
+    def __init__(self, function: Callable[..., Any], arguments: Mapping[str, str]) -> None:
+        parameters = inspect.signature(function).parameters
+        self.layer = function.__name__
+        self.names = [name for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
+        self.defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        self.divides = {name: text.removeprefix(DIVIDES) for name, text in arguments.items() if DIVIDES in text}
+        self.letters = {name: text for name, text in arguments.items() if DIVIDES not in text}
+        self.first = next(iter(self.letters))
+        #: For each array, the axes of every shape that it may have, by their number; None is any number.
+        self.forms = {name: dict(map(_axes, text.split("|"))) for name, text in self.letters.items()}
+
+    def __call__(self, given: dict[str, Any]) -> Any:
+        """Refuse what does not fit, widen float16 in `given`, and return the dtype that the first array had."""
+        lengths, first_dtype = {"1": 1}, None
+        for name, forms in self.forms.items():
+            array: Any = given.get(name)
+            if array is None and (name in self.defaults or name not in given):
+                continue  # what is missing, Python says when the layer runs
+            if type(array) is not np.ndarray:
+                array_module(array)
+            axes = forms.get(array.ndim, forms.get(None))
+            if axes is None:
+                self.refuse_axes(name, given)
+            misfit = axes and self.bind(axes, array.shape, given, lengths)
+            if misfit:
+                self.refuse_length(name, given, *misfit)
+            dtype = array.dtype
+            if dtype.kind != "f" or dtype.itemsize < 4:
+                given[name] = widen(array)
+            first_dtype = first_dtype or dtype
+        for name, letter in self.divides.items():
+            if letter in lengths:
+                self.divisor(name, given, lengths)
+        return first_dtype
+
+    def bind(
+        self, axes: Sequence[Axis], shape: Sequence[int], given: Mapping[str, Any], lengths: dict[str, int]
+    ) -> tuple[str, int] | None:
+        """Note the length of each letter. Return the first that has another length already, and the length it has."""
+        for letter, axis, divisor in axes:
+            if axis is None:
+                if "axis" not in given:
+                    continue
+                axis = given["axis"]
+            length = shape[axis] if -len(shape) <= axis < len(shape) else -1
+            if divisor:
+                length *= self.divisor(divisor, given, lengths)
+            if lengths.setdefault(letter, length) != length:
+                return letter, length
+        return None
+
+    def divisor(self, name: str, given: Mapping[str, Any], lengths: Mapping[str, int]) -> int:
+        """Return a number among the arguments, if it divides what it must divide."""
+        number, letter = given.get(name, self.defaults.get(name, 1)), self.divides[name]
+        if number < 1 or lengths[letter] % number:
+            channels = "output channels" if letter == "O" else "channels"
+            self.refuse(f"{name} to divide the {lengths[letter]} {channels}, got {number}")
+        return number
+
+    def refuse(self, expected: str) -> NoReturn:
+        """Raise the error of a call that does not fit."""
+        raise InputError(f"{self.layer}: expected {expected}")
+
+    def refuse_axes(self, name: str, given: Mapping[str, Any]) -> NoReturn:
+        """Raise the error of an array with another number of axes."""
+        shape = given[name].shape
+        if name == self.first:
+            got = shape if name == "x" else f"{name} of shape {shape}"
+            self.refuse(f"x of shape {_written(self.letters[name])}, got {got}; add or remove axes with reshape")
+        if name == "weight":
+            self.refuse(f"a weight with {' or '.join(map(str, self.forms[name]))} axes, got shape {shape}")
+        self.refuse_alike(name, given)
+
+    def refuse_length(self, name: str, given: Mapping[str, Any], letter: str, length: int) -> NoReturn:
+        """Raise the error of an array whose axis `letter` has another length than in the arrays before it."""
+        if name != "weight":
+            self.refuse_alike(name, given)
+        if letter == "1":
+            use = "; use conv2d" if "conv2d" in self.layer else ""
+            self.refuse(f"a weight of shape {_written(self.letters[name])}, got {given[name].shape}{use}")
+        axis = next(axis for axes in self.forms[self.first].values() for of, axis, _ in axes if of == letter)
+        raise InputError(
+            f"{self.layer}: the weights expect {length} channels on axis {given['axis'] if axis is None else axis} of "
+            f"x, got x of shape {given[self.first].shape}; check the layout (channels first: N, C, H, W) and that the "
+            "weights belong to this layer"
+        )
+
+    def refuse_alike(self, name: str, given: Mapping[str, Any]) -> NoReturn:
+        """Raise the error of an array, and those of the same letters, by the lengths of the arrays before them."""
+        text = self.letters[name]
+        alike = [other for other in self.letters if self.letters[other] == text and given.get(other) is not None]
+        lengths: dict[str, int] = {}
+        for other in itertools.takewhile(lambda other: other not in alike, self.letters):
+            forms, array = self.forms[other], given[other]
+            self.bind(forms.get(array.ndim, forms.get(None, ())), array.shape, given, lengths)
+        shape = f"{'one ' if len(alike) > 1 else ''}shape {_written(text, lengths)}"
+        self.refuse(f"{_listed(alike)} of {shape}, got {_listed([str(given[other].shape) for other in alike])}")
+
+
+def _axes(text: str) -> tuple[int | None, tuple[Axis, ...]]:
+    """Read letters such as ``N C H W``, ``C 1 kh kw``, ``... D`` or ``... C ...``: how many axes, and what they are.
+
+    Axes of length 1 come first and those that are divided last: in this order their misfits are told.
+    """
+    letters = text.split()
+    any_axes = letters.count("...")
+    axes: list[Axis] = []
+    for place, written in enumerate(letters):
+        letter, _, divisor = written.partition("/")
+        if letter != "...":
+            axes.append((letter, None if any_axes == 2 else place - len(letters) * any_axes, divisor))
+    axes.sort(key=lambda axis: (axis[0] != "1", axis[2] != ""))
+    return None if any_axes else len(letters), tuple(axes)
+
+
+def _written(text: str, lengths: Mapping[str, int] | None = None) -> str:
+    """Write letters as shapes are written, with those lengths that are known: ``(2, S, 8)``, ``(O, C) or (6,)``."""
+    forms = [[str((lengths or {}).get(letter, letter)) for letter in form.split()] for form in text.split("|")]
+    return " or ".join(f"({', '.join(form)}{',' * (len(form) == 1)})" for form in forms)
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Write words one after another: ``weight, bias and running_mean``."""
+    return " and ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)

@@ -22,7 +22,7 @@ from npconv.messages import quoted
 from npconv.models import FAMILIES
 
 #: What stands before the names of a model inside another one, or of a compiled or distributed one.
-PREFIXES = ("module.", "_orig_mod.", "model.", *(f"{family}." for family in FAMILIES))
+PREFIXES = ("module.", "_orig_mod.", "model.", *(f"{family.base_model_prefix}." for family in FAMILIES.values()))
 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6

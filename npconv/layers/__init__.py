@@ -1,8 +1,8 @@
 """Every layer as one explicit function: arrays in, array out, nothing stored, inputs never written to.
 
 Read in this order: ``conv``, ``normalization``, ``activations``, ``pooling``, ``tokens``, ``stochastic``, ``loss``.
-``shapes`` says and checks the shapes of a layer's arrays; its letters are explained at the top of the package, in
-``npconv/__init__.py``.
+``@shapes`` above a layer says and checks the shapes of its arrays (``shapes``), in letters that are explained at the
+top of the package, in ``npconv/__init__.py``.
 
 A layer returns the dtype of its first array. float16 is computed in float32, where sums neither overflow nor stop
 growing; a layer's named parts (``grn_strength``, ``attention_scores``) stay in float32 until the last returns. Arrays
@@ -48,43 +48,13 @@ from npconv.layers.tokens import (
     token_mean,
 )
 
-__all__ = [
-    "ACTIVATIONS",
-    "activation",
-    "attention",
-    "attention_context",
-    "attention_scores",
-    "average_pool2d",
-    "batch_norm",
-    "binary_cross_entropy_with_logits",
-    "class_token",
-    "conv2d",
-    "cross_entropy",
-    "depthwise_conv2d",
-    "drop_path",
-    "dropout",
-    "gelu",
-    "gelu_tanh",
-    "global_average_pool",
-    "global_response_norm",
-    "grn_apply",
-    "grn_relative",
-    "grn_strength",
-    "hardswish",
-    "identity",
-    "join_class_token",
-    "layer_norm",
-    "layer_scale",
-    "linear",
-    "map_tokens",
-    "mean_squared_error",
-    "mish",
-    "pointwise_conv2d",
-    "positions_map",
-    "quick_gelu",
-    "relu",
-    "selu",
-    "silu",
-    "softmax",
-    "token_mean",
-]
+__all__ = ["conv2d", "depthwise_conv2d", "pointwise_conv2d"]
+__all__ += ["batch_norm", "global_response_norm", "grn_apply", "grn_relative", "grn_strength", "layer_norm"]
+__all__ += ["layer_scale"]
+__all__ += ["ACTIVATIONS", "activation", "gelu", "gelu_tanh", "hardswish", "identity", "mish", "quick_gelu", "relu"]
+__all__ += ["selu", "silu"]
+__all__ += ["average_pool2d", "global_average_pool"]
+__all__ += ["attention", "attention_context", "attention_scores", "linear", "softmax", "token_mean"]
+__all__ += ["class_token", "join_class_token", "map_tokens", "positions_map"]
+__all__ += ["drop_path", "dropout"]
+__all__ += ["binary_cross_entropy_with_logits", "cross_entropy", "mean_squared_error"]

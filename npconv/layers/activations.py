@@ -20,8 +20,6 @@ elementwise = shapes(x="...", result="...")
 def gelu(x: Array) -> Array:
     """Gaussian error linear unit, the exact form: ``x * (1 + erf(x / sqrt(2))) / 2``.
 
-    Notes
-    -----
     https://arxiv.org/abs/1606.08415; ``torch.nn.GELU()``. The activation of ConvNeXt, V2 and transformers' CvT.
     """
     return x * 0.5 * (1.0 + special_functions(x).erf(x / math.sqrt(2.0)))
@@ -31,8 +29,6 @@ def gelu(x: Array) -> Array:
 def gelu_tanh(x: Array) -> Array:
     """GELU by its tanh approximation: ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``.
 
-    Notes
-    -----
     At most 4.7e-4 away from :func:`gelu`, at x = -2.70 (and +2.70). ``torch.nn.GELU(approximate="tanh")``.
     """
     xp = array_module(x)
@@ -44,8 +40,6 @@ def gelu_tanh(x: Array) -> Array:
 def quick_gelu(x: Array) -> Array:
     """GELU by a logistic curve: ``x / (1 + exp(-1.702 * x))``.
 
-    Notes
-    -----
     At most 2.0e-2 away from :func:`gelu`, at x = -2.27 (and +2.27). The activation of Microsoft's CvT.
     """
     return x * special_functions(x).expit(1.702 * x)
@@ -60,8 +54,6 @@ def relu(x: Array) -> Array:
 def silu(x: Array) -> Array:
     """Sigmoid linear unit, also called swish: ``x / (1 + exp(-x))``.
 
-    Notes
-    -----
     https://arxiv.org/abs/1606.08415, section 2; ``torch.nn.SiLU``.
     """
     return x * special_functions(x).expit(x)
@@ -71,8 +63,6 @@ def silu(x: Array) -> Array:
 def selu(x: Array) -> Array:
     """Scaled exponential linear unit: ``scale * x`` for positive x, ``scale * alpha * (exp(x) - 1)`` for negative x.
 
-    Notes
-    -----
     The two constants keep mean 0 and variance 1; https://arxiv.org/abs/1706.02515, equation 14. ``torch.nn.SELU``.
     """
     alpha, scale = 1.6732632423543772, 1.0507009873554805
@@ -85,8 +75,6 @@ def selu(x: Array) -> Array:
 def mish(x: Array) -> Array:
     """Mish: ``x * tanh(log(1 + exp(x)))``.
 
-    Notes
-    -----
     https://arxiv.org/abs/1908.08681; ``torch.nn.Mish``.
     """
     xp = array_module(x)
@@ -98,8 +86,6 @@ def mish(x: Array) -> Array:
 def hardswish(x: Array) -> Array:
     """Swish from straight pieces: ``x * clip(x + 3, 0, 6) / 6``.
 
-    Notes
-    -----
     https://arxiv.org/abs/1905.02244, section 5.2; ``torch.nn.Hardswish``.
     """
     xp = array_module(x)
@@ -132,13 +118,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def activation(hidden_act: str | Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """Return the activation function of a name; a callable is returned as it is.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown; the message lists those that are known.
-    """
+    """Return the activation function of a name that is known; a callable is returned as it is."""
     if callable(hidden_act):
         return hidden_act
     if not isinstance(hidden_act, str) or hidden_act not in ACTIVATIONS:

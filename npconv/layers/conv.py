@@ -1,7 +1,8 @@
 """Convolutions over (N, C, H, W) arrays.
 
 All three are cross-correlations, as in every deep-learning library: the kernel is not flipped. Padding is with zeros,
-the same on both sides. `stride` and `padding` are a number, or a pair of numbers (vertical, horizontal).
+the same on both sides. `stride` and `padding` are a number, or a pair of numbers (vertical, horizontal). A kernel that
+is larger than the padded map is an `InputError`.
 """
 
 from __future__ import annotations
@@ -29,13 +30,6 @@ def conv2d(
     for ``H' = (H + 2 * padding - kh) // stride + 1`` rows. Input and output channels are cut into `groups`; a group's
     outputs see its own inputs only.
 
-    Raises
-    ------
-    InputError
-        If shapes do not fit each other, or the kernel is larger than the padded map.
-
-    Notes
-    -----
     The same function as ``torch.nn.functional.conv2d`` with dilation 1.
     """
     xp = array_module(x)
@@ -69,13 +63,6 @@ def depthwise_conv2d(
 
     The sum is taken over whole maps: one shifted map for each of the kh * kw places of the kernel.
 
-    Raises
-    ------
-    InputError
-        If shapes do not fit each other, or the kernel is larger than the padded map.
-
-    Notes
-    -----
     ConvNeXt, section 2.3 and 2.5 of https://arxiv.org/abs/2201.03545.
     """
     xp = array_module(x)

@@ -15,15 +15,9 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -
     """Normalize over one axis at each position: ``y = (x - mean) / sqrt(variance + eps) * weight + bias``.
 
     The variance is the mean of squared deviations from the mean (two passes, no Bessel correction): the one-pass form
-    ``mean(x**2) - mean(x)**2`` loses most digits in float32 when the mean is large.
+    ``mean(x**2) - mean(x)**2`` loses most digits in float32 when the mean is large. The axis is 1 in maps (N, C, H, W),
+    and -1 in tokens (N, T, D).
 
-    Parameters
-    ----------
-    axis : int
-        The channel axis: 1 in maps (N, C, H, W), -1 in tokens (N, T, D).
-
-    Notes
-    -----
     Layer Normalization, https://arxiv.org/abs/1607.06450, over channels only, as ConvNeXt's ``LayerNorm`` and
     ``torch.nn.LayerNorm`` over the last axis.
     """
@@ -52,8 +46,6 @@ def batch_norm(
     This is inference: the statistics were gathered in training and no statistic of `x` is taken. The count of training
     batches, `num_batches_tracked`, stands in checkpoints beside them and has no effect.
 
-    Notes
-    -----
     Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 2.
     """
     deviation = x - running_mean[:, None, None]
@@ -71,8 +63,6 @@ def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) ->
 
     In float16 itself, squares would overflow beyond 255. Checkpoints hold `weight` and `bias` channels last.
 
-    Notes
-    -----
     ConvNeXt V2, section 4 and algorithm 1 of https://arxiv.org/abs/2301.00808.
     """
     strength = grn_strength(x)
@@ -101,8 +91,6 @@ def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
 def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
     """Multiply each channel of a map (N, C, H, W) by its own trained number, of (C,).
 
-    Notes
-    -----
     Going deeper with Image Transformers, section 2.2 of https://arxiv.org/abs/2103.17239.
     """
     return layer_scale_parameter[:, None, None] * x

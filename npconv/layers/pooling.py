@@ -29,15 +29,9 @@ def average_pool2d(
 
     The zeros of the padding count as positions. With `ceil_mode`, the number of windows is rounded up: a last window
     that reaches beyond the padding is kept if it starts inside the map or its left padding, and is divided by the
-    positions that it really covers.
+    positions that it really covers. A window larger than the padded map is an `InputError`, and so is a padding larger
+    than half the window.
 
-    Raises
-    ------
-    InputError
-        If the window is larger than the padded map, or the padding larger than half the window.
-
-    Notes
-    -----
     ``torch.nn.functional.avg_pool2d`` with ``count_include_pad=True``. CvT's ``qkv_projection_method="avg"``.
     """
     xp = array_module(x)

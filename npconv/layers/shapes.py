@@ -47,6 +47,11 @@ def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], C
         Letters of what the layer returns. They are for readers and tests; no call checks them.
     **arguments : str
         Letters of each array, in the layer's order, and what its numbers divide.
+
+    Returns
+    -------
+    callable
+        A decorator. What was said is the attribute `shapes` of the layer.
     """
 
     def decorate(function: Callable[P, Array]) -> Callable[P, Array]:
@@ -100,7 +105,8 @@ class _Fit:
             dtype = array.dtype
             if dtype.kind != "f" or dtype.itemsize < 4:
                 given[name] = widen(array)
-            first_dtype = first_dtype or dtype
+            if first_dtype is None:
+                first_dtype = dtype
         for name, letter in self.divides.items():
             if letter in lengths:
                 self.divisor(name, given, lengths)
@@ -141,7 +147,8 @@ class _Fit:
             got = shape if name == "x" else f"{name} of shape {shape}"
             self.refuse(f"x of shape {_written(self.letters[name])}, got {got}; add or remove axes with reshape")
         if name == "weight":
-            self.refuse(f"a weight with {' or '.join(map(str, self.forms[name]))} axes, got shape {shape}")
+            numbers = " or ".join(map(str, self.forms[name]))
+            self.refuse(f"a weight with {numbers} {'axis' if numbers == '1' else 'axes'}, got shape {shape}")
         self.refuse_alike(name, given)
 
     def refuse_length(self, name: str, given: Mapping[str, Any], letter: str, length: int) -> NoReturn:
@@ -164,10 +171,12 @@ class _Fit:
         alike = [other for other in self.letters if self.letters[other] == text and given.get(other) is not None]
         lengths: dict[str, int] = {}
         for other in itertools.takewhile(lambda other: other not in alike, self.letters):
-            forms, array = self.forms[other], given[other]
-            self.bind(forms.get(array.ndim, forms.get(None, ())), array.shape, given, lengths)
+            forms, array = self.forms[other], given.get(other)
+            if array is not None:
+                self.bind(forms.get(array.ndim, forms.get(None, ())), array.shape, given, lengths)
         shape = f"{'one ' if len(alike) > 1 else ''}shape {_written(text, lengths)}"
-        self.refuse(f"{_listed(alike)} of {shape}, got {_listed([str(given[other].shape) for other in alike])}")
+        got = [str(getattr(given[other], "shape", type(given[other]).__name__)) for other in alike]
+        self.refuse(f"{_listed(alike)} of {shape}, got {_listed(got)}")
 
 
 def _axes(text: str) -> tuple[int | None, tuple[Axis, ...]]:

@@ -1,6 +1,7 @@
 """Layers that act in training only: they drop parts at random and scale up the rest, so the expectation stays.
 
-Both take an explicit random generator. ``rng=None`` means inference: the input is returned as it is.
+Both take an explicit random generator. ``rng=None`` means inference: the input is returned as it is. A rate that is not
+from 0 to 1 is an `InputError`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,6 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
     Stands at the end of a residual branch: a dropped sample passes the block unchanged. The others are divided by
     ``1 - rate``.
 
-    Raises
-    ------
-    InputError
-        If `rate` is not from 0 to 1.
-
-    Notes
-    -----
     Deep Networks with Stochastic Depth, https://arxiv.org/abs/1603.09382.
     """
     return _drop(x, (x.shape[0], *[1] * (x.ndim - 1)), "drop_path", rate, rng)
@@ -32,13 +26,6 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
 def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Set each element to zero with probability `rate`, and divide the others by ``1 - rate``.
 
-    Raises
-    ------
-    InputError
-        If `rate` is not from 0 to 1.
-
-    Notes
-    -----
     Dropout, https://jmlr.org/papers/v15/srivastava14a.html, in the form that scales in training.
     """
     return _drop(x, x.shape, "dropout", rate, rng)

@@ -40,16 +40,9 @@ def attention(
 ) -> Array:
     """Multi-head scaled dot-product attention: ``softmax(query @ key.T * scale) @ value`` in each head.
 
-    Head h owns the channels from ``h * D / num_heads`` on. In training, probabilities are dropped: see
-    :func:`npconv.layers.dropout`.
+    Head h owns the channels from ``h * D / num_heads`` on. The scale is usually ``(D / num_heads) ** -0.5``; CvT was
+    trained with ``D ** -0.5``. In training, probabilities are dropped: see :func:`npconv.layers.dropout`.
 
-    Parameters
-    ----------
-    scale : float
-        Factor of the scores. Usually ``(D / num_heads) ** -0.5``; CvT was trained with ``D ** -0.5``.
-
-    Notes
-    -----
     Attention Is All You Need, section 3.2, https://arxiv.org/abs/1706.03762.
     """
     scores = attention_scores(query, key, num_heads=num_heads, scale=scale)  # (N, h, T, S)

@@ -95,8 +95,10 @@ def class_token(x: Array, height: int, width: int) -> Array:
 
 
 def join_class_token(cls_token: Array, x: Array) -> Array:
-    """Put the class token, (N, 1, D) or one for all samples (1, 1, D), before the T tokens: (N, 1 + T, D)."""
+    """Put the class token, (N, 1, D), (N, D) or one for all samples (1, 1, D), before the T tokens: (N, 1 + T, D)."""
     xp = array_module(x)
+    if cls_token.ndim == 2:
+        cls_token = cls_token[:, None]
     if cls_token.shape[0] != x.shape[0]:
         cls_token = xp.broadcast_to(cls_token, (x.shape[0], *cls_token.shape[1:]))
     return xp.concatenate([cls_token, x], axis=1)

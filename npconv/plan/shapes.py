@@ -130,7 +130,7 @@ def class_token(x: Shape, like: Shape) -> Shape:
 
 
 def join_class_token(cls_token: Shape, x: Shape) -> Shape:
-    """(1, D), (T, D) -> (1 + T, D)."""
+    """(1, D) or (D,), (T, D) -> (1 + T, D)."""
     return (1 + x[0], x[1])
 
 

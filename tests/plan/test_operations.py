@@ -67,6 +67,7 @@ def test_a_map_and_its_tokens():
     first = OPERATIONS["class_token"](joined, x)
     assert first.shape == (2, 1, 3)
     np.testing.assert_array_equal(OPERATIONS["join_class_token"](first, positions), joined)
+    np.testing.assert_array_equal(OPERATIONS["join_class_token"](first[:, 0], positions), joined)
     np.testing.assert_array_equal(OPERATIONS["join_nothing"](positions, joined), positions)
 
 

@@ -10,7 +10,6 @@ One file for each idea; read them in this order:
 - ``depthwise``: depthwise convolution as products with banded matrices
 - ``activations``: the GELU family by one polynomial
 - ``bottleneck``: LayerNorm, 1x1, activation, GRN, 1x1, a tile of positions at a time
-- ``patches``: stem, downsampling and patch embedding
 - ``scratch``: arrays that are made once
 - ``engine``: who uses the cores, and how a batch is shared out
 

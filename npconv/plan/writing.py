@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ class Steps:
         name: str,
         operation: str,
         *inputs: str,
-        params: Sequence[str] = (),
+        params: Sequence[str] | Mapping[str, str] = (),
         of: str | None = None,
         layout: str | None = None,
         aliases: Sequence[str] = (),
@@ -35,8 +35,8 @@ class Steps:
         ----------
         name, operation, inputs
             See :class:`npconv.plan.step.Step`.
-        params : sequence of str
-            The operation's arguments that are parameters.
+        params : sequence of str, or mapping of str to str
+            The operation's arguments that are parameters; a mapping says what the parameters are called.
         of : str, optional
             The module that these belong to; `name` when unset.
         layout : str, optional
@@ -51,7 +51,8 @@ class Steps:
         str
             The step's name, to be used as an input of later steps.
         """
-        named = {argument: f"{of or name}.{argument}" for argument in params}
+        called = params if isinstance(params, Mapping) else {argument: argument for argument in params}
+        named = {argument: f"{of or name}.{own}" for argument, own in called.items()}
         if layout is None:
             layout = "NCHW" if inputs[0] == "pixel_values" else self._steps[inputs[0]].layout
         self._steps[name] = Step(name, operation, inputs, named, attributes, layout, tuple(aliases))

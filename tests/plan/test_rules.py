@@ -11,6 +11,7 @@ from npconv.plan.costs import MULTIPLY_ADDS, multiply_adds
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.shapes import SHAPES, result_shapes
 from npconv.plan.step import Plan, Step
+from npconv.plan.writing import Steps
 
 
 def test_every_operation_has_a_rule():
@@ -66,3 +67,10 @@ def test_a_step_that_cannot_run_is_named():
     branch = Step("sum", "residual", ("pixel_values", "a.b"))
     with pytest.raises(InputError, match=r"sum: expected a branch of the shape \(2, 4, 9\) .*, got \(2, 1, 6\)"):
         result_shapes(Plan((window, branch)), (2, 4, 9), {"a.b.weight": (2, 2, 4, 4)})
+
+
+def test_a_parameter_may_have_another_name_than_the_argument():
+    steps = Steps()
+    steps.add("block.scaled", "layer_scale", "pixel_values", params={"layer_scale_parameter": "gamma"}, of="block")
+    (step,) = steps.plan(["block.scaled"], [])
+    assert step.params == {"layer_scale_parameter": "block.gamma"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.families import CLASSES, CONFIGS
 
 from npconv.golden import recorders
 from npconv.golden.compare import compare
@@ -58,12 +59,9 @@ def test_the_recorder_for_pytorch(tmp_path, family, task) -> None:
 
 def pair(transformers, torch, folder, family, task):
     """The same small model in transformers and here, and two pictures of odd size."""
-    prefix = {"convnext": "ConvNext", "convnextv2": "ConvNextV2", "cvt": "Cvt"}[family]
-    kind = f"{prefix}{'Model' if task == 'model' else 'ForImageClassification'}"
-    import npconv
-
-    ours_class = getattr(npconv, kind)
-    config = getattr(npconv, f"{prefix}Config")(**FIELDS[family])
+    ours_class = CLASSES[family, task]
+    config = CONFIGS[family](**FIELDS[family])
+    kind = ours_class.__name__
     rng = draw.generator(0, kind)
     weights = draw.weights(rng, ours_class.parameter_shapes(config).items())
     ours = ours_class(config, weights)

@@ -1,8 +1,9 @@
 from dataclasses import fields
 
 import pytest
+from support.families import CONFIGS
 
-from npconv import ConvNextConfig, ConvNextV2Config, CvtConfig
+from npconv import CvtConfig
 from npconv.hub.catalogue import catalogue, suggestion
 from npconv.models.summary import layer_table
 
@@ -37,8 +38,7 @@ def configuration(family, size, classes):
         return CvtConfig(**CVT[size], num_labels=classes)
     depths, width = STAGED[size]
     widths = [width, 2 * width, 4 * width, 8 * width]
-    kind = {"convnext": ConvNextConfig, "convnextv2": ConvNextV2Config}[family]
-    return kind(depths=depths, hidden_sizes=widths, num_labels=classes)
+    return CONFIGS[family](depths=depths, hidden_sizes=widths, num_labels=classes)
 
 
 @pytest.mark.parametrize("name", BY_NAME)

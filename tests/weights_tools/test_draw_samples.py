@@ -9,6 +9,8 @@ from PIL import Image
 import npconv
 from weights_tools import draw_samples
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):

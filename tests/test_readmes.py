@@ -122,6 +122,19 @@ def test_the_map_of_the_package_names_every_room():
     assert f"<!-- rooms -->\n```\n{readmes.rooms()}```\n" in readmes.read("npconv/README.md")
 
 
+@pytest.mark.parametrize("room", [path.parent.name for path in Path(npconv.__file__).parent.glob("*/__init__.py")])
+def test_the_text_of_a_room_names_each_of_its_modules(room):
+    text = readmes.find(f"npconv.{room}").__doc__
+    there = {path.stem for path in (Path(npconv.__file__).parent / room).glob("*.py")} - {"__init__"}
+    named = set(re.findall(r"``(\w+)``", text))
+    heads = " ".join(re.findall(r"^- ((?:``\w+``(?:, )?)+)", text, re.MULTILINE))
+    commands = set(readmes.subparsers(readmes.parser_of("npconv"))) if room == "cli" else set()
+    if room != "weights":  # an older name
+        assert there - commands <= named
+    folders = {path.name for path in (Path(npconv.__file__).parent / room).iterdir() if path.is_dir()}
+    assert set(re.findall(r"``(\w+)``", heads)) <= there | folders
+
+
 def named_by() -> list[str]:
     """Return the ways to name a model, as the README lists them."""
     items = README.partition("A model is named by\n\n- ")[2].partition("\n\n")[0]

@@ -1,8 +1,14 @@
 """The face that users of transformers know: model classes, Auto classes, pipeline.
 
 The classes hold a configuration and a tree of parameters and call the functions of ``npconv.models``. Read in this
-order: ``base`` (loading and saving), ``heads`` (calling), ``families`` (``ConvNextModel`` and so on), ``auto``,
-``pipelines``.
+order:
+
+- ``base``: loading, saving and counting; ``folded``: the fast engine's arrays in a file that processes share
+- ``heads``: the three kinds of class, and how they compute; ``calls``, ``outputs``, ``loss``, ``observers``: what goes
+  into a call, what comes out, and who is told of it
+- ``families``: ``ConvNextModel`` and so on, made from the list of families; ``auto``: which of them a file asks for
+- ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``shared``: the same
+  in worker processes
 """
 
 from typing import Any

@@ -1,7 +1,13 @@
 """The command line: ``npconv``, or ``python -m npconv``.
 
-``program`` parses the call, runs a command and turns every way to fail into one line and an exit status; each command
-has a file of its own, named after it. Nothing heavy is imported before a command runs.
+``program`` chooses the command, and each command has a file of its own, named after it. Nothing heavy is imported
+before a command runs. What several of them share:
+
+- ``frame``: statuses, and one line for every way to fail; ``output``: text that any terminal can take
+- ``photos``, ``sharing``, ``progress``, ``resume``: the photos of a call, who works on them, and how far it has come
+- ``formats``, ``features_file``: the files that results are written to
+- ``facts``, ``info_text``, ``layer_text``, ``bench_text``: what is found out, and the text of it
+- ``weights``: how a weight file is to be read
 """
 
 from npconv.cli.program import main

@@ -1,15 +1,16 @@
 """Weight files of any framework into folders that npconv and transformers load, and back.
 
-In reading order:
+Read in this order:
 
-- :mod:`~npconv.convert.convert`: `convert`, resting on
-  :mod:`~npconv.convert.source` (what is to be converted, and what lies beside it),
-  :mod:`~npconv.convert.configuring` and :mod:`~npconv.convert.preprocessing` (what to write into
-  the small files), :mod:`~npconv.convert.tensors` (tensors that are read only when they are written) and
-  :mod:`~npconv.convert.writing` (a folder that appears whole or not at all)
-- :mod:`~npconv.convert.export`: `export`, back into the names of another library
-- :mod:`~npconv.convert.inspect`: `inspect`, what a file is
-- :mod:`~npconv.convert.verify`: `verify`, whether a folder is what it says
+- ``convert``: `convert`, from a file to a folder; ``source``: what is to be converted, and what lies beside it
+- ``configuring``, ``preprocessing``, ``labels``: what goes into the small files
+- ``tensors``, ``writing``, ``manifest``: tensors that are read when they are written, a folder that appears whole or
+  not at all, and where its files came from
+- ``dialects``, on ``dialect``, ``detect``, ``translate``, ``layouts``, ``patterns``: names and layouts of other
+  libraries, in both directions; what is peculiar to a family, its ``names`` say
+- ``infer``, ``reading``: the configuration that names and shapes tell of
+- ``export``: `export`, back into the names of another library
+- ``inspect``: `inspect`, what a file is; ``verify``: `verify`, whether a folder is what it says
 """
 
 from npconv.convert.convert import Conversion, convert

@@ -1,6 +1,7 @@
 """Models by name: the catalogue of what has been published, the cache, the download.
 
-Importing it makes hub ids known to :func:`npconv.files.locate.locate`; the rest is loaded when one is asked for.
+``catalogue`` lists what the families have published; ``download`` finds a model in the cache or fetches it. Importing
+this package makes hub ids known to :func:`npconv.files.locate.locate`; the rest is loaded when one is asked for.
 """
 
 from pathlib import Path

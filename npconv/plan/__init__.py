@@ -1,1 +1,6 @@
-"""A model as named steps: what a step is (``step``), what it computes (``operations``), what runs it (``run``)."""
+"""A model as named steps.
+
+- ``step``: what a step and a plan are; ``writing``: the list that a family's plan appends its steps to
+- ``operations``: what each step computes; ``run``: what runs a plan, or a part of it
+- ``shapes``, ``costs``: for each operation the shape that it gives and what it costs, without any array
+"""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from npconv import models
 from npconv.api.families import class_for
 from npconv.errors import ConfigError
 from npconv.images import ConvNextImageProcessor
+from npconv.images.processor import find_settings, type_name_of
 from npconv.models import FAMILIES, PretrainedConfig, find_family
 from npconv.models.configuration import read_config_file
 
@@ -80,7 +82,7 @@ class AutoBackbone(_AutoModel):
 
 
 class AutoImageProcessor:
-    """Reads the preprocessing of a model. All families use :class:`ConvNextImageProcessor`."""
+    """Reads the preprocessing of a model: :class:`ConvNextImageProcessor`, or that of a family with another one."""
 
     @staticmethod
     def from_pretrained(model: str | Path, *, revision: str = "main", **overrides: Any) -> ConvNextImageProcessor:
@@ -91,4 +93,8 @@ class AutoImageProcessor:
         NpconvError
             If there is no such model, or its preprocessing is another one.
         """
-        return ConvNextImageProcessor.from_pretrained(model, revision=revision, **overrides)
+        kinds: list[Any] = [getattr(models, family.processor) for family in FAMILIES.values() if family.processor]
+        name = type_name_of(find_settings(model, revision)[1]) if kinds else None
+        kind = next((kind for kind in kinds if name in kind.type_names), ConvNextImageProcessor)
+        processor: ConvNextImageProcessor = kind.from_pretrained(model, revision=revision, **overrides)
+        return processor

@@ -70,7 +70,7 @@ def detect_all(tensors: Mapping[str, Any], model_type: str | None = None) -> lis
     names = list(islice(tensors, MOST_NAMES))
     best: dict[str, tuple[tuple[int, bool, bool], Dialect]] = {}
     for candidate in _candidates(names):
-        count = sum(candidate.find(name) is not None for name in names)
+        count = sum(candidate.find(name) is not None or candidate.is_skipped(name) for name in names)
         rank = (count, candidate.family == model_type, candidate.has_own_prefix)
         if count and (candidate.family not in best or rank > best[candidate.family][0]):
             best[candidate.family] = (rank, candidate)

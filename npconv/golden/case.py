@@ -47,7 +47,10 @@ METADATA = "npconv.golden.cases"
 MODELS = "models-"
 
 #: Operations without cases, and why.
-NO_CASES = {"join_nothing": "it changes no number: what join_class_token is in a stage without class token"}
+NO_CASES = {
+    "join_nothing": "it changes no number: what join_class_token is in a stage without class token",
+    "resize_float": "it is Pillow alone: resize without the rounding to 8 bits",
+}
 
 
 @dataclass(frozen=True, eq=False)

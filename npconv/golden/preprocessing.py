@@ -22,8 +22,6 @@ from npconv.errors import GoldenError
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.images import ConvNextImageProcessor
 from npconv.images.inputs import picture_to_array
-from npconv.images.settings import Settings
-from npconv.images.transforms import WARP_FROM, scale_shortest_edge
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan, Step
 
@@ -45,29 +43,10 @@ def make_preprocessing_plan(processor: ConvNextImageProcessor, height: int, widt
     InputError
         If a setting is missing or invalid.
     """
-    settings = settings_of(processor)
     steps: list[Step] = []
-
-    def add(name: str, operation: str, **attributes: Any) -> None:
+    for name, operation, attributes in processor.steps(height, width):
         before = steps[-1].name if steps else IMAGE
         steps.append(Step(f"preprocessing.{name}", operation, (before,), {}, attributes, "CHW"))
-
-    if settings.do_resize:
-        edge = settings.size["shortest_edge"]
-        resized = (edge, edge)
-        if edge < WARP_FROM:
-            # Only the shape counts: an array that takes no memory stands for the picture.
-            picture = np.broadcast_to(np.uint8(0), (3, height, width))
-            resized = scale_shortest_edge(picture, edge / settings.crop_pct)
-        add("resized", "resize", height=resized[0], width=resized[1], resample=int(settings.resample))
-        if edge < WARP_FROM:
-            add("cropped", "center_crop", height=edge, width=edge)
-    if settings.do_center_crop:
-        add("center_cropped", "center_crop", height=settings.crop_size["height"], width=settings.crop_size["width"])
-    if settings.do_rescale:
-        add("rescaled", "rescale", factor=float(settings.rescale_factor))
-    if settings.do_normalize:
-        add("normalized", "normalize", mean=_plain(settings.image_mean), std=_plain(settings.image_std))
     return Plan(tuple(steps), (steps[-1].name,) if steps else ())
 
 
@@ -97,7 +76,7 @@ def record_preprocessing(
     GoldenError
         If the steps do not give what the processor gives, bit for bit.
     """
-    image, _ = picture_to_array(picture, settings_of(processor))
+    image, _ = picture_to_array(picture, processor.settings())
     height, width = image.shape[1:]
     plan = make_preprocessing_plan(processor, height, width)
     arrays = {DECODED: np.moveaxis(image, 0, -1)}
@@ -138,22 +117,3 @@ def layouts(names: Iterable[str]) -> dict[str, str]:
 def image_of(decoded: np.ndarray) -> np.ndarray:
     """Return what a plan of preprocessing begins with, ``preprocessing.image``, of ``preprocessing.decoded``."""
     return np.moveaxis(decoded, -1, 0)
-
-
-def settings_of(processor: ConvNextImageProcessor) -> Settings:
-    """Return the settings of a processor, checked.
-
-    Raises
-    ------
-    InputError
-        If one is missing or invalid.
-    """
-    known = {name: value for name, value in processor.to_dict().items() if name in Settings.__dataclass_fields__}
-    settings = Settings(**known)
-    settings.check_complete()
-    return settings
-
-
-def _plain(value: Any) -> Any:
-    """Return one number or a list of numbers."""
-    return float(value) if np.ndim(value) == 0 else [float(entry) for entry in value]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,15 @@ from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.files.locate import SUFFIX, locate
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import FILE_NAME, Settings, enum_value, read_settings
-from npconv.images.transforms import center_crop, holds_fractions, normalize, rescale, resize_and_crop
+from npconv.images.transforms import (
+    WARP_FROM,
+    center_crop,
+    holds_fractions,
+    normalize,
+    rescale,
+    resize_and_crop,
+    scale_shortest_edge,
+)
 
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
@@ -93,6 +101,11 @@ class ConvNextImageProcessor:
 
     model_input_names = ("pixel_values",)
 
+    #: Names of the class in files, that to write first.
+    type_names: ClassVar[tuple[str, ...]] = TYPE_NAMES
+    #: Defaults that are not those of `Settings`.
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
     do_resize: bool
     size: dict[str, int]
     crop_pct: float
@@ -124,7 +137,8 @@ class ConvNextImageProcessor:
         do_convert_rgb: bool | None = None,
         **other_fields: Any,
     ) -> None:
-        self.__dict__.update(asdict(Settings(**_settings_among(locals()))))
+        given = {name: value for name, value in _settings_among(locals()).items() if value is not None}
+        self.__dict__.update(asdict(Settings(**{**self.defaults, **given})))
         self.other_fields = {name: value for name, value in other_fields.items() if name not in TYPE_KEYS}
 
     def __call__(self, images: Any, *args: Any, **kwargs: Any) -> BatchFeature:
@@ -192,15 +206,55 @@ do_center_crop, crop_size, do_convert_rgb : optional
             If a picture with values from 0 to 1 is about to be divided by 255, or its channel axis is ambiguous.
         """
         _check_call(return_tensors, data_format, without_effect)
-        settings = self._settings(_settings_among(locals()))
-        settings.check_complete()
+        settings = self.settings(_settings_among(locals()))
+        self.check_complete(settings)
         pixel_values = []
         for picture in each_picture(images):
             array, layout = picture_to_array(picture, settings, input_data_format)
-            prepared = prepare(array, settings)
+            prepared = self.prepare(array, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
         return BatchFeature(pixel_values=_stack(pixel_values, must_stack=return_tensors is not None))
+
+    @staticmethod
+    def check_complete(settings: Settings) -> None:
+        """Raise `InputError` if a value is missing that one of the steps needs."""
+        settings.check_complete()
+
+    @staticmethod
+    def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
+        """Apply the steps that the settings ask for to one picture (C, H, W)."""
+        return prepare(image, settings)
+
+    def steps(self, height: int, width: int) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return what is done to a picture of some size: name of the result, function of ``transforms``, arguments.
+
+        Raises
+        ------
+        InputError
+            If a setting is missing or invalid.
+        """
+        return list(self.list_steps(self.settings(), height, width))
+
+    @staticmethod
+    def list_steps(settings: Settings, height: int, width: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield the steps that `prepare` takes with some settings."""
+        if settings.do_resize:
+            edge = settings.size["shortest_edge"]
+            size = (edge, edge)
+            if edge < WARP_FROM:
+                # Only the shape counts: an array that takes no memory stands for the picture.
+                picture = np.broadcast_to(np.uint8(0), (3, height, width))
+                size = scale_shortest_edge(picture, edge / settings.crop_pct)
+            yield "resized", "resize", {"height": size[0], "width": size[1], "resample": int(settings.resample)}
+            if edge < WARP_FROM:
+                yield "cropped", "center_crop", {"height": edge, "width": edge}
+        if settings.do_center_crop:
+            yield "center_cropped", "center_crop", dict(settings.crop_size)
+        if settings.do_rescale:
+            yield "rescaled", "rescale", {"factor": float(settings.rescale_factor)}
+        if settings.do_normalize:
+            yield "normalized", "normalize", {"mean": _plain(settings.image_mean), "std": _plain(settings.image_std)}
 
     @classmethod
     def from_pretrained(
@@ -225,9 +279,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
         ModelNotFoundError
             If there is no such model or file.
         """
-        is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
-        path = Path(model) if is_settings_file else locate(model, revision=revision)
-        file, config = read_settings(path.parent if path.suffix == SUFFIX else path)
+        file, config = find_settings(model, revision)
         overrides = {name: value for name, value in overrides.items() if name not in LOADING_WITHOUT_EFFECT}
         _check_overrides(overrides, config)
         try:
@@ -240,20 +292,20 @@ do_center_crop, crop_size, do_convert_rgb : optional
         """Make a processor of a mapping as :meth:`to_dict` gives it; see :meth:`from_pretrained`."""
         if not isinstance(config, Mapping):
             raise ConfigError(f"expected a mapping of settings, got {type(config).__name__}")
-        type_name = config.get("image_processor_type") or config.get("feature_extractor_type") or TYPE_NAME
-        if type_name not in TYPE_NAMES:
+        type_name = type_name_of(config) or cls.type_names[0]
+        if type_name not in cls.type_names:
             raise ConfigError(
-                f"expected the settings of a {TYPE_NAME}, got those of a {str(type_name)[:60]!r}, which npconv lacks; "
-                "prepare the pictures as that one does and give the model the arrays"
+                f"expected the settings of a {cls.type_names[0]}, got those of a {str(type_name)[:60]!r}, which "
+                "npconv lacks; prepare the pictures as that one does and give the model the arrays"
             )
         _check_overrides(overrides, config)
         return cls(**{**config, **{name: value for name, value in overrides.items() if value is not None}})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings, other fields and type as they are written to a file; unset ones are left out."""
-        settings = asdict(self._settings())
+        settings = asdict(self.settings())
         known = {name: value for name, value in settings.items() if value is not None}
-        return {**self.other_fields, **known, "image_processor_type": TYPE_NAME}
+        return {**self.other_fields, **known, "image_processor_type": self.type_names[0]}
 
     def to_json_string(self) -> str:
         """Return :meth:`to_dict` as JSON, keys sorted.
@@ -288,10 +340,28 @@ do_center_crop, crop_size, do_convert_rgb : optional
     def __repr__(self) -> str:
         return f"{type(self).__name__}({vars(self)})"
 
-    def _settings(self, overrides: Mapping[str, Any] | None = None) -> Settings:
-        """Return the settings of a call: an override where there is one, else the attribute."""
+    def settings(self, overrides: Mapping[str, Any] | None = None) -> Settings:
+        """Return the settings of a call: an override where there is one, else the attribute.
+
+        Raises
+        ------
+        InputError
+            If a value is invalid.
+        """
         given = {name: value for name, value in (overrides or {}).items() if value is not None}
         return Settings(**{**_settings_among(vars(self)), **given})
+
+
+def find_settings(model: str | os.PathLike[str], revision: str = "main") -> tuple[Path, dict[str, Any]]:
+    """Return the file with the settings that belong to a model, and its content; see `from_pretrained`."""
+    is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
+    path = Path(model) if is_settings_file else locate(model, revision=revision)
+    return read_settings(path.parent if path.suffix == SUFFIX else path)
+
+
+def type_name_of(config: Mapping[str, Any]) -> Any:
+    """Return what kind of image processor settings are of, if they say so."""
+    return config.get("image_processor_type") or config.get("feature_extractor_type")
 
 
 #: The name of the same class in older versions of transformers.
@@ -331,6 +401,11 @@ def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
 def _settings_among(names: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of some variables that are settings."""
     return {name: names[name] for name in SETTING_NAMES}
+
+
+def _plain(value: Any) -> Any:
+    """Return one number or a list of numbers."""
+    return float(value) if np.ndim(value) == 0 else [float(entry) for entry in value]
 
 
 def _check_overrides(overrides: Mapping[str, Any], config: Mapping[str, Any]) -> None:

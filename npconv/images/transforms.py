@@ -92,6 +92,35 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
     return rescale(resized, 1 / 255) if was_scaled else resized
 
 
+def resize_float(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.ndarray:
+    """Resize a picture with Pillow, on float32 values of any range: :func:`resize` without rounding to 8 bits.
+
+    Parameters
+    ----------
+    image : ndarray, (C, H, W)
+    size : (int, int)
+        New height and width, in pixels.
+    resample : int or str
+        Filter, see :func:`resize`.
+
+    Returns
+    -------
+    ndarray of float32, (C, height, width)
+
+    Raises
+    ------
+    ImageError
+        If the result, or Pillow's intermediate of the new width and the old height, would exceed ``MAX_PIXELS``.
+    InputError
+        If an argument is not as above.
+    """
+    filter_ = resample_filter(resample)
+    height, width = _check_size(size)
+    check_pixel_count(height, width, "the resized picture")
+    check_pixel_count(_check_image(image).shape[1], width, "the picture at its new width")
+    return np.concatenate([_resize_with_pillow(c[None], height, width, filter_) for c in image.astype(np.float32)])
+
+
 def center_crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Cut the middle, (height, width), out of a picture; a smaller picture sits in the middle of a zero border.
 

@@ -26,6 +26,8 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
 ``fast.py``
     - ``fold(config, params)``: the tree of float32 arrays of the fast engine, of the tree of parameters of any task;
     - ``make_engine(config, folded, threads=None)``: the :class:`npconv.fast.engine.Engine` that works with them.
+``processor.py``, if the line says so
+    - a class made of ``npconv.images.ConvNextImageProcessor`` for another preprocessing.
 ``names.py``
     - how other libraries name and lay out its parameters, and what names and shapes say of the configuration: see
       ``npconv/models/dialects.py``.
@@ -68,6 +70,8 @@ class Family(NamedTuple):
         What it can be asked for, of :data:`TASKS`.
     base : str
         What comes before the names of the bare model's parameters in checkpoints of larger ones; `model_type` if empty.
+    processor : str
+        The class in the folder's ``processor.py`` that makes pictures ready, if it is not ``ConvNextImageProcessor``.
     """
 
     model_type: str
@@ -75,6 +79,7 @@ class Family(NamedTuple):
     title: str
     tasks: tuple[str, ...]
     base: str = ""
+    processor: str = ""
 
     @cache  # noqa: B019 - families live as long as the process
     def part(self, name: str) -> Any:
@@ -152,10 +157,12 @@ def family_of(config: Any) -> Family:
 
 
 def __getattr__(name: str) -> Any:
-    """Return the configuration class of a name, such as ``ConvNextConfig``, when it is first asked for."""
+    """Return a class of a family, such as ``ConvNextConfig``, when it is first asked for."""
     for family in FAMILIES.values():
         if name == family.config_name:
             return family.config_class
+        if name == family.processor:
+            return getattr(family.part("processor"), name)
     if name == "PretrainedConfig":
         return importlib.import_module("npconv.models.configuration").PretrainedConfig
     raise AttributeError(f"module 'npconv.models' has no attribute {name!r}")

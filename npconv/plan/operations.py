@@ -57,6 +57,11 @@ def resize(image: np.ndarray, *, height: int, width: int, resample: int | str) -
     return transforms.resize(image, (height, width), resample)
 
 
+def resize_float(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
+    """Resize a float32 picture (C, H, W) with Pillow: :func:`npconv.images.transforms.resize_float`."""
+    return transforms.resize_float(image, (height, width), resample)
+
+
 def center_crop(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
     """Cut the middle out of a picture (C, H, W): :func:`npconv.images.transforms.center_crop`."""
     return transforms.center_crop(image, (height, width))
@@ -91,6 +96,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         layers.softmax,
         layers.attention_context,
         resize,
+        resize_float,
         center_crop,
         rescale,
         normalize,

@@ -215,6 +215,7 @@ SHAPES: dict[str, Callable[..., Shape]] = {
     "softmax": same,
     "attention_context": attention_context,
     "resize": resize,
+    "resize_float": resize,
     "center_crop": center_crop,
     "rescale": same,
     "normalize": same,

@@ -1,18 +1,16 @@
-"""What the configurations of ConvNeXt and ConvNeXt V2 share: their stages and the choice of a backbone's outputs."""
+"""The configuration of ConvNeXt, and what that of ConvNeXt V2 shares with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from npconv.errors import ConfigError
+from npconv.models.backbone import BackboneConfig
 from npconv.models.configuration import (
-    PretrainedConfig,
-    check_activation,
     check_bool,
-    check_depths,
     check_float,
     check_int,
     check_list,
@@ -35,38 +33,17 @@ ADDED_FIELDS: dict[str, Any] = {
 }
 
 
-class StagedConfig(PretrainedConfig):
+class StagedConfig(BackboneConfig):
     """Base of ConvNextConfig and ConvNextV2Config; the defaults are the tiny models of the papers.
-
-    A backbone returns the stages ``out_features`` (by name) or ``out_indices`` (by number). Setting one sets the
-    other; without either, the last stage is returned. The rules are those of transformers.
 
     Parameters
     ----------
-    num_channels : int
-        Channels of the input picture.
     patch_size : int or (int, int)
         Kernel and stride of the stem, as one number or (height, width).
     num_stages : int
         Number of stages; as many as `hidden_sizes` and `depths` have entries.
-    hidden_sizes : list of int, optional
-        Channels of each stage; (96, 192, 384, 768) when unset.
-    depths : list of int, optional
-        Blocks of each stage; (3, 3, 9, 3) when unset.
-    hidden_act : str or callable
-        Activation in the blocks, a name of ``npconv.layers.ACTIVATIONS`` or a function of one array.
-    initializer_range : float
-        Standard deviation of random weights.
     layer_norm_eps : float
         Epsilon of the final LayerNorm only; the others have `norm_eps`.
-    drop_path_rate : float
-        Rate of stochastic depth in the last block; it rises linearly from 0 in the first. Acts in training only.
-    image_size : int or (int, int)
-        Size the model was made for. Pictures of other sizes work as well.
-    out_features : list of str, optional
-        Stages that the backbone returns, from ``"stem"``, ``"stage1"``, ``"stage2"`` and so on, in this order.
-    out_indices : list of int, optional
-        The same by number. Without either, the last stage.
     stem_type : str
         This field and those below are for the models of timm; their defaults are the models of transformers, which
         lacks the fields. ``"patch"``: one convolution over patches. ``"overlap"``: two convolutions, 3 x 3 with stride
@@ -82,7 +59,7 @@ class StagedConfig(PretrainedConfig):
     head_hidden_size : int, optional
         Channels of a hidden layer, with exact GELU, before the classifier; without one when unset.
     **kwargs
-        See :class:`PretrainedConfig`.
+        The other fields are those of :class:`npconv.models.backbone.BackboneConfig`.
 
     Raises
     ------
@@ -115,26 +92,22 @@ class StagedConfig(PretrainedConfig):
         head_hidden_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.pop("stage_names", None)  # follows from num_stages
-        super().__init__(**kwargs)
-        self.num_channels = check_int("num_channels", num_channels, minimum=1)
         self.patch_size = check_size("patch_size", patch_size)
         self.num_stages = check_int("num_stages", num_stages, minimum=1)
-        hidden_sizes = (96, 192, 384, 768) if hidden_sizes is None else hidden_sizes
-        self.hidden_sizes = check_list("hidden_sizes", hidden_sizes, lambda name, v: check_int(name, v, minimum=1))
-        self.depths = check_depths("depths", (3, 3, 9, 3) if depths is None else depths)
-        if not len(self.hidden_sizes) == len(self.depths) == self.num_stages:
-            raise ConfigError(
-                f"expected hidden_sizes and depths to have num_stages = {num_stages} entries each, got "
-                f"{len(self.hidden_sizes)} and {len(self.depths)}; set num_stages to their length"
-            )
-        self.hidden_act = check_activation(hidden_act)
-        self.initializer_range = check_float("initializer_range", initializer_range, minimum=0)
-        self.layer_norm_eps = check_float("layer_norm_eps", layer_norm_eps, minimum=0)
-        self.drop_path_rate = check_float("drop_path_rate", drop_path_rate, minimum=0, maximum=1)
-        self.image_size = check_size("image_size", image_size)
-        self.stage_names = ["stem", *(f"stage{number}" for number in range(1, self.num_stages + 1))]
-        self._set_output_stages(out_features, out_indices)
+        super().__init__(
+            num_channels=num_channels,
+            hidden_sizes=hidden_sizes,
+            depths=depths,
+            num_stages=self.num_stages,
+            hidden_act=hidden_act,
+            initializer_range=initializer_range,
+            layer_norm_eps=layer_norm_eps,
+            drop_path_rate=drop_path_rate,
+            image_size=image_size,
+            out_features=out_features,
+            out_indices=out_indices,
+            **kwargs,
+        )
         self.stem_type = self._check_stem_type(stem_type)
         self.kernel_sizes = self._check_kernel_sizes(kernel_sizes)
         self.norm_eps = check_float("norm_eps", norm_eps, minimum=0)
@@ -182,31 +155,6 @@ class StagedConfig(PretrainedConfig):
         height, width = (side * 2 ** (self.num_stages - 1) - missing for side in self.patch_shape)
         return height, width
 
-    def drop_path_rates(self) -> list[list[float]]:
-        """Return the rate of each block of each stage: from 0 in the first to `drop_path_rate` in the last."""
-        rates = np.linspace(0, self.drop_path_rate, sum(self.depths))
-        return [part.tolist() for part in np.split(rates, np.cumsum(self.depths)[:-1])]
-
-    @property
-    def implied_fields(self) -> set[str]:
-        """The names of the stages, and the choice of the last one for a backbone."""
-        chosen = {"out_features", "out_indices"} if self.out_features == self.stage_names[-1:] else set()
-        return {"stage_names", *chosen}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as :meth:`PretrainedConfig.to_dict` does, the chosen stages under their public names."""
-        fields = super().to_dict()
-        fields["out_features"] = fields.pop("_out_features")
-        fields["out_indices"] = fields.pop("_out_indices")
-        return fields
-
-    @classmethod
-    def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
-        """Make a configuration from the fields of a ``config.json``; choosing stages one way replaces both."""
-        if "out_features" in overrides or "out_indices" in overrides:
-            fields = {name: value for name, value in fields.items() if name not in ("out_features", "out_indices")}
-        return super().from_dict(fields, **overrides)
-
     def _check_stem_type(self, stem_type: Any) -> str:
         """Return the kind of stem, or say what was expected."""
         if not isinstance(stem_type, str) or stem_type not in STEM_TYPES:
@@ -228,66 +176,6 @@ class StagedConfig(PretrainedConfig):
                 f"{shown(kernel_sizes)}"
             )
         return check_list("kernel_sizes", kernel_sizes, _check_odd)
-
-    def _set_output_stages(self, out_features: Any, out_indices: Any) -> None:
-        """Check both ways to name the stages and fill in the one that is missing."""
-        features = self._check_out_features(out_features)
-        indices = self._check_out_indices(out_indices)
-        if features is None and indices is None:
-            indices = [len(self.stage_names) - 1]
-        if indices is None:
-            indices = [self.stage_names.index(name) for name in features or ()]
-        named = [self.stage_names[index] for index in indices]
-        if features is not None and features != named:
-            raise ConfigError(
-                f"out_features {features} and out_indices {indices} name different stages; give one of them"
-            )
-        self._out_features, self._out_indices = named, indices
-
-    def _check_out_features(self, out_features: Any) -> list[str] | None:
-        """Return the chosen names, or say what was expected."""
-        if out_features is None:
-            return None
-        if not isinstance(out_features, list):
-            raise ConfigError(f"expected out_features to be a list, got {type(out_features).__name__}")
-        if out_features != [name for name in self.stage_names if name in out_features]:
-            raise ConfigError(
-                f"expected out_features from {self.stage_names}, in this order and each once; got {shown(out_features)}"
-            )
-        return out_features
-
-    def _check_out_indices(self, out_indices: Any) -> list[int] | None:
-        """Return the chosen indices, or say what was expected."""
-        if out_indices is None:
-            return None
-        if not isinstance(out_indices, list | tuple) or not all(isinstance(index, int) for index in out_indices):
-            raise ConfigError(f"expected out_indices to be a list or tuple of integers, got {shown(out_indices)}")
-        stages = len(self.stage_names)
-        positive = [index + stages if index < 0 else index for index in out_indices]
-        if positive != [index for index in range(stages) if index in positive]:
-            raise ConfigError(
-                f"expected out_indices from {-stages} to {stages - 1} for the stages {self.stage_names}, in this order "
-                f"and each once; got {shown(out_indices)}"
-            )
-        return list(out_indices)
-
-    @property
-    def out_features(self) -> list[str]:
-        """Names of the returned stages."""
-        return self._out_features
-
-    @out_features.setter
-    def out_features(self, names: list[str]) -> None:
-        self._set_output_stages(names, None)
-
-    @property
-    def out_indices(self) -> list[int]:
-        """Numbers of the returned stages; 0 is the stem."""
-        return self._out_indices
-
-    @out_indices.setter
-    def out_indices(self, indices: Sequence[int]) -> None:
-        self._set_output_stages(None, indices)
 
 
 class ConvNextConfig(StagedConfig):

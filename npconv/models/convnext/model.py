@@ -90,7 +90,7 @@ def layer(
     x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
     x = activation(config.hidden_act)(x)
     x = pointwise_conv2d(x, **pwconv2)  # (N, C, H, W)
-    if config.layer_scale_init_value > 0:
+    if layer_scale_parameter is not None:
         x = layer_scale(x, layer_scale_parameter)
     x = drop_path(x, rate=drop_path_rate, rng=rng)
     return residual + x

@@ -11,7 +11,7 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
 ``configuration.py``
     - the class ``NameConfig(PretrainedConfig)``, with Name as in FAMILIES: ``model_type``, ``stage_names`` (of its
       hidden states), ``num_channels``, ``image_size``, ``hidden_act``, ``initializer_range``; for a backbone also
-      ``out_features``, ``out_indices`` and ``feature_sizes``, as in ``convnext.configuration.StagedConfig``;
+      ``out_features``, ``out_indices`` and ``feature_sizes``, as in ``npconv/models/backbone.py``;
     - if need be ``added_fields``, ``implied_fields`` and ``first_values`` of :class:`PretrainedConfig`.
 ``model.py``
     - ``TASK(pixel_values, **params, config, rng=None)``: what the task gives out (features, logits, or a list of
@@ -38,8 +38,8 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
 From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassification`` and ``NameBackbone`` and the
 choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the family.
 
-What the families share: ``configuration``, ``parameters``, ``tree`` and ``match`` (from a checkpoint to the tree of
-parameters), ``plans``, ``summary`` (the table of layers), ``dialects``, ``dialects_tensorflow``, ``publishing``,
+What the families share: ``configuration``, ``backbone``, ``parameters``, ``tree`` and ``match`` (from a checkpoint to the tree
+of parameters), ``plans``, ``summary`` (the table of layers), ``dialects``, ``dialects_tensorflow``, ``publishing``,
 ``decisions``.
 """
 

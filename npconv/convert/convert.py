@@ -122,11 +122,11 @@ def convert(
     writing.check_free(directory, WRITTEN, force)
     paths = weight_files(source_path(source))
     with writing.hashing(paths) as digests:
-        opened = open_source(source, wrapping, name, config_fields.pop("model_type", ""))
-        dialect, tensors = translate(opened)
-        config = configuring.make_config(opened, tensors, dialect, labels, config_fields)
+        model = open_source(source, wrapping, name, config_fields.pop("model_type", ""))
+        dialect, tensors = translate(model)
+        config = configuring.make_config(model, tensors, dialect, labels, config_fields)
         configuring.check_fits(config, tensors)
-        processor = make_processor(opened, config, dialect, preprocessing or {})
+        processor = make_processor(model, config, dialect, preprocessing or {})
         findings = Findings()
         out = outgoing(tensors, dtype, findings, FLOAT8_AS)
         stored = STORED_NAMES[usual_dtype(out)]
@@ -135,24 +135,22 @@ def convert(
         with writing.staged(directory) as staging:
             files = writing.write_weights(staging, out, max_shard_size)
             files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
-            opened.note("dtype", stored, GIVEN if dtype else "file", _why_dtype(dtype, usual_dtype(tensors)))
-            opened.decisions += findings.warnings(dtype)
+            model.note("dtype", stored, GIVEN if dtype else "file", _why_dtype(dtype, usual_dtype(tensors)))
+            model.decisions += findings.warnings(dtype)
             hashes = {path.name: digest.result() for path, digest in zip(paths, digests, strict=True)}
-            writing.write_text(staging / MANIFEST, manifest_text(opened, dialect, stored, hashes, files))
+            writing.write_text(staging / MANIFEST, manifest_text(model, dialect, stored, hashes, files))
             writing.publish(staging, directory, WRITTEN, force)
-    written = [directory / file for file in (*files, MANIFEST)]
-    container = opened.checkpoint.container
     return Conversion(
-        directory,
-        config,
-        opened.decisions,
-        findings.not_finite,
-        container,
-        dialect,
-        stored,
-        written,
-        hashes,
-        opened.name,
+        directory=directory,
+        config=config,
+        decisions=model.decisions,
+        not_finite=findings.not_finite,
+        container=model.opened.container,
+        dialect=dialect,
+        dtype=stored,
+        files=[directory / file for file in (*files, MANIFEST)],
+        source_files=hashes,
+        name=model.name,
     )
 
 

@@ -117,14 +117,14 @@ def inspect(path: str | os.PathLike[str], *, wrapping: str | None = None, **conf
         If the file cannot be read at all.
     """
     source = open_source(path, wrapping, model_type=config_fields.pop("model_type", ""))
-    checkpoint = source.checkpoint
+    opened = source.opened
     found = Inspection(
         path=str(path),
         bytes=sum(file.stat().st_size for file in source.files),
-        container=checkpoint.container,
-        wrapping=checkpoint.taken,
-        other_wrappings=dict(checkpoint.others),
-        not_tensors=list(checkpoint.skipped),
+        container=opened.container,
+        wrapping=opened.taken,
+        other_wrappings=dict(opened.others),
+        not_tensors=list(opened.skipped),
         name=source.name,
         tensors={name: (tensor.stored, list(tensor.shape)) for name, tensor in source.theirs.items()},
     )

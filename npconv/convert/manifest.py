@@ -42,8 +42,8 @@ def manifest_text(
         "source": {
             "name": source.name or None,
             "files": dict(hashes),
-            "container": source.checkpoint.container,
-            "wrapping": source.checkpoint.taken or None,
+            "container": source.opened.container,
+            "wrapping": source.opened.taken or None,
             "dialect": dialect.name,
             "prefix": dialect.prefix,
             "spellings": dict(dialect.spellings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*
 
 @dataclass
 class Source:
-    """A checkpoint and what lies beside it.
+    """Weights and what lies beside them.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Source:
         That the weights were read from.
     folder : Path or None
         The folder, if one was given: its small files count as well.
-    checkpoint : OpenedWeights
+    opened : OpenedWeights
     theirs : dict of str to DeferredArray
         The tensors by their names in the file.
     fields : dict
@@ -57,7 +57,7 @@ class Source:
     path: Path
     files: list[Path]
     folder: Path | None
-    checkpoint: OpenedWeights
+    opened: OpenedWeights
     theirs: dict[str, DeferredArray]
     fields: dict[str, Any] = field(default_factory=dict)
     timm: dict[str, Any] = field(default_factory=dict)
@@ -118,10 +118,10 @@ def open_source(
     told = find_family(model_type).model_type if model_type != "" else ""
     path = source_path(path)
     files = weight_files(path)
-    checkpoint = open_weights(path, wrapping=wrapping)
+    opened = open_weights(path, wrapping=wrapping)
     folder = path if path.is_dir() else None
-    source = Source(path, files, folder, checkpoint, deferred(checkpoint.tensors), model_type=told)
-    source.note("container", checkpoint.container, "file", f"the first bytes of {quoted(source.files[0].name)}")
+    source = Source(path, files, folder, opened, deferred(opened.tensors), model_type=told)
+    source.note("container", opened.container, "file", f"the first bytes of {quoted(source.files[0].name)}")
     _note_the_rest(source, wrapping)
     _read_config(source)
     source.name = name or _known_name(source)
@@ -192,10 +192,10 @@ def told_family(source: Source) -> str | None:
 
 def _note_the_rest(source: Source, wrapping: str | None) -> None:
     """Say what else is in the file: a warning if it may be another model."""
-    checkpoint = source.checkpoint
-    if checkpoint.taken:
-        source.note("wrapping", checkpoint.taken, "file", "the tensors are inside this entry")
-    for place, count in checkpoint.others.items():
+    opened = source.opened
+    if opened.taken:
+        source.note("wrapping", opened.taken, "file", "the tensors are inside this entry")
+    for place, count in opened.others.items():
         if wrapping is None and place.rpartition(".")[2] in WRAPPINGS:
             why = (
                 f"the file has another model, perhaps the better one, which is not used: {quoted(place)} with "
@@ -204,8 +204,8 @@ def _note_the_rest(source: Source, wrapping: str | None) -> None:
             source.note("", None, "file", why, WARNING)
         else:
             source.note("", None, "file", f"also there, not used: {quoted(place)} with {count} tensors")
-    if checkpoint.skipped:
-        shown = listed([f"{quoted(place)} ({what})" for place, what in checkpoint.skipped])
+    if opened.skipped:
+        shown = listed([f"{quoted(place)} ({what})" for place, what in opened.skipped])
         source.note("", None, "file", f"skipped, neither tensor, number nor text: {shown}")
 
 
@@ -232,17 +232,21 @@ def _read_config(source: Source) -> None:
 
 def _known_name(source: Source) -> str:
     """Return the name of a model if the files or the folders say it."""
-    if source.folder is not None and os.path.lexists(source.folder / MANIFEST):
-        before = read_manifest(source.folder).get("source")
-        if isinstance(before, Mapping) and isinstance(before.get("name"), str):
-            return before["name"]
-    stated = source.fields.get("_name_or_path")
-    if isinstance(stated, str) and _HUB_NAME.fullmatch(stated):
-        return stated
     architecture, tag = source.timm.get("architecture"), source.timm.get("tag")
     if architecture:
         return f"timm/{architecture}.{tag}" if isinstance(tag, str) and tag else f"timm/{architecture}"
-    for part in reversed(source.path.absolute().parts):
+    return next(said_names(source.path, source.fields), "")
+
+
+def said_names(path: Path, fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is said of the name of a model: by a folder's manifest, by ``config.json``, by the hub's folders."""
+    if path.is_dir() and os.path.lexists(path / MANIFEST):
+        before = read_manifest(path).get("source")
+        if isinstance(before, Mapping) and isinstance(before.get("name"), str):
+            yield before["name"]
+    stated = fields.get("_name_or_path")
+    if isinstance(stated, str) and _HUB_NAME.fullmatch(stated):
+        yield stated
+    for part in reversed(path.absolute().parts):
         if found := _HUB_FOLDER.fullmatch(part):
-            return f"{found[1]}/{found[2]}"
-    return ""
+            yield f"{found[1]}/{found[2]}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npconv.convert.manifest import MANIFEST, read_manifest
-from npconv.convert.source import given_path
+from npconv.convert.source import given_path, said_names
 from npconv.errors import InputError, ModelNotFoundError, NpconvError
 from npconv.files.checkpoint import load_checkpoint
 from npconv.files.disk import hash_file
@@ -134,7 +134,7 @@ def _tensors(folder: Path, config: Any) -> tuple[str, str]:
     """Match names and shapes: every tensor used once, every parameter filled once."""
     stored = load_checkpoint(folder, lazy=True)
     shapes = _shapes(config)
-    match(stored, shapes, prefix=f"{config.model_type}.", strict=True)
+    match(stored, shapes, prefix=f"{find_family(config.model_type).base_model_prefix}.", strict=True)
     return OK, f"{len(shapes)} parameters filled once each, nothing left over"
 
 
@@ -189,22 +189,11 @@ def _preprocessing(folder: Path) -> tuple[str, str]:
     return OK, f"size {processor.size}, crop_pct {processor.crop_pct:g}, mean {processor.image_mean}"
 
 
-def _names(folder: Path, config: Any) -> Iterator[str]:
-    """Yield what the folder says of its name."""
-    if os.path.lexists(folder / MANIFEST):
-        source = read_manifest(folder).get("source")
-        yield str(source.get("name")) if isinstance(source, dict) else ""
-    yield str(config.to_dict().get("_name_or_path"))
-    yield "/".join(folder.absolute().parts[-2:])
-    for part in folder.absolute().parts:
-        if part.startswith("models--"):
-            yield part.removeprefix("models--").replace("--", "/")
-
-
 def _logits(folder: Path, config: Any, picture: Any, given: str | None) -> tuple[str, str]:
     """Compare the logits of the picture with the published ones."""
     known = published_logits()
-    named = given or next((name for name in _names(folder, config) if name in known), None)
+    said = (given, *said_names(folder, config.to_dict()), "/".join(folder.absolute().parts[-2:]))
+    named = next((name for name in said if name in known), None)
     own = _published(config) if config.num_labels == IMAGENET_1K else None
     candidate = named or next((logits.name for logits in known.values() if logits.architecture is own), None)
     if candidate is None:
@@ -233,7 +222,9 @@ def _run(folder: Path, picture: Any, fields: Mapping[str, Any]) -> np.ndarray:
     family = find_family(stated.get("model_type"))
     config, module = family.config_class.from_dict(stated, **fields), family.part("model")
     shapes = module.image_classification_shapes(config)
-    stored, _ = match(load_checkpoint(folder), shapes, prefix=f"{config.model_type}.", strict=True)
+    stored, _ = match(
+        load_checkpoint(folder), shapes, prefix=f"{find_family(config.model_type).base_model_prefix}.", strict=True
+    )
     params = nest(
         {name: np.asarray(value, None if value.dtype.kind == "i" else np.float32) for name, value in stored.items()}
     )

@@ -7,8 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from support.conversion_files import CONFIGS, in_dialect, pickled_tensors, refusal, run, state_of
-from test_convert import nested
+from support.conversion_files import CONFIGS, in_dialect, nested, pickled_tensors, refusal, run, state_of
 
 from npconv.convert import inspect
 from npconv.convert.inspect import licence_note

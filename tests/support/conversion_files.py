@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 import npconv
@@ -17,6 +19,10 @@ CONFIGS = {
     "convnextv2": npconv.ConvNextV2Config(**STAGED),
     "cvt": npconv.CvtConfig(embed_dim=[4, 6, 6], num_heads=[2, 3, 1], depth=[1, 2, 1], num_labels=4),
 }
+
+ROOT = Path(__file__).parents[2]
+#: What a conversion writes.
+FILES = ["config.json", "model.safetensors", "npconv_manifest.json", "preprocessor_config.json"]
 
 #: What the shapes of the CvT do not say.
 STEPS = {
@@ -81,3 +87,20 @@ def refusal(capsys, *words):
     assert err[0].startswith("weights_tools: error: ")
     assert "unexpected" not in err[0]
     return err[0]
+
+
+def logits(directory, seed=0):
+    model = npconv.AutoModelForImageClassification.from_pretrained(directory, dtype="float64")
+    return model(np.random.default_rng(seed).standard_normal((2, 3, 33, 37))).logits
+
+
+def nested(tensors):
+    """Return a file of torch.save with the tensors in two dicts."""
+    stored, groups = {}, {}
+    for index, (key, value) in enumerate(tensors.items()):
+        place, _, rest = key.partition(".")
+        strides = np.cumprod([1, *value.shape[:0:-1]])[::-1].tolist()
+        made = tensor(storage(str(index), value.size), value.shape, strides)
+        groups.setdefault(place, {})[rest] = made
+        stored[str(index)] = np.ascontiguousarray(value).reshape(-1)
+    return zipped(mapping(**{place: mapping(**group) for place, group in groups.items()}), stored)

@@ -37,24 +37,47 @@ STEM_NORM = "{m}.embeddings.layernorm"
 DOWN_NORM = "{m}.encoder.stages.{n}.downsampling_layer.0"
 DOWN = "{m}.encoder.stages.{n}.downsampling_layer.1"
 BLOCK = "{m}.encoder.stages.{i}.layers.{j}"
+SCALE = f"{BLOCK}.layer_scale_parameter"
 HEAD_NORM = "{m}.layernorm"
 MAP_NORM = "{m}.layernorm_before_pooling"
+
+#: What is trained together, by our name -> the names of Facebook, timm and torchvision. Each has a weight and a bias,
+#: but the layer scale, which is a tensor itself.
+LAYERS = {
+    STEM: ("downsample_layers.0.0", "", "features.0.0"),
+    STEM_NORM: ("downsample_layers.0.1", "", "features.0.1"),
+    DOWN_NORM: ("downsample_layers.{n}.0", "stages.{n}.downsample.0", "features.{2n}.0"),
+    DOWN: ("downsample_layers.{n}.1", "stages.{n}.downsample.1", "features.{2n}.1"),
+    f"{BLOCK}.dwconv": ("stages.{i}.{j}.dwconv", "stages.{i}.blocks.{j}.conv_dw", "features.{2i+1}.{j}.block.0"),
+    f"{BLOCK}.layernorm": ("stages.{i}.{j}.norm", "stages.{i}.blocks.{j}.norm", "features.{2i+1}.{j}.block.2"),
+    f"{BLOCK}.pwconv1": ("stages.{i}.{j}.pwconv1", "stages.{i}.blocks.{j}.mlp.fc1", "features.{2i+1}.{j}.block.3"),
+    f"{BLOCK}.pwconv2": ("stages.{i}.{j}.pwconv2", "stages.{i}.blocks.{j}.mlp.fc2", "features.{2i+1}.{j}.block.5"),
+    SCALE: ("stages.{i}.{j}.gamma", "stages.{i}.blocks.{j}.gamma", "features.{2i+1}.{j}.layer_scale"),
+    HEAD_NORM: ("norm", "head.norm", "classifier.0"),
+    "classifier": ("head", "head.fc", "classifier.2"),
+}
+
+
+def _rules(names: Mapping[str, str], layouts: Mapping[str, str] | None = None) -> tuple[Rule, ...]:
+    """Return the rules of some layers, our name -> theirs, with the layouts of those that are not as ours."""
+    rules: list[Rule] = []
+    for ours, theirs in names.items():
+        named = (f"{{p}}{theirs}", ours, (layouts or {}).get(ours, "same"))
+        rules += [Rule(*named)] if ours == SCALE else both(*named)
+    return tuple(rules)
+
+
+def _ours(*names: str) -> tuple[Rule, ...]:
+    """Return the rules of layers of the bare model that are called as here."""
+    return _rules({name: name.removeprefix("{m}.") for name in names})
+
 
 # With and without prefix, and a backbone's norms: what transformers writes.
 TRANSFORMERS = Table(
     name="huggingface",
     first="{p}embeddings.patch_embeddings.weight",
     rules=(
-        *both("{p}embeddings.patch_embeddings", STEM),
-        *both("{p}embeddings.layernorm", STEM_NORM),
-        *both("{p}encoder.stages.{n}.downsampling_layer.0", DOWN_NORM),
-        *both("{p}encoder.stages.{n}.downsampling_layer.1", DOWN),
-        *both("{p}encoder.stages.{i}.layers.{j}.dwconv", f"{BLOCK}.dwconv"),
-        *both("{p}encoder.stages.{i}.layers.{j}.layernorm", f"{BLOCK}.layernorm"),
-        *both("{p}encoder.stages.{i}.layers.{j}.pwconv1", f"{BLOCK}.pwconv1"),
-        *both("{p}encoder.stages.{i}.layers.{j}.pwconv2", f"{BLOCK}.pwconv2"),
-        Rule("{p}encoder.stages.{i}.layers.{j}.layer_scale_parameter", f"{BLOCK}.layer_scale_parameter"),
-        *both("{p}layernorm", HEAD_NORM),
+        *_ours(*(name for name in LAYERS if name != "classifier")),
         *both("{p}hidden_states_norms.{word}", "hidden_states_norms.{word}"),
         *both("{w}classifier", "classifier"),
     ),
@@ -68,11 +91,7 @@ HUGGING_FACE = replace(
     first="{p}embeddings.layernorm.weight",
     rules=(
         *TRANSFORMERS.rules,
-        *both("{p}embeddings.overlap_embeddings.0", f"{OVERLAP}.0"),
-        *both("{p}embeddings.overlap_embeddings.1", f"{OVERLAP}.1"),
-        *both("{p}embeddings.overlap_act_embeddings.0", f"{OVERLAP_ACT}.0"),
-        *both("{p}embeddings.overlap_act_embeddings.1", f"{OVERLAP_ACT}.1"),
-        *both("{p}layernorm_before_pooling", MAP_NORM),
+        *_ours(f"{OVERLAP}.0", f"{OVERLAP}.1", f"{OVERLAP_ACT}.0", f"{OVERLAP_ACT}.1", MAP_NORM),
         *both("{w}pre_classifier", "pre_classifier"),
     ),
 )
@@ -80,19 +99,7 @@ HUGGING_FACE = replace(
 FACEBOOK = Table(
     name="facebook",
     first="{p}downsample_layers.0.0.weight",
-    rules=(
-        *both("{p}downsample_layers.0.0", STEM),
-        *both("{p}downsample_layers.0.1", STEM_NORM),
-        *both("{p}downsample_layers.{n}.0", DOWN_NORM),
-        *both("{p}downsample_layers.{n}.1", DOWN),
-        *both("{p}stages.{i}.{j}.dwconv", f"{BLOCK}.dwconv"),
-        *both("{p}stages.{i}.{j}.norm", f"{BLOCK}.layernorm"),
-        *both("{p}stages.{i}.{j}.pwconv1", f"{BLOCK}.pwconv1"),
-        *both("{p}stages.{i}.{j}.pwconv2", f"{BLOCK}.pwconv2"),
-        Rule("{p}stages.{i}.{j}.gamma", f"{BLOCK}.layer_scale_parameter"),
-        *both("{p}norm", HEAD_NORM),
-        *both("{p}head", "classifier"),
-    ),
+    rules=_rules({ours: theirs for ours, (theirs, _, _) in LAYERS.items()}),
 )
 
 #: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions: these begin with 40 to 80
@@ -126,31 +133,24 @@ _TIMM_UNUSUAL = (
 )
 
 
-def timm(convolutions: dict[str, str], norm: str) -> Table:
-    """Return the table of timm for one kind of stem, from the names of its convolutions and its norm."""
+def timm(stem: dict[str, str]) -> Table:
+    """Return the table of timm for one kind of stem: its convolutions and its norm, our name -> theirs."""
+    body = {ours: theirs for ours, (_, theirs, _) in LAYERS.items() if ours not in (STEM, STEM_NORM)}
+    mlp, head = (f"{BLOCK}.pwconv1", f"{BLOCK}.pwconv2"), ("pre_classifier", "classifier")
     return Table(
         name="timm",
         first="{p}stem.0.weight",
-        rules=(
-            *(rule for theirs, ours in convolutions.items() for rule in both(f"{{p}}{theirs}", ours)),
-            *both(f"{{p}}{norm}", STEM_NORM),
-            *both("{p}stages.{n}.downsample.0", DOWN_NORM),
-            *both("{p}stages.{n}.downsample.1", DOWN),
-            *both("{p}stages.{i}.blocks.{j}.conv_dw", f"{BLOCK}.dwconv"),
-            *both("{p}stages.{i}.blocks.{j}.norm", f"{BLOCK}.layernorm"),
-            *both("{p}stages.{i}.blocks.{j}.mlp.fc1", f"{BLOCK}.pwconv1", "@mlp"),
-            *both("{p}stages.{i}.blocks.{j}.mlp.fc2", f"{BLOCK}.pwconv2", "@mlp"),
-            Rule("{p}stages.{i}.blocks.{j}.gamma", f"{BLOCK}.layer_scale_parameter"),
-            *both("{p}head.norm", HEAD_NORM),
-            *both("{p}norm_pre", MAP_NORM),
-            *both("{p}head.pre_logits.fc", "pre_classifier", "@head"),
-            *both("{p}head.fc", "classifier", "@head"),
+        rules=_rules(
+            {**stem, **body, MAP_NORM: "norm_pre", "pre_classifier": "head.pre_logits.fc"},
+            {**dict.fromkeys(mlp, "@mlp"), **dict.fromkeys(head, "@head")},
         ),
         layouts={"@mlp": ("linear", "1x1"), "@head": ("linear", "1x1")},
         refused=(
             Refused("conv_bias=False", "convolutions without bias", lacking="{p}stem.0.bias"),
             Refused(
-                "norm_layer='rmsnorm2d' or 'simplenorm'", "norms without mean and bias", lacking=f"{{p}}{norm}.bias"
+                "norm_layer='rmsnorm2d' or 'simplenorm'",
+                "norms without mean and bias",
+                lacking=f"{{p}}{stem[STEM_NORM]}.bias",
             ),
             Refused(
                 "patch_size=2",
@@ -174,9 +174,9 @@ def timm(convolutions: dict[str, str], norm: str) -> Table:
 
 #: One table for each kind of stem: of patches, of two convolutions, of two with an activation between them.
 TIMM = (
-    timm({"stem.0": STEM}, "stem.1"),
-    timm({"stem.0": f"{OVERLAP}.0", "stem.1": f"{OVERLAP}.1"}, "stem.2"),
-    timm({"stem.0": f"{OVERLAP_ACT}.0", "stem.2": f"{OVERLAP_ACT}.1"}, "stem.3"),
+    timm({STEM: "stem.0", STEM_NORM: "stem.1"}),
+    timm({f"{OVERLAP}.0": "stem.0", f"{OVERLAP}.1": "stem.1", STEM_NORM: "stem.2"}),
+    timm({f"{OVERLAP_ACT}.0": "stem.0", f"{OVERLAP_ACT}.1": "stem.2", STEM_NORM: "stem.3"}),
 )
 
 
@@ -216,19 +216,7 @@ def open_clip(trunk: Table) -> Table:
 TORCHVISION = Table(
     name="torchvision",
     first="{p}features.0.0.weight",
-    rules=(
-        *both("{p}features.0.0", STEM),
-        *both("{p}features.0.1", STEM_NORM),
-        *both("{p}features.{2n}.0", DOWN_NORM),
-        *both("{p}features.{2n}.1", DOWN),
-        *both("{p}features.{2i+1}.{j}.block.0", f"{BLOCK}.dwconv"),
-        *both("{p}features.{2i+1}.{j}.block.2", f"{BLOCK}.layernorm"),
-        *both("{p}features.{2i+1}.{j}.block.3", f"{BLOCK}.pwconv1"),
-        *both("{p}features.{2i+1}.{j}.block.5", f"{BLOCK}.pwconv2"),
-        Rule("{p}features.{2i+1}.{j}.layer_scale", f"{BLOCK}.layer_scale_parameter", "column"),
-        *both("{p}classifier.0", HEAD_NORM),
-        *both("{p}classifier.2", "classifier"),
-    ),
+    rules=_rules({ours: theirs for ours, (_, _, theirs) in LAYERS.items()}, {SCALE: "column"}),
     licence="torchvision's repository is BSD 3-Clause; it says that weights may have terms of their data set",
 )
 

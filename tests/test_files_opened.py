@@ -8,8 +8,8 @@ from support.files_opened import CALLS, count
 LIMITS = {
     ("classify", "fast"): 22,
     ("classify", "explicit"): 20,
-    ("diff", "equal"): 25,
-    ("diff", "wrong"): 28,
+    ("diff", "equal"): 16,
+    ("diff", "wrong"): 25,
     ("convert", "bin"): 55,
 }
 

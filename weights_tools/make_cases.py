@@ -16,7 +16,7 @@ Truth, noise and tolerance
     Truth is the operation of npconv in float64, whose own rounding is 2**29 times smaller than that of float32. Noise
     is the largest error of right float32 arithmetic: of one run as it is, and of `PERTURBED_RUNS` runs with every input
     and every weight off by up to a unit in the last place. What tolerance follows is said in
-    ``npconv.golden.tolerance``.
+    ``npconv.golden.measures``.
 
 What the check allows
     Inputs, attributes and texts must be the same. The last bits of float64, and what float32 noise is measured, depend
@@ -39,7 +39,7 @@ import npconv
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import case_plan
 from npconv.golden.case import METADATA, compute, error_of
-from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
+from npconv.golden.measures import FLOOR, MULTIPLE, last_place
 from npconv.golden.truth import perturbed, record
 from npconv.models import FAMILIES
 from weights_tools.goldens import draw, operations

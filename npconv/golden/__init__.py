@@ -3,7 +3,7 @@
 ``README.md`` in this folder is for those who use it. Read the code in this order:
 
 - ``npconv.plan``: a model as a list of steps, and what runs them
-- ``tracing``, ``truth``, ``preprocessing``, ``tolerance``: what is recorded, and how far rounding alone may lead
+- ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
 - ``trace_file``, ``formats``: traces in files
 - ``compare``, ``align``, ``measures``: two traces side by side
 - ``mistakes``, ``segment``, ``diagnose``: a part of the model run again with every known mistake

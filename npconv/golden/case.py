@@ -28,10 +28,9 @@ from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
-from npconv.golden.measures import distance, finite_distance
+from npconv.golden.measures import allowed, distance, finite_distance
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.segment import FAILURES, cast
-from npconv.golden.tolerance import allowed
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.messages import quoted
 from npconv.plan.operations import OPERATIONS

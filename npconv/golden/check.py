@@ -24,7 +24,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.case import Case, describe, error_of, explain
 from npconv.golden.export import write_case
-from npconv.golden.tolerance import allowed, check_unit
+from npconv.golden.measures import allowed, check_unit
 from npconv.messages import quoted
 
 #: Of what a broken program says, the bytes that are looked at.

@@ -10,18 +10,20 @@ import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair, read
-from npconv.golden.measures import largest, not_finite, whereabouts
-from npconv.golden.preprocessing import DECODED
-from npconv.golden.tolerance import (
+from npconv.golden.measures import (
     MULTIPLE,
     ROUNDOFF,
     UNMEASURED,
     WHOLE,
     check_unit,
     is_before_model,
+    largest_of,
     noise_of,
+    not_finite,
     tolerance,
+    whereabouts,
 )
+from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import PIXELS, about, part
 from npconv.messages import quoted
 
@@ -212,8 +214,8 @@ def _difference(
 
 def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Difference:
     """Return the difference of arrays whose shapes do not fit."""
-    facts["broken"] = not np.isfinite(largest(truth))
-    finite = bool(not facts["broken"] and np.isfinite(largest(array)))
+    facts["broken"] = not np.isfinite(largest_of(truth))
+    finite = bool(not facts["broken"] and np.isfinite(largest_of(array)))
     where = "the shapes do not fit" + ("" if finite else f"; {not_finite(truth, array)}")
     lost: dict[str, Any] = dict.fromkeys(("max_abs", "relative", "nmse"), np.inf)
     return Difference(

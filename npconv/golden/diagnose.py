@@ -16,7 +16,7 @@ import numpy as np
 from npconv.errors import NpconvError
 from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import distance, finite_distance, largest
+from npconv.golden.measures import distance, finite_distance, largest_of
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
 from npconv.plan.step import Step
@@ -222,8 +222,8 @@ class _Judge:
         self.mine = comparison.array(first)
         truth = np.asarray(comparison.reference[first.name])
         self.letters = layout_of(comparison.reference, first.name, truth.ndim)
-        self.scale = largest(truth) or 1.0
-        grown = largest(self.mine) / self.scale  # rounding grows with the values that a mistake makes
+        self.scale = largest_of(truth) or 1.0
+        grown = largest_of(self.mine) / self.scale  # rounding grows with the values that a mistake makes
         self.limit = FIT * first.tolerance * (grown if 1 < grown < np.inf else 1.0)
         self.wrong = wrong
 

@@ -1,15 +1,50 @@
-"""How far one tensor is from another, and where: at the border, in one channel or sample, at every other pixel.
+"""How far one tensor is from another, where they differ, and how far a correct port may be from the truth.
 
 The numbers are taken in float64 and a piece at a time. A piece is small enough to stay in a processor's cache, so that
 comparing costs little more than reading, and tensors that are mapped from a file are never in memory as a whole.
+
+One tolerance for all tensors passes real mistakes early in a model, where rounding is 1e-7, and refuses correct ports
+late in it. So a golden trace tells of each tensor how far from the truth correct float32 arithmetic landed
+(:mod:`npconv.golden.truth`), and the tolerance is a multiple of that. Rounding grows with the unit roundoff of a format
+as long as it is small; where it comes to as much as the tensor itself, no comparison in that format says anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from npconv.errors import GoldenError
+from npconv.golden.trace_file import PIXELS
+from npconv.messages import quoted
+
+#: Times the largest measured noise that a port may be off: a few runs do not find the worst case, and a port may add in
+#: an order that rounds more than any of them, one number after another where NumPy adds in pairs.
+MULTIPLE = 8
+
+#: Units in the last place of the tensor's largest value that a port may be off in any case: where all runs were exact,
+#: another correct program may still round once, by a fused multiply-add or a multiplication with the inverse.
+FLOOR = 4
+
+#: Unit roundoffs of the largest value that stand for the noise of a tensor for which none was measured, as in a trace
+#: by another program.
+UNMEASURED = 128
+
+#: Units in the last place that the pixel values and what they are made of may be off, whatever the model computes in.
+INPUT_UNITS = 4
+
+#: The largest difference of whole numbers that is none.
+WHOLE = 0.5
+
+#: What stands before the names of the steps that make the pixel values of a photo.
+PREPROCESSING = "preprocessing."
+
+#: Unit roundoff of each format, and its smallest number above 0.
+ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SMALLEST = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 
 #: Elements of a piece: 64 KB in float64. OpenBLAS starts no threads for products that short.
 PIECE = 1 << 13
@@ -26,16 +61,10 @@ TELLING = 2
 #: The share of the places of a pattern that must differ; a few rows are not a pattern.
 SOLID = 0.75
 
+#: One place of an axis, by its letter.
 WORDS = {
-    "N": ("sample", "samples"),
-    "C": ("channel", "channels"),
-    "D": ("channel", "channels"),
-    "K": ("class", "classes"),
-    "H": ("row", "rows"),
-    "W": ("column", "columns"),
-    "T": ("token", "tokens"),
-    "S": ("key", "keys"),
-    "h": ("head", "heads"),
+    **{"N": "sample", "C": "channel", "D": "channel", "K": "class", "H": "row", "W": "column"},
+    **{"T": "token", "S": "key", "h": "head"},
 }
 
 
@@ -46,10 +75,8 @@ class Measures(NamedTuple):
     ----------
     max_abs : float
         The largest absolute difference; infinite where either array holds a value that is not finite.
-    largest : float
-        The largest absolute value of the reference.
-    largest_mine : float
-        And of the other array.
+    largest, largest_mine : float
+        The largest absolute values of the reference and of the other array.
     cosine : float
         Of the angle between both as vectors; 1 if both are zero, 0 if one of them is.
     nmse : float
@@ -81,7 +108,7 @@ def pieces(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         yield tuple(array[start : start + PIECE] for array in flat)
 
 
-def largest(array: np.ndarray) -> float:
+def largest_of(array: np.ndarray) -> float:
     """Return the largest absolute value; 0 of no elements, infinity or NaN if one of them is."""
     found = 0.0
     for (piece,) in pieces(array):
@@ -106,7 +133,7 @@ def measure(reference: np.ndarray, mine: np.ndarray, tolerance: float) -> Measur
         The largest absolute difference that is none.
     """
     if same(reference, mine):
-        greatest = largest(reference)
+        greatest = largest_of(reference)
         finite = bool(np.isfinite(greatest))
         return Measures(0.0 if finite else np.inf, greatest, greatest, 1.0, 0.0, 0.0 if finite else 1.0, finite)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -245,7 +272,8 @@ def _border(image: np.ndarray) -> str:
             (image[inside, -thick:], "last column"),
         ]
         hit = [words if thick == 1 else words.replace(" ", f" {thick} ") + "s" for part, words in sides if part.any()]
-        return f"the border: {_list(hit)}" if hit else "the corners"
+        listed = " and ".join(filter(None, (", ".join(hit[:-1]), *hit[-1:])))
+        return f"the border: {listed}" if hit else "the corners"
     return ""
 
 
@@ -289,7 +317,8 @@ def _axes(wrong: np.ndarray, letters: str, count: int, told: str) -> list[str]:
 
 def _places(places: np.ndarray, size: int, letter: str, axis: int) -> str:
     """Say which places of an axis: ``channels 3, 7 of 96``."""
-    one, many = WORDS.get(letter, (f"index of axis {axis}", f"indices of axis {axis}"))
+    one = WORDS.get(letter, f"index of axis {axis}")
+    many = {"class": "classes"}.get(one, f"{one}s") if letter in WORDS else f"indices of axis {axis}"
     if len(places) == 1:
         note = " (the class token, where there is one)" if letter == "T" and places[0] == 0 else ""
         return f"{one} {places[0]} of {size}{note}"
@@ -299,6 +328,79 @@ def _places(places: np.ndarray, size: int, letter: str, axis: int) -> str:
     return f"{many} {shown} of {size}"
 
 
-def _list(words: Sequence[str]) -> str:
-    """Return words as a list in a sentence."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def tolerance(
+    trace: Mapping[str, np.ndarray],
+    name: str,
+    unit: str = "float32",
+    rtol: float | None = None,
+    atol: float | None = None,
+    *,
+    largest: float | None = None,
+) -> float:
+    """Return the largest absolute difference from a tensor of a reference that rounding explains.
+
+    Parameters
+    ----------
+    trace : Trace or mapping of str to ndarray
+        The reference.
+    name : str
+        Of the tensor.
+    unit : {"float32", "float16", "bfloat16"}
+        What the port computes in; the steps of preprocessing are never in less than float32.
+    rtol, atol : float, optional
+        If either is given, the tolerance is ``atol + rtol * max |reference|``, whatever was measured.
+    largest : float, optional
+        ``max |reference|`` of the tensor's finite values, if it is known already.
+
+    Raises
+    ------
+    GoldenError
+        If the unit is unknown, or `rtol` or `atol` is negative or not a number.
+    """
+    check_unit(unit)
+    for what, value in (("rtol", rtol), ("atol", atol)):
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise GoldenError(f"expected {what} to be a finite number of at least 0, got {value!r}")
+    size = largest_of(trace[name]) if largest is None else largest
+    if rtol is not None or atol is not None:
+        return (atol or 0.0) + (rtol or 0.0) * size
+    if is_before_model(name):
+        if np.asarray(trace[name]).dtype.kind != "f":
+            return WHOLE
+        return INPUT_UNITS * last_place(size, unit if name == PIXELS else "float32")
+    noise = noise_of(trace, name)
+    if noise is None:
+        noise = UNMEASURED * ROUNDOFF["float32"] * size
+    return max(MULTIPLE * noise * (ROUNDOFF[unit] / ROUNDOFF["float32"]), FLOOR * last_place(size, unit))
+
+
+def is_before_model(name: str) -> bool:
+    """Tell whether a tensor is the pixel values, or made on the way to them."""
+    return name == PIXELS or name.startswith(PREPROCESSING)
+
+
+def check_unit(unit: str) -> None:
+    """Refuse what is not one of ``"float32"``, ``"float16"`` and ``"bfloat16"``, with a GoldenError."""
+    if not isinstance(unit, str) or unit not in ROUNDOFF:
+        raise GoldenError(f"expected unit to be one of {', '.join(ROUNDOFF)}; got {quoted(unit)}")
+
+
+def allowed(tolerance: float, unit: str) -> float:
+    """Return what a tolerance of float32 is for a port that computes in `unit`."""
+    check_unit(unit)
+    return tolerance * (ROUNDOFF[unit] / ROUNDOFF["float32"])
+
+
+def noise_of(trace: Mapping[str, np.ndarray], name: str) -> float | None:
+    """Return the largest measured float32 noise of a tensor; None if none was measured."""
+    about: dict[str, Any] = getattr(trace, "about", {})
+    runs = (about.get("noise") or {}).get(name)
+    return max(runs.values()) if runs else None
+
+
+def last_place(value: float, unit: str = "float32") -> float:
+    """Return the unit in the last place of a number: the distance to the next larger one of the format."""
+    if value == 0:
+        return SMALLEST[unit]
+    _, exponent = math.frexp(value)
+    return max(math.ldexp(ROUNDOFF[unit], exponent), SMALLEST[unit])

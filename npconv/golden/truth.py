@@ -11,7 +11,7 @@ float32 that are all correct:
 - ``fast``: the fast engine, of what it gives out: hidden states and outputs.
 - ``recorded``: runs of other correct programs, such as PyTorch's, where there are traces of them: :func:`add_noise`.
 
-What tolerance follows is said in :mod:`npconv.golden.tolerance`.
+What tolerance follows is said in :mod:`npconv.golden.measures`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from npconv.errors import GoldenError
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import BLOCKS
 from npconv.golden.case import FOLDER, METADATA, NO_CASES, assert_close, cases, every_case, explain, models, operations
+from npconv.golden.measures import FLOOR, MULTIPLE, last_place
 from npconv.golden.mistakes.catalogue import CATALOGUE
-from npconv.golden.tolerance import FLOOR, MULTIPLE, last_place
 from npconv.models import convnext, convnextv2, cvt
 from npconv.models.tree import nest
 from npconv.plan.operations import OPERATIONS

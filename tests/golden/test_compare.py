@@ -12,8 +12,8 @@ from npconv.errors import GoldenError
 from npconv.golden.align import read
 from npconv.golden.compare import LOCATED, Comparison, compare
 from npconv.golden.diagnose import diagnose
+from npconv.golden.measures import MULTIPLE, UNMEASURED
 from npconv.golden.preprocessing import DECODED, layouts, record_preprocessing
-from npconv.golden.tolerance import MULTIPLE, UNMEASURED
 from npconv.golden.trace_file import Trace, load_trace
 from tests.golden.proof import model_specimen
 from tests.golden.tiny_models import every_model

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from npconv.golden import measures as module
-from npconv.golden.measures import largest, measure, pieces, same
+from npconv.golden.measures import largest_of, measure, pieces, same
 
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 VALUES = st.floats(-1e6, 1e6, width=32)
@@ -66,7 +66,7 @@ def test_equal_arrays_of_another_dtype_differ_by_nothing():
 
 def test_whole_numbers_without_sign_do_not_wrap():
     assert measure(np.uint8([0, 255]), np.uint8([255, 0]), 0.0).max_abs == 255
-    assert largest(np.int8([-128, 127])) == 128
+    assert largest_of(np.int8([-128, 127])) == 128
 
 
 def test_the_squares_of_large_numbers_warn_of_nothing():

@@ -7,8 +7,8 @@ import pytest
 from npconv.errors import GoldenError
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
+from npconv.golden.measures import FLOOR, MULTIPLE
 from npconv.golden.mistakes import MISTAKES
-from npconv.golden.tolerance import FLOOR, MULTIPLE
 from npconv.golden.trace_file import Trace
 from npconv.golden.tracing import task_of
 from npconv.models import FAMILIES

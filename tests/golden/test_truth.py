@@ -10,6 +10,7 @@ from support.fast_models import BACKBONES, CLASSIFIERS, KINDS, pictures, small
 
 import npconv
 from npconv.errors import GoldenError, InputError, NpconvError
+from npconv.golden.measures import FLOOR, MULTIPLE, UNMEASURED, last_place, noise_of, tolerance
 from npconv.golden.preprocessing import (
     DECODED,
     IMAGE,
@@ -18,7 +19,6 @@ from npconv.golden.preprocessing import (
     make_preprocessing_plan,
     record_preprocessing,
 )
-from npconv.golden.tolerance import FLOOR, MULTIPLE, UNMEASURED, last_place, noise_of, tolerance
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import task_of
 from npconv.golden.truth import add_noise, load_model, perturbed, record

@@ -16,15 +16,8 @@ from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.files.locate import SUFFIX, locate
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import FILE_NAME, Settings, enum_value, read_settings
-from npconv.images.transforms import (
-    WARP_FROM,
-    center_crop,
-    holds_fractions,
-    normalize,
-    rescale,
-    resize_and_crop,
-    scale_shortest_edge,
-)
+from npconv.images.steps import STEPS, Listed, resize_crop_normalize
+from npconv.images.transforms import holds_fractions
 
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
@@ -221,40 +214,46 @@ do_center_crop, crop_size, do_convert_rgb : optional
         """Raise `InputError` if a value is missing that one of the steps needs."""
         settings.check_complete()
 
-    @staticmethod
-    def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
-        """Apply the steps that the settings ask for to one picture (C, H, W)."""
-        return prepare(image, settings)
+    @classmethod
+    def prepare(cls, image: np.ndarray, settings: Settings) -> np.ndarray:
+        """Apply the steps that the settings ask for to one picture (C, H, W).
 
-    def steps(self, height: int, width: int) -> list[tuple[str, str, dict[str, Any]]]:
-        """Return what is done to a picture of some size: name of the result, function of ``transforms``, arguments.
+        Raises
+        ------
+        ImageError
+            If the resized picture would exceed ``MAX_PIXELS``.
+        InputError
+            If a step cannot be applied, or its result overflows.
+        """
+        if settings.do_rescale and holds_fractions(image):
+            warnings.warn(
+                "the values of a picture are 0 to 1 already and will be rescaled once more; set do_rescale=False",
+                NpconvWarning,
+                stacklevel=3,
+            )
+        for _, step, arguments in cls.list_steps(settings, *image.shape[1:]):
+            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+                image = STEPS[step](image, **arguments)
+        if not np.isfinite(image).all():
+            raise InputError("the values overflow; check rescale_factor, image_mean and image_std")
+        return image
+
+    @staticmethod
+    def list_steps(settings: Settings, height: int, width: int) -> Iterator[Listed]:
+        """Yield what is done to a picture of some size with some settings."""
+        return resize_crop_normalize(settings, height, width)
+
+    def steps(self, height: int, width: int) -> list[Listed]:
+        """Return what is done to a picture of some size.
 
         Raises
         ------
         InputError
             If a setting is missing or invalid.
         """
-        return list(self.list_steps(self.settings(), height, width))
-
-    @staticmethod
-    def list_steps(settings: Settings, height: int, width: int) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Yield the steps that `prepare` takes with some settings."""
-        if settings.do_resize:
-            edge = settings.size["shortest_edge"]
-            size = (edge, edge)
-            if edge < WARP_FROM:
-                # Only the shape counts: an array that takes no memory stands for the picture.
-                picture = np.broadcast_to(np.uint8(0), (3, height, width))
-                size = scale_shortest_edge(picture, edge / settings.crop_pct)
-            yield "resized", "resize", {"height": size[0], "width": size[1], "resample": int(settings.resample)}
-            if edge < WARP_FROM:
-                yield "cropped", "center_crop", {"height": edge, "width": edge}
-        if settings.do_center_crop:
-            yield "center_cropped", "center_crop", dict(settings.crop_size)
-        if settings.do_rescale:
-            yield "rescaled", "rescale", {"factor": float(settings.rescale_factor)}
-        if settings.do_normalize:
-            yield "normalized", "normalize", {"mean": _plain(settings.image_mean), "std": _plain(settings.image_std)}
+        settings = self.settings()
+        self.check_complete(settings)
+        return list(self.list_steps(settings, height, width))
 
     @classmethod
     def from_pretrained(
@@ -368,44 +367,9 @@ def type_name_of(config: Mapping[str, Any]) -> Any:
 ConvNextFeatureExtractor = ConvNextImageProcessor
 
 
-def prepare(image: np.ndarray, settings: Settings) -> np.ndarray:
-    """Apply the steps that the settings ask for to one picture (C, H, W).
-
-    Raises
-    ------
-    ImageError
-        If the resized picture would exceed ``MAX_PIXELS``.
-    InputError
-        If a step cannot be applied, or its result overflows.
-    """
-    if settings.do_rescale and holds_fractions(image):
-        warnings.warn(
-            "the values of a picture are 0 to 1 already and will be rescaled once more; set do_rescale=False",
-            NpconvWarning,
-            stacklevel=3,
-        )
-    if settings.do_resize:
-        image = resize_and_crop(image, settings.size["shortest_edge"], settings.crop_pct, settings.resample)
-    if settings.do_center_crop:
-        image = center_crop(image, (settings.crop_size["height"], settings.crop_size["width"]))
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        if settings.do_rescale:
-            image = rescale(image, settings.rescale_factor)
-        if settings.do_normalize:
-            image = normalize(image, settings.image_mean, settings.image_std)
-    if not np.isfinite(image).all():
-        raise InputError("the values overflow; check rescale_factor, image_mean and image_std")
-    return image
-
-
 def _settings_among(names: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of some variables that are settings."""
     return {name: names[name] for name in SETTING_NAMES}
-
-
-def _plain(value: Any) -> Any:
-    """Return one number or a list of numbers."""
-    return float(value) if np.ndim(value) == 0 else [float(entry) for entry in value]
 
 
 def _check_overrides(overrides: Mapping[str, Any], config: Mapping[str, Any]) -> None:

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from npconv import layers
 from npconv.backend import Array
-from npconv.images import transforms
-from npconv.images.transforms import normalize, rescale
+from npconv.images.steps import STEPS
 
 
 def activation(x: Array, *, hidden_act: str) -> Array:
@@ -52,21 +49,6 @@ def join_nothing(x: Array, like: Array) -> Array:
     return layers.join_class_token(like[:, :0], x)
 
 
-def resize(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
-    """Resize a uint8 picture (C, H, W) with Pillow: :func:`npconv.images.transforms.resize`."""
-    return transforms.resize(image, (height, width), resample)
-
-
-def resize_float(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
-    """Resize a float32 picture (C, H, W) with Pillow: :func:`npconv.images.transforms.resize_float`."""
-    return transforms.resize_float(image, (height, width), resample)
-
-
-def center_crop(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """Cut the middle out of a picture (C, H, W): :func:`npconv.images.transforms.center_crop`."""
-    return transforms.center_crop(image, (height, width))
-
-
 #: Every operation by the name that steps call it by.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
@@ -95,10 +77,5 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         layers.attention_scores,
         layers.softmax,
         layers.attention_context,
-        resize,
-        resize_float,
-        center_crop,
-        rescale,
-        normalize,
     )
-}
+} | STEPS

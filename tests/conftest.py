@@ -21,7 +21,14 @@ hypothesis.settings.register_profile(
     max_examples=50,
     print_blob=True,
 )
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("npconv"), max_examples=10)
 hypothesis.settings.load_profile("npconv")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try fewer examples in the fast run."""
+    if config.option.markexpr == "fast":
+        hypothesis.settings.load_profile("fast")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,8 @@
 import pytest
 from support.files_opened import CALLS, count
 
+pytestmark = pytest.mark.long
+
 #: The most files of npconv that may have a part in each call; see ``support/files_opened.py``. The aims are 20 for a
 #: photo, 25 for a comparison and 35 for a conversion.
 LIMITS = {

@@ -16,6 +16,8 @@ from npconv.api.shared import SharedClassifier
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.workers.pool import WorkerPool
 
+pytestmark = pytest.mark.long
+
 KINDS = [(kind, family) for kind in (CLASSIFIERS, BARE_MODELS, BACKBONES) for family in kind]
 
 

@@ -7,6 +7,8 @@ import pytest
 from npconv.bench.memory import PROC
 from npconv.bench.remote import EngineError, RemoteEngine
 
+pytestmark = pytest.mark.long
+
 LOAD = {"runner": "onnxruntime", "job": {"model": "x", "scratch": "y"}}
 
 

@@ -17,6 +17,8 @@ from npconv import AutoModelForImageClassification
 from npconv.bench.runners import RUNNERS, Job
 from npconv.bench.worker import Worker, answer, serve, wait_for_rest
 
+pytestmark = pytest.mark.long
+
 
 def order(worker, do, **arguments):
     return answer(worker, json.dumps({"do": do, **arguments}))

@@ -19,6 +19,8 @@ from npconv.cli.output import Output
 from npconv.cli.photos import Result
 from npconv.cli.resume import read_earlier
 
+pytestmark = pytest.mark.long
+
 HARD_NAMES = ["a.png", 'quo"te, comma.png', "line\nbreak.png", "\x1b.png", "\udcff.png", "é.png", "", "-", "file"]
 
 

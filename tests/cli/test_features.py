@@ -21,6 +21,8 @@ from npconv.cli.features_file import LOG, FeaturesFile
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.images import open_image
 
+pytestmark = pytest.mark.long
+
 
 def run(capsys, model: Path, *words: str) -> tuple[int, list[str]]:
     """Run the command; return its status and the lines of stderr."""

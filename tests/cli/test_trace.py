@@ -17,6 +17,8 @@ from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import load_trace
 from npconv.images import open_image
 
+pytestmark = pytest.mark.long
+
 PREPROCESSING = [
     DECODED,
     *(f"preprocessing.{name}" for name in ("resized", "cropped", "rescaled", "normalized")),

@@ -22,6 +22,8 @@ from npconv.models.convnext import published
 from npconv.models.parameters import count_parameters
 from npconv.models.publishing import Architecture, Logits
 
+pytestmark = pytest.mark.long
+
 CHECKS = ["hashes", "configuration", "tensors", "parameter count", "numbers", "preprocessing", "published logits"]
 
 #: Of the small model; not published.

@@ -20,6 +20,8 @@ from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, held_dt
 from npconv.files.safetensors import load, load_file, open_file, save, save_file
 from npconv.models.match import LoadReport, match
 
+pytestmark = pytest.mark.long
+
 #: Memory beyond the arrays: Python's objects, and NumPy's buffers while it converts, 8192 values at a time (70 kB).
 CONSTANT = 100_000
 

@@ -12,6 +12,8 @@ from npconv.golden.case import cases, every_case
 from npconv.golden.check import check, last_line
 from npconv.golden.export import export
 
+pytestmark = pytest.mark.long
+
 #: Reads the arrays of a case as `inputs` and `params`, and writes the array `y`.
 FRAME = """
 import json, sys

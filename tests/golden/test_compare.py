@@ -18,6 +18,8 @@ from npconv.golden.trace_file import Trace, load_trace
 from tests.golden.proof import model_specimen
 from tests.golden.tiny_models import every_model
 
+pytestmark = pytest.mark.long
+
 FAMILIES = ["convnextv2", "cvt"]
 
 

@@ -18,6 +18,8 @@ from npconv.files.safetensors import save_file
 from npconv.golden.formats import MEMBER, METADATA
 from npconv.golden.trace_file import Trace, load_trace
 
+pytestmark = pytest.mark.long
+
 HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
 
 

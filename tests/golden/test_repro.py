@@ -16,6 +16,8 @@ from npconv.errors import GoldenError
 from npconv.golden.compare import compare
 from npconv.golden.repro import save_repro
 
+pytestmark = pytest.mark.long
+
 
 def run_script(script: Path) -> dict[str, float]:
     """The errors that a script prints, run far from this folder."""

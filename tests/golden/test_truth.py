@@ -25,6 +25,8 @@ from npconv.golden.truth import add_noise, load_model, perturbed, record
 from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan
 
+pytestmark = pytest.mark.long
+
 FAMILIES = list(CLASSIFIERS)
 X = pictures((2, 3, 40, 48))
 

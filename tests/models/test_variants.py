@@ -23,6 +23,8 @@ from npconv.models.parameters import count_parameters
 from npconv.models.summary import layer_table
 from weights_tools.goldens import draw
 
+pytestmark = pytest.mark.long
+
 STAGED_FAMILIES = ("convnext", "convnextv2")
 CLASSIFIERS, BARE_MODELS, BACKBONES = (classes_of(task, STAGED_FAMILIES) for task in TASKS)
 FAMILIES = pytest.mark.parametrize("family", STAGED_FAMILIES)

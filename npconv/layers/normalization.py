@@ -53,7 +53,11 @@ def batch_norm(
     return deviation / spread * weight[:, None, None] + bias[:, None, None]
 
 
-@shapes(x="N C H W", weight="C | 1 1 1 C", bias="C | 1 1 1 C", result="N C H W")
+#: A number for each channel. Checkpoints hold (1, 1, 1, C), channels last, or (C,).
+PER_CHANNEL = "C | C 1 1 | 1 C 1 1 | 1 1 1 C"
+
+
+@shapes(x="N C H W", weight=PER_CHANNEL, bias=PER_CHANNEL, result="N C H W")
 def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
     """Scale each channel by its strength relative to the other channels (GRN).
 
@@ -61,7 +65,7 @@ def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) ->
     ``s[n, c] = g[n, c] / (mean over c of g[n, c] + eps)``: relative to the others, in each sample by itself;
     ``y = weight * (x * s) + bias + x``: the residual ``+ x`` is part of the layer.
 
-    In float16 itself, squares would overflow beyond 255. Checkpoints hold `weight` and `bias` channels last.
+    In float16 itself, squares would overflow beyond 255.
 
     ConvNeXt V2, section 4 and algorithm 1 of https://arxiv.org/abs/2301.00808.
     """

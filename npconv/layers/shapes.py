@@ -84,24 +84,21 @@ class _Fit:
         self.divides = {name: text.removeprefix(DIVIDES) for name, text in arguments.items() if DIVIDES in text}
         self.letters = {name: text for name, text in arguments.items() if DIVIDES not in text}
         self.first = next(iter(self.letters))
-        #: For each array, the axes of every shape that it may have, by their number; None is any number.
-        self.forms = {name: dict(map(_axes, text.split("|"))) for name, text in self.letters.items()}
+        #: For each array, every shape that it may have: how many axes (None is any number), and which.
+        self.forms = {name: [_axes(form) for form in text.split("|")] for name, text in self.letters.items()}
 
     def __call__(self, given: dict[str, Any]) -> Any:
         """Refuse what does not fit, widen float16 in `given`, and return the dtype that the first array had."""
         lengths, first_dtype = {"1": 1}, None
-        for name, forms in self.forms.items():
+        for name in self.forms:
             array: Any = given.get(name)
             if array is None and (name in self.defaults or name not in given):
                 continue  # what is missing, Python says when the layer runs
             if type(array) is not np.ndarray:
                 array_module(array)
-            axes = forms.get(array.ndim, forms.get(None))
-            if axes is None:
-                self.refuse_axes(name, given)
-            misfit = axes and self.bind(axes, array.shape, given, lengths)
+            misfit = self.misfit(name, given, lengths)
             if misfit:
-                self.refuse_length(name, given, *misfit)
+                self.refuse_array(name, given, *misfit)
             dtype = array.dtype
             if dtype.kind != "f" or dtype.itemsize < 4:
                 given[name] = widen(array)
@@ -112,21 +109,29 @@ class _Fit:
                 self.divisor(name, given, lengths)
         return first_dtype
 
-    def bind(
-        self, axes: Sequence[Axis], shape: Sequence[int], given: Mapping[str, Any], lengths: dict[str, int]
-    ) -> tuple[str, int] | None:
-        """Note the length of each letter. Return the first that has another length already, and the length it has."""
-        for letter, axis, divisor in axes:
-            if axis is None:
-                if "axis" not in given:
+    def misfit(self, name: str, given: Mapping[str, Any], lengths: dict[str, int]) -> tuple[str, int] | None:
+        """Note the length of each letter of an array. Return one that does not fit, ``""`` for the number of axes."""
+        shape = given[name].shape
+        found: tuple[str, int] | None = ("", len(shape))
+        for ndim, axes in self.forms[name]:
+            if ndim is not None and ndim != len(shape):
+                continue
+            found = None
+            for letter, axis, divisor in axes:
+                try:
+                    length = shape[given["axis"] if axis is None else axis]
+                except IndexError:
+                    length = -1
+                except KeyError:  # what is missing, Python says when the layer runs
                     continue
-                axis = given["axis"]
-            length = shape[axis] if -len(shape) <= axis < len(shape) else -1
-            if divisor:
-                length *= self.divisor(divisor, given, lengths)
-            if lengths.setdefault(letter, length) != length:
-                return letter, length
-        return None
+                if divisor:
+                    length *= self.divisor(divisor, given, lengths)
+                if lengths.setdefault(letter, length) != length:
+                    found = letter, length
+                    break
+            if found is None or found[0] != "1":
+                break  # otherwise another shape may have its 1 elsewhere
+        return found
 
     def divisor(self, name: str, given: Mapping[str, Any], lengths: Mapping[str, int]) -> int:
         """Return a number among the arguments, if it divides what it must divide."""
@@ -140,25 +145,20 @@ class _Fit:
         """Raise the error of a call that does not fit."""
         raise InputError(f"{self.layer}: expected {expected}")
 
-    def refuse_axes(self, name: str, given: Mapping[str, Any]) -> NoReturn:
-        """Raise the error of an array with another number of axes."""
-        shape = given[name].shape
+    def refuse_array(self, name: str, given: Mapping[str, Any], letter: str, length: int) -> NoReturn:
+        """Raise the error of an array whose axis `letter`, or number of axes, is not what the arrays before it ask."""
+        shape, text = given[name].shape, self.letters[name]
         if name == self.first:
             got = shape if name == "x" else f"{name} of shape {shape}"
-            self.refuse(f"x of shape {_written(self.letters[name])}, got {got}; add or remove axes with reshape")
-        if name == "weight":
-            numbers = " or ".join(map(str, self.forms[name]))
-            self.refuse(f"a weight with {numbers} {'axis' if numbers == '1' else 'axes'}, got shape {shape}")
-        self.refuse_alike(name, given)
-
-    def refuse_length(self, name: str, given: Mapping[str, Any], letter: str, length: int) -> NoReturn:
-        """Raise the error of an array whose axis `letter` has another length than in the arrays before it."""
+            self.refuse(f"x of shape {_written(text)}, got {got}; add or remove axes with reshape")
         if name != "weight":
             self.refuse_alike(name, given)
+        if letter == "":
+            numbers = " or ".join(str(number) for number in dict(self.forms[name]))
+            self.refuse(f"a weight with {numbers} {'axis' if numbers == '1' else 'axes'}, got shape {shape}")
         if letter == "1":
-            use = "; use conv2d" if "conv2d" in self.layer else ""
-            self.refuse(f"a weight of shape {_written(self.letters[name])}, got {given[name].shape}{use}")
-        axis = next(axis for axes in self.forms[self.first].values() for of, axis, _ in axes if of == letter)
+            self.refuse(f"a weight of shape {_written(text)}, got {shape}{'; use conv2d' * ('conv2d' in self.layer)}")
+        axis = next(axis for _, axes in self.forms[self.first] for of, axis, _ in axes if of == letter)
         raise InputError(
             f"{self.layer}: the weights expect {length} channels on axis {given['axis'] if axis is None else axis} of "
             f"x, got x of shape {given[self.first].shape}; check the layout (channels first: N, C, H, W) and that the "
@@ -169,11 +169,10 @@ class _Fit:
         """Raise the error of an array, and those of the same letters, by the lengths of the arrays before them."""
         text = self.letters[name]
         alike = [other for other in self.letters if self.letters[other] == text and given.get(other) is not None]
-        lengths: dict[str, int] = {}
+        lengths = {"1": 1}
         for other in itertools.takewhile(lambda other: other not in alike, self.letters):
-            forms, array = self.forms[other], given.get(other)
-            if array is not None:
-                self.bind(forms.get(array.ndim, forms.get(None, ())), array.shape, given, lengths)
+            if given.get(other) is not None:
+                self.misfit(other, given, lengths)
         shape = f"{'one ' if len(alike) > 1 else ''}shape {_written(text, lengths)}"
         got = [str(getattr(given[other], "shape", type(given[other]).__name__)) for other in alike]
         self.refuse(f"{_listed(alike)} of {shape}, got {_listed(got)}")

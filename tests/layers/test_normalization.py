@@ -172,6 +172,10 @@ def test_global_response_norm_takes_its_parameters_in_either_shape():
         global_response_norm(x, weight, bias, eps=1e-6),
         global_response_norm(x, weight.reshape(1, 1, 1, 3), bias.reshape(1, 1, 1, 3), eps=1e-6),
     )
+    np.testing.assert_array_equal(
+        global_response_norm(x, weight.reshape(1, 3, 1, 1), bias.reshape(3, 1, 1), eps=1e-6),
+        global_response_norm(x, weight, bias, eps=1e-6),
+    )
 
 
 def test_global_response_norm_is_taken_in_each_sample_by_itself():

@@ -3,14 +3,14 @@
 One file for each idea; read them in this order:
 
 - ``architectures``: models with random weights at the activation ranges of trained ones
-- ``engines``: what can be measured, which extras it needs, and in what environment it runs
+- ``contenders``: what can be measured, which extras it needs, and in what environment it runs
 - ``runners``: how each engine loads a model and computes logits
-- ``worker``, ``remote``: an engine in a process of its own, and the controller's hold on it
+- ``orders``, ``remote``: an engine in a process of its own, and the controller's hold on it
 - ``turns``: all engines one after another, round by round, so that a slow minute hits them alike
 - ``figures``: medians, quartiles, ratios, and how far logits are from the truth
 - ``memory``: the peak of a process and all its children
 - ``fresh``: cold start and peak memory in fresh processes
 - ``machine``: what the figures were measured on; ``others``: who else was using it
 - ``comparison``: ratios and means
-- ``measure``: all of it together, as one report
+- ``trial``: one model with all of them; ``measure``: all of it together, as one report
 """

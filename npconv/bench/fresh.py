@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.bench.engines import Engine
+from npconv.bench.contenders import Contender
 from npconv.bench.memory import PROC, PeakMemory
 from npconv.bench.remote import RemoteEngine
 
@@ -25,7 +25,7 @@ def write_picture(path: Path) -> None:
     Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC).save(path)
 
 
-def cold_start(engine: Engine, job: Mapping[str, Any], picture: Path, shape: Sequence[int]) -> float:
+def cold_start(contender: Contender, job: Mapping[str, Any], picture: Path, shape: Sequence[int]) -> float:
     """Return the seconds from the start of a process to the logits of a picture.
 
     The process loads Python, the engine and the model, decodes the picture, scales it to `shape` (C, H, W) and runs.
@@ -36,14 +36,14 @@ def cold_start(engine: Engine, job: Mapping[str, Any], picture: Path, shape: Seq
         If the engine fails.
     """
     start = time.perf_counter()
-    with RemoteEngine(engine.environment) as remote:
-        remote.ask("load", runner=engine.runner, job=dict(job))
+    with RemoteEngine(contender.environment) as remote:
+        remote.load(contender.runner, job)
         remote.ask("open", path=str(picture), shape=list(shape))
         remote.ask("logits")
         return time.perf_counter() - start
 
 
-def peak_memory(engine: Engine, job: Mapping[str, Any], shape: Sequence[int]) -> int | None:
+def peak_memory(contender: Contender, job: Mapping[str, Any], shape: Sequence[int]) -> int | None:
     """Return the peak memory in bytes of loading a model and running it on pictures of `shape` (N, C, H, W).
 
     Of all processes where the system tells (Linux), else of the first; None where not even that is known.
@@ -53,8 +53,8 @@ def peak_memory(engine: Engine, job: Mapping[str, Any], shape: Sequence[int]) ->
     EngineError
         If the engine fails.
     """
-    with RemoteEngine(engine.environment) as remote, PeakMemory(remote.pid) as peak:
-        remote.ask("load", runner=engine.runner, job=dict(job))
+    with RemoteEngine(contender.environment) as remote, PeakMemory(remote.pid) as peak:
+        remote.load(contender.runner, job)
         remote.ask("pictures", shape=list(shape))
         remote.ask("run", calls=CALLS)
         if not (PROC / "self" / "status").is_file():

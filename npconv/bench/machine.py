@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv._version import __version__
 from npconv.backend import device_module
-from npconv.bench.engines import Engine
+from npconv.bench.contenders import environment
 from npconv.bench.remote import RemoteEngine
 from npconv.cores import available_cores
 
@@ -58,6 +58,5 @@ def sgemm_peak(threads: int, *, size: int, calls: int, device: str = "cpu") -> f
 
     Two operations for each multiply-add; the best of some calls.
     """
-    engine = Engine("sgemm", "explicit", (), threads, threads, False)
-    with RemoteEngine(engine.environment) as remote:
+    with RemoteEngine(environment(threads)) as remote:
         return 2 * size**3 / remote.ask("sgemm", size=size, calls=calls, device=device)["seconds"]

@@ -23,14 +23,18 @@ def process_tree(root: int, proc: Path = PROC) -> list[int]:
     """Return a process and all its descendants."""
     children = defaultdict(list)
     for folder in proc.glob("[0-9]*"):
-        # "pid (name) state parent ...", and the name may hold spaces and parentheses
-        fields = _read(folder / "stat").rpartition(")")[2].split()
-        if len(fields) > 1:
+        if fields := stat_fields(int(folder.name), proc):
             children[int(fields[1])].append(int(folder.name))
     tree = [root]
     for pid in tree:  # grows while it is walked
         tree += children[pid]
     return tree
+
+
+def stat_fields(pid: int, proc: Path = PROC) -> list[str]:
+    """Return what the kernel says of a process, from its state on; nothing if it has gone."""
+    # "pid (name) state parent ...", and the name may hold spaces and parentheses
+    return _read(proc / str(pid) / "stat").rpartition(")")[2].split()
 
 
 def current_bytes(pid: int, proc: Path = PROC) -> int:

@@ -9,7 +9,7 @@ import os
 import time
 from pathlib import Path
 
-from npconv.bench.memory import PROC, process_tree
+from npconv.bench.memory import PROC, process_tree, stat_fields
 
 #: Cores' worth of other programs from which on a report warns.
 DISTURBING = 0.1
@@ -41,14 +41,8 @@ class OtherPrograms:
             tick = 1 / os.sysconf("SC_CLK_TCK")
             fields = (self._proc / "stat").read_text().split("\n")[0].split()[1:]
             busy = sum(int(field) for place, field in enumerate(fields) if place not in NOT_BUSY)
-            return busy * tick, sum(self._ticks(pid) for pid in process_tree(os.getpid(), self._proc)) * tick
+            # utime, stime, cutime and cstime, the last two of children that have ended
+            own = [stat_fields(pid, self._proc)[11:15] for pid in process_tree(os.getpid(), self._proc)]
+            return busy * tick, sum(int(ticks) for times in own for ticks in times) * tick
         except (AttributeError, OSError, ValueError):
             return None
-
-    def _ticks(self, pid: int) -> int:
-        """Return the time of a process and of its children that have ended; 0 if it has gone."""
-        try:
-            fields = (self._proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-            return sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
-        except (OSError, ValueError):
-            return 0

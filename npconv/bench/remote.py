@@ -26,7 +26,7 @@ class EngineError(NpconvError):
 
 
 class RemoteEngine:
-    """A process that runs ``npconv.bench.worker``. Close it, or use it in a ``with`` statement.
+    """A process that runs ``npconv.bench.orders``. Close it, or use it in a ``with`` statement.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class RemoteEngine:
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "npconv.bench.worker"],
+            [sys.executable, "-W", "ignore", "-m", "npconv.bench.orders"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
@@ -75,6 +75,10 @@ class RemoteEngine:
             self.close(at_once=True)
             raise EngineError(answer["error"])
         return answer
+
+    def load(self, runner: str, job: Mapping[str, Any]) -> None:
+        """Let it load a model: a runner's name, and the fields of its ``Job``."""
+        self.ask("load", runner=runner, job=dict(job))
 
     def close(self, *, at_once: bool = False) -> None:
         """End the process: by closing its stdin, then by force, with all its children."""

@@ -11,6 +11,7 @@ import importlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,29 +73,25 @@ def fast_workers(job: Job) -> Compute:
 def torch(job: Job) -> Compute:
     """Load PyTorch as transformers runs it, layer by layer."""
     framework, model = _load_torch(job)
-
-    def compute(pixel_values: np.ndarray) -> np.ndarray:
-        with framework.inference_mode():
-            return model(pixel_values=framework.as_tensor(pixel_values, device=job.device)).logits.cpu().numpy()
-
-    return compute
+    return lambda pixel_values: _torch_logits(framework, model, pixel_values, job.device)
 
 
 def torch_compile(job: Job) -> Compute:
     """Load PyTorch, compiled for each input shape."""
     framework, model = _load_torch(job)
-    compiled: dict[tuple[int, ...], Any] = {}
 
-    def compute(pixel_values: np.ndarray) -> np.ndarray:
-        if pixel_values.shape not in compiled:
-            # Otherwise a second shape makes a graph for any shape, which is slower than both of their own.
-            framework.compiler.reset()
-            compiled.clear()
-            compiled[pixel_values.shape] = framework.compile(model, dynamic=False)
-        with framework.inference_mode():
-            return compiled[pixel_values.shape](pixel_values=framework.from_numpy(pixel_values)).logits.numpy()
+    @lru_cache(1)
+    def compiled(shape: tuple[int, ...]) -> Any:
+        framework.compiler.reset()  # else a second shape makes a graph for any, slower than both of their own
+        return framework.compile(model, dynamic=False)
 
-    return compute
+    return lambda pixel_values: _torch_logits(framework, compiled(pixel_values.shape), pixel_values, job.device)
+
+
+def _torch_logits(framework: Any, model: Any, pixel_values: np.ndarray, device: str) -> np.ndarray:
+    """Return the logits of a model of transformers."""
+    with framework.inference_mode():
+        return model(pixel_values=framework.as_tensor(pixel_values, device=device)).logits.cpu().numpy()
 
 
 def _load_torch(job: Job) -> tuple[Any, Any]:
@@ -127,20 +124,16 @@ def _load_torch(job: Job) -> tuple[Any, Any]:
 def onnxruntime(job: Job) -> Compute:
     """Load ONNX Runtime with models that PyTorch exported, one for each batch size."""
     framework = importlib.import_module("onnxruntime")
-    sessions: dict[int, Any] = {}
 
-    def compute(pixel_values: np.ndarray) -> np.ndarray:
-        batch = len(pixel_values)
-        if batch not in sessions:
-            options = framework.SessionOptions()
-            options.intra_op_num_threads = job.threads
-            options.log_severity_level = 3
-            sessions.clear()
-            file = onnx_file(str(job.scratch), batch)
-            sessions[batch] = framework.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        return sessions[batch].run(None, {"pixel_values": pixel_values})[0]
+    @lru_cache(1)
+    def session(batch: int) -> Any:
+        options = framework.SessionOptions()
+        options.intra_op_num_threads = job.threads
+        options.log_severity_level = 3
+        file = onnx_file(str(job.scratch), batch)
+        return framework.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
-    return compute
+    return lambda pixel_values: session(len(pixel_values)).run(None, {"pixel_values": pixel_values})[0]
 
 
 RUNNERS: dict[str, Callable[[Job], Compute]] = {

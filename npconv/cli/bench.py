@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     SystemExit
         If SIGTERM comes.
     """
-    from npconv.bench.measure import Settings, measure
+    from npconv.bench.measure import measure
+    from npconv.bench.trial import Settings
     from npconv.cores import available_cores
 
     cores = available_cores()

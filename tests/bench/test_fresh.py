@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from npconv.bench.engines import npconv_engines, rivals
+from npconv.bench.contenders import npconv_engines, rivals
 from npconv.bench.fresh import cold_start, peak_memory, write_picture
 from npconv.bench.memory import PROC
 from npconv.bench.remote import EngineError

@@ -1,4 +1,4 @@
-"""An engine in a process of its own: ``python -m npconv.bench.worker`` takes orders from stdin and answers on stdout.
+"""An engine in a process of its own: ``python -m npconv.bench.orders`` takes orders from stdin and answers on stdout.
 
 An order is a line of JSON, ``{"do": NAME, ...}``; so is the answer, ``{"error": ...}`` when it failed. What libraries
 print goes to stderr. The process ends when its stdin does.
@@ -22,8 +22,8 @@ from npconv.bench.runners import RUNNERS, Compute, Job, export_onnx
 LOOK, IDLE = 0.01, 0.002
 
 
-class Worker:
-    """Carries out orders; each method that is not private is one."""
+class Orders:
+    """The orders: each method that is not private is one."""
 
     def __init__(self) -> None:
         self._compute: Compute | None = None
@@ -116,10 +116,10 @@ def wait_for_rest(limit: float = 1.0) -> bool:
     return False
 
 
-def answer(worker: Any, line: str) -> dict[str, Any]:
+def answer(orders: Any, line: str) -> dict[str, Any]:
     """Carry out one order and return its answer."""
     order = json.loads(line)
-    act: Callable[..., dict[str, Any]] = getattr(worker, order.pop("do"))
+    act: Callable[..., dict[str, Any]] = getattr(orders, order.pop("do"))
     try:
         return act(**order)
     except Exception as error:
@@ -129,9 +129,9 @@ def answer(worker: Any, line: str) -> dict[str, Any]:
 
 def serve(orders: TextIO, answers: TextIO) -> None:
     """Answer order after order until there are no more."""
-    worker = Worker()
+    own = Orders()
     for line in orders:
-        answers.write(json.dumps(answer(worker, line)) + "\n")
+        answers.write(json.dumps(answer(own, line)) + "\n")
         answers.flush()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from npconv.bench.engines import RIVALS, missing_modules, npconv_engines, rivals, versions
+from npconv.bench.contenders import RIVALS, npconv_engines, rivals
 from npconv.bench.runners import RUNNERS
 from npconv.errors import InputError
 
@@ -33,8 +33,8 @@ def test_the_environment_limits_every_library():
 def test_what_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(RIVALS, "onnxruntime", ("onnxruntime", ("numpy", "surely_not_installed")))
     (engine,) = rivals(["onnxruntime"], 1)
-    assert missing_modules(engine) == ["surely_not_installed"]
-    assert list(versions(engine)) == ["numpy"]
+    assert engine.missing == ["surely_not_installed"]
+    assert list(engine.versions) == ["numpy"]
 
 
 def test_a_gpu_has_one_engine_and_one_rival_without_tf32():

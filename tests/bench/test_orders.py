@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from npconv import AutoModelForImageClassification
+from npconv.bench.orders import Orders, answer, serve, wait_for_rest
 from npconv.bench.runners import RUNNERS, Job
-from npconv.bench.worker import Worker, answer, serve, wait_for_rest
 
 pytestmark = pytest.mark.long
 
@@ -26,7 +26,7 @@ def order(worker, do, **arguments):
 
 @pytest.mark.parametrize("runner", ["explicit", "fast"])
 def test_logits_are_those_of_the_model(runner, small_model):
-    worker = Worker()
+    worker = Orders()
     assert order(worker, "load", runner=runner, job={"model": str(small_model)}) == {}
     assert order(worker, "pictures", shape=[2, 3, 21, 17]) == {}
     expected = AutoModelForImageClassification.from_pretrained(small_model)(worker._pictures).logits
@@ -45,7 +45,7 @@ def test_on_a_device_the_pictures_go_there_and_the_logits_come_back(device_stub,
     assert isinstance(got, np.ndarray)
     np.testing.assert_array_equal(got, expected)
     assert (device_stub.ledger.to_device, device_stub.ledger.to_host) == (1, 1)
-    assert order(Worker(), "sgemm", size=8, calls=2, device="stub")["seconds"] > 0
+    assert order(Orders(), "sgemm", size=8, calls=2, device="stub")["seconds"] > 0
     assert (device_stub.ledger.to_device, device_stub.ledger.to_host) == (3, 3)  # two matrices, and a look at each call
 
 
@@ -77,7 +77,7 @@ def test_pytorch_on_a_gpu_is_of_full_float32(monkeypatch, tmp_path):
 
 def test_a_pytorch_without_cuda_is_named(monkeypatch, tmp_path):
     make_torch(monkeypatch, available=False)
-    got = order(Worker(), "load", runner="torch", job={"model": str(tmp_path), "device": "cuda"})
+    got = order(Orders(), "load", runner="torch", job={"model": str(tmp_path), "device": "cuda"})
     assert got["error"] == "UnavailableError: expected a PyTorch that finds a CUDA device, got version 9.9+cpu"
 
 
@@ -91,7 +91,7 @@ def test_what_pytorch_compiles_goes_into_the_scratch_folder(monkeypatch, tmp_pat
 
 
 def test_a_batch_begins_with_the_pictures_of_a_smaller_one():
-    small, large = Worker(), Worker()
+    small, large = Orders(), Orders()
     order(small, "pictures", shape=[1, 3, 5, 4])
     order(large, "pictures", shape=[3, 3, 5, 4])
     np.testing.assert_array_equal(small._pictures, large._pictures[:1])
@@ -99,7 +99,7 @@ def test_a_batch_begins_with_the_pictures_of_a_smaller_one():
 
 
 def test_run_times_every_call(small_model):
-    worker = Worker()
+    worker = Orders()
     order(worker, "load", runner="explicit", job={"model": str(small_model)})
     order(worker, "pictures", shape=[1, 3, 16, 16])
     assert len(order(worker, "run", calls=3)["seconds"]) == 3
@@ -108,7 +108,7 @@ def test_run_times_every_call(small_model):
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_a_picture_file_becomes_pixel_values_of_any_channels(channels, tmp_path):
     Image.new("RGB", (40, 30), (255, 0, 127)).save(tmp_path / "picture.png")
-    worker = Worker()
+    worker = Orders()
     assert order(worker, "open", path=str(tmp_path / "picture.png"), shape=[channels, 8, 6]) == {}
     assert worker._pictures.shape == (1, channels, 8, 6)
     assert worker._pictures.dtype == np.float32
@@ -116,7 +116,7 @@ def test_a_picture_file_becomes_pixel_values_of_any_channels(channels, tmp_path)
 
 
 def test_an_error_is_an_answer(tmp_path):
-    got = order(Worker(), "load", runner="explicit", job={"model": str(tmp_path / "nothing")})
+    got = order(Orders(), "load", runner="explicit", job={"model": str(tmp_path / "nothing")})
     assert got["error"].startswith("ModelNotFoundError: no model")
     assert "\n" not in got["error"]
 
@@ -131,9 +131,9 @@ def test_serving_answers_line_for_line_and_ends_with_the_input():
 
 def test_rest_is_noticed_and_so_is_its_absence(monkeypatch):
     clock = iter(range(10**6))
-    monkeypatch.setattr("npconv.bench.worker.time.process_time", lambda: 0.0)
+    monkeypatch.setattr("npconv.bench.orders.time.process_time", lambda: 0.0)
     assert wait_for_rest(limit=0.05)
-    monkeypatch.setattr("npconv.bench.worker.time.process_time", lambda: float(next(clock)))
+    monkeypatch.setattr("npconv.bench.orders.time.process_time", lambda: float(next(clock)))
     assert not wait_for_rest(limit=0.05)
 
 

@@ -252,5 +252,5 @@ def _check_byte_count(byte_count: int, name: str) -> None:
 
 def _one_line(text: str) -> str:
     """Return `text` with unprintable characters escaped and the middle of a very long one left out."""
-    printable = escape(text)
+    printable = text if text.isprintable() else escape(text)
     return printable if len(printable) <= 300 else f"{printable[:200]}...{printable[-80:]}"

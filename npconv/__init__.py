@@ -54,7 +54,7 @@ _HOME = {
     "ConvNextImageProcessor": "npconv.images",
     "pipeline": "npconv.api",
     **{family.config_name: "npconv.models" for family in FAMILIES.values()},
-    **{family.processor: "npconv.models" for family in FAMILIES.values() if family.processor},
+    **{family.processor_name: "npconv.models" for family in FAMILIES.values() if family.pictures},
     **{name: "npconv.api" for family in FAMILIES.values() for name in family.class_names.values()},
 }
 

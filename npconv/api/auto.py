@@ -93,7 +93,7 @@ class AutoImageProcessor:
         NpconvError
             If there is no such model, or its preprocessing is another one.
         """
-        kinds: list[Any] = [getattr(models, family.processor) for family in FAMILIES.values() if family.processor]
+        kinds: list[Any] = [getattr(models, family.processor_name) for family in FAMILIES.values() if family.pictures]
         name = type_name_of(find_settings(model, revision)[1]) if kinds else None
         kind = next((kind for kind in kinds if name in kind.type_names), ConvNextImageProcessor)
         processor: ConvNextImageProcessor = kind.from_pretrained(model, revision=revision, **overrides)

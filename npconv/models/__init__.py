@@ -70,8 +70,8 @@ class Family(NamedTuple):
         What it can be asked for, of :data:`TASKS`.
     base : str
         What comes before the names of the bare model's parameters in checkpoints of larger ones; `model_type` if empty.
-    processor : str
-        The class in the folder's ``processor.py`` that makes pictures ready, if it is not ``ConvNextImageProcessor``.
+    pictures : str
+        How the name of the class begins that makes pictures ready, ``"DINOv3ViT"``, if the folder has one of its own.
     """
 
     model_type: str
@@ -79,7 +79,7 @@ class Family(NamedTuple):
     title: str
     tasks: tuple[str, ...]
     base: str = ""
-    processor: str = ""
+    pictures: str = ""
 
     @cache  # noqa: B019 - families live as long as the process
     def part(self, name: str) -> Any:
@@ -100,6 +100,11 @@ class Family(NamedTuple):
     def config_name(self) -> str:
         """The name of the class of its configurations."""
         return f"{self.name}Config"
+
+    @property
+    def processor_name(self) -> str:
+        """The name of the class that makes pictures ready."""
+        return f"{self.pictures or 'ConvNext'}ImageProcessor"
 
     @property
     def class_names(self) -> dict[str, str]:
@@ -161,7 +166,7 @@ def __getattr__(name: str) -> Any:
     for family in FAMILIES.values():
         if name == family.config_name:
             return family.config_class
-        if name == family.processor:
+        if family.pictures and name == family.processor_name:
             return getattr(family.part("processor"), name)
     if name == "PretrainedConfig":
         return importlib.import_module("npconv.models.configuration").PretrainedConfig

@@ -14,10 +14,11 @@ from npconv.fast.engine import Engine, own
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
 from npconv.fast.scratch import Scratch
 from npconv.models import convnext
+from npconv.models.backbone import BackboneConfig
 from npconv.models.convnext.configuration import StagedConfig
 
 
-def fold_trunk(config: StagedConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
+def fold_trunk(config: BackboneConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays of a :class:`ConvNextTrunk` for the parameter tree, which may be of any floating dtype."""
     stages = [_fold_stage(config, **params) for params in encoder["stages"]]
     fold_stem = _fold_stem if config.stem_type == "patch" else _fold_overlapping_stem
@@ -25,14 +26,14 @@ def fold_trunk(config: StagedConfig, embeddings: Mapping[str, Any], encoder: Map
 
 
 def _fold_stem(
-    config: StagedConfig, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]
+    config: BackboneConfig, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Fold the stem: nothing comes behind its norm that could take weight and bias."""
     return {"patches": fold_patches(**patch_embeddings), **_fold_last_norm(layernorm)}
 
 
 def _fold_overlapping_stem(
-    config: StagedConfig,
+    config: BackboneConfig,
     overlap_embeddings: Sequence[Mapping[str, Any]] = (),
     overlap_act_embeddings: Sequence[Mapping[str, Any]] = (),
     *,
@@ -57,7 +58,7 @@ def _fold_last_norm(layernorm: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _fold_stage(
-    config: StagedConfig, downsampling_layer: Any = None, layers: Sequence[Mapping[str, Any]] = ()
+    config: BackboneConfig, downsampling_layer: Any = None, layers: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Fold a stage. The first has no downsampling."""
     blocks = [_fold_block(config, **layer) for layer in layers]
@@ -75,7 +76,7 @@ def _fold_downsampling(norm: Mapping[str, Any], conv: Mapping[str, Any]) -> dict
     return fold_patches(weight * scale[:, None, None], bias + np.einsum("ocuv,c->o", weight, shift))
 
 
-def _fold_block(config: StagedConfig, dwconv: Mapping[str, Any], **pointwise: Any) -> dict[str, Any]:
+def _fold_block(config: BackboneConfig, dwconv: Mapping[str, Any], **pointwise: Any) -> dict[str, Any]:
     """Fold a block."""
     return {
         "depthwise": np.array(dwconv["weight"], np.float32, order="C"),
@@ -93,7 +94,7 @@ class Block:
         bias: np.ndarray,
         bottleneck: Mapping[str, Any],
         *,
-        config: StagedConfig,
+        config: BackboneConfig,
         grn_eps: float,
     ) -> None:
         self.depthwise = DepthwiseProduct(depthwise, bias, padding=depthwise.shape[2] // 2)
@@ -112,7 +113,7 @@ class Block:
 class Downsampling:
     """LayerNorm, then a convolution over patches."""
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, config: StagedConfig) -> None:
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, config: BackboneConfig) -> None:
         self.patches = PatchProduct(weight, bias, stride=(2, 2))
         self.norm_eps = config.norm_eps
 
@@ -132,7 +133,7 @@ class Stem:
     """Patch embedding, then LayerNorm."""
 
     def __init__(
-        self, patches: Mapping[str, Any], scale: np.ndarray, shift: np.ndarray, *, config: StagedConfig
+        self, patches: Mapping[str, Any], scale: np.ndarray, shift: np.ndarray, *, config: BackboneConfig
     ) -> None:
         self.patches = PatchProduct(**patches, stride=config.patch_shape)
         self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
@@ -157,7 +158,7 @@ class OverlappingStem:
         scale: np.ndarray,
         shift: np.ndarray,
         *,
-        config: StagedConfig,
+        config: BackboneConfig,
     ) -> None:
         self.first = PatchProduct(**first, stride=(2, 2), padding=(1, 1))
         self.second = PatchProduct(**second, stride=(2, 2), padding=(1, 1))
@@ -186,7 +187,7 @@ class ConvNextTrunk:
 
     Parameters
     ----------
-    config : StagedConfig
+    config : BackboneConfig
     stem : mapping
     stages : sequence of mapping
         Their arrays, of :func:`fold_trunk`.
@@ -196,7 +197,7 @@ class ConvNextTrunk:
 
     def __init__(
         self,
-        config: StagedConfig,
+        config: BackboneConfig,
         stem: Mapping[str, Any],
         stages: Sequence[Mapping[str, Any]],
         *,
@@ -257,12 +258,12 @@ def _enter(
 HEADS = ("layernorm", "layernorm_before_pooling", "pre_classifier", "classifier", "hidden_states_norms")
 
 
-def fold(config: StagedConfig, params: Mapping[str, Any]) -> dict[str, Any]:
+def fold(config: BackboneConfig, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays of an engine: what does not depend on the input, worked out once, in float64.
 
     Parameters
     ----------
-    config : StagedConfig
+    config : BackboneConfig
     params : dict
         The parameter tree of a bare model, classifier or backbone; arrays of any floating dtype.
 

@@ -31,6 +31,7 @@ from npconv.layers import (
     linear,
     pointwise_conv2d,
 )
+from npconv.models.backbone import BackboneConfig
 from npconv.models.convnext import variants
 from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
 from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
@@ -79,7 +80,7 @@ def layer(
     pwconv2: Mapping[str, Any],
     layer_scale_parameter: Any = None,
     *,
-    config: ConvNextConfig,
+    config: BackboneConfig,
     drop_path_rate: float = 0.0,
     rng: Rng = None,
 ) -> Any:
@@ -248,7 +249,7 @@ def name_outputs(pooled: Any, hidden_states: Sequence[Any]) -> dict[str, Any]:
     return {"last_hidden_state": hidden_states[-1], "pooler_output": pooled}
 
 
-def check_pixel_values(pixel_values: Any, config: StagedConfig) -> None:
+def check_pixel_values(pixel_values: Any, config: BackboneConfig) -> None:
     """Refuse pictures with other channels than the model's, or too small to have one position in the last stage."""
     if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
         raise InputError(

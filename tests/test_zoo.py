@@ -42,6 +42,7 @@ def test_the_card_says_how_good_a_model_is_and_how_it_was_made(name):
     total = float(re.search(r"\| \*\*all\*\* \| \*\*(\d\d\.\d\d) %", card)[1])
     assert len(shares) == 10
     assert abs(np.mean(shares) - total) < 0.06  # a thousand pictures of each class; the shares are rounded
+    assert f"metrics: [{{type: accuracy, value: {total:.2f}}}]\n---\n" in card
     assert f"python -m weights_tools.train cifar10.zip {name}" in card
     with Image.open(locate(name) / "confusion.png") as picture:
         assert picture.width > 600

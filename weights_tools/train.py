@@ -11,6 +11,7 @@ repeated; a stopped run goes on with ``--resume``. Nothing is chosen by the test
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,12 @@ MODEL_CARD = Template("""\
 library_name: transformers
 pipeline_tag: image-classification
 license: apache-2.0
+model-index:
+- name: $name
+  results:
+  - task: {type: image-classification}
+    dataset: {type: other, name: $quoted_source, split: test}
+    metrics: [{type: accuracy, value: $accuracy}]
 ---
 
 # $name
@@ -160,6 +167,7 @@ def write_card(
     arguments: argparse.Namespace, dataset: Dataset, recipe: Recipe, parameters: int, trained_on: int, accuracy: float
 ) -> str:
     """Return the model card."""
+    source = arguments.data_name or Path(arguments.source).name
     return MODEL_CARD.substitute(
         vars(recipe),
         name=arguments.directory.name,
@@ -169,7 +177,8 @@ def write_card(
         depths=", ".join(map(str, arguments.depths)),
         count=len(dataset.classes),
         classes=", ".join(dataset.classes),
-        source=arguments.data_name or Path(arguments.source).name,
+        source=source,
+        quoted_source=json.dumps(source, ensure_ascii=False),
         watched=len(dataset.train) - trained_on,
         trained_on=trained_on,
         tested_on=len(dataset.test),

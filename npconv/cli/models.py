@@ -107,7 +107,7 @@ def describe(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        Of :func:`npconv.weights.embedded_models`.
+        Of :func:`npconv.files.locate.embedded_models`.
     """
     from npconv.api import AutoConfig
     from npconv.cli.facts import input_size, read_processor
@@ -117,9 +117,9 @@ def describe(name: str) -> dict[str, Any]:
     folder = locate(name)
     config = AutoConfig.from_pretrained(name)
     height, width = input_size(config, read_processor(folder))
-    card = read_card(folder)
-    accuracy = re.search(r"(\d{1,3}(?:\.\d{1,4})?) ?% top-1", card)
-    licence = re.search(r"^license: *([\w.-]+) *$", card, re.MULTILINE)
+    facts = card_facts(folder)
+    accuracy = re.search(r"\btype: accuracy, value: (\d{1,3}(?:\.\d{1,4})?)\b", facts)
+    licence = re.search(r"^license: *([\w.-]+) *$", facts, re.MULTILINE)
     return {
         "name": name,
         "family": FAMILIES[config.model_type].title,
@@ -131,13 +131,14 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
-def read_card(folder: Path) -> str:
-    """Return the text of a model card; empty if there is none."""
+def card_facts(folder: Path) -> str:
+    """Return what a model card begins with, between two lines of dashes: facts in YAML; empty if there are none."""
     try:
         with (folder / "README.md").open(encoding="utf-8") as file:
-            return file.read(LARGEST_CARD)
+            card = file.read(LARGEST_CARD)
     except (OSError, ValueError):
         return ""
+    return card.partition("\n---\n")[0] if card.startswith("---\n") else ""
 
 
 def cells(model: dict[str, Any]) -> list[str]:

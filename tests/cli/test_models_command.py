@@ -16,6 +16,12 @@ Capsys = pytest.CaptureFixture[str]
 
 CARD = """---
 license: apache-2.0
+model-index:
+- name: small
+  results:
+  - task: {type: image-classification}
+    dataset: {type: cifar10, name: CIFAR-10, split: test}
+    metrics: [{type: accuracy, value: 83.12}]
 ---
 
 # small

@@ -71,8 +71,11 @@ def test_several_models_are_measured_in_one_call(model, pictures, capsys):
 
 
 def test_the_card_gets_table_and_picture_and_keeps_the_rest(model, pictures):
-    before, after = "# small\n\n", "## Use\n\nAs it is.\n"
-    (model / "README.md").write_text(f"{before}## Accuracy\n\nold\n\n{after}", encoding="utf-8")
+    facts = "---\nmetrics: [{type: accuracy, value: ACCURACY}]\n---\n\n# small\n\n"
+    before, after = facts.replace("ACCURACY", "91.67"), "## Use\n\nAs it is.\n"
+    (model / "README.md").write_text(
+        f"{facts.replace('ACCURACY', '12.3')}## Accuracy\n\nold\n\n{after}", encoding="utf-8"
+    )
     for _ in range(2):  # written anew, not a second time
         assert evaluate.main([str(model), str(pictures), "--cards"]) == 0
         card = (model / "README.md").read_text(encoding="utf-8")

@@ -15,6 +15,9 @@ PICTURE_NAME = "confusion.png"
 #: The section that is written anew, up to the next heading.
 _SECTION = re.compile(r"^## Accuracy\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
+#: The same as a fact for programs, at the top of the card.
+_FACT = re.compile(r"(?<=type: accuracy, value: )[0-9.]+")
+
 # Pixels.
 CELL, MARGIN, FONT_SIZE = 58, 12, 13
 #: From no picture of a class to all of them.
@@ -68,6 +71,7 @@ def write_accuracy(folder: Path, classes: list[str], confusion: np.ndarray, part
         if not _SECTION.search(text):
             raise InputError(f"{card}: expected a section '## Accuracy' to write the table into; add the heading")
         draw_confusion(classes, confusion).save(folder / PICTURE_NAME, optimize=True)
+        text = _FACT.sub(f"{100 * np.trace(confusion) / count:.2f}", text, count=1)
         card.write_text(_SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(

@@ -3,19 +3,18 @@
 Read in this order:
 
 - ``convert``: `convert`, from a file to a folder; ``source``: what is to be converted, and what lies beside it
+- ``dialects``, ``translate``: names and layouts of other libraries, in both directions; what is peculiar to a family,
+  its ``names`` say
 - ``configuring``, ``preprocessing``, ``labels``: what goes into the small files
-- ``tensors``, ``writing``, ``manifest``: tensors that are read when they are written, a folder that appears whole or
-  not at all, and where its files came from
-- ``dialects``, on ``dialect``, ``detect``, ``translate``, ``layouts``, ``patterns``: names and layouts of other
-  libraries, in both directions; what is peculiar to a family, its ``names`` say
-- ``infer``, ``reading``: the configuration that names and shapes tell of
+- ``tensors``, ``writing``: tensors that are read when they are written, a folder that appears whole or not at all, and
+  the manifest of where its files came from
 - ``export``: `export`, back into the names of another library
 - ``inspect``: `inspect`, what a file is; ``verify``: `verify`, whether a folder is what it says
 """
 
+from npconv.convert.configuring import OpenFieldsError
 from npconv.convert.convert import Conversion, convert
 from npconv.convert.export import Export, export
-from npconv.convert.infer import OpenFieldsError
 from npconv.convert.inspect import Inspection, inspect
 from npconv.convert.verify import Check, verify
 

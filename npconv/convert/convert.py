@@ -11,10 +11,10 @@ from typing import Any
 from npconv.convert import configuring, writing
 from npconv.convert.dialects import Dialect
 from npconv.convert.labels import Labels
-from npconv.convert.manifest import MANIFEST, manifest_text
 from npconv.convert.preprocessing import make_processor
 from npconv.convert.source import given_path, open_source, source_path, translate
 from npconv.convert.tensors import FLOAT8_AS, FLOATS, Findings, outgoing, usual_dtype
+from npconv.convert.writing import MANIFEST, manifest_text
 from npconv.files.checkpoint import SINGLE_FILE
 from npconv.files.opening import weight_files
 from npconv.images.settings import FILE_NAME

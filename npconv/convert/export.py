@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from npconv.convert.configuring import all_fields
-from npconv.convert.dialects import Dialect, dialect, from_hugging_face
-from npconv.convert.manifest import MANIFEST, read_manifest
+from npconv.convert.dialects import Dialect, dialect
 from npconv.convert.source import Source, given_path, open_source, translate
 from npconv.convert.tensors import Findings, outgoing
-from npconv.convert.writing import METADATA, write_hashed
+from npconv.convert.translate import from_hugging_face
+from npconv.convert.writing import MANIFEST, METADATA, read_manifest, write_hashed
 from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
 from npconv.files.locate import SUFFIX

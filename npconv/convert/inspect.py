@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from npconv.convert.configuring import make_config
-from npconv.convert.dialect import tables
-from npconv.convert.dialects import skipped
+from npconv.convert.dialects import tables
 from npconv.convert.source import Source, open_source, translate
+from npconv.convert.translate import skipped
 from npconv.errors import NpconvError, WeightsError
 from npconv.files.dtypes import DeferredArray
 from npconv.models import find_family

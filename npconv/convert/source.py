@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from npconv.convert.dialects import Dialect, detect_all, skipped, to_hugging_face
-from npconv.convert.manifest import MANIFEST, read_manifest
+from npconv.convert.dialects import Dialect
 from npconv.convert.tensors import deferred
+from npconv.convert.translate import detect_all, skipped, to_hugging_face
+from npconv.convert.writing import MANIFEST, read_manifest
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.dtypes import DeferredArray
 from npconv.files.opening import WRAPPINGS, OpenedWeights, open_weights, weight_files

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.convert.manifest import MANIFEST, read_manifest
 from npconv.convert.source import given_path, said_names
+from npconv.convert.writing import MANIFEST, read_manifest
 from npconv.errors import InputError, ModelNotFoundError, NpconvError
 from npconv.files.checkpoint import load_checkpoint
 from npconv.files.disk import hash_file

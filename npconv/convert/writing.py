@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -11,15 +12,24 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from npconv.convert.manifest import MANIFEST
+from npconv._version import __version__
+from npconv.convert.dialects import Dialect
 from npconv.errors import InputError, WeightsError
 from npconv.files.checkpoint import INDEX_FILE, index_json, is_weight_file, shard_files
-from npconv.files.disk import hash_file, write_file
+from npconv.files.disk import hash_file, read_json, write_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.safetensors import file_chunks
 from npconv.messages import listed, quoted
+from npconv.models.decisions import lines
+
+if TYPE_CHECKING:
+    from npconv.convert.source import Source
+
+#: Where the files of a folder came from, and the hash of each.
+MANIFEST = "npconv_manifest.json"
+VERSION = 1
 
 #: Without it some readers refuse a file.
 METADATA = {"format": "pt"}
@@ -156,3 +166,53 @@ def publish(staging: Path, directory: Path, names: Collection[str], force: bool)
             (directory / name).unlink()
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot write {quoted(directory)}: {error}; check the folder") from error
+
+
+def manifest_text(
+    source: Source, dialect: Dialect, dtype: str, hashes: Mapping[str, str], files: Mapping[str, str]
+) -> str:
+    """Return the manifest of a converted folder as JSON.
+
+    Parameters
+    ----------
+    source : Source
+    dialect : Dialect
+        Of the source, with all that is needed to give its names back.
+    dtype : str
+        Of most numbers written.
+    hashes, files : mapping of str to str
+        Names of the files read, and of those written -> SHA-256.
+    """
+    content = {
+        "format_version": VERSION,
+        "written_by": f"npconv {__version__}",
+        "source": {
+            "name": source.name or None,
+            "files": dict(hashes),
+            "container": source.opened.container,
+            "wrapping": source.opened.taken or None,
+            "dialect": dialect.name,
+            "prefix": dialect.prefix,
+            "spellings": dict(dialect.spellings),
+            "layouts": dict(dialect.layouts),
+        },
+        "dtype": dtype,
+        "files": dict(sorted(files.items())),
+        "decisions": lines(source.decisions),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return the manifest of a folder.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, or it is no such manifest.
+    """
+    path = directory / MANIFEST
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format_version") != VERSION:
+        raise WeightsError(f"{quoted(path)} is no manifest of version {VERSION}; convert the model again")
+    return content

@@ -17,7 +17,7 @@ A ``names.py`` holds
 In a name of a table ``{i}`` is a stage, ``{n}`` a stage that is not the first, ``{j}`` a block, ``{2i+1}`` and ``{2n}``
 such numbers; ``{word}`` any word. ``{p}`` is what stands before every name of a file (``convnext.``, ``module.``,
 ``visual.trunk.``), ``{w}`` the same without the model's own name, ``{m}`` the ``model_type``. Other words in braces are
-spellings that the table lists. A layout is a name of ``npconv.convert.layouts.LAYOUTS``; one that begins with ``@`` is
+spellings that the table lists. A layout is a name of ``npconv.convert.dialects.LAYOUTS``; one that begins with ``@`` is
 one of several, which the shapes in the file decide.
 """
 

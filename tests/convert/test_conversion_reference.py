@@ -20,7 +20,7 @@ from test_dialects_originals import make_microsoft, make_original, make_torchvis
 from test_dialects_reference import STAGES, STEPS, TOLERANCE, randomize
 
 import npconv
-from npconv.convert import dialects
+from npconv.convert import dialects, translate
 from npconv.files import safetensors
 from npconv.files.opening import open_weights
 
@@ -127,8 +127,8 @@ def make_case(torch, timm, key):
     if key == "fcmae":  # the sparse kernels themselves are compared in test_dialects_originals
         tensors["layernorm.weight"][:], tensors["layernorm.bias"][:] = 1, 0
     if dialect in ("fcmae", "tensorflow") or key == "microsoft CvT":
-        ours = dialects.to_hugging_face(tensors, dialects.detect(tensors))
-        tensors = dialects.from_hugging_face(ours, dialects.dialect(dialect, ours))
+        ours = translate.to_hugging_face(tensors, translate.detect(tensors))
+        tensors = translate.from_hugging_face(ours, dialects.dialect(dialect, ours))
     pixels = np.random.default_rng(3).standard_normal((2, 3, 61, 75))
     with torch.no_grad():
         found = model(torch.from_numpy(pixels))
@@ -266,7 +266,7 @@ def test_dtypes_as_pytorch_rounds_them(torch, cases, tmp_path, dtype):
     convert(source, tmp_path / "out", dtype=dtype)
     model = pytest.importorskip("transformers").AutoModelForImageClassification.from_pretrained(tmp_path / "out")
     assert model.dtype == getattr(torch, dtype)
-    theirs = dialects.to_hugging_face(case.tensors, dialects.detect(case.tensors))
+    theirs = translate.to_hugging_face(case.tensors, translate.detect(case.tensors))
     for name, value in model.state_dict().items():
         assert torch.equal(value, torch.from_numpy(np.array(theirs[name], order="C")).to(getattr(torch, dtype)))
 

@@ -17,7 +17,7 @@ from support.conversion_files import (
 )
 
 import npconv
-from npconv.convert import convert, dialects
+from npconv.convert import convert, translate
 from npconv.errors import WeightsError
 from npconv.files import safetensors
 from npconv.files.checkpoint import load_checkpoint
@@ -127,7 +127,7 @@ def test_bfloat16_keeps_its_bits(tmp_path):
     assert {entry.dtype for entry in entries.values()} == {"BF16"}
     before = safetensors.load_file(tmp_path / "x.safetensors")
     after = load_checkpoint(tmp_path / "o")
-    for key, value in dialects.to_hugging_face(before, dialects.detect(before)).items():
+    for key, value in translate.to_hugging_face(before, translate.detect(before)).items():
         np.testing.assert_array_equal(after[key], value)
 
 

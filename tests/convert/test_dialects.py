@@ -13,9 +13,8 @@ from support.conversion_files import infer_config
 from support.families import MODULES
 
 import npconv
-from npconv.convert import dialects
-from npconv.convert import patterns as names
-from npconv.convert.layouts import LAYOUTS
+from npconv.convert import dialects, translate
+from npconv.convert.dialects import LAYOUTS
 from npconv.convert.source import open_source, told_family
 from npconv.errors import WeightsError
 from npconv.files import safetensors
@@ -106,11 +105,11 @@ def assert_same(found, expected):
 
 def there_and_back(state, dialect):
     """Translate, detect what came out, and translate back; return both."""
-    theirs = dialects.from_hugging_face(state, dialect)
-    detected = dialects.detect(theirs)
+    theirs = translate.from_hugging_face(state, dialect)
+    detected = translate.detect(theirs)
     assert (detected.name, detected.prefix) == (dialect.name, dialect.prefix)
-    ours = dialects.to_hugging_face(theirs, detected)
-    assert_same(dialects.from_hugging_face(ours, detected), theirs)
+    ours = translate.to_hugging_face(theirs, detected)
+    assert_same(translate.from_hugging_face(ours, detected), theirs)
     return theirs, ours
 
 
@@ -142,20 +141,20 @@ def test_hugging_face_with_and_without_prefix_and_with_old_names(prefix, old):
         spelled = name.replace("grn.weight", "grn.gamma").replace("grn.bias", "grn.beta") if old else name
         at_home = spelled.startswith("convnextv2.")
         theirs[prefix + spelled.removeprefix("convnextv2.") if at_home else wrapper + spelled] = value
-    detected = dialects.detect(theirs)
+    detected = translate.detect(theirs)
     assert detected.name == "huggingface"
-    ours = dialects.to_hugging_face(theirs, detected)
+    ours = translate.to_hugging_face(theirs, detected)
     assert_same(ours, state)
-    assert_same(dialects.from_hugging_face(ours, detected), theirs)
+    assert_same(translate.from_hugging_face(ours, detected), theirs)
 
 
 def test_hugging_face_backbone():
     config = npconv.ConvNextV2Config(**STAGED, out_features=["stem", "stage2"])
     state = random_state(convnextv2.backbone_shapes(config))
-    detected = dialects.detect(state)
-    ours = dialects.to_hugging_face(state, detected)
+    detected = translate.detect(state)
+    ours = translate.to_hugging_face(state, detected)
     assert "hidden_states_norms.stage2.bias" in ours
-    assert_same(dialects.from_hugging_face(ours, detected), state)
+    assert_same(translate.from_hugging_face(ours, detected), state)
     found, _ = infer_config(ours)
     assert found.out_features == ["stem", "stage2"]
     assert found.architectures == ["ConvNextV2Backbone"]
@@ -166,7 +165,7 @@ def test_hugging_face_backbone():
 def test_bare_models_of_hugging_face(key):
     config = CONFIGS[key]
     state = random_state(MODULES[config.model_type].model_shapes(config))
-    ours = dialects.to_hugging_face(state, dialects.detect(state))
+    ours = translate.to_hugging_face(state, translate.detect(state))
     assert {name.partition(".")[0] for name in ours} == {config.model_type}
     fields = open_fields(config)
     found, reasons = infer_config(ours, **fields)
@@ -191,16 +190,16 @@ def test_what_another_library_lacks_is_named(key, name):
     with pytest.raises(
         WeightsError, match=f"{name} has no place for tensor '.*(overlap|before_pooling|pre_classifier)"
     ):
-        dialects.from_hugging_face(state, dialects.dialect(name, state))
+        translate.from_hugging_face(state, dialects.dialect(name, state))
 
 
 def test_names_of_what_only_timm_has():
     state = state_of("overlap, head_norm_first")
-    theirs = dialects.from_hugging_face(state, dialects.dialect("timm", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("timm", state))
     assert {"stem.0.weight", "stem.1.weight", "stem.2.weight", "norm_pre.weight", "head.fc.weight"} <= set(theirs)
     assert not any(name.startswith(("head.norm", "stem.3")) for name in theirs)
     state = state_of("head_hidden_size")
-    theirs = dialects.from_hugging_face(state, dialects.dialect("open_clip", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("open_clip", state))
     np.testing.assert_array_equal(theirs["visual.head.mlp.fc1.weight"], state["pre_classifier.weight"])
     np.testing.assert_array_equal(theirs["visual.head.mlp.fc2.weight"], state["classifier.weight"])
 
@@ -232,12 +231,12 @@ def test_pre_training_has_no_final_norm(name):
     assert len(theirs) == len(state) - 2
     state["convnextv2.layernorm.bias"][1] = 0.5
     with pytest.raises(WeightsError, match=r"has no place for convnextv2.layernorm.bias.*would be lost"):
-        dialects.from_hugging_face(state, dialects.dialect(name, state))
+        translate.from_hugging_face(state, dialects.dialect(name, state))
 
 
 def test_fcmae_kernels_are_in_the_order_of_the_sparse_library():
     state = encoder()
-    theirs = dialects.from_hugging_face(state, dialects.dialect("fcmae", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("fcmae", state))
     kernel, dense = theirs["encoder.stages.1.1.dwconv.kernel"], "convnextv2.encoder.stages.1.layers.1.dwconv.weight"
     assert kernel.shape == (49, 5)
     assert kernel[3 * 7 + 2, 4] == state[dense][4, 0, 2, 3]  # column 3, row 2
@@ -250,36 +249,36 @@ def test_fcmae_kernels_are_in_the_order_of_the_sparse_library():
 
 def test_fcmae_leaves_the_decoder_behind_and_says_so():
     state = encoder()
-    theirs = dialects.from_hugging_face(state, dialects.dialect("fcmae", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("fcmae", state))
     extra = {name: np.zeros(2) for name in ("decoder.0.dwconv.weight", "mask_token", "proj.weight", "pred.bias")}
     both = theirs | extra
-    detected = dialects.detect(both)
-    assert dialects.skipped(both, detected) == list(extra)
-    assert_same(dialects.to_hugging_face(both, detected), state)
+    detected = translate.detect(both)
+    assert translate.skipped(both, detected) == list(extra)
+    assert_same(translate.to_hugging_face(both, detected), state)
     with pytest.raises(WeightsError, match=r"fcmae has no place for tensor 'encoder\.mask'"):
-        dialects.to_hugging_face(both | {"encoder.mask": np.zeros(2)}, detected)
+        translate.to_hugging_face(both | {"encoder.mask": np.zeros(2)}, detected)
 
 
 def test_fcmae_with_flat_biases():
     state = encoder()
-    theirs = dialects.from_hugging_face(state, dialects.dialect("fcmae", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("fcmae", state))
     theirs = {name: value.reshape(-1) if name.endswith(".bias") else value for name, value in theirs.items()}
-    detected = dialects.detect(theirs)
-    ours = dialects.to_hugging_face(theirs, detected)
+    detected = translate.detect(theirs)
+    ours = translate.to_hugging_face(theirs, detected)
     assert_same(ours, state)
-    assert_same(dialects.from_hugging_face(ours, detected), theirs)
+    assert_same(translate.from_hugging_face(ours, detected), theirs)
 
 
 def test_open_clip_has_a_text_tower_and_no_bias():
     state = state_of("convnext")
     state["classifier.bias"][:] = 0
-    theirs = dialects.from_hugging_face(state, dialects.dialect("open_clip", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("open_clip", state))
     assert "visual.head.proj.bias" not in theirs
     text = {"logit_scale": np.zeros(()), "transformer.resblocks.0.attn.in_proj_weight": np.zeros((3, 3))}
-    detected = dialects.detect(theirs | text)
+    detected = translate.detect(theirs | text)
     assert detected.name == "open_clip"
-    assert dialects.skipped(theirs | text, detected) == list(text)
-    assert_same(dialects.to_hugging_face(theirs | text, detected), state)
+    assert translate.skipped(theirs | text, detected) == list(text)
+    assert_same(translate.to_hugging_face(theirs | text, detected), state)
 
 
 @pytest.mark.parametrize("spelling", ["kernel", "depthwise_kernel"])
@@ -320,13 +319,13 @@ def test_tensorflow_cvt_has_no_step_count_and_a_class_token_without_scope():
 @pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)
 def test_a_lacking_tensor_is_named(key, name):
     state = state_of(key)
-    theirs = dialects.from_hugging_face(state, dialects.dialect(name, state))
-    detected = dialects.detect(theirs)
+    theirs = translate.from_hugging_face(state, dialects.dialect(name, state))
+    detected = translate.detect(theirs)
     last_block = max(n for n in state if "mlp" in n or "pwconv2.weight" in n or ".output.dense.weight" in n)
     removed = next(n for n in theirs if detected.find(n)[0].ours.fill(detected.find(n)[1]) == last_block)
     del theirs[removed]
     with pytest.raises(WeightsError, match=f"lacks {re.escape(last_block)}") as caught:
-        dialects.to_hugging_face(theirs, detected)
+        translate.to_hugging_face(theirs, detected)
     called = f"; {name} calls {last_block} {removed!r}"
     assert str(caught.value).endswith(called) == (removed != last_block)
 
@@ -335,54 +334,54 @@ def test_no_tensor_is_said_to_be_like_itself():
     """The rules are of later stages: filled with the numbers of this name, one gives the name."""
     state = state_of("convnext")
     named = "stages.0.downsample.0.weight"
-    theirs = dialects.from_hugging_face(state, dialects.dialect("timm", state))
-    detected = dialects.detect(theirs)
+    theirs = translate.from_hugging_face(state, dialects.dialect("timm", state))
+    detected = translate.detect(theirs)
     with pytest.raises(WeightsError, match=re.escape(named)) as caught:
-        dialects.to_hugging_face(theirs | {named: np.zeros(3)}, detected)
+        translate.to_hugging_face(theirs | {named: np.zeros(3)}, detected)
     assert str(caught.value).count(named) == 1
 
 
 @pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)
 def test_a_left_over_tensor_is_named_with_the_nearest(key, name):
     state = state_of(key)
-    theirs = dialects.from_hugging_face(state, dialects.dialect(name, state))
+    theirs = translate.from_hugging_face(state, dialects.dialect(name, state))
     last = list(theirs)[-1]
     theirs[last + "x"] = np.zeros(3)
     with pytest.raises(WeightsError, match=re.escape(f"{last}x") + r".*\(nearest: "):
-        dialects.to_hugging_face(theirs, dialects.detect(theirs))
+        translate.to_hugging_face(theirs, translate.detect(theirs))
 
 
 def test_a_left_over_tensor_of_ours_is_named():
     state = state_of("convnext") | {"convnext.encoder.stages.1.layers.0.gamma": np.zeros(5)}
     with pytest.raises(WeightsError, match=r"no place for 'convnext.encoder.stages.1.layers.0.gamma' \(5,\)"):
-        dialects.from_hugging_face(state, dialects.dialect("timm", state_of("convnext")))
+        translate.from_hugging_face(state, dialects.dialect("timm", state_of("convnext")))
 
 
 def test_two_tensors_for_one_parameter():
     state = state_of("convnext")
-    theirs = dialects.from_hugging_face(state, dialects.dialect("facebook", state))
-    detected = dialects.detect(theirs)
+    theirs = translate.from_hugging_face(state, dialects.dialect("facebook", state))
+    detected = translate.detect(theirs)
     rules = (*detected.table.rules, Rule("{p}gamma{i}", "convnext.encoder.stages.{i}.layers.0.layer_scale_parameter"))
     twofold = dialects.Dialect(replace(detected.table, rules=rules), "convnext")
     message = "tensors 'stages.2.0.gamma' and 'gamma2' are both for convnext.encoder.stages.2.layers.0"
     with pytest.raises(WeightsError, match=message):
-        dialects.to_hugging_face(theirs | {"gamma2": np.zeros(7)}, twofold)
+        translate.to_hugging_face(theirs | {"gamma2": np.zeros(7)}, twofold)
 
 
 def test_a_wrong_shape_is_named():
     state = state_of("convnextv2")
-    theirs = dialects.from_hugging_face(state, dialects.dialect("facebook", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("facebook", state))
     theirs["stages.1.0.pwconv1.weight"] = theirs["stages.1.0.pwconv1.weight"].T
     with pytest.raises(WeightsError, match=r"stages.1.layers.0.pwconv1.weight has shape \(5, 20\), expected \(20, 5\)"):
-        dialects.to_hugging_face(theirs, dialects.detect(theirs))
+        translate.to_hugging_face(theirs, translate.detect(theirs))
 
 
 def test_a_wrong_layout_is_named():
     state = encoder()
-    theirs = dialects.from_hugging_face(state, dialects.dialect("fcmae", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("fcmae", state))
     theirs["encoder.stages.0.0.dwconv.kernel"] = theirs["encoder.stages.0.0.dwconv.kernel"][:-1]
     with pytest.raises(WeightsError, match=r"expected 'encoder.stages.0.0.dwconv.kernel' to be laid out .* \(48, 3\)"):
-        dialects.to_hugging_face(theirs, dialects.detect(theirs))
+        translate.to_hugging_face(theirs, translate.detect(theirs))
 
 
 @pytest.mark.parametrize(
@@ -391,16 +390,16 @@ def test_a_wrong_layout_is_named():
 )
 def test_no_dialect(tensors):
     with pytest.raises(WeightsError, match="expected tensors named as one of"):
-        dialects.detect(tensors)
+        translate.detect(tensors)
 
 
 def test_huge_numbers_in_names_cost_nothing():
     state = state_of("convnext")
-    theirs = dialects.from_hugging_face(state, dialects.dialect("facebook", state))
+    theirs = translate.from_hugging_face(state, dialects.dialect("facebook", state))
     for number, message in [("99999", "number blocks up to 100000, but there are only"), ("9" * 400, "no place for")]:
         name = f"stages.0.{number}.norm.weight"
         with pytest.raises(WeightsError, match=message):
-            dialects.to_hugging_face(theirs | {name: np.zeros(3)}, dialects.detect(theirs))
+            translate.to_hugging_face(theirs | {name: np.zeros(3)}, translate.detect(theirs))
 
 
 def test_an_unknown_dialect_or_one_of_another_family():
@@ -411,12 +410,12 @@ def test_an_unknown_dialect_or_one_of_another_family():
 
 
 def test_patterns():
-    pattern = names.Pattern("features.{2n}.{j}.x+")
+    pattern = dialects.Pattern("features.{2n}.{j}.x+")
     assert pattern.match("features.4.10.x+") == {"i": 2, "j": 10}
     assert [pattern.match(f"features.{n}.0.x+") for n in ("0", "3", "04", "-2", "100000")] == [None] * 5
     assert pattern.match("features.4.1.xx") is None
     assert pattern.fill({"i": 2, "j": 10}) == "features.4.10.x+"
-    assert names.Pattern("features.{2i+1}").match("features.1") == {"i": 0}
+    assert dialects.Pattern("features.{2i+1}").match("features.1") == {"i": 0}
 
 
 LAYOUT_SHAPES = {
@@ -461,10 +460,10 @@ class Twin(NamedTuple):
 def test_names_that_two_families_have_are_told_apart_by_what_is_said(tmp_path, monkeypatch, name):
     monkeypatch.setitem(FAMILIES, "twin", Twin())
     state = state_of("convnext without classes")
-    theirs = dialects.from_hugging_face(state, dialects.dialect(name, state))
-    assert [found.family for found in dialects.detect_all(theirs)] == ["convnext", "twin"]
-    assert [found.family for found in dialects.detect_all(theirs, "twin")] == ["twin", "convnext"]
-    assert dialects.detect(theirs, "cvt").family == "convnext"
+    theirs = translate.from_hugging_face(state, dialects.dialect(name, state))
+    assert [found.family for found in translate.detect_all(theirs)] == ["convnext", "twin"]
+    assert [found.family for found in translate.detect_all(theirs, "twin")] == ["twin", "convnext"]
+    assert translate.detect(theirs, "cvt").family == "convnext"
     path = tmp_path / "x.safetensors"
     safetensors.save_file(theirs, path)
     assert told_family(open_source(path)) is None

@@ -10,7 +10,7 @@ from support.conversion_files import infer_config
 from test_dialects import CONFIGS, CVT, ROUND_TRIPS, open_fields, random_state, state_of
 
 import npconv
-from npconv.convert import dialects
+from npconv.convert import dialects, translate
 from npconv.errors import ConfigError, WeightsError
 from npconv.models import convnext, convnextv2, cvt
 
@@ -34,7 +34,7 @@ def test_the_configuration_comes_back(key, name):
 
 def timm_state(key: str = "convnext") -> dict[str, np.ndarray]:
     state = state_of(key)
-    return dialects.from_hugging_face(state, dialects.dialect("timm", state))
+    return translate.from_hugging_face(state, dialects.dialect("timm", state))
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def timm_state(key: str = "convnext") -> dict[str, np.ndarray]:
 def test_what_the_models_lack_is_refused_by_its_name(key, lacking, option):
     tensors = timm_state(key)
     del tensors[lacking]
-    with pytest.raises(dialects.UnsupportedError, match=re.escape(option)) as caught:
-        dialects.detect(tensors)
+    with pytest.raises(translate.UnsupportedError, match=re.escape(option)) as caught:
+        translate.detect(tensors)
     assert caught.value.option == option
-    with pytest.raises(dialects.UnsupportedError, match=re.escape(option)):
-        dialects.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
+    with pytest.raises(translate.UnsupportedError, match=re.escape(option)):
+        translate.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "visual.trunk."])
@@ -63,22 +63,22 @@ def test_a_patch_after_which_timm_dilates_is_refused(prefix):
     tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
     kernel = tensors[f"{prefix}stem.0.weight"]
     for side in (1, 7):
-        dialects.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
+        translate.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
     for side in (8, 16):
-        with pytest.raises(dialects.UnsupportedError, match=f"output_stride.* with patch_size={side}") as caught:
-            dialects.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
+        with pytest.raises(translate.UnsupportedError, match=f"output_stride.* with patch_size={side}") as caught:
+            translate.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
         assert caught.value.option == "output_stride"
     facebook = state_of("convnext")
-    facebook = dialects.from_hugging_face(facebook, dialects.dialect("facebook", facebook))
-    assert dialects.detect(facebook | {"downsample_layers.0.0.weight": Shape((3, 3, 8, 8))}).name == "facebook"
+    facebook = translate.from_hugging_face(facebook, dialects.dialect("facebook", facebook))
+    assert translate.detect(facebook | {"downsample_layers.0.0.weight": Shape((3, 3, 8, 8))}).name == "facebook"
 
 
 @pytest.mark.parametrize("prefix", ["", "visual.trunk."])
 def test_a_first_stage_that_downsamples_is_refused(prefix):
     tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
     odd = f"{prefix}stages.0.downsample.1.weight"
-    with pytest.raises(dialects.UnsupportedError, match=f"there is '{re.escape(odd)}'") as caught:
-        dialects.detect(tensors | {odd: Shape((3, 3, 2, 2))})
+    with pytest.raises(translate.UnsupportedError, match=f"there is '{re.escape(odd)}'") as caught:
+        translate.detect(tensors | {odd: Shape((3, 3, 2, 2))})
     assert caught.value.option == "patch_size=2"
 
 

@@ -15,7 +15,7 @@ from support.conversion_files import infer_config
 from support.families import CLASSES
 
 import npconv
-from npconv.convert import dialects
+from npconv.convert import dialects, translate
 
 pytestmark = pytest.mark.reference
 
@@ -113,7 +113,7 @@ def check(torch, model, name, size=(37, 41), **given):
     theirs = {key: value.numpy() for key, value in model.state_dict().items()}
     detected, ours, config, reasons = convert(theirs, **given)
     assert detected.name == name
-    back = dialects.from_hugging_face(ours, detected)
+    back = translate.from_hugging_face(ours, detected)
     assert sorted(back) == sorted(theirs)
     for key, value in theirs.items():
         np.testing.assert_array_equal(back[key], value)
@@ -147,8 +147,8 @@ def test_timm(torch, timm, use_grn, conv_mlp, patch_size):
     assert [stage.downsample[1].stride == (1, 1) for stage in model.stages[1:]] == [False, False, patch_size == 8]
     if option is not None:  # the first stage begins with a downsampling, or the last one is dilated
         theirs = {key: value.numpy() for key, value in model.state_dict().items()}
-        with pytest.raises(dialects.UnsupportedError) as caught:
-            dialects.detect(theirs)
+        with pytest.raises(translate.UnsupportedError) as caught:
+            translate.detect(theirs)
         assert caught.value.option == option
         return
     check(torch, model, "timm", size=(113, 75))
@@ -186,7 +186,7 @@ PATTERNS = ["convnext*", "convnextv2*", "test_convnext*"]
 )
 def test_what_timm_has_and_npconv_has_not(timm, options, stem_type, option):
     theirs = timm.models.convnext.ConvNeXt(**STAGES, stem_type=stem_type, **options).state_dict()
-    with pytest.raises(dialects.UnsupportedError) as caught:
+    with pytest.raises(translate.UnsupportedError) as caught:
         convert({key: value.numpy() for key, value in theirs.items()})
     assert caught.value.option == option
 
@@ -228,8 +228,8 @@ def test_timm_options(torch, timm, use_grn, options):
 
 def convert(theirs, **given):
     """Return what a converter does: dialect, tensors, configuration and reasons."""
-    detected = dialects.detect(theirs)
-    ours = dialects.to_hugging_face(theirs, detected)
+    detected = translate.detect(theirs)
+    ours = translate.to_hugging_face(theirs, detected)
     return detected, ours, *infer_config(ours, dialect=detected, **given)
 
 
@@ -243,7 +243,7 @@ def inferred(torch, timm):
         tensors = {key: np.broadcast_to(np.float32(0), tuple(value.shape)) for key, value in model.state_dict().items()}
         try:
             found[name] = model, convert(tensors)[2]
-        except dialects.UnsupportedError as error:
+        except translate.UnsupportedError as error:
             found[name] = model, error.option
     return found
 
@@ -260,7 +260,7 @@ def test_every_variant_can_be_written_as_timm_has_it(inferred):
             continue
         shapes = classes(config).parameter_shapes(config)
         ours = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
-        written = dialects.from_hugging_face(ours, dialects.dialect("timm", ours))
+        written = translate.from_hugging_face(ours, dialects.dialect("timm", ours))
         found = {key: tuple(value.shape) for key, value in written.items()}
         assert found == {key: tuple(value.shape) for key, value in model.state_dict().items()}, name
 

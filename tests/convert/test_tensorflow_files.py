@@ -18,7 +18,7 @@ import pytest
 from support.conversion_files import infer_config
 from support.families import CLASSES
 
-from npconv.convert import dialects
+from npconv.convert import dialects, translate
 from npconv.files.opening import open_weights
 
 FILES = json.loads((Path(__file__).parent / "data" / "tensorflow_files.json").read_text())
@@ -93,22 +93,22 @@ def write_keras(path, arrays):
 def test_names_of_variables(family):
     variables = variables_of(family)
     assert len(variables) == COUNTS[family]
-    dialect = dialects.detect(variables)
+    dialect = translate.detect(variables)
     assert (dialect.name, dialect.family, dialect.prefix) == ("tensorflow", family, f"{SCOPES[family]}/{family}/")
-    assert_same(dialects.from_hugging_face(dialects.to_hugging_face(variables, dialect), dialect), variables)
+    assert_same(translate.from_hugging_face(translate.to_hugging_face(variables, dialect), dialect), variables)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_names_without_scope(family):
     """Those in a model.safetensors from TensorFlow."""
     variables = {without_scope(name): array for name, array in variables_of(family).items()}
-    dialect = dialects.detect(variables)
+    dialect = translate.detect(variables)
     assert (dialect.name, dialect.family, dialect.prefix) == ("tensorflow", family, f"{family}/")
-    ours = dialects.to_hugging_face(variables, dialect)
-    assert_same(dialects.from_hugging_face(ours, dialect), variables)
-    assert_same(dialects.from_hugging_face(ours, dialects.dialect("tensorflow", ours, prefix=f"{family}/")), variables)
+    ours = translate.to_hugging_face(variables, dialect)
+    assert_same(translate.from_hugging_face(ours, dialect), variables)
+    assert_same(translate.from_hugging_face(ours, dialects.dialect("tensorflow", ours, prefix=f"{family}/")), variables)
     full = variables_of(family)
-    assert_same(ours, dialects.to_hugging_face(full, dialects.detect(full)))
+    assert_same(ours, translate.to_hugging_face(full, translate.detect(full)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -116,16 +116,16 @@ def test_a_second_model_of_a_process(family):
     """Keras counts the names of models."""
     scope = SCOPES[family]
     variables = {name.replace(scope, f"{scope}_1"): array for name, array in variables_of(family).items()}
-    dialect = dialects.detect(variables)
+    dialect = translate.detect(variables)
     assert dialect.prefix == f"{scope}_1/{family}/"
-    assert_same(dialects.from_hugging_face(dialects.to_hugging_face(variables, dialect), dialect), variables)
+    assert_same(translate.from_hugging_face(translate.to_hugging_face(variables, dialect), dialect), variables)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits(family):
     variables = variables_of(family)
-    dialect = dialects.detect(variables)
-    ours = dialects.to_hugging_face(variables, dialect)
+    dialect = translate.detect(variables)
+    ours = translate.to_hugging_face(variables, dialect)
     config, _ = infer_config(ours, dialect=dialect, **(STEPS if family == "cvt" else {}))
     expected = np.array(FILES[family]["logits"])
     found = CLASSES[family, "image_classification"](config, ours, dtype="float64")(numbers((2, 3, 37, 41), 7)).logits
@@ -149,10 +149,10 @@ def test_a_bare_model_built_outside_a_scope(family, tmp_path):
     }
     write_keras(tmp_path / "x", arrays)
     tensors = open_weights(tmp_path / "x").tensors
-    dialect = dialects.detect(tensors)
+    dialect = translate.detect(tensors)
     assert dialect.prefix == f"{family}/"
-    ours = dialects.to_hugging_face(tensors, dialect)
-    assert_same(dialects.from_hugging_face(ours, dialect), tensors)
+    ours = translate.to_hugging_face(tensors, dialect)
+    assert_same(translate.from_hugging_face(ours, dialect), tensors)
     assert all(name.startswith(f"{family}.") for name in ours)
 
 

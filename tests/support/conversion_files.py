@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import npconv
-from npconv.convert import dialects
+from npconv.convert import configuring, dialects, translate
 from npconv.models.decisions import lines
 from support.container_files import group, mapping, number, storage, streamed, tensor, text, zipped
 from support.families import MODULES
@@ -47,12 +47,12 @@ def state_of(family, seed=0):
 def in_dialect(family, name, prefix=None):
     """Return the same in the names of another library."""
     state = state_of(family)
-    return dialects.from_hugging_face(state, dialects.dialect(name, state, prefix=prefix))
+    return translate.from_hugging_face(state, dialects.dialect(name, state, prefix=prefix))
 
 
 def infer_config(tensors, **options):
     """Return the configuration of a model, and what was decided as lines of text."""
-    config, decisions = dialects.infer_config(tensors, **options)
+    config, decisions = configuring.infer_config(tensors, **options)
     return config, lines(decisions)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from npconv.cli import main
-from npconv.golden.case import FOLDER, cases, every_case, models
+from npconv.golden.case import FOLDER, NO_CASES, cases, every_case, models
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -34,11 +34,12 @@ def test_list_tells_every_case(capsys: Capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["operation", "case", "input", "tolerance", "why"]
     expected = [(case.operation, case.name) for case in every_case()]
-    assert [tuple(line.split()[:2]) for line in lines[1:-1]] == [
+    assert [tuple(line.split()[:2]) for line in lines[1 : -len(NO_CASES)]] == [
         *expected,
         *((f"models-{f}", "trace") for f in models()),
     ]
-    assert lines[-1].startswith("no cases of join_nothing: ")
+    assert lines[-len(NO_CASES) :] == [f"no cases of {name}: {why}" for name, why in NO_CASES.items()]
+    assert lines[-len(NO_CASES)].startswith("no cases of join_nothing: ")
 
 
 def test_list_of_a_model_as_json(capsys: Capsys) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from npconv import models
 from npconv.api.families import class_for
 from npconv.errors import ConfigError
 from npconv.images import ConvNextImageProcessor
-from npconv.images.processor import find_settings, type_name_of
 from npconv.models import FAMILIES, PretrainedConfig, find_family
 from npconv.models.configuration import read_config_file
+from npconv.models.processors import load_processor
 
 
 class AutoConfig:
@@ -93,8 +92,4 @@ class AutoImageProcessor:
         NpconvError
             If there is no such model, or its preprocessing is another one.
         """
-        kinds: list[Any] = [getattr(models, family.processor_name) for family in FAMILIES.values() if family.pictures]
-        name = type_name_of(find_settings(model, revision)[1]) if kinds else None
-        kind = next((kind for kind in kinds if name in kind.type_names), ConvNextImageProcessor)
-        processor: ConvNextImageProcessor = kind.from_pretrained(model, revision=revision, **overrides)
-        return processor
+        return load_processor(model, revision=revision, **overrides)

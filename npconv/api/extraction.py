@@ -19,6 +19,9 @@ from npconv.models import family_of
 #: The name of what a classifier gets, beside those of the maps.
 POOLED = "pooled"
 
+#: The name of what bare models give out first.
+LAST = "last_hidden_state"
+
 #: What a model without a classifier has no use for.
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 
@@ -81,7 +84,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
             The older name of `inputs`.
         pool : bool, optional
             Return the pooled features, which a classifier gets (normalized, and the mean of all positions; of CvT, the
-            class token where it has one), in place of the map of the last stage.
+            class token where it has one), in place of the last hidden state, which most models have as a map.
         return_tensors : str or bool, optional
             ``"np"`` or True for arrays; nested lists when unset.
         image_processor_kwargs : mapping, optional
@@ -125,12 +128,14 @@ class ImageFeatureExtractionPipeline(Pipeline):
         if return_tensors not in (None, False, True, "np"):
             raise InputError(f"expected return_tensors to be 'np', True or unset, got {return_tensors!r}")
         maps = self.model.config.stage_names
-        names = list(features) if features is not None else [POOLED if pool else maps[-1]]
-        for name in names:
+        names = list(features) if features is not None else [POOLED if pool else LAST]
+        for name in features or ():
             if name not in (*maps, POOLED):
                 raise InputError(f"expected features from {', '.join((*maps, POOLED))}; got {name!r}")
         output = self.model(np.stack(pixel_values), output_hidden_states=True, return_dict=True)
         arrays = dict(zip(maps, output.hidden_states, strict=True))
+        if LAST in names:
+            arrays[LAST] = getattr(output, LAST, output.hidden_states[-1])
         if POOLED in names:
             arrays[POOLED] = _pooled(output, self.model)
         # Copies: else each keeps the arrays of all stages of the whole batch in memory.

@@ -115,22 +115,20 @@ def read_processor(path: Path) -> ConvNextImageProcessor | Problem:
         return Problem("no preprocessor_config.json; npconv classify needs one", broken=False)
     except NpconvError as error:
         return Problem(str(error), broken=True)
-    if processor.do_resize and "shortest_edge" not in processor.size:
-        return Problem(
-            f"preprocessor_config.json: expected size to have a shortest_edge, got {processor.size}", broken=True
-        )
+    try:
+        processor.check_complete(processor.settings())
+    except NpconvError as error:
+        return Problem(f"preprocessor_config.json: {error}", broken=True)
     return processor
 
 
 def input_size(config: Any, processor: ConvNextImageProcessor | Problem) -> tuple[int, int]:
     """Return height and width of the pictures that the preprocessing makes, or else that the model was made for."""
-    if not isinstance(processor, Problem):
-        if processor.do_center_crop and processor.crop_size:
-            return processor.crop_size["height"], processor.crop_size["width"]
-        if processor.do_resize:
-            return processor.size["shortest_edge"], processor.size["shortest_edge"]
     given = config.image_size
     height, width = given if isinstance(given, list) else (given, given)
+    if not isinstance(processor, Problem):
+        for _, _, arguments in processor.steps(height, width):
+            height, width = arguments.get("height", height), arguments.get("width", width)
     return height, width
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.layer_text import layer_lines
@@ -117,29 +118,47 @@ def preprocessing(facts: Facts, width: int) -> list[str]:
     return [f"  {number}. {step}" for number, step in enumerate(steps(facts.processor), 1)]
 
 
+#: Height and width of a photo that is wider than high: what is said of its steps is true of others too.
+ANY_PHOTO = (3000, 4000)
+
+
 def steps(processor: ConvNextImageProcessor) -> list[str]:
     """Return what an image processor does, a step a line."""
-    from npconv.images.transforms import WARP_FROM, resample_filter
-
     channels = 1 if isinstance(processor.image_mean, float) else len(processor.image_mean)
     is_grey = channels == 1 and not processor.do_convert_rgb and not isinstance(processor.image_mean, float)
     found = [f"turn upright as EXIF says, convert to {'grey' if is_grey else 'RGB'} of 8 bits"]
-    if processor.do_resize:
-        edge, name = processor.size["shortest_edge"], resample_filter(processor.resample).name.lower()
-        if edge >= WARP_FROM:
-            found.append(f"warp to {edge} x {edge}, whatever the aspect ({name})")
-        else:
-            found.append(f"resize the shorter edge to {int(edge / processor.crop_pct)}, keeping the aspect ({name})")
-            found.append(f"crop the middle {edge} x {edge}")
-    if processor.do_center_crop and processor.crop_size:
-        found.append(f"crop the middle {dimensions((processor.crop_size['height'], processor.crop_size['width']))}")
-    if processor.do_rescale:
-        factor = processor.rescale_factor
-        found.append("divide by 255" if abs(factor * 255 - 1) < 1e-9 else f"multiply by {factor:g}")
-    if processor.do_normalize:
-        found.append(f"subtract the mean {numbers(processor.image_mean)}")
-        found.append(f"divide by the standard deviation {numbers(processor.image_std)}")
+    for _, step, given in processor.steps(*ANY_PHOTO):
+        found += STEP_WORDS[step](**given)
     return found
+
+
+def resized(*, height: int, width: int, resample: int) -> list[str]:
+    """Return the words for resizing :data:`ANY_PHOTO` to a size."""
+    from npconv.images.transforms import resample_filter
+
+    keeps_aspect = abs(height / width - ANY_PHOTO[0] / ANY_PHOTO[1]) * width < 1
+    how = f"resize the shorter edge to {height}, keeping" if keeps_aspect else f"warp to {height} x {width}, whatever"
+    return [f"{how} the aspect ({resample_filter(resample).name.lower()})"]
+
+
+def rescaled(*, factor: float) -> list[str]:
+    """Return the words for multiplying."""
+    return ["divide by 255" if abs(factor * 255 - 1) < 1e-9 else f"multiply by {factor:g}"]
+
+
+def normalized(*, mean: Any, std: Any) -> list[str]:
+    """Return the words for normalizing."""
+    return [f"subtract the mean {numbers(mean)}", f"divide by the standard deviation {numbers(std)}"]
+
+
+#: By the names of ``npconv.images.steps.STEPS``.
+STEP_WORDS: dict[str, Callable[..., list[str]]] = {
+    "resize": resized,
+    "resize_float": resized,
+    "center_crop": lambda height, width: [f"crop the middle {dimensions((height, width))}"],
+    "rescale": rescaled,
+    "normalize": normalized,
+}
 
 
 def sites(layers: list[LayerRow]) -> list[str]:
@@ -172,7 +191,7 @@ def dimensions(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def numbers(values: float | tuple[float, ...]) -> str:
+def numbers(values: float | list[float] | tuple[float, ...]) -> str:
     """Return one number for all channels, or those of each."""
     return f"{values:g}" if isinstance(values, float) else ", ".join(f"{value:g}" for value in values)
 

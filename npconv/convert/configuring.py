@@ -260,7 +260,7 @@ def _add_classes(source: Source, config: PretrainedConfig, labels: Labels | None
         known = type(config).from_dict(source.fields)
         config.id2label, config.label2id = known.id2label, known.label2id
         source.decisions.append(Decision("labels", None, CONFIG_FILE, NOTE, f"{count} names, from config.json"))
-    elif count:
+    elif count and "image_classification" in find_family(config.model_type).tasks:
         why = "the file has no names of classes; --labels takes them"
         source.decisions.append(Decision("labels", "LABEL_0 and so on", "", NOTE, why))
 

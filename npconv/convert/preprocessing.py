@@ -12,8 +12,10 @@ from npconv.errors import ConfigError, InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.images.settings import COMBINED_FILE_NAME, FILE_NAME
 from npconv.messages import quoted
+from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
 from npconv.models.decisions import GIVEN, GUESS, NOTE, pinned
+from npconv.models.processors import load_processor
 from npconv.models.publishing import USUAL_CROP, WARPED_FROM, find_architecture
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -53,13 +55,15 @@ def make_processor(
     found = _found(source)
     settings, why = found or _by_rule(config, dialect)
     settings |= given
-    processor = ConvNextImageProcessor.from_dict(settings)
+    processor: ConvNextImageProcessor = find_family(config.model_type).processor_class.from_dict(settings)
     if "crop_pct" in given and not 0 < processor.crop_pct <= 1:
         raise InputError(
             f"expected crop_pct above 0 and at most 1, a share of the shorter edge, got {processor.crop_pct:g}"
         )
-    if processor.do_resize and "shortest_edge" not in processor.size:
-        raise ConfigError(f"expected {FILE_NAME} to have a shortest_edge as size, got {pinned(processor.size)}")
+    try:
+        processor.check_complete(processor.settings())
+    except InputError as error:
+        raise ConfigError(f"{FILE_NAME}: {error}") from None
     _refuse_channels(processor, config)
     shown = {name: processor.to_dict()[name] for name in NAMES}
     rest = {name: value for name, value in shown.items() if name not in given}
@@ -84,7 +88,7 @@ def _found(source: Source) -> tuple[dict[str, Any], str] | None:
     if source.folder is not None:
         for name in (FILE_NAME, COMBINED_FILE_NAME):
             if os.path.lexists(source.folder / name):
-                return ConvNextImageProcessor.from_pretrained(source.folder).to_dict(), f"{name} of the source"
+                return load_processor(source.folder).to_dict(), f"{name} of the source"
     if source.timm:
         return _of_timm(source.timm), "timm's config.json"
     return None
@@ -117,6 +121,9 @@ def _by_rule(config: PretrainedConfig, dialect: Dialect) -> tuple[dict[str, Any]
         "resample": BICUBIC,
         **IMAGENET,
     }
+    if find_family(config.model_type).pictures:
+        kept = find_family(config.model_type).processor_class(size=edge).to_dict()
+        return kept, "as the models of this family are prepared; --image-size, --mean and the like say otherwise"
     if config.num_channels != 3:
         settings |= {"image_mean": [0.5] * config.num_channels, "image_std": [0.5] * config.num_channels}
         return settings, "as no published model has so many channels; --mean and --std say otherwise"

@@ -15,13 +15,14 @@ from npconv.errors import InputError, ModelNotFoundError, NpconvError
 from npconv.files.checkpoint import load_checkpoint
 from npconv.files.disk import hash_file
 from npconv.files.shards import is_plain_name
-from npconv.images import ConvNextImageProcessor, open_image
+from npconv.images import open_image
 from npconv.images.settings import FILE_NAME
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
 from npconv.models.match import match
 from npconv.models.parameters import Shapes, count_parameters
+from npconv.models.processors import load_processor
 from npconv.models.publishing import IMAGENET_1K, Architecture, Logits, find_architecture, size_fields
 from npconv.models.tree import nest
 
@@ -183,7 +184,7 @@ def _numbers(folder: Path) -> tuple[str, str]:
 def _preprocessing(folder: Path) -> tuple[str, str]:
     """Read the image processor."""
     try:
-        processor = ConvNextImageProcessor.from_pretrained(folder)
+        processor = load_processor(folder)
     except ModelNotFoundError:
         return UNCHECKED, f"there is no {FILE_NAME}"
     return OK, f"size {processor.size}, crop_pct {processor.crop_pct:g}, mean {processor.image_mean}"
@@ -228,6 +229,6 @@ def _run(folder: Path, picture: Any, fields: Mapping[str, Any]) -> np.ndarray:
     params = nest(
         {name: np.asarray(value, None if value.dtype.kind == "i" else np.float32) for name, value in stored.items()}
     )
-    pixels = ConvNextImageProcessor.from_pretrained(folder)(picture)["pixel_values"]
+    pixels = load_processor(folder)(picture)["pixel_values"]
     logits, _ = module.image_classification(np.asarray(pixels, np.float32), **params, config=config)
     return np.asarray(logits)[0, :3]

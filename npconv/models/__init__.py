@@ -40,7 +40,7 @@ choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks
 
 What the families share: ``configuration``, ``backbone``, ``parameters``, ``tree`` and ``match`` (from a checkpoint to
 the tree of parameters), ``plans``, ``summary`` (the table of layers), ``dialects``, ``dialects_tensorflow``,
-``publishing``, ``decisions``.
+``publishing``, ``decisions``, ``processors``.
 """
 
 from __future__ import annotations
@@ -107,6 +107,12 @@ class Family(NamedTuple):
         return f"{self.pictures or 'ConvNext'}ImageProcessor"
 
     @property
+    def processor_class(self) -> Any:
+        """The class that makes pictures ready."""
+        home = self.part("processor") if self.pictures else importlib.import_module("npconv.images")
+        return getattr(home, self.processor_name)
+
+    @property
     def class_names(self) -> dict[str, str]:
         """The name of the class for each of its tasks."""
         return {task: self.name + TASKS[task] for task in self.tasks}
@@ -167,7 +173,7 @@ def __getattr__(name: str) -> Any:
         if name == family.config_name:
             return family.config_class
         if family.pictures and name == family.processor_name:
-            return getattr(family.part("processor"), name)
+            return family.processor_class
     if name == "PretrainedConfig":
         return importlib.import_module("npconv.models.configuration").PretrainedConfig
     raise AttributeError(f"module 'npconv.models' has no attribute {name!r}")

@@ -1,0 +1,24 @@
+"""Which image processor makes pictures ready for a model: that which its file names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from npconv.images import ConvNextImageProcessor
+from npconv.images.processor import find_settings, type_name_of
+from npconv.models import FAMILIES
+
+
+def load_processor(
+    model: str | os.PathLike[str], *, revision: str = "main", **overrides: Any
+) -> ConvNextImageProcessor:
+    """Read the image processor of a model.
+
+    The arguments, and what is raised, are those of :meth:`npconv.images.ConvNextImageProcessor.from_pretrained`.
+    """
+    kinds = [family.processor_class for family in FAMILIES.values() if family.pictures]
+    name = type_name_of(find_settings(model, revision)[1]) if kinds else None
+    kind = next((kind for kind in kinds if name in kind.type_names), ConvNextImageProcessor)
+    processor: ConvNextImageProcessor = kind.from_pretrained(model, revision=revision, **overrides)
+    return processor

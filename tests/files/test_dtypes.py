@@ -135,6 +135,7 @@ def test_encode_8_bits_to_the_nearest(dtype, values):
     check()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 def test_encode_8_bits_at_and_beside_every_middle(dtype):
     numbers = np.sort(decode(CODES[dtype], dtype).astype(np.float32))

@@ -217,6 +217,7 @@ def test_another_function_for_one_step(example):
     assert changed[-1] == "classifier"
 
 
+@pytest.mark.long
 def test_results_are_let_go():
     """Of 40 blocks with a map of 0.8 MB each, never many are held at once."""
     config = npconv.ConvNextConfig(num_stages=1, hidden_sizes=[32], depths=[40], patch_size=1)

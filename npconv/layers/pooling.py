@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from npconv.backend import Array, array_module
 from npconv.errors import InputError
 from npconv.layers.shapes import shapes
-from npconv.layers.windows import pair, place_windows, under
+from npconv.layers.windows import count_windows, pair, place_windows, under
 
 
 @shapes(x="N C H W", result="N C")
@@ -41,7 +41,7 @@ def average_pool2d(
         raise InputError(f"average_pool2d: expected a padding of at most half the window {kernel}, got {pads}")
 
     axes = list(zip(x.shape[2:], kernel, strides, pads, strict=True))
-    height, width = (_count_windows(*axis, ceil_mode) for axis in axes)
+    height, width = (count_windows(*axis, ceil_mode) for axis in axes)
     overhang_h, overhang_w = (
         max(0, (count - 1) * s + k - size - 2 * p) for count, (size, k, s, p) in zip((height, width), axes, strict=True)
     )
@@ -56,13 +56,3 @@ def average_pool2d(
             total += under(x_padded, (u, v), strides, (height, width))
             count += under(covered, (u, v), strides, (height, width))
     return total / count
-
-
-def _count_windows(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:
-    """Return how many windows fit along one axis."""
-    steps = size + 2 * padding - kernel
-    if not ceil_mode:
-        return steps // stride + 1
-    count = -(-steps // stride) + 1
-    starts_beyond_the_map = (count - 1) * stride >= size + padding
-    return count - 1 if starts_beyond_the_map else count

@@ -38,6 +38,16 @@ def place_windows(
     return strides, pads
 
 
+def count_windows(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool = False) -> int:
+    """Return how many windows fit along one axis."""
+    steps = size + 2 * padding - kernel
+    if not ceil_mode:
+        return steps // stride + 1
+    count = -(-steps // stride) + 1
+    starts_beyond_the_map = (count - 1) * stride >= size + padding
+    return count - 1 if starts_beyond_the_map else count
+
+
 def under(x_padded: Array, place: Pair, stride: Pair, count: Pair) -> Array:
     """Return what lies under one place of every window: (..., H, W) -> (..., H', W'), with `count` windows."""
     (u, v), (stride_h, stride_w), (height, width) = place, stride, count

@@ -93,7 +93,7 @@ def layer_table(config: PretrainedConfig, height: int, width: int) -> list[Layer
     family = family_of(config)
     params: dict[str, Shape] = getattr(family.part("model"), f"{family.main_task}_shapes")(config)
     plan: Plan = getattr(family.part("plan"), family.main_task)(config)
-    shapes = result_shapes(plan, (config.num_channels, height, width), params)
+    shapes = result_shapes(plan, (1, config.num_channels, height, width), params)
     rows = []
     for step in plan:
         if not _makes_a_row(step, plan):
@@ -104,7 +104,7 @@ def layer_table(config: PretrainedConfig, height: int, width: int) -> list[Layer
         kind = KINDS[step.operation].format(kernel="x".join(map(str, kernel)))
         setting = _setting(step, {name: value for part in parts for name, value in part.attributes.items()}, shapes)
         costs = sum(multiply_adds(part, shapes, params) for part in parts)
-        rows.append(LayerRow(_name(step), kind, setting, shapes[step.name], count_parameters(weights), costs))
+        rows.append(LayerRow(_name(step), kind, setting, shapes[step.name][1:], count_parameters(weights), costs))
     return rows
 
 

@@ -33,7 +33,7 @@ def multiply_adds(step: Step, shapes: Mapping[str, Shape], params: Mapping[str, 
     ----------
     step : Step
     shapes : mapping of str to shape
-        Of the results of the model's steps, for one picture: :func:`npconv.plan.shapes.result_shapes`.
+        Of the results of the model's steps: :func:`npconv.plan.shapes.result_shapes`.
     params : mapping of str to shape
         Of the model's parameters by their names in a checkpoint.
     """
@@ -50,13 +50,13 @@ def per_output(result: Shape, x: Shape, weight: Shape, bias: Shape | None = None
 
 
 def attention_scores(result: Shape, query: Shape, key: Shape) -> int:
-    """(T, D) by (D, S), cut into heads."""
-    return query[0] * key[0] * query[1]
+    """(N, T, D) by (N, D, S), cut into heads."""
+    return math.prod(query) * key[1]
 
 
 def attention_context(result: Shape, probabilities: Shape, value: Shape) -> int:
-    """(T, S) by (S, D), cut into heads."""
-    return result[0] * value[0] * value[1]
+    """(N, T, S) by (N, S, D), cut into heads."""
+    return math.prod(result) * value[1]
 
 
 #: The rule of every operation that has any.

@@ -1,18 +1,54 @@
-"""For each operation a rule from the shapes that it takes to the shape that it gives, without any array.
+"""The shape of each step's result, without any array: what its operation says in letters, worked out.
 
-A rule is called as its operation (``npconv/plan/operations.py``), with shapes in the place of arrays. The shapes of
-inputs and results are those of one picture: without the axis N, so that a map is (C, H, W) and tokens are (T, D).
+A layer says its shapes above its first line (``npconv/layers/shapes.py``), and its rule is what stands there. For the
+other operations, :data:`LETTERS` says the same. In a result, ``H'`` and ``W'`` are the numbers of windows down and
+across, ``t+H*W`` is a sum of products, a letter of an array that is not given counts nothing, and the name of an
+argument is its number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.errors import InputError
-from npconv.plan.step import Plan
+from npconv.layers.windows import count_windows
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.step import Plan, Step
 
 Shape = tuple[int, ...]
+
+SAME = {"x": "...", "result": "..."}
+
+#: Of the operations that do not say it themselves.
+LETTERS: dict[str, Mapping[str, str]] = {
+    "activation": SAME,
+    "grn_strength": {"x": "N C H W", "result": "N C 1 1"},
+    "grn_relative": SAME,
+    "grn_apply": SAME,
+    "layer_scale": SAME,
+    "residual": SAME,
+    "map_tokens": {"x": "N D H W", "result": "N H*W D"},
+    "tokens": {"x": "N D H W", "cls_token": "1 t D", "result": "N t+H*W D"},
+    "positions_map": {"x": "N T D", "like": "N D H W", "result": "N D H W"},
+    "class_token": {"x": "N T D", "result": "N 1 D"},
+    "join_class_token": {"cls_token": "N 1 D | N D", "x": "N T D", "result": "N 1+T D"},
+    "join_nothing": SAME,
+    "attention_scores": {"query": "N T D", "key": "N S D", "result": "N num_heads T S"},
+    "attention_context": {"probabilities": "N h T S", "value": "N S D", "result": "N T D"},
+    "resize": {"image": "C H W", "result": "C height width"},
+    "resize_float": {"image": "C H W", "result": "C height width"},
+    "center_crop": {"image": "C H W", "result": "C height width"},
+    "rescale": SAME,
+    "normalize": SAME,
+}
+
+
+def letters_of(operation: str) -> Mapping[str, str]:
+    """Return the letters of an operation's arrays by the names of its arguments, in their order, and ``result``."""
+    said: Mapping[str, str] = getattr(OPERATIONS[operation], "shapes", None) or LETTERS[operation]
+    return said
 
 
 def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -21,137 +57,68 @@ def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape]) 
     Parameters
     ----------
     plan : Plan
-    pixel_values : (C, H, W)
-        Of the picture.
+    pixel_values : (N, C, H, W)
     params : mapping of str to shape
         Of the model's parameters by their names in a checkpoint.
 
     Raises
     ------
     InputError
-        If the model cannot run on such a picture, or at all.
+        If the model cannot run on such pictures, or at all.
     """
     shapes = {"pixel_values": pixel_values}
     for step in plan:
-        inputs = [shapes[name] for name in step.inputs]
-        arguments = {name: params[full] for name, full in step.params.items()}
         try:
-            shapes[step.name] = SHAPES[step.operation](*inputs, **arguments, **step.attributes)
+            shapes[step.name] = result_shape(step, [shapes[name] for name in step.inputs], params)
         except InputError as error:
             raise InputError(f"{step.name}: {error}") from None
     return shapes
 
 
-def same(x: Shape, *others: Shape, **rest: Any) -> Shape:
-    """Rule of what works on each element, or on each channel: the shape stays."""
-    return x
-
-
-def conv2d(
-    x: Shape,
-    weight: Shape,
-    bias: Shape | None = None,
-    *,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] = 0,
-) -> Shape:
-    """(C, H, W) -> (O, H', W'), depthwise as well."""
-    return (weight[0], *count_windows(x, weight[2:], stride, padding))
-
-
-def pointwise_conv2d(x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
-    """(C, H, W) -> (O, H, W)."""
-    return (weight[0], *x[1:])
-
-
-def linear(x: Shape, weight: Shape, bias: Shape | None = None) -> Shape:
-    """(..., C) -> (..., O)."""
-    return (*x[:-1], weight[0])
-
-
-def average_pool2d(
-    x: Shape,
-    *,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    ceil_mode: bool,
-) -> Shape:
-    """(C, H, W) -> (C, H', W')."""
-    for kernel, pad in zip(as_pair(kernel_size), as_pair(padding), strict=True):
-        if 2 * pad > kernel:
-            raise InputError(f"expected a padding of at most half the window of {kernel}, got {pad}")
-    return (x[0], *count_windows(x, as_pair(kernel_size), stride, padding, ceil_mode=ceil_mode))
-
-
-def global_average_pool(x: Shape) -> Shape:
-    """(C, H, W) -> (C,)."""
-    return x[:1]
-
-
-def token_mean(x: Shape) -> Shape:
-    """(T, D) -> (D,)."""
-    return x[1:]
-
-
-def grn_strength(x: Shape) -> Shape:
-    """(C, H, W) -> (C, 1, 1)."""
-    return (x[0], 1, 1)
-
-
-def residual(x: Shape, branch: Shape) -> Shape:
-    """Both have the same shape."""
-    if x != branch:
+def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape]) -> Shape:
+    """Return the shape of a step's result; see :func:`result_shapes`."""
+    if step.operation == "residual" and inputs[0] != inputs[1]:
         raise InputError(
-            f"expected a branch of the shape {x} of what it is added to, got {branch}; its strides must be 1, and its "
-            "paddings half of the kernel - 1"
+            f"expected a branch of the shape {inputs[0]} of what it is added to, got {inputs[1]}; its strides must be "
+            "1, and its paddings half of the kernel - 1"
         )
-    return x
+    letters, first = letters_of(step.operation), inputs[0]
+    result = letters["result"].split()
+    if result[-1] == "...":
+        return first
+    arrays = dict(zip(letters, inputs, strict=False)) | {name: params[full] for name, full in step.params.items()}
+    lengths = dict(step.attributes)
+    for name, shape in arrays.items():
+        for form in letters.get(name, "").split("|"):
+            axes = form.split()
+            if len(axes) == len(shape) or "..." in axes:
+                lengths |= zip(reversed(axes), reversed(shape), strict=False)
+    if "H'" in result:
+        kernel = step.attributes.get("kernel_size") or (lengths["kh"], lengths["kw"])
+        lengths["H'"], lengths["W'"] = count_places(first[-2:], kernel, step.attributes)
+    before = first[:-1] if result[0] == "..." else ()
+    return (*before, *(evaluate(term, lengths) for term in result if term != "..."))
 
 
-def map_tokens(x: Shape) -> Shape:
-    """(D, H, W) -> (H * W, D)."""
-    return (x[1] * x[2], x[0])
+def count_places(size: Shape, kernel: int | Sequence[int], attributes: Mapping[str, Any]) -> tuple[int, int]:
+    """Return at how many places a window can be, down and across.
 
-
-def tokens(x: Shape, cls_token: Shape | None = None) -> Shape:
-    """(D, H, W) -> (T, D)."""
-    return (x[1] * x[2] + (cls_token is not None), x[0])
-
-
-def positions_map(x: Shape, like: Shape) -> Shape:
-    """(T, D) -> (D, H, W)."""
-    return (x[1], *like[1:])
-
-
-def class_token(x: Shape, like: Shape) -> Shape:
-    """(T, D) -> (T - H * W, D)."""
-    return (x[0] - like[1] * like[2], x[1])
-
-
-def join_class_token(cls_token: Shape, x: Shape) -> Shape:
-    """(1, D) or (D,), (T, D) -> (1 + T, D)."""
-    return (1 + x[0], x[1])
-
-
-def attention_scores(query: Shape, key: Shape, *, num_heads: int, scale: float) -> Shape:
-    """(T, D), (S, D) -> (h, T, S)."""
-    return (num_heads, query[0], key[0])
-
-
-def attention_context(probabilities: Shape, value: Shape) -> Shape:
-    """(h, T, S), (S, D) -> (T, D)."""
-    return (probabilities[1], value[1])
-
-
-def resize(image: Shape, *, height: int, width: int, resample: int | str) -> Shape:
-    """(C, H, W) -> (C, height, width)."""
-    return (image[0], height, width)
-
-
-def center_crop(image: Shape, *, height: int, width: int) -> Shape:
-    """(C, H, W) -> (C, height, width)."""
-    return (image[0], height, width)
+    Raises
+    ------
+    InputError
+        If none does, or the padding of an average is too large.
+    """
+    sides, strides, pads = (as_pair(given) for given in (kernel, attributes["stride"], attributes["padding"]))
+    counts = []
+    for length, side, stride, pad in zip(size, sides, strides, pads, strict=True):
+        if "kernel_size" in attributes and 2 * pad > side:
+            raise InputError(f"expected a padding of at most half the window of {side}, got {pad}")
+        if length + 2 * pad < side:
+            raise InputError(
+                f"a window of {side} does not fit into {length} positions with padding {pad}; use a larger picture"
+            )
+        counts.append(count_windows(length, side, stride, pad, attributes.get("ceil_mode", False)))
+    return counts[0], counts[1]
 
 
 def as_pair(value: int | Sequence[int]) -> tuple[int, int]:
@@ -160,63 +127,7 @@ def as_pair(value: int | Sequence[int]) -> tuple[int, int]:
     return vertical, horizontal
 
 
-def count_windows(
-    x: Shape,
-    kernel: Sequence[int],
-    stride: int | Sequence[int],
-    padding: int | Sequence[int],
-    *,
-    ceil_mode: bool = False,
-) -> tuple[int, int]:
-    """Return how many windows fit into a map (C, H, W), downwards and across.
-
-    Raises
-    ------
-    InputError
-        If none does.
-    """
-    counts = []
-    for size, k, step, pad in zip(x[1:], kernel, as_pair(stride), as_pair(padding), strict=True):
-        steps = size + 2 * pad - k
-        if steps < 0:
-            raise InputError(
-                f"a window of {k} does not fit into {size} positions with padding {pad}; use a larger picture"
-            )
-        count = (-(-steps // step) if ceil_mode else steps // step) + 1
-        starts_beyond_the_map = ceil_mode and (count - 1) * step >= size + pad
-        counts.append(count - 1 if starts_beyond_the_map else count)
-    return counts[0], counts[1]
-
-
-#: The rule of every operation of ``npconv.plan.operations.OPERATIONS``.
-SHAPES: dict[str, Callable[..., Shape]] = {
-    "conv2d": conv2d,
-    "depthwise_conv2d": conv2d,
-    "pointwise_conv2d": pointwise_conv2d,
-    "linear": linear,
-    "layer_norm": same,
-    "batch_norm": same,
-    "activation": same,
-    "grn_strength": grn_strength,
-    "grn_relative": same,
-    "grn_apply": same,
-    "layer_scale": same,
-    "residual": residual,
-    "global_average_pool": global_average_pool,
-    "average_pool2d": average_pool2d,
-    "token_mean": token_mean,
-    "map_tokens": map_tokens,
-    "tokens": tokens,
-    "positions_map": positions_map,
-    "class_token": class_token,
-    "join_class_token": join_class_token,
-    "join_nothing": same,
-    "attention_scores": attention_scores,
-    "softmax": same,
-    "attention_context": attention_context,
-    "resize": resize,
-    "resize_float": resize,
-    "center_crop": center_crop,
-    "rescale": same,
-    "normalize": same,
-}
+def evaluate(term: str, lengths: Mapping[str, int]) -> int:
+    """Return a sum of products of letters and numbers, such as ``1+H*W``."""
+    factors = (product.split("*") for product in term.split("+"))
+    return sum(math.prod(int(f) if f.isdigit() else lengths.get(f, 0) for f in product) for product in factors)

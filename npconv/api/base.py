@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -17,6 +17,7 @@ from npconv.fast.engine import Engine
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
 from npconv.files.dtypes import DeferredArray
 from npconv.files.locate import locate
+from npconv.messages import listed
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.match import LoadReport, match
@@ -336,15 +337,9 @@ def _warn(name: str, report: LoadReport) -> None:
     """Say what was missing and what was left out."""
     if report.missing:
         warnings.warn(
-            f"{name}: not in the file, so at their first values and never trained: {_shorten(report.missing)}",
+            f"{name}: not in the file, so at their first values and never trained: {listed(report.missing)}",
             NpconvWarning,
             stacklevel=3,
         )
     if report.unexpected:
-        warnings.warn(f"{name}: in the file and left out: {_shorten(report.unexpected)}", NpconvWarning, stacklevel=3)
-
-
-def _shorten(names: Sequence[str]) -> str:
-    """Return a few of the names and how many there are."""
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+        warnings.warn(f"{name}: in the file and left out: {listed(report.unexpected)}", NpconvWarning, stacklevel=3)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from npconv.cli.layer_text import layer_lines
 from npconv.cli.output import escape, table
+from npconv.messages import listed
 
 if TYPE_CHECKING:
     from npconv.cli.facts import Facts, Problem, Weights
@@ -48,10 +49,9 @@ def render(facts: Facts, *, all_blocks: bool, width: int) -> str:
 def overview(facts: Facts, width: int) -> list[str]:
     """Return what one wants to know first."""
     family, labels = facts.family, [escape(label) for label in facts.labels]
-    shown, hidden = ", ".join(labels[:SHOWN_LABELS]), len(labels) - SHOWN_LABELS
     parameters = sum(row.parameters for row in facts.layers)
     multiply_adds = sum(row.multiply_adds for row in facts.layers)
-    classes = f"{len(labels)}" + (f": {shown}" if shown else "") + (f" and {hidden} more" if hidden > 0 else "")
+    classes = f"{len(labels)}: {listed(labels, SHOWN_LABELS)}" if labels else "0"
     entries = [
         ("family", f"{family.title}, {family.folder.DESCRIPTION}"),
         ("paper", family.folder.PAPER),
@@ -84,8 +84,7 @@ def weights_text(weights: Weights | Problem) -> str:
     text = f"{escape(names)}: {file_size(weights.bytes)}, {' and '.join(map(escape, weights.dtypes)) or 'no tensors'}"
     for what, tensors in (("missing", weights.missing), ("left over", weights.unexpected)):
         if tensors:
-            more = f" and {len(tensors) - 2} more" if len(tensors) > 2 else ""
-            text += f"; {what}: {', '.join(map(escape, tensors[:2]))}{more}"
+            text += f"; {what}: {escape(listed(tensors, 2))}"
     return text
 
 

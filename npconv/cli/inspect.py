@@ -57,7 +57,7 @@ def as_json(found: Inspection) -> dict[str, Any]:
 
 def as_text(found: Inspection) -> list[str]:
     """Return an inspection as lines of text."""
-    from npconv.models.decisions import pinned
+    from npconv.messages import in_json
 
     lines = [
         f"{found.path}: {found.bytes:,} bytes",
@@ -66,7 +66,7 @@ def as_text(found: Inspection) -> list[str]:
         f"dtypes: {', '.join(f'{dtype} {count:,}' for dtype, count in found.dtypes.items())}",
     ]
     if found.configuration:
-        fields = [f"{name} {pinned(value)}" for name, value in sorted(found.configuration.items())]
+        fields = [f"{name} {in_json(value)}" for name, value in sorted(found.configuration.items())]
         lines.append(f"configuration: {', '.join(fields)}")
     if found.licence:
         lines.append(f"licence: {found.licence}")

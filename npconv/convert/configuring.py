@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,10 +10,10 @@ from npconv.convert.labels import Labels, class_names
 from npconv.convert.source import Source
 from npconv.convert.translate import check_complete, read
 from npconv.errors import ConfigError, WeightsError
-from npconv.messages import quoted
+from npconv.messages import in_json, nearest, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.decisions import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision, pinned
+from npconv.models.decisions import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision
 from npconv.models.dialects import Reading, shapes_by_our_names
 from npconv.models.publishing import find_architecture, size_fields
 
@@ -204,7 +203,7 @@ def _stated(source: Source, found: Reading) -> dict[str, Any]:
         return {}
     family = source.fields["model_type"]
     if family != found.family:
-        raise ConfigError(f"config.json says model_type {pinned(family)}, but the tensors are those of {found.family}")
+        raise ConfigError(f"config.json says model_type {in_json(family)}, but the tensors are those of {found.family}")
     config = find_family(found.family).config_class.from_dict(source.fields)
     classes = found.fields.get("num_labels", 0)
     if any(name in source.fields for name in ("id2label", "num_labels")) and classes not in (0, config.num_labels):
@@ -225,9 +224,9 @@ def _refuse_unknown(found: Reading, given: Mapping[str, Any]) -> None:
         if name in _OWN:
             raise ConfigError(f"{name} follows from the tensors and --labels; leave it out")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else f": {', '.join(known)}"
-            raise ConfigError(f"expected fields of a {found.family}, got {quoted(name)}{hint}")
+            near = nearest(name, known)
+            meant = f"; did you mean {near}?" if near else f": {', '.join(known)}"
+            raise ConfigError(f"expected fields of a {found.family}, got {quoted(name)}{meant}")
 
 
 def _refuse_contradictions(found: Reading, fields: Mapping[str, Any], where: str) -> None:
@@ -242,7 +241,7 @@ def _refuse_contradictions(found: Reading, fields: Mapping[str, Any], where: str
         except ConfigError:
             fits = False
         if not fits:
-            wrong.append(f"{name} {pinned(value)} (the tensors: {pinned(found.fields[name])})")
+            wrong.append(f"{name} {in_json(value)} (the tensors: {in_json(found.fields[name])})")
     if wrong:
         raise ConfigError(f"{where} contradicts the shapes of the tensors: {', '.join(wrong)}; leave these fields out")
 

@@ -11,10 +11,10 @@ from npconv.convert.source import Source
 from npconv.errors import ConfigError, InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.images.settings import COMBINED_FILE_NAME, FILE_NAME
-from npconv.messages import quoted
+from npconv.messages import in_json, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.decisions import GIVEN, GUESS, NOTE, pinned
+from npconv.models.decisions import GIVEN, GUESS, NOTE
 from npconv.models.processors import load_processor
 from npconv.models.publishing import USUAL_CROP, WARPED_FROM, find_architecture
 
@@ -98,10 +98,10 @@ def _of_timm(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that timm's ``pretrained_cfg`` means."""
     size = stated.get("input_size")
     if not isinstance(size, list) or len(size) != 3 or not isinstance(size[1], int) or size[1] != size[2]:
-        raise ConfigError(f"expected timm's config.json to have a square input_size, got {pinned(size)}")
+        raise ConfigError(f"expected timm's config.json to have a square input_size, got {in_json(size)}")
     name = stated.get("interpolation", "bicubic")
     if name not in _FILTERS:
-        raise ConfigError(f"expected timm's interpolation to be one of {', '.join(_FILTERS)}, got {pinned(name)}")
+        raise ConfigError(f"expected timm's interpolation to be one of {', '.join(_FILTERS)}, got {in_json(name)}")
     return {
         "size": {"shortest_edge": size[1]},
         "crop_pct": stated.get("crop_pct", USUAL_CROP),

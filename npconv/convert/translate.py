@@ -13,9 +13,10 @@ import numpy as np
 from npconv.convert.dialects import LAYOUTS, BoundRule, Dialect, Values, dialect_names, family_of_names, tables
 from npconv.errors import ConfigError, WeightsError
 from npconv.files.dtypes import mapped
-from npconv.messages import listed, quoted
+from npconv.messages import hint, listed, quoted
 from npconv.models import FAMILIES, find_family
-from npconv.models.dialects import LackingError, Reading, nearest
+from npconv.models.dialects import LackingError, Reading
+from npconv.models.match import misfits
 from npconv.models.parameters import Shapes
 
 #: Names that the choice between dialects looks at. No model has so many; a hostile file must not make it slow.
@@ -174,18 +175,15 @@ def check_complete(tensors: Mapping[str, Any], found: Reading) -> Shapes:
     expected = expected_shapes(found)
     missing = [name for name in expected if name not in tensors]
     left_over = [name for name in tensors if name not in expected]
-    wrong = [n for n in expected if n in tensors and tuple(tensors[n].shape) != expected[n]]
-    problems = []
-    if missing:
-        problems.append("the file lacks " + listed([f"{n} {expected[n]}{nearest(n, left_over)}" for n in missing]))
-    if left_over:
-        shown = [f"{quoted(n)} {tuple(tensors[n].shape)}{nearest(n, missing or expected)}" for n in left_over[:4]]
-        problems.append("the model has no place for " + listed(shown))
-    if wrong:
-        shown = [f"{n} has shape {tuple(tensors[n].shape)}, expected {expected[n]}" for n in wrong]
-        problems.append(listed(shown))
-    if problems:
-        message = f"the tensors do not make a {found.family} model: {'; '.join(problems)}"
+    wrong = [
+        f"{name} has shape {tuple(tensors[name].shape)}, expected {shape}"
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    if missing or left_over or wrong:
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        problems = [misfits(shapes, expected, missing, left_over), listed(wrong)]
+        message = f"the tensors do not make a {found.family} model: {'; '.join(filter(None, problems))}"
         raise LackingError(missing[0], message) if missing else WeightsError(message)
     return expected
 
@@ -304,6 +302,6 @@ def _left_over(name: str, tensor: Any, candidates: Iterable[str], dialect: str) 
     """Return the error for a tensor that no rule knows."""
     others = (candidate for candidate in candidates if candidate != name)  # a stage may lack what the others have
     return WeightsError(
-        f"{dialect} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{nearest(name, others)}; "
+        f"{dialect} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{hint(name, others)}; "
         "is it another architecture?"
     )

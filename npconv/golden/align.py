@@ -6,7 +6,6 @@ for which the other tensors speak for another order.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections import Counter
@@ -18,7 +17,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.measures import Measures, measure
 from npconv.golden.trace_file import PIXELS, layout_of
-from npconv.messages import quoted
+from npconv.messages import nearest, quoted
 from npconv.models import FAMILIES
 
 #: What stands before the names of a model inside another one, or of a compiled or distributed one.
@@ -27,8 +26,6 @@ PREFIXES = ("module.", "_orig_mod.", "model.", *(f"{family.base_model_prefix}." 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6
 
-#: Letters of a name that count when it is compared with others.
-LONGEST = 200
 
 #: Names shown in an error or a note.
 SHOWN = 3
@@ -139,9 +136,9 @@ def _nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    """Return the name that is most like another one; of very long names, only the beginnings are looked at."""
-    close = difflib.get_close_matches(name[:LONGEST], [other[:LONGEST] for other in names], n=1, cutoff=0.0)
-    return quoted(close[0]) if close else "none"
+    """Return the name that is most like another one, however little."""
+    near = nearest(name, names, alike=0)
+    return "none" if near is None else quoted(near)
 
 
 class Reading(NamedTuple):

@@ -25,7 +25,7 @@ from npconv.golden.measures import (
 )
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import PIXELS, about, part
-from npconv.messages import quoted
+from npconv.messages import listed, quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
@@ -324,8 +324,7 @@ def _check_noise(reference: Mapping[str, np.ndarray], names: Iterable[str]) -> l
     unknown = [name for name in compared if noise_of(reference, name) is None]
     if not unknown:
         return []
-    more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-    which = "" if len(unknown) == len(compared) else f" of {unknown[0]}{more}"
+    which = "" if len(unknown) == len(compared) else f" of {listed(unknown, 1)}"
     return [
         f"noise: REFERENCE holds no measured noise{which}; the tolerance there is {MULTIPLE * UNMEASURED} unit "
         "roundoffs of the largest value"

@@ -19,7 +19,7 @@ import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.trace_file import PIXELS
-from npconv.messages import quoted
+from npconv.messages import listed, quoted
 
 #: Times the largest measured noise that a port may be off: a few runs do not find the worst case, and a port may add in
 #: an order that rounds more than any of them, one number after another where NumPy adds in pairs.
@@ -324,8 +324,7 @@ def _places(places: np.ndarray, size: int, letter: str, axis: int) -> str:
         return f"{one} {places[0]} of {size}{note}"
     if len(places) == places[-1] - places[0] + 1:
         return f"{many} {places[0]} to {places[-1]} of {size}"
-    shown = ", ".join(map(str, places[:6])) + (f" and {len(places) - 6} more" if len(places) > 6 else "")
-    return f"{many} {shown} of {size}"
+    return f"{many} {listed(list(map(str, places)), 6)} of {size}"
 
 
 def tolerance(

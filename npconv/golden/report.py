@@ -10,10 +10,10 @@ from typing import Any
 from npconv.golden.compare import Comparison, Difference, tensors
 from npconv.golden.diagnose import Origin, Suspect, Suspects
 from npconv.golden.trace_file import about
-from npconv.messages import escape
+from npconv.messages import escape, listed
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
-GOOD, BAD, NAMES, SUSPECTS = 2, 3, 3, 4
+GOOD, BAD, SUSPECTS = 2, 3, 4
 
 HEADER = (
     "",
@@ -137,8 +137,7 @@ def origin_text(origin: Origin | None) -> str:
         return ""
     count = len(origin.steps)
     step = f"the step {origin.steps[-1]}" if count == 1 else f"the {count} steps since the last good tensors"
-    more = f" and {len(origin.start) - NAMES} more" if len(origin.start) > NAMES else ""
-    start = ", ".join(origin.start[:NAMES]) + more
+    start = listed(origin.start)
     if origin.is_born_here:
         given = f"your own {start}" if origin.of_mine else f"the reference's {start}"
         by = f", by up to {origin.born:.1e}" if origin.born < float("inf") else ""
@@ -164,8 +163,7 @@ def _names(comparison: Comparison) -> list[str]:
     lines = []
     for names, what in ((comparison.missing, "missing in MINE"), (comparison.extra, "only in MINE")):
         if names:
-            more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
-            lines.append(f"{what}: {len(names)} ({', '.join(names[:NAMES])}{more})")
+            lines.append(f"{what}: {len(names)} ({listed(names)})")
     return lines
 
 

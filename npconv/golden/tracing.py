@@ -6,7 +6,6 @@ its results are recorded. That the two are the same is checked at every call, bi
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from npconv.api.heads import OBSERVER, BareModel
 from npconv.backend import to_host
 from npconv.errors import GoldenError
 from npconv.golden.trace_file import FORMAT, PIXELS, Trace
-from npconv.messages import quoted
+from npconv.messages import nearest, quoted
 from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
@@ -168,9 +167,9 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
     for pattern in [only] if isinstance(only, str) else only:
         found = fitting(plan, pattern, prefix)
         if not found and pattern != PIXELS:
-            near = difflib.get_close_matches(pattern, [step.name for step in plan], 1, cutoff=0)
+            near = nearest(pattern, [step.name for step in plan], alike=0) or plan.steps[0].name
             raise GoldenError(
-                f"expected names or patterns of names, got {quoted(pattern)}, which fits none; such as {near[0]}"
+                f"expected names or patterns of names, got {quoted(pattern)}, which fits none; such as {near}"
             )
         chosen |= found
     return chosen

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 
+from npconv.messages import nearest
 from npconv.models import FAMILIES
 from npconv.models.publishing import Published
 
@@ -35,5 +35,5 @@ def suggestion(name: str, others: tuple[str, ...] = ()) -> str:
         return f"; did you mean {short[tail]}?"  # the right name, of another organisation or none
     known = known if "/" in name else short
     known |= {other: other for other in others}
-    near = difflib.get_close_matches(name[:200], known, 1, _ALIKE)
-    return f"; did you mean {known[near[0]]}?" if near and known[near[0]] != name else ""
+    near = nearest(name, known, _ALIKE)
+    return f"; did you mean {known[near]}?" if near and known[near] != name else ""

@@ -14,6 +14,7 @@ from npconv.errors import ConfigError, InputError, ModelNotFoundError, WeightsEr
 from npconv.files.disk import read_json
 from npconv.images.decode import MAX_PIXELS
 from npconv.images.transforms import resample_filter
+from npconv.messages import shown
 
 FILE_NAME = "preprocessor_config.json"
 
@@ -62,9 +63,9 @@ class Settings:
     def check_complete(self) -> None:
         """Raise `InputError` if a value is missing that one of the steps needs."""
         if self.do_resize and "shortest_edge" not in self.size:
-            raise InputError(f"expected a size such as 224 or {{'shortest_edge': 224}}, got {_shown(self.size)}")
+            raise InputError(f"expected a size such as 224 or {{'shortest_edge': 224}}, got {shown(self.size)}")
         if self.do_center_crop and not {"height", "width"} <= set(self.crop_size or ()):
-            raise InputError(f"expected a crop_size such as 224 for do_center_crop, got {_shown(self.crop_size)}")
+            raise InputError(f"expected a crop_size such as 224 for do_center_crop, got {shown(self.crop_size)}")
 
 
 def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -112,7 +113,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _parse_flag(name: str, value: Any) -> bool:
     """Return a switch: true or false, nothing that merely counts as such."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"expected {name} to be true or false, got {_shown(value)}")
+        raise InputError(f"expected {name} to be true or false, got {shown(value)}")
     return bool(value)
 
 
@@ -124,7 +125,7 @@ def _parse_number(name: str, value: Any) -> float:
     except OverflowError:  # a whole number of hundreds of digits
         number = math.inf
     if not math.isfinite(number):
-        raise InputError(f"expected {name} to be a finite number, got {_shown(value)}")
+        raise InputError(f"expected {name} to be a finite number, got {shown(value)}")
     return number
 
 
@@ -149,7 +150,7 @@ def _parse_std(name: str, value: Any) -> float | tuple[float, ...]:
     """Return one divisor for all channels, or a tuple with one for each; none is zero."""
     std = _parse_channels(name, value)
     if 0 in (std if isinstance(std, tuple) else (std,)):
-        raise InputError(f"expected {name} without zeros, got {_shown(value)}")
+        raise InputError(f"expected {name} without zeros, got {shown(value)}")
     return std
 
 
@@ -158,7 +159,7 @@ def _parse_edges(name: str, value: Mapping[str, Any]) -> dict[str, int]:
     edges = {key: edge for key, edge in value.items() if edge is not None}
     for key, edge in edges.items():
         if isinstance(edge, bool) or not isinstance(edge, int | np.integer) or not 1 <= edge <= MAX_PIXELS:
-            raise InputError(f"expected {name}[{key!r}] to be a number of pixels from 1, got {_shown(edge)}")
+            raise InputError(f"expected {name}[{key!r}] to be a number of pixels from 1, got {shown(edge)}")
     return {key: int(edge) for key, edge in edges.items()}
 
 
@@ -174,14 +175,6 @@ def _parse_size(name: str, value: Any) -> dict[str, int]:
 def _parse_crop_size(name: str, value: Any) -> dict[str, int]:
     """Return a crop size as a dictionary; a whole number is height and width."""
     return _parse_size(name, (value, value) if isinstance(value, int | np.integer) else value)
-
-
-def _shown(value: Any) -> str:
-    """Return a value for an error message: short and on one line."""
-    try:
-        return " ".join(repr(value).split())[:60]
-    except ValueError:  # Python refuses to print whole numbers of thousands of digits
-        return f"a huge {type(value).__name__}"
 
 
 PARSERS: dict[str, Callable[[str, Any], Any]] = {

@@ -50,6 +50,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from npconv.errors import ConfigError
+from npconv.messages import shown
 
 #: What a family can be asked for, and how the names of the classes for it end.
 TASKS = {"model": "Model", "image_classification": "ForImageClassification", "backbone": "Backbone"}
@@ -148,7 +149,7 @@ def find_family(model_type: object) -> Family:
         If there is none.
     """
     if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise ConfigError(f"expected model_type to be one of {', '.join(FAMILIES)}; got {repr(model_type)[:80]}")
+        raise ConfigError(f"expected model_type to be one of {', '.join(FAMILIES)}; got {shown(model_type)}")
     return FAMILIES[model_type]
 
 

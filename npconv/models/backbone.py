@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npconv.errors import ConfigError
+from npconv.messages import shown
 from npconv.models.configuration import (
     PretrainedConfig,
     check_activation,
@@ -16,7 +17,6 @@ from npconv.models.configuration import (
     check_int,
     check_list,
     check_size,
-    shown,
 )
 
 Self = TypeVar("Self", bound="BackboneConfig")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import json
 import math
@@ -17,6 +16,7 @@ from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.disk import read_json
 from npconv.files.locate import locate
 from npconv.layers import activation
+from npconv.messages import nearest, shown
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 
@@ -166,9 +166,9 @@ class PretrainedConfig:
         """
         unknown = [name for name in overrides if name not in fields and name not in cls.field_names()]
         if unknown:
-            near = difflib.get_close_matches(unknown[0], sorted(cls.field_names()), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{hint}")
+            near = nearest(unknown[0], sorted(cls.field_names()))
+            meant = f"; did you mean {near!r}?" if near else ""
+            raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{meant}")
         model_type = fields.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ConfigError(f"expected model_type {cls.model_type!r}, got {shown(model_type)}; use AutoConfig")
@@ -289,14 +289,6 @@ def check_float(name: str, value: Any, *, minimum: float, maximum: float = float
     if not math.isfinite(number) or not minimum <= number <= maximum:
         raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {shown(value)}")
     return value
-
-
-def shown(value: Any) -> str:
-    """Return a value for an error message: one line, not endless."""
-    if isinstance(value, int) and abs(value) > LARGEST_INTEGER**2:
-        return "a larger integer"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_bool(name: str, value: Any) -> bool:

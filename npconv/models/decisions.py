@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+
+from npconv.messages import in_json
 
 #: A decision that the files settle; one that nothing settles; one that may surprise.
 NOTE, GUESS, WARNING = "note", "guess", "warning"
@@ -69,13 +70,7 @@ def _named(decision: Decision) -> str:
     if decision.value is None:
         return decision.field
     if isinstance(decision.value, Mapping):
-        settings = ", ".join(f"{name} {pinned(value)}" for name, value in decision.value.items())
+        settings = ", ".join(f"{name} {in_json(value)}" for name, value in decision.value.items())
         return f"{decision.field} {settings}"
-    value = pinned(decision.value) if decision.source == CONFIG_FILE else decision.value
+    value = in_json(decision.value) if decision.source == CONFIG_FILE else decision.value
     return f"{decision.field} {value}"
-
-
-def pinned(value: Any) -> str:
-    """Return a value of a configuration as JSON: short, on one line."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 100 else f"{text[:97]}..."

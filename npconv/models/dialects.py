@@ -23,24 +23,18 @@ one of several, which the shapes in the file decide.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from npconv.errors import WeightsError
-from npconv.messages import quoted
+from npconv.messages import hint, quoted
 from npconv.models import find_family
 from npconv.models.decisions import NOTE, SHAPES, Decision
 from npconv.models.parameters import Shapes
 
 Shape = tuple[int, ...]
-
-#: Names are compared for likeness only so far as models have them: a hostile file must not make it slow.
-_LONGEST_NAME = 200
-_MOST_NAMES = 2000
 
 
 @dataclass(frozen=True)
@@ -210,7 +204,7 @@ def shape_of(shapes: Mapping[str, Shape], name: str, rank: int) -> Shape:
         If it has another number of dimensions.
     """
     if name not in shapes:
-        raise LackingError(name, f"the file lacks {quoted(name)}{nearest(name, shapes)}; is it complete?")
+        raise LackingError(name, f"the file lacks {quoted(name)}{hint(name, shapes)}; is it complete?")
     if len(shapes[name]) != rank or 0 in shapes[name]:
         raise WeightsError(f"expected {quoted(name)} to have {rank} dimensions, none of them 0; got {shapes[name]}")
     return shapes[name]
@@ -256,10 +250,3 @@ def sides(kernel: Shape) -> int | list[int]:
     """Return height and width of a kernel, one number if they are equal."""
     height, width = kernel[-2:]
     return height if height == width else [height, width]
-
-
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Return the most similar of some names for a message."""
-    short = [other for other in islice(candidates, _MOST_NAMES) if len(other) <= _LONGEST_NAME]
-    near = difflib.get_close_matches(name, short, 1) if len(name) <= _LONGEST_NAME else []
-    return f" (nearest: {quoted(near[0])})" if near else ""

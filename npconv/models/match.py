@@ -6,22 +6,16 @@ the names carry the model's prefix (a file saved from the bare model does not), 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import Any
 
 from npconv.errors import WeightsError
-from npconv.messages import SHOWN_ITEMS, listed, quoted
+from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted
 
 #: Endings of names in older files of transformers, and what they have become.
 OLD_NAMES = {"grn.gamma": "grn.weight", "grn.beta": "grn.bias"}
-
-# Names are compared for likeness only so far as models have them: a hostile file must not make it slow.
-_LONGEST_NAME = 200
-_MOST_NAMES = 2000
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,8 @@ def match(
     missing = [parameter for parameter in expected if parameter not in source]
     _check_shapes(tensors, expected, source)
     if strict and (missing or unexpected):
-        raise _misfit(tensors, expected, missing, unexpected)
+        found = misfits({name: tensor.shape for name, tensor in tensors.items()}, expected, missing, unexpected)
+        raise WeightsError(f"the weights do not fit the model: {found}; pass strict=False to load what fits")
     matched = {parameter: tensors[source[parameter]] for parameter in expected if parameter in source}
     return matched, LoadReport(tuple(missing), tuple(unexpected))
 
@@ -114,26 +109,26 @@ def _check_shapes(tensors: Mapping[str, Any], expected: Mapping[str, Sequence[in
         raise WeightsError(f"the weights do not fit the model: {listed(wrong)}; does the configuration belong to them?")
 
 
-def _misfit(
-    tensors: Mapping[str, Any], expected: Mapping[str, Sequence[int]], missing: list[str], unexpected: list[str]
-) -> WeightsError:
-    """Return the error for names that do not fit."""
-    lacking = {name: tuple(expected[name]) for name in missing}
-    left_over = {name: tuple(tensors[name].shape) for name in unexpected}
-    parts = []
-    if missing:
-        parts.append(f"the file lacks {_described(lacking, left_over)}")
+def misfits(
+    shapes: Mapping[str, Sequence[int]],
+    expected: Mapping[str, Sequence[int]],
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+) -> str:
+    """Return which of the `expected` parameters a file of tensors of some `shapes` lacks, and which it has too many."""
+    lacking = {name: expected[name] for name in missing}
+    left_over = {name: shapes[name] for name in unexpected}
+    parts = [f"the file lacks {_described(lacking, left_over)}"] if missing else []
     if unexpected:
         parts.append(f"the model has no place for {_described(left_over, lacking or expected)}")
-    return WeightsError(f"the weights do not fit the model: {'; '.join(parts)}; pass strict=False to load what fits")
+    return "; ".join(parts)
 
 
 def _described(shapes: Mapping[str, Sequence[int]], counterparts: Mapping[str, Sequence[int]]) -> str:
     """Return the first few names with their shapes, and the most similar of `counterparts` to each."""
-    candidates = [name for name in islice(counterparts, _MOST_NAMES) if len(name) <= _LONGEST_NAME]
     phrases = list(shapes)
     for i, name in enumerate(phrases[:SHOWN_ITEMS]):
-        phrases[i] = f"{quoted(name)} of shape {shapes[name]}"
-        if len(name) <= _LONGEST_NAME and (nearest := difflib.get_close_matches(name, candidates, n=1)):
-            phrases[i] += f" (nearest: {quoted(nearest[0])} of shape {tuple(counterparts[nearest[0]])})"
+        phrases[i] = f"{quoted(name)} of shape {tuple(shapes[name])}"
+        if near := nearest(name, counterparts):
+            phrases[i] += f" (nearest: {quoted(near)} of shape {tuple(counterparts[near])})"
     return listed(phrases)

@@ -127,7 +127,7 @@ def test_other_models_are_refused(capsys, tmp_path):
     assert "no place for tensor 'convnext.layernorm.extra'" in message
     del state["convnext.layernorm.extra"], state["convnext.layernorm.bias"]
     safetensors.save_file(state, tmp_path / "x.safetensors")
-    assert "lacks convnext.layernorm.bias" in refusal(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "o")
+    assert "lacks 'convnext.layernorm.bias'" in refusal(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "o")
     assert os.listdir(tmp_path) == ["x.safetensors"]
 
 

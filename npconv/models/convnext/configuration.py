@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npconv.errors import ConfigError
+from npconv.messages import shown
 from npconv.models.backbone import BackboneConfig
 from npconv.models.configuration import (
     check_bool,
@@ -15,7 +16,6 @@ from npconv.models.configuration import (
     check_int,
     check_list,
     check_size,
-    shown,
 )
 
 Self = TypeVar("Self", bound="StagedConfig")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import ConfigError
+from npconv.messages import shown
 from npconv.models.configuration import (
     PretrainedConfig,
     check_activation,
@@ -17,7 +18,6 @@ from npconv.models.configuration import (
     check_int,
     check_list,
     check_size,
-    shown,
 )
 
 #: A wrong file must not ask for terabytes of zeros; no published model has more than 2.

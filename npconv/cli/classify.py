@@ -83,13 +83,8 @@ def run(args: argparse.Namespace) -> int:
     failed = earlier.failed
     if photos:
         with Listing(form, Output(args.output, keep=earlier.size)) as listing:
-            failed |= sharing.work_on(
-                args,
-                photos,
-                "image-classification",
-                lambda load: Classification(load, {"top_k": args.top_k}, args.debug),
-                listing.add,
-            )
+            options = {"top_k": args.top_k}
+            failed |= sharing.work_on(args, photos, "image-classification", Classification, options, listing.add)
     return 1 if failed else 0
 
 

@@ -62,13 +62,7 @@ def run(args: argparse.Namespace) -> int:
     options = {"features": names, "return_tensors": "np"}
     with closing(FeaturesFile(args.output, about, resume=args.resume)) as file:
         if photos := file.missing(args.photos):
-            sharing.work_on(
-                args,
-                photos,
-                "image-feature-extraction",
-                lambda load: Extraction(load, options, args.debug),
-                file.add,
-            )
+            sharing.work_on(args, photos, "image-feature-extraction", Extraction, options, file.add)
     file.finish()
     return 1 if file.failed else 0
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from typing import Any
 
 from npconv.cli.frame import positive
@@ -69,24 +68,12 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
     return max(1, min(args.workers or available_cores(), batches))
 
 
-def find_executor(args: argparse.Namespace, workers: int) -> AbstractContextManager[Executor | None]:
-    """Return what does the work, for a ``with`` block; None for this process."""
-    if args.scheduler is not None:
-        from npconv.workers.cluster import dask_cluster
-
-        return dask_cluster(args.scheduler)
-    if workers > 1:
-        from npconv.workers.pool import WorkerPool
-
-        return WorkerPool(workers)
-    return nullcontext()
-
-
 def work_on(
     args: argparse.Namespace,
     photos: Sequence[str],
     task: str,
-    make_work: Callable[[Callable[[], Any]], PhotoWork],
+    kind: type[PhotoWork],
+    options: Mapping[str, Any],
     add: Callable[[Result], Result],
 ) -> bool:
     """Do the work of a command; failures go to stderr as well. Tell whether there were any.
@@ -98,23 +85,26 @@ def work_on(
     photos : sequence of str
     task : str
         Of the pipeline.
-    make_work : callable
-        From what loads the pipeline to what is done to a photo.
+    kind : type of PhotoWork
+    options : mapping
+        Of the pipeline.
     add : callable
         Takes a result, in the order of the photos; returns it, or why it cannot stand beside the others.
     """
     from npconv.api import pipeline
+    from npconv.workers.cluster import dask_cluster
 
     failed = False
     workers = choose_workers(args, len(photos))
     arguments = {name: getattr(args, name) for name in ("model", "dtype", "device", "cache") if name in args}
     with (
-        find_executor(args, workers) as executor,
+        nullcontext() if args.scheduler is None else dask_cluster(args.scheduler) as cluster,
+        pipeline(task, workers=cluster or workers, **arguments) as tool,
         closing(make_progress(len(photos), "photos", output_is_elsewhere=args.output is not None)) as progress,
     ):
-        load = pipeline(task, workers=executor or 1, **arguments).loader()
         ready = read_photos(photos, absolute=args.scheduler is not None)
-        batches = make_work(load).share(ready, batch_size=args.batch_size, executor=executor)
+        work = kind(tool.loader(), options, args.debug)
+        batches = work.share(ready, batch_size=args.batch_size, executor=tool.executor())
         with closing(batches):
             for batch in batches:
                 for given in batch:

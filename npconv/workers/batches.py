@@ -7,7 +7,7 @@ Memory is bounded: in this process a batch, elsewhere what is on its way.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -53,9 +53,17 @@ class Work(Generic[Item, Result]):
         raise error
 
     def share(
-        self, items: Iterable[Item], *, batch_size: int, executor: Executor | None = None
+        self,
+        items: Iterable[Item],
+        *,
+        batch_size: int,
+        executor: Executor | None = None,
+        in_flight: int | None = None,
     ) -> Generator[list[Result], None, None]:
-        """Yield the results of items in their order, a batch at a time.
+        """Yield the results of items in their order, a batch at a time, while the next batches are being worked on.
+
+        What :meth:`failed` raises ends the stream. When workers die of a batch, its items are done again one by one, so
+        the others in it are not lost.
 
         Parameters
         ----------
@@ -64,14 +72,40 @@ class Work(Generic[Item, Result]):
         batch_size : int
             Items in a batch.
         executor : Executor, optional
-            As in :func:`map_batches`; this process does the work when unset.
+            A :class:`npconv.workers.pool.WorkerPool`, a pool of ``concurrent.futures``, the ``get_executor()`` of a
+            client of ``distributed``, or any other; this process does the work when unset.
+        in_flight : int, optional
+            The most batches that are read from `items` and not yet yielded. Twice as many as there are workers when
+            unset: each has a batch to work on and one to go on with.
         """
-        if executor is not None:
-            yield from map_batches(executor, self, items, batch_size=batch_size, given_up=self.failed)
-            return
         remaining = iter(items)
-        while batch := list(islice(remaining, batch_size)):
-            yield self(batch)
+        limit = in_flight or 2 * getattr(executor, "workers", IN_FLIGHT // 2)
+        waiting: deque[tuple[list[Item], Future[Any]]] = deque()
+        try:
+            while batch := list(islice(remaining, batch_size)):
+                if executor is None:
+                    yield self(batch)
+                    continue
+                waiting.append((batch, executor.submit(self, batch)))
+                while waiting and (len(waiting) >= limit or waiting[0][1].done()):
+                    yield self._results(executor, *waiting.popleft())
+            while waiting:
+                yield self._results(executor, *waiting.popleft())
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _results(self, executor: Any, batch: list[Item], future: Future[Any]) -> list[Result]:
+        """Wait for the results of a batch; if workers die of it, do its items one by one."""
+        try:
+            return future.result()
+        except Exception as error:
+            if type(error).__name__ not in GIVEN_UP:
+                raise
+            if len(batch) == 1:
+                return [self.failed(batch[0], error)]
+        alone = ([item] for item in batch)
+        return [result for item in alone for result in self._results(executor, item, executor.submit(self, item))]
 
     def __call__(self, items: Sequence[Item]) -> list[Result]:
         """Return the results of a batch: prepared one by one, run together as far as their shapes allow."""
@@ -101,68 +135,3 @@ class Work(Generic[Item, Result]):
         return [
             result for item, array in zip(items, arrays, strict=True) for result in self._run(tool, [item], [array])
         ]
-
-
-def map_batches(
-    executor: Executor,
-    function: Callable[[list[Item]], list[Result]],
-    items: Iterable[Item],
-    *,
-    batch_size: int,
-    given_up: Callable[[Item, Exception], Result],
-    in_flight: int | None = None,
-) -> Iterator[list[Result]]:
-    """Yield the results of items in their order, a batch at a time, while the next batches are being worked on.
-
-    Whatever `function` raises ends the stream; errors that belong to an item should be its result instead. No more than
-    `in_flight` batches are read from `items` and not yet yielded.
-
-    Parameters
-    ----------
-    executor : Executor
-        A :class:`npconv.workers.pool.WorkerPool`, a pool of ``concurrent.futures``, the ``get_executor()`` of a client
-        of ``distributed``, or any other.
-    function : callable
-        From a batch, a list of items, to the list of their results.
-    items : iterable
-    batch_size : int
-    given_up : callable
-        Returns the result of an item that workers die of, or raises the error that it gets. When workers die of a
-        batch, its items are done again one by one, so the others in it are not lost.
-    in_flight : int, optional
-        Twice as many as there are workers when unset: each has a batch to work on and one to go on with.
-    """
-    limit = in_flight or 2 * getattr(executor, "workers", IN_FLIGHT // 2)
-    remaining = iter(items)
-    waiting: deque[tuple[list[Item], Future[Any]]] = deque()
-    try:
-        while batch := list(islice(remaining, batch_size)):
-            waiting.append((batch, executor.submit(function, batch)))
-            while waiting and (len(waiting) >= limit or waiting[0][1].done()):
-                yield _results(executor, function, *waiting.popleft(), given_up)
-        while waiting:
-            yield _results(executor, function, *waiting.popleft(), given_up)
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
-def _results(
-    executor: Executor,
-    function: Callable[[list[Item]], list[Result]],
-    batch: list[Item],
-    future: Future[Any],
-    given_up: Callable[[Item, Exception], Result],
-) -> list[Result]:
-    """Wait for the results of a batch; if workers die of it, do its items one by one."""
-    try:
-        return future.result()
-    except Exception as error:
-        if type(error).__name__ not in GIVEN_UP:
-            raise
-        if len(batch) == 1:
-            return [given_up(batch[0], error)]
-    results: list[Result] = []
-    for item in batch:
-        results += _results(executor, function, [item], executor.submit(function, [item]), given_up)
-    return results

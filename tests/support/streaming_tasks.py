@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import ClassVar
+
+from npconv.workers.batches import Work
 
 
 def double_all(items: list) -> list:
@@ -25,3 +28,20 @@ def load(name: str, log: str) -> str:
     with open(log, "a") as file:
         file.write(f"{name} {os.getpid()}\n")
     return name.upper()
+
+
+class Whole(Work):
+    """A function of whole batches as work."""
+
+    def __call__(self, items):
+        return self.load(items)
+
+
+class Noting(Whole):
+    """The same, noting what is given up."""
+
+    given_up: ClassVar = []
+
+    def failed(self, item, error):
+        self.given_up.append((item, type(error)))
+        return "gone"

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from support import streaming_tasks as tasks
 
-from npconv.workers.batches import Work, map_batches
+from npconv.workers.batches import Work
 from npconv.workers.pool import WorkerError, WorkerPool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
 
-def refuse(item, error):
-    raise error
+def map_batches(executor, function, items, **options):
+    return tasks.Whole(function).share(items, executor=executor, **options)
 
 
 class LaterFirst(Executor):
@@ -54,7 +54,7 @@ class WaitedFor(Future):
 @pytest.mark.parametrize("count", [0, 1, 5, 30])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_results_come_in_order_whatever_finishes_first(count, batch_size):
-    batches = list(map_batches(LaterFirst(), tasks.double_all, range(count), batch_size=batch_size, given_up=refuse))
+    batches = list(map_batches(LaterFirst(), tasks.double_all, range(count), batch_size=batch_size))
     assert [result for batch in batches for result in batch] == [2 * item for item in range(count)]
     assert all(len(batch) == batch_size for batch in batches[:-1])
 
@@ -68,7 +68,7 @@ def test_no_more_is_read_than_is_on_its_way():
             yield item
 
     executor = LaterFirst()
-    stream = map_batches(executor, tasks.double_all, items(), batch_size=5, given_up=refuse)
+    stream = map_batches(executor, tasks.double_all, items(), batch_size=5)
     assert read == []
     yielded = 0
     for batch in stream:
@@ -80,7 +80,7 @@ def test_no_more_is_read_than_is_on_its_way():
 
 def test_in_flight_can_be_chosen():
     executor = LaterFirst()
-    list(map_batches(executor, tasks.double_all, range(50), batch_size=1, given_up=refuse, in_flight=4))
+    list(map_batches(executor, tasks.double_all, range(50), batch_size=1, in_flight=4))
     assert executor.most == 4
 
 
@@ -99,7 +99,7 @@ def test_results_are_not_held_back_while_others_run():
                 yield item
 
         seen = []
-        for batch in map_batches(executor, work, items(), batch_size=1, given_up=refuse, in_flight=8):
+        for batch in map_batches(executor, work, items(), batch_size=1, in_flight=8):
             seen += batch
             if seen == [0, 1, 2]:
                 goes_on.set()
@@ -116,7 +116,7 @@ def test_an_error_ends_the_stream_and_cancels_the_rest():
         return items
 
     with ThreadPoolExecutor(1) as executor:
-        stream = map_batches(executor, work, range(100), batch_size=1, given_up=refuse, in_flight=4)
+        stream = map_batches(executor, work, range(100), batch_size=1, in_flight=4)
         with pytest.raises(ZeroDivisionError, match="why"):
             list(stream)
     assert len(done) <= 6
@@ -124,7 +124,7 @@ def test_an_error_ends_the_stream_and_cancels_the_rest():
 
 def test_a_stream_that_is_left_cancels_the_rest():
     executor = LaterFirst()
-    stream = map_batches(executor, tasks.double_all, range(100), batch_size=1, given_up=refuse)
+    stream = map_batches(executor, tasks.double_all, range(100), batch_size=1)
     executor.work()
     next(stream)
     submitted = [future for future, *_ in executor.tasks]
@@ -136,7 +136,7 @@ def test_a_stream_that_is_left_cancels_the_rest():
 def test_a_killed_worker_loses_and_doubles_nothing(tmp_path):
     items = [*range(7), tmp_path / "mark", *range(7, 20)]
     with WorkerPool(2) as pool:
-        batches = list(map_batches(pool, tasks.double_all, items, batch_size=4, given_up=refuse))
+        batches = list(map_batches(pool, tasks.double_all, items, batch_size=4))
     expected = [2 * item if isinstance(item, int) else item for item in items]
     assert [result for batch in batches for result in batch] == expected
     assert (tmp_path / "mark").exists()
@@ -145,16 +145,10 @@ def test_a_killed_worker_loses_and_doubles_nothing(tmp_path):
 @posix
 def test_an_item_that_kills_workers_is_given_up_alone():
     items = [0, 1, 2, "die", 4, 5, 6, 7]
-    given_up = []
-
-    def note(item, error):
-        given_up.append((item, type(error)))
-        return "gone"
-
     with WorkerPool(2) as pool:
-        batches = list(map_batches(pool, tasks.double_all, items, batch_size=4, given_up=note))
+        batches = list(tasks.Noting(tasks.double_all).share(items, executor=pool, batch_size=4))
     assert batches == [[0, 2, 4, "gone"], [8, 10, 12, 14]]
-    assert given_up == [("die", WorkerError)]
+    assert tasks.Noting.given_up == [("die", WorkerError)]
 
 
 class Sums(Work):

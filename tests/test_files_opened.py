@@ -12,7 +12,7 @@ LIMITS = {
     ("classify", "explicit"): 22,
     ("diff", "equal"): 25,
     ("diff", "wrong"): 25,
-    ("convert", "bin"): 56,
+    ("convert", "bin"): 48,
 }
 
 

@@ -20,9 +20,17 @@ from npconv.files.locate import locate
 from npconv.messages import listed
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
-from npconv.models.match import LoadReport, match
-from npconv.models.parameters import Shapes, count_parameters, is_buffer, random_parameters
-from npconv.models.tree import flatten, map_tree, nest
+from npconv.models.parameters import (
+    LoadReport,
+    Shapes,
+    count_parameters,
+    flatten,
+    is_buffer,
+    map_tree,
+    match,
+    nest,
+    random_parameters,
+)
 
 Self = TypeVar("Self", bound="PreTrainedModel")
 

@@ -29,8 +29,7 @@ from npconv.files.disk import hash_file
 from npconv.files.locate import SUFFIX, embedded_models
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.models import PretrainedConfig, family_of
-from npconv.models.parameters import Shapes
-from npconv.models.tree import flatten, nest
+from npconv.models.parameters import Shapes, flatten, nest
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
 

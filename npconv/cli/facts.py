@@ -17,8 +17,7 @@ from npconv.files.safetensors import read_header
 from npconv.images import ConvNextImageProcessor
 from npconv.messages import listed, quoted
 from npconv.models import Family, PretrainedConfig, family_of
-from npconv.models.match import match
-from npconv.models.parameters import is_buffer
+from npconv.models.parameters import is_buffer, match
 from npconv.models.summary import LayerRow, layer_table
 
 #: What a safetensors file calls the dtypes of weights, and what everybody else does.

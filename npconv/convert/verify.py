@@ -20,11 +20,9 @@ from npconv.images.settings import FILE_NAME
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
-from npconv.models.match import match
-from npconv.models.parameters import Shapes, count_parameters
+from npconv.models.parameters import Shapes, count_parameters, match, nest
 from npconv.models.processors import load_processor
 from npconv.models.publishing import IMAGENET_1K, Architecture, Logits, find_architecture, size_fields
-from npconv.models.tree import nest
 
 OK, FAILED, UNCHECKED = "ok", "failed", "could not be checked"
 

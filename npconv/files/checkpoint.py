@@ -11,9 +11,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, overload
-
-import numpy as np
+from typing import Any
 
 from npconv.errors import InputError, WeightsError
 from npconv.files.disk import write_file
@@ -31,14 +29,6 @@ _SHARD_FILE = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _FOREIGN_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".npz", ".onnx", ".gguf", ".pkl", ".tflite")
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-@overload
-def load_checkpoint(path: str | os.PathLike[str], *, lazy: Literal[False] = ...) -> dict[str, np.ndarray]: ...
-
-
-@overload
-def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool) -> dict[str, np.ndarray | DeferredArray]: ...
 
 
 def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict[str, Any]:
@@ -65,8 +55,17 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict
     SafetensorsError
         If a file breaks the format.
     """
+    load = open_file if lazy else load_file
     found = _find(path)
-    return _load_shards(found.parent, lazy) if found.name == INDEX_FILE else _load(found, lazy)
+    if found.name != INDEX_FILE:
+        return load(found)
+
+    def load_shard(file: Path) -> dict[str, Any]:
+        if not os.path.lexists(file):
+            raise WeightsError(f"{INDEX_FILE} names {quoted(file.name)}, which is not in {quoted(file.parent)}; get it")
+        return load(file)
+
+    return gather(found, read_weight_map(found, SUFFIX), load_shard)
 
 
 def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -157,23 +156,6 @@ def shard_files(tensors: Mapping[str, Any], max_shard_size: int | str | None = N
 def is_weight_file(name: str) -> bool:
     """Say whether a file of this name is one that `save_checkpoint` writes."""
     return name in (SINGLE_FILE, INDEX_FILE) or _SHARD_FILE.fullmatch(name) is not None
-
-
-def _load(path: Path, lazy: bool) -> dict[str, Any]:
-    """Return the tensors of one file."""
-    return open_file(path) if lazy else load_file(path)
-
-
-def _load_shards(directory: Path, lazy: bool) -> dict[str, Any]:
-    """Return the tensors of all shards that the index of a folder names."""
-
-    def load_shard(file: Path) -> dict[str, Any]:
-        if not os.path.lexists(file):
-            raise WeightsError(f"{INDEX_FILE} names {quoted(file.name)}, which is not in {quoted(directory)}; get it")
-        return _load(file, lazy)
-
-    index = directory / INDEX_FILE
-    return gather(index, read_weight_map(index, SUFFIX), load_shard)
 
 
 def _what_is_there(directory: Path) -> str:

@@ -69,7 +69,7 @@ def load(data: bytes) -> dict[str, np.ndarray]:
         buffer = memoryview(data).cast("B").toreadonly()
     except TypeError as error:
         raise InputError(f"expected bytes, got {type(data).__name__}; load_file takes a file name") from error
-    return _tensors(buffer, parse_header(buffer, "the data"))
+    return _tensors(buffer, "the data")
 
 
 def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -92,52 +92,27 @@ def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     WeightsError
         If there is no such file, or it cannot be read.
     """
-    buffer = map_file(filename)
-    return _tensors(buffer, parse_header(buffer, quoted(filename)))
+    return _tensors(map_file(filename), quoted(filename))
 
 
 def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | DeferredArray]:
-    """Return the tensors of a safetensors file, none of them decoded: no memory is taken for numbers.
+    """Return the tensors of a safetensors file as `load_file` does, but none decoded: no memory is taken for numbers.
 
-    Parameters
-    ----------
-    filename : str or path
-        As for `load_file`; it is checked as thoroughly.
-
-    Returns
-    -------
-    dict of str to ndarray or DeferredArray
-        In the order of the header. Read-only views of the mapped file, and `DeferredArray` for the dtypes that must be
-        decoded (`npconv.files.dtypes.DECODED`).
-
-    Raises
-    ------
-    SafetensorsError, WeightsError
-        As `load_file`.
+    Those of the dtypes that must be decoded (`npconv.files.dtypes.DECODED`) are each a `DeferredArray`.
     """
-    buffer = map_file(filename)
-    return _tensors(buffer, parse_header(buffer, quoted(filename)), lazy=True)
+    return _tensors(map_file(filename), quoted(filename), lazy=True)
 
 
 def read_header(filename: str | os.PathLike[str]) -> Header:
     """Return names, dtypes and shapes of the tensors in a file, and its metadata, without touching the data.
 
-    Raises
-    ------
-    SafetensorsError, WeightsError
-        As `load_file`; the file is checked as thoroughly.
+    The file is checked as by `load_file`, with its errors.
     """
     return parse_header(map_file(filename), quoted(filename))
 
 
 def read_metadata(filename: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the metadata of a file, empty if it has none.
-
-    Raises
-    ------
-    SafetensorsError, WeightsError
-        As `load_file`.
-    """
+    """Return the metadata of a file, empty if it has none; errors as of `load_file`."""
     return read_header(filename).metadata or {}
 
 
@@ -195,8 +170,9 @@ def save_file(
     write_file(filename, file_chunks(tensor_dict, metadata, dtypes))
 
 
-def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str, Any]:
-    """Return the arrays that a checked header describes; if `lazy`, `DeferredArray` where the dtype must be decoded."""
+def _tensors(buffer: memoryview, source: str, lazy: bool = False) -> dict[str, Any]:
+    """Return the arrays of a whole file; if `lazy`, a `DeferredArray` where the dtype must be decoded."""
+    header = parse_header(buffer, source)
     data = np.frombuffer(buffer, np.uint8)[header.data_start :]
     tensors: dict[str, Any] = {}
     for name, entry in header.entries.items():

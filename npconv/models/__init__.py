@@ -38,9 +38,9 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
 From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassification`` and ``NameBackbone`` and the
 choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the family.
 
-What the families share: ``configuration``, ``backbone``, ``parameters``, ``tree`` and ``match`` (from a checkpoint to
-the tree of parameters), ``plans``, ``summary`` (the table of layers), ``dialects``, ``dialects_tensorflow``,
-``publishing``, ``decisions``, ``processors``.
+What the families share: ``configuration``, ``backbone``, ``parameters`` (from a checkpoint to the tree of parameters),
+``plans``, ``summary`` (the table of layers), ``dialects``, ``dialects_tensorflow``, ``publishing``, ``decisions``,
+``processors``.
 """
 
 from __future__ import annotations

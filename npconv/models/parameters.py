@@ -1,27 +1,55 @@
-"""Parameters by name and shape: what the models ask of a checkpoint, and random values of these shapes."""
+"""The parameters of a model by their names in a checkpoint: shapes, first values, the tree, the match with a file.
+
+The models take a nested tree. ``{"encoder.stages.0.layers.1.dwconv.weight": array}`` in a file is
+``{"encoder": {"stages": [{"layers": [{}, {"dwconv": {"weight": array}}]}]}}`` as a tree.
+
+The match is strict: every tensor of a file is used once, every parameter filled once, and a wrong name or shape never
+passes silently. What differs between files that are equally right is settled there: whether the names carry the model's
+prefix (a file saved from the bare model does not), and names that have changed since.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from npconv.errors import InputError
+from npconv.errors import InputError, WeightsError
+from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted
 from npconv.plan.costs import count_parameters, is_buffer
 
 __all__ = [
+    "LoadReport",
     "Shapes",
     "affine_shapes",
     "batch_norm_shapes",
     "count_parameters",
+    "flatten",
     "is_buffer",
+    "map_tree",
+    "match",
+    "misfits",
+    "nest",
     "norm_shapes",
     "random_parameters",
 ]
 
 #: Name in a checkpoint -> shape.
 Shapes = dict[str, tuple[int, ...]]
+
+#: Endings of names in older files of transformers, and what they have become.
+OLD_NAMES = {"grn.gamma": "grn.weight", "grn.beta": "grn.bias"}
+
+#: Bounds that no model comes near, so that a name in a file cannot make the tree large: components of one name, and
+#: places in lists that no name fills.
+MAX_DEPTH = 64
+MAX_HOLES = 1000
+
+_LIST_INDEX = re.compile(r"0|[1-9][0-9]*")
 
 
 def affine_shapes(prefix: str, weight: tuple[int, ...], *, bias: bool = True) -> Shapes:
@@ -68,3 +96,200 @@ def random_parameters(shapes: Shapes, config: Any, seed: int) -> Iterator[tuple[
         else:
             normal = np.random.default_rng(stream).standard_normal(shape, np.float32)
             yield name, normal * np.float32(config.initializer_range)
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tree that dotted names describe.
+
+    Below the root, components that are numbers make a list, if all at the same place are; a place in the list that no
+    name fills holds ``{}``.
+
+    Raises
+    ------
+    WeightsError
+        If a name is both a parameter and the beginning of another name, has more than 64 components, or leaves more
+        than 1000 places of lists unfilled.
+    """
+    root = _Branch()
+    for name, value in flat.items():
+        *stem, leaf = name.split(".", MAX_DEPTH)
+        if len(stem) == MAX_DEPTH:
+            raise WeightsError(f"expected names of at most {MAX_DEPTH} components, got {quoted(name)}")
+        branch = root
+        for component in stem:
+            branch = branch.setdefault(component, _Branch())
+            if not isinstance(branch, _Branch):
+                break
+        if not isinstance(branch, _Branch) or leaf in branch:
+            raise WeightsError(f"{quoted(name)} and another name begin alike, and one ends where the other goes on")
+        branch[leaf] = value
+    holes = sum(map(_count_holes, root.values()))
+    if holes > MAX_HOLES:
+        raise WeightsError(f"the names number parts of the model with {holes} gaps, expected at most {MAX_HOLES}")
+    return {key: _finished(child) for key, child in root.items()}
+
+
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves of a tree by their dotted names, in the tree's order: the inverse of `nest`."""
+    return dict(_leaves(tree, ""))
+
+
+def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return a tree of the same form, with `function` of each leaf in the leaf's place."""
+    if isinstance(tree, Mapping):
+        return {key: map_tree(function, child) for key, child in tree.items()}
+    if isinstance(tree, list):
+        return [map_tree(function, child) for child in tree]
+    return function(tree)
+
+
+class _Branch(dict[str, Any]):
+    """An inner node while the tree is built: tells it from a leaf, whatever a leaf may be."""
+
+    def list_length(self) -> int:
+        """Return the length of the list that this node becomes, or 0 if it becomes a dict."""
+        if not all(_LIST_INDEX.fullmatch(key) for key in self):
+            return 0
+        # Ten digits are enough to be too many, and are quickly converted.
+        return max(int(key[:10]) for key in self) + 1
+
+
+def _count_holes(node: Any) -> int:
+    """Return how many places of lists, at a node and below, no name fills."""
+    if not isinstance(node, _Branch):
+        return 0
+    return max(0, node.list_length() - len(node)) + sum(map(_count_holes, node.values()))
+
+
+def _finished(node: Any) -> Any:
+    """Return a node with dicts and lists in the place of branches."""
+    if not isinstance(node, _Branch):
+        return node
+    if length := node.list_length():
+        return [_finished(node.get(str(index), {})) for index in range(length)]
+    return {key: _finished(child) for key, child in node.items()}
+
+
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the leaves below a dict or list, `prefix` before their names."""
+    for key, child in node.items() if isinstance(node, Mapping) else enumerate(node):
+        if isinstance(child, Mapping | list):
+            yield from _leaves(child, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", child
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What did not fit: parameters that the file lacks, and tensors of the file that the model has no place for."""
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+
+def match(
+    tensors: Mapping[str, Any],
+    expected: Mapping[str, Sequence[int]],
+    *,
+    prefix: str = "",
+    renames: Mapping[str, str] = OLD_NAMES,
+    ignore: Sequence[str] = (),
+    strict: bool = True,
+) -> tuple[dict[str, Any], LoadReport]:
+    """Match the tensors of a file with the parameters of a model.
+
+    Parameters
+    ----------
+    tensors : mapping of str to array
+        By their names in the file; only their `shape` is looked at, so a `DeferredArray` will do.
+    expected : mapping of str to shape
+        The model's parameters.
+    prefix : str
+        ``"convnextv2."``, for example: added to a name or taken from it where that makes it the name of a parameter.
+    renames : mapping of str to str
+        Old endings of names and what they have become.
+    ignore : sequence of str
+        Patterns (``"classifier.*"``, ``"*.num_batches_tracked"``) of names in the file that the model can do without.
+    strict : bool
+        Whether a missing or unexpected name is an error. A wrong shape always is, and so are two tensors for one
+        parameter.
+
+    Returns
+    -------
+    matched : dict of str to array
+        The tensors by the model's names, in the model's order.
+    report : LoadReport
+        Empty if `strict`.
+
+    Raises
+    ------
+    WeightsError
+        If the file does not fit the model; names what does not, with shapes and the most similar name.
+    """
+    source: dict[str, str] = {}
+    unexpected: list[str] = []
+    for name in tensors:
+        parameter = next((known for known in _spellings(name, prefix, renames) if known in expected), None)
+        if parameter is None:
+            if not any(fnmatchcase(name, pattern) for pattern in ignore):
+                unexpected.append(name)
+        elif parameter in source:
+            raise WeightsError(
+                f"tensors {quoted(source[parameter])} and {quoted(name)} are both for parameter {quoted(parameter)}; "
+                "remove one of them from the file"
+            )
+        else:
+            source[parameter] = name
+    missing = [parameter for parameter in expected if parameter not in source]
+    _check_shapes(tensors, expected, source)
+    if strict and (missing or unexpected):
+        found = misfits({name: tensor.shape for name, tensor in tensors.items()}, expected, missing, unexpected)
+        raise WeightsError(f"the weights do not fit the model: {found}; pass strict=False to load what fits")
+    matched = {parameter: tensors[source[parameter]] for parameter in expected if parameter in source}
+    return matched, LoadReport(tuple(missing), tuple(unexpected))
+
+
+def _spellings(name: str, prefix: str, renames: Mapping[str, str]) -> Iterator[str]:
+    """Yield the parameters that a tensor called `name` may be meant for, the likeliest first."""
+    current = [name]
+    current += [name.removesuffix(old) + new for old, new in renames.items() if name.endswith(old)]
+    for spelling in current:
+        yield spelling
+        yield prefix + spelling
+        yield spelling.removeprefix(prefix)
+
+
+def _check_shapes(tensors: Mapping[str, Any], expected: Mapping[str, Sequence[int]], source: Mapping[str, str]) -> None:
+    """Refuse tensors whose shape is not the parameter's."""
+    wrong = [
+        f"{quoted(name)} has shape {tuple(tensors[name].shape)}, expected {tuple(expected[parameter])}"
+        for parameter, name in source.items()
+        if tuple(tensors[name].shape) != tuple(expected[parameter])
+    ]
+    if wrong:
+        raise WeightsError(f"the weights do not fit the model: {listed(wrong)}; does the configuration belong to them?")
+
+
+def misfits(
+    shapes: Mapping[str, Sequence[int]],
+    expected: Mapping[str, Sequence[int]],
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+) -> str:
+    """Return which of the `expected` parameters a file of tensors of some `shapes` lacks, and which it has too many."""
+    lacking = {name: expected[name] for name in missing}
+    left_over = {name: shapes[name] for name in unexpected}
+    parts = [f"the file lacks {_described(lacking, left_over)}"] if missing else []
+    if unexpected:
+        parts.append(f"the model has no place for {_described(left_over, lacking or expected)}")
+    return "; ".join(parts)
+
+
+def _described(shapes: Mapping[str, Sequence[int]], counterparts: Mapping[str, Sequence[int]]) -> str:
+    """Return the first few names with their shapes, and the most similar of `counterparts` to each."""
+    phrases = list(shapes)
+    for i, name in enumerate(phrases[:SHOWN_ITEMS]):
+        phrases[i] = f"{quoted(name)} of shape {tuple(shapes[name])}"
+        if near := nearest(name, counterparts):
+            phrases[i] += f" (nearest: {quoted(near)} of shape {tuple(counterparts[near])})"
+    return listed(phrases)

@@ -10,7 +10,7 @@ from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import linear
 from npconv.models import cvt
 from npconv.models.cvt.fast_attention import ConvolutionalAttention, fold_attention
-from npconv.models.tree import map_tree, nest
+from npconv.models.parameters import map_tree, nest
 from weights_tools.goldens import draw
 
 

@@ -8,7 +8,7 @@ from npconv.fast import bottleneck
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import activation, global_response_norm, layer_norm, pointwise_conv2d
-from npconv.models.tree import map_tree
+from npconv.models.parameters import map_tree
 from weights_tools.goldens import draw
 
 

@@ -9,7 +9,7 @@ from npconv.fast.products import GROUP_VALUES
 from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.models import convnext, convnextv2
 from npconv.models.convnext.fast import ConvNextTrunk, fold_trunk
-from npconv.models.tree import map_tree, nest
+from npconv.models.parameters import map_tree, nest
 
 pytestmark = pytest.mark.long
 

@@ -7,7 +7,7 @@ from npconv.errors import ConfigError, InputError
 from npconv.fast.scratch import Scratch
 from npconv.models import cvt
 from npconv.models.cvt.fast import CvtTrunk, fold_trunk
-from npconv.models.tree import map_tree, nest
+from npconv.models.parameters import map_tree, nest
 
 FIELDS = {"embed_dim": [6, 12, 12], "num_heads": [1, 2, 3], "depth": [1, 0, 2], "patch_stride": [2, 2, 1]}
 

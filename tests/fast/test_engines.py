@@ -31,7 +31,7 @@ from support.fast_models import (
 import npconv
 from npconv.errors import ConfigError, InputError
 from npconv.models import family_of
-from npconv.models.tree import map_tree, nest
+from npconv.models.parameters import map_tree, nest
 
 pytestmark = pytest.mark.long
 

@@ -18,7 +18,7 @@ from npconv.files import dtypes as dtypes_module
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, load_checkpoint
 from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, held_dtype, to_decode
 from npconv.files.safetensors import load, load_file, open_file, save, save_file
-from npconv.models.match import LoadReport, match
+from npconv.models.parameters import LoadReport, match
 
 pytestmark = pytest.mark.long
 

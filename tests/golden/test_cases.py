@@ -17,7 +17,7 @@ from npconv.golden.case import FOLDER, METADATA, NO_CASES, assert_close, cases, 
 from npconv.golden.measures import FLOOR, MULTIPLE, last_place
 from npconv.golden.mistakes.catalogue import CATALOGUE
 from npconv.models import convnext, convnextv2, cvt
-from npconv.models.tree import nest
+from npconv.models.parameters import nest
 from npconv.plan.operations import OPERATIONS
 from weights_tools import make_cases
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from npconv.errors import WeightsError
-from npconv.models.match import LoadReport, match
+from npconv.models.parameters import LoadReport, match
 
 PREFIX = "convnextv2."
 BARE = {

@@ -11,7 +11,7 @@ from support import golden_files
 from npconv.errors import ConfigError, InputError
 from npconv.layers import ACTIVATIONS
 from npconv.models import convnext, convnextv2, cvt
-from npconv.models.tree import map_tree
+from npconv.models.parameters import map_tree
 
 ALL = pytest.mark.parametrize("name", golden_files.NAMES)
 DEFAULTS = ["convnext-default", "convnextv2-default", "cvt-default"]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npconv.errors import WeightsError
-from npconv.models.tree import MAX_DEPTH, MAX_HOLES, flatten, map_tree, nest
+from npconv.models.parameters import MAX_DEPTH, MAX_HOLES, flatten, map_tree, nest
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.layers import ACTIVATIONS
-from npconv.models.tree import map_tree, nest
+from npconv.models.parameters import map_tree, nest
 from support import naive_layers
 from support.families import CLASSES, CONFIGS, MODULES
 

@@ -8,11 +8,11 @@ pytestmark = pytest.mark.long
 #: The most files of npconv that may have a part in each call; see ``support/files_opened.py``. The aims are 20 for a
 #: photo, 25 for a comparison and 35 for a conversion.
 LIMITS = {
-    ("classify", "fast"): 23,
+    ("classify", "fast"): 22,
     ("classify", "explicit"): 22,
     ("diff", "equal"): 25,
     ("diff", "wrong"): 25,
-    ("convert", "bin"): 48,
+    ("convert", "bin"): 44,
 }
 
 

@@ -15,7 +15,7 @@ from support import readmes
 from test_import import ROOMS
 
 import npconv
-from npconv.files.locate import embedded_models, locate
+from npconv.files.disk import embedded_models, locate
 from npconv.golden.mistakes import MISTAKES
 
 EACH = pytest.mark.parametrize("name", readmes.FILES)

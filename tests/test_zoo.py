@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import npconv
-from npconv.files.locate import embedded_models, locate
+from npconv.files.disk import embedded_models, locate
 from npconv.files.safetensors import load_file
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -18,7 +18,7 @@ import numpy as np
 
 from npconv import AutoImageProcessor, AutoModelForImageClassification, NpconvError
 from npconv.errors import InputError
-from npconv.files.locate import locate
+from npconv.files.disk import locate
 from npconv.images import open_image
 from weights_tools.training.cards import accuracy_table, write_accuracy
 from weights_tools.training.pictures import PART_NAMES, class_of, list_parts, open_source

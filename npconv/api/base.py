@@ -15,8 +15,8 @@ from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.fast.engine import Engine
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
+from npconv.files.disk import locate
 from npconv.files.dtypes import DeferredArray
-from npconv.files.locate import locate
 from npconv.messages import listed
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file

@@ -25,8 +25,7 @@ import numpy as np
 from npconv._version import __version__
 from npconv.errors import InputError, NpconvWarning, UnavailableError, WeightsError
 from npconv.files.checkpoint import checkpoint_files
-from npconv.files.disk import hash_file
-from npconv.files.locate import SUFFIX, embedded_models
+from npconv.files.disk import SUFFIX, embedded_models, hash_file
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.models import PretrainedConfig, family_of
 from npconv.models.parameters import Shapes, flatten, nest

@@ -19,7 +19,7 @@ from npconv.bench.contenders import npconv_engines, rivals
 from npconv.bench.fresh import write_picture
 from npconv.bench.trial import Progress, Settings, Subject, Trial
 from npconv.errors import ConfigError, InputError
-from npconv.files.locate import locate
+from npconv.files.disk import locate
 from npconv.models.summary import layer_table
 
 #: Of a batch of pictures: 400 MB, and the largest hidden maps are some times as large.

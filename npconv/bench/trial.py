@@ -27,7 +27,7 @@ class Settings(NamedTuple):
     Attributes
     ----------
     models : sequence of str
-        Names in ``ARCHITECTURES``, or models as :func:`npconv.files.locate` finds them.
+        Names in ``ARCHITECTURES``, or models as :func:`npconv.files.disk.locate` finds them.
     against : sequence of str
         Names in ``contenders.RIVALS``.
     batches : sequence of int

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def dtypes() -> tuple[str, ...]:
     """Return what weights can be written in."""
-    from npconv.convert.tensors import FLOATS
+    from npconv.convert.writing import FLOATS
 
     return tuple(FLOATS)
 

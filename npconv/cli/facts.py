@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from npconv.api import AutoConfig, AutoImageProcessor
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, checkpoint_files
-from npconv.files.locate import SUFFIX, locate
+from npconv.files.disk import SUFFIX, locate
 from npconv.files.safetensors import read_header
 from npconv.images import ConvNextImageProcessor
 from npconv.messages import listed, quoted

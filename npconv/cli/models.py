@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the list."""
-    from npconv.files.locate import embedded_models
+    from npconv.files.disk import embedded_models
     from npconv.hub.catalogue import catalogue, suggestion
     from npconv.hub.download import hub_cache, own_cache
     from npconv.messages import quoted
@@ -107,11 +107,11 @@ def describe(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name : str
-        Of :func:`npconv.files.locate.embedded_models`.
+        Of :func:`npconv.files.disk.embedded_models`.
     """
     from npconv.api import AutoConfig
     from npconv.cli.facts import input_size, read_processor
-    from npconv.files.locate import locate
+    from npconv.files.disk import locate
     from npconv.models.summary import layer_table
 
     folder = locate(name)

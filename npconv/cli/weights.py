@@ -14,7 +14,7 @@ from npconv.cli.output import escape, write
 from npconv.errors import NpconvWarning
 
 if TYPE_CHECKING:
-    from npconv.models.decisions import Decision
+    from npconv.models.dialects import Decision
 
 
 def add_reading(parser: Any) -> None:
@@ -60,14 +60,14 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def quiet(decisions: Iterable[Decision]) -> list[str]:
     """Return as text what was decided and is no warning."""
-    from npconv.models.decisions import WARNING, lines
+    from npconv.models.dialects import WARNING, lines
 
     return lines(decision for decision in decisions if decision.level != WARNING)
 
 
 def warn(decisions: Sequence[Decision]) -> None:
     """Warn of what may surprise, after what stdout still holds."""
-    from npconv.models.decisions import WARNING
+    from npconv.models.dialects import WARNING
 
     for decision in decisions:
         if decision.level == WARNING:

@@ -5,9 +5,9 @@ Read in this order:
 - ``convert``: `convert`, from a file to a folder; ``source``: what is to be converted, and what lies beside it
 - ``dialects``, ``translate``: names and layouts of other libraries, in both directions; what is peculiar to a family,
   its ``names`` say
-- ``configuring``, ``preprocessing``, ``labels``: what goes into the small files
-- ``tensors``, ``writing``: tensors that are read when they are written, a folder that appears whole or not at all, and
-  the manifest of where its files came from
+- ``configuring``, ``preprocessing``: what goes into the small files
+- ``writing``: tensors that are read when they are written, a folder that appears whole or not at all, and the manifest
+  of where its files came from
 - ``export``: `export`, back into the names of another library
 - ``inspect``: `inspect`, what a file is; ``verify``: `verify`, whether a folder is what it says
 """

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from npconv.convert.dialects import Dialect, tables
-from npconv.convert.labels import Labels, class_names
 from npconv.convert.source import Source
 from npconv.convert.translate import check_complete, read
-from npconv.errors import ConfigError, WeightsError
+from npconv.errors import ConfigError, InputError, WeightsError
+from npconv.files.disk import map_file, parse_json
 from npconv.messages import in_json, nearest, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.decisions import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision
-from npconv.models.dialects import Reading, shapes_by_our_names
+from npconv.models.dialects import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision, Reading, shapes_by_our_names
 from npconv.models.publishing import find_architecture, size_fields
 
 
@@ -281,3 +282,80 @@ def check_fits(config: PretrainedConfig, tensors: Mapping[str, Any]) -> None:
             f"the fields given do not fit the tensors: {name} would be {shapes.get(name, 'absent')}, there is {there}; "
             "leave them out"
         )
+
+
+#: A thousand times the names of ImageNet-22k would be less.
+LARGEST_LABELS = 50_000_000
+
+Labels = str | os.PathLike[str] | Sequence[str] | Mapping[Any, str]
+
+
+def class_names(labels: Labels, count: int) -> list[str]:
+    """Return the names of the classes, in their order.
+
+    Parameters
+    ----------
+    labels : path, sequence of str or mapping
+        Names in the order of the classes, class number -> name, or name -> class number; or a file with one of these
+        as JSON, or with one name a line.
+    count : int
+        Of the model's classes.
+
+    Raises
+    ------
+    InputError
+        If these are not names, or not as many as there are classes.
+    """
+    named = isinstance(labels, str | os.PathLike)
+    where = quoted(labels) if named else "the labels"
+    names = _as_list(_read(Path(labels)) if named else labels, where)  # type: ignore[arg-type]
+    if not count:
+        raise InputError(f"{where}: the model has no classifier, so that it has no use for names; leave --labels out")
+    if len(names) != count:
+        raise InputError(f"expected {count} names of classes, as many as the classifier has; {where} has {len(names)}")
+    return names
+
+
+def _as_list(content: Any, where: str) -> list[str]:
+    """Return names in order, whichever way they are numbered."""
+    if isinstance(content, Mapping):
+        pairs = list(content.items())
+        if all(type(value) is int for value in content.values()):  # turned round, as label2id of transformers is
+            pairs = [(number, name) for name, number in pairs]
+        try:
+            numbered = {int(number): name for number, name in pairs}
+        except (TypeError, ValueError):
+            numbered = {}
+        if len(numbered) != len(pairs) or sorted(numbered) != list(range(len(numbered))):
+            raise InputError(f'expected {where} to number the classes from 0 without a gap, as in {{"0": "cat"}}')
+        content = [numbered[number] for number in range(len(numbered))]
+    names = list(content) if isinstance(content, list | tuple) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"expected {where} to be a list of names, or a dict of numbers and names")
+    return names
+
+
+def _read(path: Path) -> Any:
+    """Return what a file holds: JSON, or a list of its lines."""
+    try:
+        data = map_file(path)
+        if len(data) > LARGEST_LABELS:
+            raise InputError(
+                f"expected at most {LARGEST_LABELS:,} bytes of names of classes, {quoted(path)} has {len(data):,}"
+            )
+        text = str(data, "utf-8-sig")
+    except WeightsError as error:
+        raise InputError(f"--labels: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"expected {quoted(path)} to be text in UTF-8: {error}") from error
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            return parse_json(text, "the text", most=LARGEST_LABELS, finite=False)
+        except WeightsError as error:
+            raise InputError(f"{quoted(path)} begins as JSON, but cannot be read: {error}") from error
+    lines = [line.strip() for line in text.splitlines()]
+    while lines and not lines[-1]:
+        del lines[-1]
+    if "" in lines:
+        raise InputError(f"expected one name a line in {quoted(path)}, but line {lines.index('') + 1} is empty")
+    return lines

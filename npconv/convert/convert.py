@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from npconv.convert import configuring, writing
+from npconv.convert.configuring import Labels
 from npconv.convert.dialects import Dialect
-from npconv.convert.labels import Labels
 from npconv.convert.preprocessing import make_processor
 from npconv.convert.source import given_path, open_source, source_path, translate
-from npconv.convert.tensors import FLOAT8_AS, FLOATS, Findings, outgoing, usual_dtype
-from npconv.convert.writing import MANIFEST, manifest_text
+from npconv.convert.writing import FLOAT8_AS, FLOATS, MANIFEST, Findings, manifest_text, outgoing, usual_dtype
 from npconv.files.checkpoint import SINGLE_FILE
 from npconv.files.opening import weight_files
 from npconv.images.settings import FILE_NAME
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.decisions import GIVEN, Decision
+from npconv.models.dialects import GIVEN, Decision
 
 CONFIG = "config.json"
 
@@ -39,7 +38,7 @@ class Conversion:
     directory : Path
     config : PretrainedConfig
     decisions : list of Decision
-        `npconv.models.decisions.lines` makes text of them.
+        `npconv.models.dialects.lines` makes text of them.
     not_finite : dict of str to int
         Tensors with NaN or infinities, which are written as they are, and how many.
     container : str

@@ -11,17 +11,16 @@ from typing import Any
 from npconv.convert.configuring import all_fields
 from npconv.convert.dialects import Dialect, dialect
 from npconv.convert.source import Source, given_path, open_source, translate
-from npconv.convert.tensors import Findings, outgoing
 from npconv.convert.translate import from_hugging_face
-from npconv.convert.writing import MANIFEST, METADATA, read_manifest, write_hashed
+from npconv.convert.writing import MANIFEST, METADATA, Findings, outgoing, read_manifest, write_hashed
 from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
-from npconv.files.locate import SUFFIX
+from npconv.files.disk import SUFFIX
 from npconv.files.safetensors import file_chunks
 from npconv.messages import quoted
 from npconv.models import find_family
 from npconv.models.configuration import read_config_file
-from npconv.models.decisions import GIVEN, NOTE, WARNING, Decision
+from npconv.models.dialects import GIVEN, NOTE, WARNING, Decision
 
 #: Endings that promise another form than safetensors.
 _OTHER_FORMS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".onnx")

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from npconv.convert.dialects import Dialect
-from npconv.convert.tensors import deferred
 from npconv.convert.translate import detect_all, skipped, to_hugging_face
-from npconv.convert.writing import MANIFEST, read_manifest
+from npconv.convert.writing import MANIFEST, deferred, read_manifest
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.dtypes import DeferredArray
 from npconv.files.opening import WRAPPINGS, OpenedWeights, open_weights, weight_files
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
-from npconv.models.decisions import GIVEN, GUESS, NOTE, WARNING, Decision
+from npconv.models.dialects import GIVEN, GUESS, NOTE, WARNING, Decision
 
 #: The name of one of several files, as transformers writes them.
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.(safetensors|bin)")

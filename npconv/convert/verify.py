@@ -12,9 +12,8 @@ import numpy as np
 from npconv.convert.source import given_path, said_names
 from npconv.convert.writing import MANIFEST, read_manifest
 from npconv.errors import InputError, ModelNotFoundError, NpconvError
-from npconv.files.checkpoint import load_checkpoint
+from npconv.files.checkpoint import is_plain_name, load_checkpoint
 from npconv.files.disk import hash_file
-from npconv.files.shards import is_plain_name
 from npconv.images import open_image
 from npconv.images.settings import FILE_NAME
 from npconv.messages import listed, quoted

@@ -4,9 +4,8 @@ No file is believed: sizes, offsets and names are checked before anything is rea
 
 - ``safetensors``: reading and writing, on ``header`` (checked whole, before any tensor) and ``dtypes`` (the formats of
   numbers, and arrays that are not read yet)
-- ``checkpoint``, ``shards``: all the weights of a model, in one file or several
+- ``checkpoint``: all the weights of a model, in one file or several
 - ``opening``: one function for the weight files of all frameworks: ``pytorch`` (on ``pickles`` and ``pickle_names``),
   ``npy``, ``hdf5``, ``archive`` (zip files)
-- ``locate``: from what a user calls a model to its files on this disk
-- ``disk``: to map, to hash and to replace a file, and to read a small one
+- ``disk``: from what a user calls a model to its files; to map, to hash and to replace a file, and to read a small one
 """

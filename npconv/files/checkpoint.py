@@ -1,7 +1,9 @@
 """All the weights of a model: one safetensors file, or several ("shards") with an index that says what is where.
 
 A folder in Hugging Face layout holds ``model.safetensors``, or shards ``model-00001-of-00003.safetensors`` and so on
-with ``model.safetensors.index.json``, see :mod:`npconv.files.shards`.
+with ``model.safetensors.index.json``. That index, and ``pytorch_model.bin.index.json``, have one form::
+
+    {"metadata": {"total_size": 28589128}, "weight_map": {"classifier.weight": "model-00003-of-00003.safetensors", ...}}
 """
 
 from __future__ import annotations
@@ -9,16 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from npconv.errors import InputError, WeightsError
-from npconv.files.disk import write_file
+from npconv.files.disk import SUFFIX, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
-from npconv.files.locate import SUFFIX
 from npconv.files.safetensors import load_file, open_file, save_file
-from npconv.files.shards import gather, read_weight_map
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
@@ -29,6 +29,79 @@ _SHARD_FILE = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _FOREIGN_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".npz", ".onnx", ".gguf", ".pkl", ".tflite")
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+MAX_SHARDS = 10_000
+
+
+def read_weight_map(index: Path, suffix: str = "") -> dict[str, str]:
+    """Return which file each tensor is in, every one the plain name of a file in the same folder.
+
+    Parameters
+    ----------
+    index : Path
+    suffix : str
+        That all names must have, such as ``".safetensors"``.
+
+    Raises
+    ------
+    WeightsError
+        If the index is damaged or points outside its folder.
+    """
+    content = read_json(index)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsError(f"{quoted(index)} is JSON without a 'weight_map', expected weights or an index of them")
+    for name, file in weight_map.items():
+        if not (isinstance(file, str) and is_plain_name(file) and file.endswith(suffix)) or file == index.name:
+            raise WeightsError(
+                f"{quoted(index)} places tensor {quoted(name)} in {quoted(file)}, expected the plain name of a "
+                f"{suffix or 'weight'} file in the same folder; do not use it if you do not trust its source"
+            )
+    if len(set(weight_map.values())) > MAX_SHARDS:
+        raise WeightsError(f"{quoted(index)} names more than {MAX_SHARDS} files, expected fewer")
+    return weight_map
+
+
+def is_plain_name(file: str) -> bool:
+    """Say whether a name stays in its folder on any system. Where a link of that name leads is its owner's business."""
+    is_plain = PurePosixPath(file).name == file == PureWindowsPath(file).name
+    return is_plain and file.isprintable() and file not in ("", "..")
+
+
+def gather(index: Path, weight_map: Mapping[str, str], read: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the tensors of all files that an index names, each of which holds what the index says.
+
+    Parameters
+    ----------
+    index : Path
+    weight_map : mapping of str to str
+        Tensor name -> name of a file in the folder of the index.
+    read : function
+        Returns the tensors of one file.
+
+    Raises
+    ------
+    WeightsError
+        If two files hold a tensor of the same name, or index and files contradict each other.
+    """
+    tensors: dict[str, Any] = {}
+    home: dict[str, str] = {}
+    for file in sorted(set(weight_map.values())):
+        for name, tensor in read(index.parent / file).items():
+            if name in tensors:
+                raise WeightsError(f"tensor {quoted(name)} is in both {quoted(home[name])} and {quoted(file)}")
+            tensors[name], home[name] = tensor, file
+    misplaced = [
+        f"{quoted(name)} (index: {weight_map.get(name, 'nowhere')}, found: {home.get(name, 'nowhere')})"
+        for name in {**weight_map, **home}
+        if weight_map.get(name) != home.get(name)
+    ]
+    if misplaced:
+        raise WeightsError(
+            f"{quoted(index)} and the shards contradict each other about {listed(misplaced)}; "
+            "get index and shards from the same place again"
+        )
+    return tensors
 
 
 def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict[str, Any]:

@@ -15,13 +15,13 @@ import numpy as np
 
 from npconv.errors import WeightsError
 from npconv.files import archive, hdf5, npy, pytorch
+from npconv.files.checkpoint import gather, read_weight_map
 from npconv.files.disk import map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_names import Skipped
 from npconv.files.pytorch import dotted
 from npconv.files.safetensors import open_file, read_header
-from npconv.files.shards import gather, read_weight_map
 from npconv.messages import listed, quoted
 
 SAFETENSORS = "safetensors"

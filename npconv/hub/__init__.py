@@ -1,12 +1,12 @@
 """Models by name: the catalogue of what has been published, the cache, the download.
 
 ``catalogue`` lists what the families have published; ``download`` finds a model in the cache or fetches it. Importing
-this package makes hub ids known to :func:`npconv.files.locate.locate`; the rest is loaded when one is asked for.
+this package makes hub ids known to :func:`npconv.files.disk.locate`; the rest is loaded when one is asked for.
 """
 
 from pathlib import Path
 
-from npconv.files.locate import Hub, embedded_models, register_hub
+from npconv.files.disk import Hub, embedded_models, register_hub
 
 
 def _find(hub_id: str, revision: str) -> Path:

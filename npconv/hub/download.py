@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
-from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE
-from npconv.files.disk import hash_file
-from npconv.files.locate import NAME, SUFFIX, embedded_list
-from npconv.files.shards import read_weight_map
+from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, read_weight_map
+from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file
 from npconv.hub.catalogue import suggestion
 from npconv.messages import listed, quoted
-from npconv.models.decisions import GUESS, WARNING
+from npconv.models.dialects import GUESS, WARNING
 
 CONFIG = "config.json"
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from npconv.errors import ConfigError, InputError, NpconvWarning
-from npconv.files.locate import SUFFIX, locate
+from npconv.files.disk import SUFFIX, locate
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import FILE_NAME, Settings, enum_value, read_settings
 from npconv.images.steps import STEPS, Listed, resize_crop_normalize

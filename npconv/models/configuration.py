@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
-from npconv.files.disk import read_json
-from npconv.files.locate import locate
+from npconv.files.disk import locate, read_json
 from npconv.layers import activation
 from npconv.messages import nearest, shown
 

@@ -33,7 +33,7 @@ Measured by npconv in float32: 83.12 % top-1, 99.1 % top-5.
 @pytest.fixture
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of embedded models."""
-    monkeypatch.setattr(sys.modules["npconv.files.locate"], "_zoo", lambda: tmp_path)
+    monkeypatch.setattr(sys.modules["npconv.files.disk"], "_zoo", lambda: tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", "/some/where/hub")
     return tmp_path
 

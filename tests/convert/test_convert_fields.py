@@ -22,12 +22,12 @@ from support.conversion_files import (
 
 import npconv
 from npconv.cli.weights import field
-from npconv.convert import convert, labels
+from npconv.convert import configuring, convert
 from npconv.convert.preprocessing import crop_share
 from npconv.errors import ConfigError, InputError, NpconvError, WeightsError
 from npconv.files import safetensors
 from npconv.models.convnext.published import ARCHITECTURES
-from npconv.models.decisions import lines
+from npconv.models.dialects import lines
 
 pytestmark = pytest.mark.long
 
@@ -227,10 +227,10 @@ def test_labels_that_do_not_fit(capsys, tmp_path, source, content, message):
 
 def test_too_large_a_file_of_labels(capsys, tmp_path, source, monkeypatch):
     (tmp_path / "names").write_text("cat\ndog\nemu\nfox\n")
-    monkeypatch.setattr(labels, "MAX_BYTES", 15)
+    monkeypatch.setattr(configuring, "LARGEST_LABELS", 15)
     line = refusal(capsys, "convert", source, tmp_path / "o", "--labels", tmp_path / "names")
     assert "expected at most 15 bytes of names of classes" in line
-    monkeypatch.setattr(labels, "MAX_BYTES", 16)
+    monkeypatch.setattr(configuring, "LARGEST_LABELS", 16)
     assert run(capsys, "convert", source, tmp_path / "o", "--labels", tmp_path / "names")[0] == 0
 
 

@@ -10,7 +10,7 @@ from scipy.special import log_ndtr, ndtr
 from support.fast_models import softplus, tiny_blocks
 
 from npconv.errors import ConfigError
-from npconv.fast.activations import CHUNK, POLYNOMIALS, FoldedActivation, make_monic
+from npconv.fast.bottleneck import CHUNK, POLYNOMIALS, FoldedActivation, make_monic
 from npconv.fast.scratch import Scratch
 from npconv.layers import ACTIVATIONS, gelu, gelu_tanh, quick_gelu, silu
 

@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError
-from npconv.files.locate import locate
-from npconv.models.decisions import Decision
+from npconv.files.disk import locate
+from npconv.models.dialects import Decision
 
 ID = "org/model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from npconv.errors import ModelNotFoundError
-from npconv.files.locate import embedded_models, locate
+from npconv.files.disk import embedded_models, locate
 
 HUB_ID = "facebook/convnextv2-tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -34,7 +34,7 @@ def surroundings(tmp_path, monkeypatch):
         (tmp_path / "zoo" / name).mkdir(parents=True)
         if name != "no-model":
             (tmp_path / "zoo" / name / "config.json").write_text("{}")
-    monkeypatch.setattr(sys.modules["npconv.files.locate"], "_zoo", lambda: tmp_path / "zoo")
+    monkeypatch.setattr(sys.modules["npconv.files.disk"], "_zoo", lambda: tmp_path / "zoo")
 
 
 def make_snapshot(cache, revision="main", commit=COMMIT, files=("config.json", "model.safetensors")):
@@ -55,7 +55,7 @@ def test_embedded_models(tmp_path):
 
 
 def test_no_zoo(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["npconv.files.locate"], "_zoo", lambda: tmp_path / "none")
+    monkeypatch.setattr(sys.modules["npconv.files.disk"], "_zoo", lambda: tmp_path / "none")
     assert embedded_models() == []
     with pytest.raises(ModelNotFoundError, match=r"no embedded model \(none is installed\)"):
         locate("small-a")

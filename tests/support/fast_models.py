@@ -17,7 +17,7 @@ import hypothesis.strategies as st
 import numpy as np
 
 import npconv
-from npconv.fast import activations, bottleneck, depthwise, engine, products
+from npconv.fast import bottleneck, depthwise, engine, products
 from npconv.layers import ACTIVATIONS
 from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.cvt import fast_attention as attention
@@ -209,9 +209,8 @@ def _rounded_otherwise(array: np.ndarray, seed: int) -> np.ndarray:
 def tiny_blocks() -> Any:
     """Make every block that work is cut into tiny, so that small models are cut as large ones are."""
     changes = {
-        activations: {"CHUNK": 50},
         attention: {"SCORES": 30},
-        bottleneck: {"TILE_VALUES": 100, "LEAST_TILE": 3},
+        bottleneck: {"CHUNK": 50, "TILE_VALUES": 100, "LEAST_TILE": 3},
         depthwise: {"SINGLE_TILE": 3, "TILE": (1, 2), "LARGE_KERNEL_TILE": (2, 3), "GATHERED_BYTES": 1000},
         products: {"GROUP_VALUES": 500},
     }

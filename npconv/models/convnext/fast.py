@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.fast.activations import FoldedActivation
-from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
+from npconv.fast.bottleneck import Bottleneck, FoldedActivation, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.engine import Engine, own
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map

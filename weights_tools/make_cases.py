@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from npconv.golden.case import METADATA, compute, error_of
 from npconv.golden.measures import FLOOR, MULTIPLE, last_place
 from npconv.golden.truth import perturbed, record
 from npconv.models import FAMILIES
+from weights_tools.commands import folder_parser, make_again
 from weights_tools.goldens import draw, operations
 from weights_tools.goldens.cases import OperationCase, family_file
 
@@ -54,19 +54,18 @@ SAME, FACTOR = 1e-12, 4.0
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(prog="python -m weights_tools.make_cases", description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="where the files are, or are to be")
-    parser.add_argument("--check", action="store_true", help="make them again elsewhere and compare")
-    return parser
+    return folder_parser("make_cases", __doc__)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return the exit status: 0 done, 1 files differ."""
     options = make_parser().parse_args(arguments)
-    if options.check:
-        return check(options.folder)
-    make(options.folder)
-    return 0
+    if not options.check:
+        make(options.folder)
+        return 0
+    different, count = make_again(options.folder, make, difference)
+    print(f"{count - different} of {count} files are the same")
+    return 1 if different else 0
 
 
 def make(folder: Path) -> None:
@@ -126,39 +125,22 @@ def truth_and_noise(
     return expected, noise
 
 
-def trace_of(family: str) -> Any:
+def trace_of(model_type: str) -> Any:
     """Return the golden trace of a family's small model."""
-    model_class = getattr(npconv, FAMILIES[family].class_names[FAMILIES[family].main_task])
-    rng = draw.generator(SEED, f"models.{family}")
-    config = FAMILIES[family].config_class(**family_file(family).TRACED)
-    shapes = draw.tensor_shapes(model_class(config).state_dict())
-    params = {name: widened(array) for name, array in draw.weights(rng, shapes).items()}
+    family = FAMILIES[model_type]
+    model_class = getattr(npconv, family.class_names[family.main_task])
+    rng = draw.generator(SEED, f"models.{model_type}")
+    config = family.config_class(**family_file(model_type).TRACED)
+    weights = draw.weights(rng, draw.tensor_shapes(model_class(config).state_dict()))
+    params = {name: widened(array) for name, array in weights.items()}
     return record(model_class(config, params), widened(draw.pixel_values(rng, (2, 3, 37, 46))))
-
-
-def check(folder: Path) -> int:
-    """Make all files again and compare them; return 0 if they are the same, else 1."""
-    different = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        make(Path(temporary))
-        fresh = {path.name: path for path in sorted(Path(temporary).glob("*.safetensors"))}
-        kept = {path.name: path for path in sorted(folder.glob("*.safetensors"))}
-        for name in sorted({*fresh, *kept}):
-            said = "is not there" if name not in kept else "is no case" if name not in fresh else ""
-            said = said or difference(kept[name], fresh[name])
-            if said:
-                different += 1
-                print(f"{name}: {said}")
-    print(f"{len(fresh) - different} of {len(fresh)} files are the same")
-    return 1 if different else 0
 
 
 def difference(kept: Path, fresh: Path) -> str:
     """Say how two files differ; empty where they are the same as far as they must be."""
     old, new = load_file(kept), load_file(fresh)
-    if {name: (array.shape, array.dtype) for name, array in old.items()} != {
-        name: (array.shape, array.dtype) for name, array in new.items()
-    }:
+    forms = [{name: (array.shape, array.dtype) for name, array in tensors.items()} for tensors in (old, new)]
+    if forms[0] != forms[1]:
         return "has other tensors"
     for name, array in new.items():
         largest = float(np.abs(array).max(initial=0)) if array.dtype == np.float64 else 0.0

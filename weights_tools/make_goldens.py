@@ -31,8 +31,7 @@ import argparse
 import hashlib
 import json
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ import numpy as np
 
 from npconv.files.safetensors import load_file, save_file
 from npconv.models import find_family
+from weights_tools.commands import folder_parser, make_again
 from weights_tools.goldens import draw
 from weights_tools.goldens.cases import ModelCase, model_cases
 
@@ -52,11 +52,7 @@ MARGIN = 2.0**-12
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m weights_tools.make_goldens", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument("folder", type=Path, help="where the files are, or are to be")
-    parser.add_argument("--check", action="store_true", help="make them again elsewhere and compare the bytes")
+    parser = folder_parser("make_goldens", __doc__)
     parser.add_argument("--new-seeds", action="store_true", help="look for seeds anew: after a change of the cases")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the bytes must not depend on it")
     return parser
@@ -95,20 +91,15 @@ def make(folder: Path, seeds: Mapping[str, int]) -> None:
 
 def check(folder: Path) -> int:
     """Make all files again and compare them; return 0 if they are the same, else 1."""
-    different = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        make(Path(temporary), seeds_of(folder))
-        for fresh in sorted(Path(temporary).glob("*.safetensors")):
-            committed = folder / fresh.name
-            if not committed.exists() or committed.read_bytes() != fresh.read_bytes():
-                different += 1
-                print(f"{fresh.name}: {_difference(committed, fresh)}")
-        made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["versions"] if different else versions()
+    different, count = make_again(folder, lambda again: make(again, seeds_of(folder)), _difference)
+    if not different:
+        print(f"all {count} files are the same")
+        return 0
+    made = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["versions"]
     if made != versions():
         print(f"note: the files were made with {made}, and these versions are {versions()}")
-    count = len(model_cases())
-    print(f"{different} of {count} files differ" if different else f"all {count} files are the same")
-    return 1 if different else 0
+    print(f"{different} of {count} files differ")
+    return 1
 
 
 def compute(case: ModelCase, seed: int | None) -> tuple[int, dict[str, np.ndarray]]:
@@ -117,7 +108,7 @@ def compute(case: ModelCase, seed: int | None) -> tuple[int, dict[str, np.ndarra
 
     model = reference.build(case.family, case.task, case.fields)
     shapes = draw.tensor_shapes(model.state_dict())
-    for candidate in _candidates(seed):
+    for candidate in range(1000) if seed is None else [seed]:
         rng = draw.generator(candidate, case.name)
         pixel_values = draw.pixel_values(rng, case.shape, scale=case.input_scale, offset=case.input_offset)
         weights = draw.weights(rng, shapes, scale=case.weight_scale)
@@ -183,11 +174,6 @@ def seeds_of(folder: Path) -> dict[str, int]:
     return {name: entry["seed"] for name, entry in manifest["cases"].items()}
 
 
-def _candidates(seed: int | None) -> Iterator[int]:
-    """Yield the given seed, or 0, 1, 2 and so on."""
-    yield from range(1000) if seed is None else (seed,)
-
-
 def _step(values: np.ndarray) -> float:
     """Return the step for an array: a power of two, by its largest number."""
     exponent = int(np.frexp(np.abs(values).max())[1])
@@ -195,9 +181,9 @@ def _step(values: np.ndarray) -> float:
 
 
 def _difference(committed: Path, fresh: Path) -> str:
-    """Say how two files differ."""
-    if not committed.exists():
-        return "is not there"
+    """Say how two files differ, if they do."""
+    if committed.read_bytes() == fresh.read_bytes():
+        return ""
     old, new = load_file(committed), load_file(fresh)
     if {name: array.shape for name, array in old.items()} != {name: array.shape for name, array in new.items()}:
         return "has other tensors"

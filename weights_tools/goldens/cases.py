@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import numpy as np
 
 from npconv.models import FAMILIES, find_family
 from weights_tools.goldens import draw
 
-#: Draws arrays: a generator in, inputs and parameters out.
-Draw = Callable[[np.random.Generator], tuple[Sequence[np.ndarray], dict[str, np.ndarray]]]
+P = ParamSpec("P")
+
+#: Inputs and parameters, and what draws them.
+Drawn = tuple[Sequence[np.ndarray], dict[str, np.ndarray]]
+Draw = Callable[[np.random.Generator], Drawn]
 
 #: Standard deviation at which maps have a variance near 1e-6, the smaller of the epsilons.
 TINY = 2.0**-10
@@ -40,22 +44,9 @@ LOSSES: dict[str, tuple[int, str | None, list[Any]]] = {
 class ModelCase:
     """A small model whose outputs are golden: one file of ``tests/goldens``.
 
-    Attributes
-    ----------
-    name : str
-        Of the file, without family and ending.
-    task : str
-        Which model: see ``weights_tools.goldens.reference.build``.
-    shape : tuple of int
-        Of the pictures, (N, C, H, W).
-    fields : dict
-        Of the configuration; all others have their defaults.
-    losses : dict of str to (num_labels, problem_type, labels)
-        Losses to compute, by name.
-    input_scale, input_offset, weight_scale : float
-        See ``weights_tools.goldens.draw``.
-    family : str
-        The ``model_type``, which :func:`model_cases` fills in.
+    Its `name` is that of the file, without family and ending; `shape` is that of the pictures (N, C, H, W), `fields`
+    are those of the configuration without a default, `losses` the :data:`LOSSES` to compute. For scales and offset see
+    ``weights_tools.goldens.draw``. :func:`model_cases` fills in the family.
     """
 
     name: str
@@ -71,16 +62,7 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class OperationCase:
-    """A golden case of an operation, layer, block or classifier: one of those in ``npconv/golden/cases``.
-
-    Attributes
-    ----------
-    operation, name, why : str
-        See ``npconv.golden.case.Case``.
-    draw : callable
-        Takes a generator of random numbers, returns inputs and parameters.
-    attributes : dict
-    """
+    """A golden case of an operation, layer, block or classifier: a ``npconv.golden.case.Case`` to be."""
 
     operation: str
     name: str
@@ -112,38 +94,38 @@ def loss_cases(shape: tuple[int, ...], fields: dict[str, Any]) -> Iterator[Model
         yield ModelCase(f"loss_{columns}_labels", "image_classification", shape, own_fields, losses)
 
 
+def later(function: Callable[Concatenate[np.random.Generator, P], Drawn]) -> Callable[P, Draw]:
+    """Let a function that draws be called without its generator: it returns what draws when it is given one."""
+
+    @wraps(function)
+    def prepare(*args: P.args, **kwargs: P.kwargs) -> Draw:
+        return lambda rng: function(rng, *args, **kwargs)
+
+    return prepare
+
+
 def uniform(rng: np.random.Generator, *shape: int, std: float = 1.0, mean: float = 0.0) -> np.ndarray:
     """Return random numbers in float16."""
     return draw.pixel_values(rng, shape, scale=std, offset=mean)
 
 
-def arrays(*inputs: Sequence[int], std: float = 1.0, mean: float = 0.0, **params: Sequence[int]) -> Draw:
-    """Return what draws inputs and parameters of some shapes; weights keep the size of what passes through them."""
-
-    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        drawn = [uniform(rng, *shape, std=std, mean=mean) for shape in inputs]
-        named = {f"x.{name}": tuple(shape) for name, shape in params.items()}
-        weights = draw.weights(rng, named.items())
-        return drawn, {name: weights[f"x.{name}"] for name in params}
-
-    return make
+@later
+def arrays(
+    rng: np.random.Generator, /, *inputs: Sequence[int], std: float = 1.0, mean: float = 0.0, **params: Sequence[int]
+) -> Drawn:
+    """Draw inputs and parameters of some shapes; weights keep the size of what passes through them."""
+    drawn = [uniform(rng, *shape, std=std, mean=mean) for shape in inputs]
+    weights = draw.weights(rng, params.items())
+    return drawn, {name: weights[name] for name in params}
 
 
-def norm(*shape: int, channels: int, std: float = 1.0, mean: float = 0.0) -> Draw:
-    """Return what draws the arguments of a LayerNorm."""
-    return arrays(shape, std=std, mean=mean, weight=(channels,), bias=(channels,))
-
-
-def picture(height: int, width: int) -> Draw:
-    """Return what draws a uint8 picture: waves of colour with noise on them."""
-
-    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        rows, columns = np.arange(height)[:, None] / height, np.arange(width) / width
-        waves = [4 * np.abs((rng.random() + 2 * rows + (c + 1) * columns) % 1 - 0.5) - 1 for c in range(3)]
-        noise = rng.random((3, height, width)) - 0.5
-        return [np.clip(np.stack(waves) * 90 + noise * 120 + 128, 0, 255).astype(np.uint8)], {}
-
-    return make
+@later
+def picture(rng: np.random.Generator, height: int, width: int) -> Drawn:
+    """Draw a uint8 picture: waves of colour with noise on them."""
+    rows, columns = np.arange(height)[:, None] / height, np.arange(width) / width
+    waves = [4 * np.abs((rng.random() + 2 * rows + (c + 1) * columns) % 1 - 0.5) - 1 for c in range(3)]
+    noise = rng.random((3, height, width)) - 0.5
+    return [np.clip(np.stack(waves) * 90 + noise * 120 + 128, 0, 255).astype(np.uint8)], {}
 
 
 def block(config: Any, *inputs: Sequence[int], std: float = 1.0) -> Draw:
@@ -151,22 +133,20 @@ def block(config: Any, *inputs: Sequence[int], std: float = 1.0) -> Draw:
     shapes = find_family(config.model_type).part("model").model_shapes(config)
     first = [name for name in shapes if ".stages.0.layers.0." in f".{name}"]
     root = first[0][: first[0].index("layers.0.") + len("layers.0.")]
-    return _random([*inputs], {name.removeprefix(root): shapes[name] for name in first}, std, std)
+    return _part(inputs, {name.removeprefix(root): shapes[name] for name in first}, std, std)
 
 
 def classifier(config: Any, *shape: int, std: float = 1.0) -> Draw:
     """Return what draws pixel values and the weights of a classifier."""
     shapes = find_family(config.model_type).part("model").image_classification_shapes(config)
-    return _random([shape], shapes, 1.0, std)
+    return _part([shape], shapes, 1.0, std)
 
 
-def _random(inputs: Sequence[Sequence[int]], shapes: dict[str, Any], std: float, scale: float) -> Draw:
-    """Return what draws inputs and the parameters of a part of a model; counters of batches are left out."""
-
-    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        drawn = [uniform(rng, *shape, std=std) for shape in inputs]
-        named = [(f"x.{name}", shape) for name, shape in shapes.items() if not name.endswith("num_batches_tracked")]
-        weights = draw.weights(rng, named, scale=scale)
-        return drawn, {name.removeprefix("x."): array for name, array in weights.items()}
-
-    return make
+@later
+def _part(
+    rng: np.random.Generator, inputs: Sequence[Sequence[int]], shapes: Mapping[str, Any], std: float, scale: float
+) -> Drawn:
+    """Draw inputs and the parameters of a part of a model; counters of batches are left out."""
+    drawn = [uniform(rng, *shape, std=std) for shape in inputs]
+    named = [(name, shape) for name, shape in shapes.items() if not name.endswith("num_batches_tracked")]
+    return drawn, draw.weights(rng, named, scale=scale)

@@ -28,41 +28,26 @@ def pixel_values(
 def weights(
     rng: np.random.Generator, shapes: Iterable[tuple[str, Sequence[int]]], *, scale: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """Return a value for each parameter, by its name in a checkpoint.
+    """Return a value for each parameter by its name in a checkpoint: float16, or int64 for counters of batches.
 
-    Matrices and kernels keep the size of what passes through them (standard deviation ``fan_in ** -0.5``).
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Draws parameter after parameter, in the order of their names.
-    shapes : iterable of (str, shape)
-        As in the model's state dict.
-    scale : float
-        Of biases, class tokens, and the scales and shifts of normalizations: a small one makes maps of tiny variance,
-        in which the epsilon of every normalization is seen.
-
-    Returns
-    -------
-    dict of str to ndarray
-        float16; int64 for counters of batches.
+    They are drawn in the order of their names. Matrices and kernels keep the size of what passes through them (standard
+    deviation ``fan_in ** -0.5``). `scale` is that of biases, class tokens, and the scales and shifts of normalizations:
+    a small one makes maps of tiny variance, in which the epsilon of every normalization is seen.
     """
     return {name: _parameter(rng, name, shape, scale) for name, shape in sorted(shapes)}
 
 
 def _parameter(rng: np.random.Generator, name: str, shape: Sequence[int], scale: float) -> np.ndarray:
     """Return one parameter."""
-    kind = name.rpartition(".")[2]
+    layer, _, kind = name.rpartition(".")
     if kind == "num_batches_tracked":
         return np.asarray(rng.random() * 100).astype(np.int64)
     if kind == "running_var":
         return _rounded(_uniform(rng, shape, 0.5, 2.0) * scale**2)
     if kind == "layer_scale_parameter":
         return _rounded(_uniform(rng, shape, 0.25, 1.0))
-    if name.endswith(".grn.weight"):
-        return _rounded(_uniform(rng, shape, -1.0, 1.0))
-    if name.endswith(".grn.bias") or kind == "cls_token":
-        return _rounded(_uniform(rng, shape, -1.0, 1.0) * scale)
+    if layer.endswith("grn") or kind == "cls_token":
+        return _rounded(_uniform(rng, shape, -1.0, 1.0) * (1.0 if kind == "weight" else scale))
     if kind == "weight" and len(shape) == 1:
         return _rounded(_uniform(rng, shape, 0.5, 1.5) * scale)
     if len(shape) == 1:

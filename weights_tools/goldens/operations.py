@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_tools.goldens.cases import Draw, OperationCase, arrays, norm, picture, uniform
+from weights_tools.goldens.cases import Draw, Drawn, OperationCase, arrays, later, picture, uniform
 
 #: Name, purpose, what draws the arrays, attributes.
 Row = tuple[str, str, Draw, dict[str, Any]]
@@ -70,8 +70,9 @@ def convolutions(several: list[Convolution], *, bias: bool = True) -> Iterator[R
 def layer_norms() -> Iterator[Row]:
     """Yield the cases of LayerNorm."""
     for name, why, shape, axis, eps, std, mean in LAYER_NORM:
-        yield name, why, norm(*shape, channels=shape[axis], std=std, mean=mean), {"eps": eps, "axis": axis}
-    yield "constant", "all channels equal: the bias alone", constant, {"eps": 1e-6, "axis": 1}
+        channels = (shape[axis],)
+        yield name, why, arrays(shape, std=std, mean=mean, weight=channels, bias=channels), {"eps": eps, "axis": axis}
+    yield "constant", "all channels equal: the bias alone", constant(), {"eps": 1e-6, "axis": 1}
 
 
 def activations() -> Iterator[Row]:
@@ -81,52 +82,45 @@ def activations() -> Iterator[Row]:
         yield f"{name}_near_zero", "from -1 to 1", arrays((2, 4, 3, 2), std=3**-0.5), {"hidden_act": name}
 
 
-def constant(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+@later
+def constant(rng: np.random.Generator) -> Drawn:
     """Draw a map whose channels are all equal."""
     x = np.repeat(uniform(rng, 1, 1, 2, 3), 4, axis=1)
     return [x], {"weight": uniform(rng, 4), "bias": uniform(rng, 4)}
 
 
-def tiny_statistics(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+@later
+def tiny_statistics(rng: np.random.Generator) -> Drawn:
     """Draw the arguments of a batch norm whose variances are near its eps."""
     params = {"weight": uniform(rng, 4), "bias": uniform(rng, 4), "running_mean": uniform(rng, 4, std=0.01)}
     variance = (np.abs(uniform(rng, 4, std=1e-5)) + np.float16(2e-6)).astype(np.float16)
     return [uniform(rng, 2, 4, 3, 5, std=0.01)], {**params, "running_var": variance}
 
 
-def strengths(size: float, *, zero: bool = False) -> Draw:
-    """Return what draws strengths of channels in two samples, of which one may be zero."""
-
-    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        strength = np.abs(uniform(rng, 2, 7, 1, 1, std=size, mean=2 * size))
-        strength[1] *= np.float16(0 if zero else 0.25)
-        return [strength], {}
-
-    return make
+@later
+def strengths(rng: np.random.Generator, size: float, *, second: float = 0.25) -> Drawn:
+    """Draw strengths of channels in two samples, those of the second multiplied by a factor."""
+    strength = np.abs(uniform(rng, 2, 7, 1, 1, std=size, mean=2 * size))
+    strength[1] *= np.float16(second)
+    return [strength], {}
 
 
-def response(*shape: int, std: float = 1.0) -> Draw:
-    """Return what draws the arguments of GRN; channels and samples differ in strength."""
-
-    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        x = uniform(rng, *shape, std=std).astype(np.float64)
-        x *= 0.25 + rng.random((shape[0], shape[1], 1, 1))
-        size = (1, 1, 1, shape[1])
-        bias = uniform(rng, *size, std=std or 1.0)  # small beside small values, or it would hide them
-        return [x.astype(np.float16)], {"weight": uniform(rng, *size), "bias": bias}
-
-    return make
+@later
+def response(rng: np.random.Generator, *shape: int, std: float = 1.0) -> Drawn:
+    """Draw the arguments of GRN; channels and samples differ in strength."""
+    x = uniform(rng, *shape, std=std).astype(np.float64)
+    x *= 0.25 + rng.random((shape[0], shape[1], 1, 1))
+    size = (1, 1, 1, shape[1])
+    bias = uniform(rng, *size, std=std or 1.0)  # small beside small values, or it would hide them
+    return [x.astype(np.float16)], {"weight": uniform(rng, *size), "bias": bias}
 
 
-def probabilities(*shape: int, depth: int) -> Draw:
-    """Return what draws probabilities (N, h, T, S), rounded, and values (N, S, h * depth)."""
-
-    def make(rng: np.random.Generator) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        scores = rng.random(shape) ** 2
-        value = uniform(rng, shape[0], shape[3], shape[1] * depth)
-        return [(scores / scores.sum(axis=-1, keepdims=True)).astype(np.float16), value], {}
-
-    return make
+@later
+def probabilities(rng: np.random.Generator, *shape: int, depth: int) -> Drawn:
+    """Draw probabilities (N, h, T, S), rounded, and values (N, S, h * depth)."""
+    scores = rng.random(shape) ** 2
+    value = uniform(rng, shape[0], shape[3], shape[1] * depth)
+    return [(scores / scores.sum(axis=-1, keepdims=True)).astype(np.float16), value], {}
 
 
 STATISTICS: dict[str, Any] = {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
@@ -135,6 +129,7 @@ THREE_HEADS, ONE_HEAD = {"num_heads": 3, "scale": 12**-0.5}, {"num_heads": 1, "s
 WINDOW = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
 BATCH_EPS, GRN_EPS, LAST = {"eps": 1e-5}, {"eps": 1e-6}, {"axis": -1}
 OVERFLOW = "scores beyond 88.7: their exponentials overflow in float32"
+NO_CROP = "from 384 pixels on no crop: a square at once; here 24"
 SQUARE = "as many outputs as inputs: a transposed weight fits"
 
 #: Of the published checkpoints.
@@ -155,7 +150,7 @@ TABLE: dict[str, list[Row]] = {
     "batch_norm": [
         ("map", "two samples and stored statistics", arrays((2, 5, 4, 3), **STATISTICS), BATCH_EPS),
         ("one_sample", "one sample", arrays((1, 5, 3, 6), **STATISTICS), BATCH_EPS),
-        ("tiny_variance", "running_var near 1e-5: shows eps", tiny_statistics, BATCH_EPS),
+        ("tiny_variance", "running_var near 1e-5: shows eps", tiny_statistics(), BATCH_EPS),
     ],
     "activation": [*activations()],
     "grn_strength": [
@@ -165,7 +160,7 @@ TABLE: dict[str, list[Row]] = {
     "grn_relative": [
         ("two_samples", "shows a mean over the batch", strengths(1.0), GRN_EPS),
         ("tiny", "strengths of 1e-5: shows eps", strengths(1e-5), GRN_EPS),
-        ("zeros", "a sample of zeros: 0 without eps is no number", strengths(1.0, zero=True), GRN_EPS),
+        ("zeros", "a sample of zeros: 0 without eps is no number", strengths(1.0, second=0.0), GRN_EPS),
     ],
     "grn_apply": [
         ("map", "two samples", arrays((2, 5, 4, 3), (2, 5, 1, 1), **GRN_WEIGHTS), {}),
@@ -243,14 +238,8 @@ TABLE: dict[str, list[Row]] = {
     ],
     "preprocess": [
         ("wide", "shorter edge to 27, crop 24, as 256 and 224", picture(40, 57), {"height": 27, "width": 38, **CROP}),
-        (
-            *("tall", "the same upright, bilinear", picture(51, 34)),
-            {**CROP, "height": 40, "width": 27, "resample": 2},
-        ),
-        (
-            *("warped", "from 384 pixels on no crop: a square at once; here 24", picture(31, 46)),
-            {**CROP, "height": 24, "width": 24},
-        ),
+        ("tall", "the same upright, bilinear", picture(51, 34), {**CROP, "height": 40, "width": 27, "resample": 2}),
+        ("warped", NO_CROP, picture(31, 46), {**CROP, "height": 24, "width": 24}),
     ],
 }
 

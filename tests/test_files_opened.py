@@ -8,9 +8,9 @@ pytestmark = pytest.mark.long
 #: The most files of npconv that may have a part in each call; see ``support/files_opened.py``. The aims are 20 for a
 #: photo, 25 for a comparison and 35 for a conversion.
 LIMITS = {
-    ("classify", "fast"): 22,
-    ("classify", "explicit"): 22,
-    ("diff", "equal"): 25,
+    ("classify", "fast"): 19,
+    ("classify", "explicit"): 19,
+    ("diff", "equal"): 16,
     ("diff", "wrong"): 25,
     ("convert", "bin"): 44,
 }

@@ -150,7 +150,7 @@ def normalized(*, mean: Any, std: Any) -> list[str]:
     return [f"subtract the mean {numbers(mean)}", f"divide by the standard deviation {numbers(std)}"]
 
 
-#: By the names of ``npconv.images.steps.STEPS``.
+#: By the names of ``npconv.images.settings.STEPS``.
 STEP_WORDS: dict[str, Callable[..., list[str]]] = {
     "resize": resized,
     "resize_float": resized,

@@ -9,8 +9,7 @@ One file for each idea; read them in this order:
 - ``products``: matrices of channels by positions and products of them; stem, downsampling and patch embedding
 - ``depthwise``: depthwise convolution as products with banded matrices
 - ``bottleneck``: LayerNorm, 1x1, the GELU family by one polynomial, GRN, 1x1, a tile of positions at a time
-- ``scratch``: arrays that are made once
-- ``engine``: who uses the cores, and how a batch is shared out
+- ``engine``: arrays that are made once, who uses the cores, and how a batch is shared out
 
 The families put them together in their ``fast.py``; that of CvT has its attention beside it.
 """

@@ -42,8 +42,8 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import ConfigError
-from npconv.fast.products import as_column, fold_linear, multiply, normalize_channels, shares, spans
-from npconv.fast.scratch import Scratch
+from npconv.fast.engine import Scratch, shares, spans
+from npconv.fast.products import as_column, fold_linear, multiply, normalize_channels
 from npconv.layers import ACTIVATIONS, activation, gelu, gelu_tanh, quick_gelu, silu
 
 #: Coefficients of Q, lowest degree first, by the layer they stand for.

@@ -34,8 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npconv.fast.products import spans
-from npconv.fast.scratch import Scratch, Task, run
+from npconv.fast.engine import Scratch, Task, run, spans
 
 #: Widest map that is one tile wide. For a large kernel, a tile of a narrow map takes several rows, up to this size.
 SINGLE_TILE = 16

@@ -8,14 +8,13 @@ convolution that reads each patch once (stem, downsampling, patch embedding) is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from npconv.fast.scratch import Scratch
-from npconv.layers.windows import check_window
+from npconv.fast.engine import Scratch, shares, spans
+from npconv.layers.conv import check_window
 
 #: Products with at most this many multiplications run in the BLAS's small kernel, which does not copy its operands.
 SMALL_PRODUCT = 1_000_000
@@ -147,23 +146,6 @@ def groups(batch: int, values: int) -> list[slice]:
     """Cut a batch into groups of pictures with maps of so many values, each small enough to stay in the cache."""
     together = max(1, GROUP_VALUES // values)
     return [slice(first, min(first + together, batch)) for first in range(0, batch, together)]
-
-
-def shares(length: int, scratch: Scratch) -> list[tuple[int, int]]:
-    """Cut a length into one span (first, end) for each thread."""
-    return spans(length, -(-length // scratch.threads))
-
-
-def spans(length: int, longest: int, threads: int = 1) -> list[tuple[int, int]]:
-    """Cut a length into equal spans (first, end) of at most `longest`, as many for each of some threads.
-
-    A length that need not be cut is not, whatever the threads.
-    """
-    count = max(1, -(-length // max(1, longest)))
-    if count > 1:
-        count = min(length, -(-count // threads) * threads)
-    edges = [length * i // count for i in range(count + 1)]
-    return list(pairwise(edges))
 
 
 def fold_patches(weight: Any, bias: Any) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """From a picture to the array that a model takes.
 
 Read in this order: ``decode`` (files to 8-bit RGB), ``transforms`` (resize, crop, rescale, normalise: the arithmetic),
-``settings`` (what can be set, and its defaults), ``steps`` (what is done, as data), ``inputs`` (what a caller may hand
-over), ``processor`` (all of it behind the face of transformers).
+``settings`` (what can be set, its defaults, and what is then done, as data), ``inputs`` (what a caller may hand over),
+``processor`` (all of it behind the face of transformers).
 """
 
 from npconv.images.decode import FORMATS, MAX_PIXELS, convert_to_rgb, open_image

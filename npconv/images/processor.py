@@ -15,8 +15,15 @@ import numpy as np
 from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.files.disk import SUFFIX, locate
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
-from npconv.images.settings import FILE_NAME, Settings, enum_value, read_settings
-from npconv.images.steps import STEPS, Listed, resize_crop_normalize
+from npconv.images.settings import (
+    FILE_NAME,
+    STEPS,
+    Listed,
+    Settings,
+    enum_value,
+    read_settings,
+    resize_crop_normalize,
+)
 from npconv.images.transforms import holds_fractions
 
 TYPE_NAME = "ConvNextImageProcessor"

@@ -1,9 +1,12 @@
-"""The settings of an image processor: their defaults, what makes them invalid, and the files that hold them."""
+"""The settings of an image processor: their defaults, what makes them invalid, the files that hold them, and the steps.
+
+A step of preprocessing is a function from a picture (C, H, W) to another one that takes all else by name.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ import numpy as np
 
 from npconv.errors import ConfigError, InputError, ModelNotFoundError, WeightsError
 from npconv.files.disk import read_json
+from npconv.images import transforms
 from npconv.images.decode import MAX_PIXELS
-from npconv.images.transforms import resample_filter
+from npconv.images.transforms import WARP_FROM, normalize, resample_filter, rescale, scale_shortest_edge
 from npconv.messages import shown
 
 FILE_NAME = "preprocessor_config.json"
@@ -191,3 +195,55 @@ PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "crop_size": _parse_crop_size,
     "do_convert_rgb": _parse_flag,
 }
+
+#: A step in a list: what its result is called, a name of `STEPS`, and what that takes.
+Listed = tuple[str, str, dict[str, Any]]
+
+
+def resize(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
+    """Resize a uint8 picture with Pillow: :func:`npconv.images.transforms.resize`."""
+    return transforms.resize(image, (height, width), resample)
+
+
+def resize_float(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
+    """Resize a float32 picture with Pillow: :func:`npconv.images.transforms.resize_float`."""
+    return transforms.resize_float(image, (height, width), resample)
+
+
+def center_crop(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Cut the middle out of a picture: :func:`npconv.images.transforms.center_crop`."""
+    return transforms.center_crop(image, (height, width))
+
+
+#: By the names that an image processor lists and plans use.
+STEPS: dict[str, Callable[..., np.ndarray]] = {
+    step.__name__: step for step in (resize, resize_float, center_crop, rescale, normalize)
+}
+
+
+def resize_crop_normalize(settings: Settings, height: int, width: int) -> Iterator[Listed]:
+    """Yield what is done to a picture of some size before a ConvNeXt, V2 or CvT sees it.
+
+    The steps of resizing are those of :func:`npconv.images.transforms.resize_and_crop`.
+    """
+    if settings.do_resize:
+        edge = settings.size["shortest_edge"]
+        size = (edge, edge)
+        if edge < WARP_FROM:
+            # Only the shape counts: an array that takes no memory stands for the picture.
+            picture = np.broadcast_to(np.uint8(0), (3, height, width))
+            size = scale_shortest_edge(picture, edge / settings.crop_pct)
+        yield "resized", "resize", {"height": size[0], "width": size[1], "resample": int(settings.resample)}
+        if edge < WARP_FROM:
+            yield "cropped", "center_crop", {"height": edge, "width": edge}
+    if settings.do_center_crop:
+        yield "center_cropped", "center_crop", dict(settings.crop_size)
+    if settings.do_rescale:
+        yield "rescaled", "rescale", {"factor": float(settings.rescale_factor)}
+    if settings.do_normalize:
+        yield "normalized", "normalize", {"mean": plain(settings.image_mean), "std": plain(settings.image_std)}
+
+
+def plain(value: Any) -> Any:
+    """Return one number or a list of numbers."""
+    return float(value) if np.ndim(value) == 0 else [float(entry) for entry in value]

@@ -1,8 +1,8 @@
 """Every layer as one explicit function: arrays in, array out, nothing stored, inputs never written to.
 
-Read in this order: ``conv``, ``normalization``, ``activations``, ``pooling``, ``tokens``, ``stochastic``, ``loss``.
+Read in this order: ``conv``, ``normalization``, ``activations``, ``tokens``, ``stochastic``, ``loss``.
 ``@shapes`` above a layer says and checks the shapes of its arrays (``shapes``), in letters that are explained at the
-top of the package, in ``npconv/__init__.py``; ``windows`` is what convolutions and averages move over a map.
+top of the package, in ``npconv/__init__.py``.
 
 A layer returns the dtype of its first array. float16 is computed in float32, where sums neither overflow nor stop
 growing; a layer's named parts (``grn_strength``, ``attention_scores``) stay in float32 until the last returns. Arrays
@@ -22,7 +22,7 @@ from npconv.layers.activations import (
     selu,
     silu,
 )
-from npconv.layers.conv import conv2d, depthwise_conv2d, pointwise_conv2d
+from npconv.layers.conv import average_pool2d, conv2d, depthwise_conv2d, pointwise_conv2d
 from npconv.layers.loss import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
 from npconv.layers.normalization import (
     batch_norm,
@@ -33,13 +33,13 @@ from npconv.layers.normalization import (
     layer_norm,
     layer_scale,
 )
-from npconv.layers.pooling import average_pool2d, global_average_pool
 from npconv.layers.stochastic import drop_path, dropout
 from npconv.layers.tokens import (
     attention,
     attention_context,
     attention_scores,
     class_token,
+    global_average_pool,
     join_class_token,
     linear,
     map_tokens,

@@ -1,8 +1,8 @@
-"""Convolutions over (N, C, H, W) arrays.
+"""What moves a window over a map (N, C, H, W): convolutions, and the average of each window.
 
-All three are cross-correlations, as in every deep-learning library: the kernel is not flipped. Padding is with zeros,
-the same on both sides. `stride` and `padding` are a number, or a pair of numbers (vertical, horizontal). A kernel that
-is larger than the padded map is an `InputError`.
+The convolutions are cross-correlations, as in every deep-learning library: the kernel is not flipped. Padding is with
+zeros, the same on both sides. `stride` and `padding` are a number, or a pair of numbers (vertical, horizontal). A
+window that is larger than the padded map is an `InputError`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from npconv.backend import Array, array_module
+from npconv.errors import InputError
 from npconv.layers.shapes import shapes
-from npconv.layers.windows import place_windows, under
+
+Pair = tuple[int, int]
 
 
 @shapes(x="N C H W", weight="O C/groups kh kw", bias="O", groups="divides O", result="N O H' W'")
@@ -93,3 +95,91 @@ def pointwise_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Arra
     y = array_module(x).matmul(weight.reshape(out_channels, channels), positions)  # (N, O, H * W)
     y = y.reshape(batch, out_channels, height, width)
     return y if bias is None else y + bias[:, None, None]
+
+
+@shapes(x="N C H W", result="N C H' W'")
+def average_pool2d(
+    x: Array,
+    *,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    ceil_mode: bool,
+) -> Array:
+    """Average each window of a map. Sizes are one number or a pair (vertical, horizontal).
+
+    The zeros of the padding count as positions. With `ceil_mode`, the number of windows is rounded up: a last window
+    that reaches beyond the padding is kept if it starts inside the map or its left padding, and is divided by the
+    positions that it really covers. A window larger than the padded map is an `InputError`, and so is a padding larger
+    than half the window.
+
+    ``torch.nn.functional.avg_pool2d`` with ``count_include_pad=True``. CvT's ``qkv_projection_method="avg"``.
+    """
+    xp = array_module(x)
+    kernel = pair("average_pool2d", "kernel_size", kernel_size, minimum=1)
+    strides, pads = place_windows("average_pool2d", x, kernel, stride, padding)
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise InputError(f"average_pool2d: expected a padding of at most half the window {kernel}, got {pads}")
+
+    axes = list(zip(x.shape[2:], kernel, strides, pads, strict=True))
+    height, width = (count_windows(*axis, ceil_mode) for axis in axes)
+    overhang_h, overhang_w = (
+        max(0, (count - 1) * s + k - size - 2 * p) for count, (size, k, s, p) in zip((height, width), axes, strict=True)
+    )
+    inside = xp.pad(x, ((0, 0), (0, 0), (pads[0], pads[0]), (pads[1], pads[1])))
+    x_padded = xp.pad(inside, ((0, 0), (0, 0), (0, overhang_h), (0, overhang_w)))
+    covered = xp.pad(xp.ones(inside.shape[2:], inside.dtype), ((0, overhang_h), (0, overhang_w)))
+
+    total = xp.zeros((*x.shape[:2], height, width), x.dtype)
+    count = xp.zeros((height, width), x.dtype)
+    for u in range(kernel[0]):
+        for v in range(kernel[1]):
+            total += under(x_padded, (u, v), strides, (height, width))
+            count += under(covered, (u, v), strides, (height, width))
+    return total / count
+
+
+def pair(layer: str, name: str, value: int | Sequence[int], *, minimum: int) -> Pair:
+    """Return `value` as (vertical, horizontal); a single number stands for both."""
+    values = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else (value,)
+    if len(values) != 2 or any(not isinstance(v, int) or v < minimum for v in values):
+        raise InputError(
+            f"{layer}: expected {name} to be an int or a pair of ints of at least {minimum}, got {value!r}"
+        )
+    return values[0], values[1]
+
+
+def check_window(layer: str, size: Sequence[int], kernel: Sequence[int], padding: Sequence[int]) -> None:
+    """Refuse a window that does not fit into the padded map even once."""
+    if any(s + 2 * p < k for s, k, p in zip(size, kernel, padding, strict=True)):
+        raise InputError(
+            f"{layer}: a {kernel[0]} x {kernel[1]} window does not fit into a {size[0]} x {size[1]} map with padding "
+            f"{padding[0]}, {padding[1]}; use a larger input picture"
+        )
+
+
+def place_windows(
+    layer: str, x: Array, kernel: Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int]
+) -> tuple[Pair, Pair]:
+    """Return `stride` and `padding` as (vertical, horizontal), if the window fits into the map at least once."""
+    strides, pads = pair(layer, "stride", stride, minimum=1), pair(layer, "padding", padding, minimum=0)
+    check_window(layer, x.shape[2:], kernel, pads)
+    return strides, pads
+
+
+def count_windows(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool = False) -> int:
+    """Return how many windows fit along one axis."""
+    steps = size + 2 * padding - kernel
+    if not ceil_mode:
+        return steps // stride + 1
+    count = -(-steps // stride) + 1
+    starts_beyond_the_map = (count - 1) * stride >= size + padding
+    return count - 1 if starts_beyond_the_map else count
+
+
+def under(x_padded: Array, place: Pair, stride: Pair, count: Pair) -> Array:
+    """Return what lies under one place of every window: (..., H, W) -> (..., H', W'), with `count` windows."""
+    (u, v), (stride_h, stride_w), (height, width) = place, stride, count
+    rows = slice(u, u + (height - 1) * stride_h + 1, stride_h)
+    columns = slice(v, v + (width - 1) * stride_w + 1, stride_w)
+    return x_padded[..., rows, columns]

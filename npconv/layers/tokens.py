@@ -1,4 +1,4 @@
-"""Layers over tokens (N, T, D), and what makes tokens of a map and a map of tokens."""
+"""Layers over tokens (N, T, D), what makes tokens of a map and a map of tokens, and the means of both."""
 
 from __future__ import annotations
 
@@ -108,3 +108,9 @@ def join_class_token(cls_token: Array, x: Array) -> Array:
 def token_mean(x: Array) -> Array:
     """Average tokens."""
     return x.mean(axis=1)
+
+
+@shapes(x="N C H W", result="N C")
+def global_average_pool(x: Array) -> Array:
+    """Average each map over all its positions."""
+    return x.mean(axis=(2, 3))

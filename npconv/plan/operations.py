@@ -11,7 +11,7 @@ from typing import Any
 
 from npconv import layers
 from npconv.backend import Array
-from npconv.images.steps import STEPS
+from npconv.images.settings import STEPS
 
 
 def activation(x: Array, *, hidden_act: str) -> Array:

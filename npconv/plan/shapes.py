@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.errors import InputError
-from npconv.layers.windows import count_windows
+from npconv.layers.conv import count_windows
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
 

@@ -6,7 +6,7 @@ from support.fast_models import LEAST_BOUND, SLACK, cvt_configs, distance, tiny_
 
 import npconv
 from npconv.errors import InputError
-from npconv.fast.scratch import Scratch, SharedScratch
+from npconv.fast.engine import Scratch, SharedScratch
 from npconv.layers import linear
 from npconv.models import cvt
 from npconv.models.cvt.fast_attention import ConvolutionalAttention, fold_attention

@@ -6,7 +6,7 @@ from support.fast_models import HIDDEN_ACTS, LEAST_BOUND, SLACK, distance, tiny_
 
 from npconv.fast import bottleneck
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
-from npconv.fast.scratch import Scratch, SharedScratch
+from npconv.fast.engine import Scratch, SharedScratch
 from npconv.layers import activation, global_response_norm, layer_norm, pointwise_conv2d
 from npconv.models.parameters import map_tree
 from weights_tools.goldens import draw

@@ -5,8 +5,8 @@ import pytest
 from support.fast_models import BARE_MODELS, CONFIGS, LEAST_BOUND, SLACK, distance, pictures, tiny_blocks, weights
 
 from npconv.errors import InputError
+from npconv.fast.engine import Scratch, SharedScratch
 from npconv.fast.products import GROUP_VALUES
-from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.models import convnext, convnextv2
 from npconv.models.convnext.fast import ConvNextTrunk, fold_trunk
 from npconv.models.parameters import map_tree, nest

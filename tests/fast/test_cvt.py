@@ -4,7 +4,7 @@ from support.fast_models import BARE_MODELS, LEAST_BOUND, SLACK, distance, pictu
 
 import npconv
 from npconv.errors import ConfigError, InputError
-from npconv.fast.scratch import Scratch
+from npconv.fast.engine import Scratch
 from npconv.models import cvt
 from npconv.models.cvt.fast import CvtTrunk, fold_trunk
 from npconv.models.parameters import map_tree, nest

@@ -8,7 +8,7 @@ from support.fast_models import tiny_blocks
 from support.rounding import assert_rounded, normal
 
 from npconv.fast.depthwise import DepthwiseProduct
-from npconv.fast.scratch import Scratch, SharedScratch
+from npconv.fast.engine import Scratch, SharedScratch
 from npconv.layers import depthwise_conv2d
 
 

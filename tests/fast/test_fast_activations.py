@@ -11,7 +11,7 @@ from support.fast_models import softplus, tiny_blocks
 
 from npconv.errors import ConfigError
 from npconv.fast.bottleneck import CHUNK, POLYNOMIALS, FoldedActivation, make_monic
-from npconv.fast.scratch import Scratch
+from npconv.fast.engine import Scratch
 from npconv.layers import ACTIVATIONS, gelu, gelu_tanh, quick_gelu, silu
 
 NAMES = sorted(ACTIVATIONS)

@@ -3,8 +3,8 @@ import numpy as np
 from hypothesis import assume, given
 from support.rounding import assert_rounded, normal
 
+from npconv.fast.engine import Scratch, SharedScratch
 from npconv.fast.products import PatchProduct, fold_patches
-from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import conv2d
 
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))

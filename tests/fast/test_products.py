@@ -6,16 +6,14 @@ from hypothesis.extra import numpy as hnp
 from support.rounding import assert_rounded, normal
 
 from npconv.fast import products
+from npconv.fast.engine import Scratch, SharedScratch, shares, spans
 from npconv.fast.products import (
     fold_linear,
     multiply,
     multiply_shared,
     normalize_channels,
     normalize_map,
-    shares,
-    spans,
 )
-from npconv.fast.scratch import Scratch, SharedScratch
 from npconv.layers import layer_norm
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from npconv.fast.scratch import Scratch, SharedScratch, _wait_for, run
+from npconv.fast.engine import Scratch, SharedScratch, _wait_for, run
 
 
 def test_an_array_is_made_once_and_a_smaller_one_is_its_front():
@@ -109,7 +109,7 @@ def test_a_model_may_still_be_used_at_the_end_of_the_interpreter():
     code = (
         "import atexit\n"
         "atexit.register(lambda: print(scratch.map(lambda part, own: part, range(3))))\n"
-        "from npconv.fast.scratch import SharedScratch\n"
+        "from npconv.fast.engine import SharedScratch\n"
         "scratch = SharedScratch(2)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

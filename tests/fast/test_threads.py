@@ -5,7 +5,7 @@ import pytest
 
 from npconv.errors import InputError
 from npconv.fast import engine as threads
-from npconv.fast.scratch import Scratch, SharedScratch
+from npconv.fast.engine import Scratch, SharedScratch
 
 
 def test_all_cores_unless_a_number_is_given():

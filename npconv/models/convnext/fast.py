@@ -9,9 +9,8 @@ import numpy as np
 
 from npconv.fast.bottleneck import Bottleneck, FoldedActivation, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct
-from npconv.fast.engine import Engine, own
+from npconv.fast.engine import Engine, Scratch, own
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
-from npconv.fast.scratch import Scratch
 from npconv.models import convnext
 from npconv.models.backbone import BackboneConfig
 from npconv.models.convnext.configuration import StagedConfig

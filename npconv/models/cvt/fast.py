@@ -9,10 +9,9 @@ import numpy as np
 
 from npconv.errors import ConfigError
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
-from npconv.fast.engine import Engine, own
+from npconv.fast.engine import Engine, Scratch, own
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
-from npconv.fast.scratch import Scratch
-from npconv.layers.windows import check_window
+from npconv.layers.conv import check_window
 from npconv.models import cvt
 from npconv.models.cvt.configuration import CvtConfig
 from npconv.models.cvt.fast_attention import ConvolutionalAttention, fold_attention

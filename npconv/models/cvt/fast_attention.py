@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from npconv.fast.depthwise import DepthwiseProduct
-from npconv.fast.products import as_column, multiply_shared, shares, spans
-from npconv.fast.scratch import Scratch, Task, run
+from npconv.fast.engine import Scratch, Task, run, shares, spans
+from npconv.fast.products import as_column, multiply_shared
 from npconv.layers import average_pool2d
-from npconv.layers.windows import check_window
+from npconv.layers.conv import check_window
 from npconv.models import cvt
 from npconv.models.cvt.configuration import CvtConfig
 

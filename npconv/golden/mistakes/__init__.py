@@ -11,15 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 # The order in which a table shows them.
-from npconv.golden.mistakes import convolution  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import normalization  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import activations  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import response  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import attention  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import tokens  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import assembly  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import preprocessing  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import precision  # noqa: F401  # isort: skip
+from npconv.golden.mistakes import convolution, normalization, activations, response, attention  # noqa: F401  # isort: skip
+from npconv.golden.mistakes import tokens, assembly, preprocessing, precision  # noqa: F401  # isort: skip
 from npconv.golden.mistakes.catalogue import CATALOGUE, Mistake
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import as_it_is, edit, input_of, leave_out, mistake, replaced, twice
-from npconv.layers import layer_norm, linear, pointwise_conv2d
+from npconv.golden.mistakes.catalogue import as_it_is, edit, input_of, leave_out, mistake, of_input, replaced, twice
+from npconv.layers import layer_norm, pointwise_conv2d
 from npconv.plan.step import Plan, Step
 
 scale, residual, pool = (
@@ -84,36 +84,14 @@ def norm_before_pooling(x: Any, weight: Any, bias: Any, *, eps: float, axis: int
     return y.mean(axis=(2, 3)) if x.ndim == 4 else y
 
 
-@mistake(
+mistake(
     "linear",
     "classifier-before-norm",
     "classifier takes features from before the norm",
     "backbones whose norm is part of the head (transformers#30124)",
     applies=lambda step: step.name.rpartition(".")[2] == "classifier",
     rewire=input_of("layer_norm", past="token_mean"),
-)
-def classifier_before_norm(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Classify features that were not normalized."""
-    return linear(x.mean(axis=1) if x.ndim == 3 else x, weight, bias)
-
-
-def folded_from(operation: str, *params: str) -> Callable[[Step, Plan], Step]:
-    """Return what lets a step take the input of the step before it, of an operation, and that step's arguments too."""
-
-    def rewire(step: Step, plan: Plan) -> Step:
-        source = step.inputs[0]
-        if source not in plan or plan[source].operation != operation:
-            return step
-        before = plan[source]
-        taken = {f"{operation}_{name}": before.params[name] for name in params}
-        return replace(
-            step,
-            inputs=before.inputs,
-            params={**step.params, **taken},
-            attributes={**step.attributes, **before.attributes},
-        )
-
-    return rewire
+)(of_input(lambda x: x.mean(axis=1) if x.ndim == 3 else x))
 
 
 @mistake(
@@ -121,7 +99,7 @@ def folded_from(operation: str, *params: str) -> Callable[[Step, Plan], Step]:
     "layer-scale-folded",
     "layer scale folded into the weights before it",
     "every inference engine",
-    rewire=folded_from("pointwise_conv2d", "weight", "bias"),
+    rewire=input_of("pointwise_conv2d", params=("weight", "bias")),
     invisible="scale * (weight @ x + bias) is (scale * weight) @ x + scale * bias",
 )
 def layer_scale_folded(
@@ -137,7 +115,7 @@ def layer_scale_folded(
     "layer-norm-folded",
     "LayerNorm's weight and bias folded into the weights after it",
     "every inference engine",
-    rewire=folded_from("layer_norm", "weight", "bias"),
+    rewire=input_of("layer_norm", params=("weight", "bias"), attributes=("eps", "axis")),
     invisible="weight @ (scale * x + shift) + bias is (weight * scale) @ x + (weight @ shift + bias)",
 )
 def layer_norm_folded(

@@ -25,58 +25,42 @@ def has_heads(step: Step) -> bool:
 
 def interleaved_heads(x: Any, num_heads: int) -> Any:
     """Give each head every h-th channel: (N, T, D) -> (N, h, T, D / h)."""
-    batch, count, embed_dim = x.shape
-    return x.reshape(batch, count, embed_dim // num_heads, num_heads).transpose(0, 3, 1, 2)
+    return x.reshape(*x.shape[:2], -1, num_heads).transpose(0, 3, 1, 2)
 
 
 def reshaped_heads(x: Any, num_heads: int) -> Any:
     """Split without a transpose, which mixes tokens: (N, T, D) -> (N, h, T, D / h)."""
-    batch, count, embed_dim = x.shape
-    return x.reshape(batch, num_heads, count, embed_dim // num_heads)
+    return x.reshape(len(x), num_heads, x.shape[1], -1)
 
 
 def merged(x: Any) -> Any:
     """Put the heads side by side rightly: (N, h, T, D / h) -> (N, T, D)."""
-    batch, num_heads, count, depth = x.shape
-    return x.transpose(0, 2, 1, 3).reshape(batch, count, num_heads * depth)
+    return x.transpose(0, 2, 1, 3).reshape(len(x), x.shape[2], -1)
 
 
 def merged_interleaved(x: Any) -> Any:
     """Put the first channel of every head, then the second, and so on: (N, h, T, D / h) -> (N, T, D)."""
-    batch, num_heads, count, depth = x.shape
-    return x.transpose(0, 2, 3, 1).reshape(batch, count, num_heads * depth)
+    return x.transpose(0, 2, 3, 1).reshape(len(x), x.shape[2], -1)
 
 
 def merged_reshaped(x: Any) -> Any:
     """Put one head after the other, which mixes tokens: (N, h, T, D / h) -> (N, T, D)."""
-    batch, num_heads, count, depth = x.shape
-    return x.reshape(batch, count, num_heads * depth)
+    return x.reshape(len(x), x.shape[2], -1)
 
 
-@scores(
+scores(
     "attention-scale-of-one-head",
     "attention scale of one head",
     "every other transformer; CvT was trained with the scale of the whole embedding",
     applies=has_heads,
-)
-def scale_of_one_head(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Scale by ``(D / heads) ** -0.5``."""
-    return attention_scores(query, key, num_heads=num_heads, scale=(query.shape[-1] // num_heads) ** -0.5)
-
-
+)(lambda q, k, num_heads, scale: attention_scores(q, k, num_heads=num_heads, scale=(q.shape[2] // num_heads) ** -0.5))
 scores("attention-no-scale", "attention without scale", "a factor that was left out")(edit(scale=1.0))
-
-
-@scores("attention-scale-twice", "attention scale taken twice", "a library call that scales as well")
-def scale_twice(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Scale the queries, and the scores once more."""
-    return attention_scores(query * scale, key, num_heads=num_heads, scale=scale)
-
-
-@scores("attention-one-head", "attention with one head", "num_heads left at 1", applies=has_heads)
-def one_head(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Multiply all channels at once: every head has the same scores."""
-    return np.repeat(attention_scores(query, key, num_heads=1, scale=scale), num_heads, axis=1)
+scores("attention-scale-twice", "attention scale taken twice", "a library call that scales as well")(
+    lambda q, k, num_heads, scale: attention_scores(q * scale, k, num_heads=num_heads, scale=scale)
+)
+scores("attention-one-head", "attention with one head", "num_heads left at 1", applies=has_heads)(
+    lambda q, k, num_heads, scale: np.repeat(attention_scores(q, k, num_heads=1, scale=scale), num_heads, axis=1)
+)
 
 
 def split_otherwise(split: Callable[[Any, int], Any]) -> Edit:
@@ -96,39 +80,33 @@ scores(
 scores("scores-heads-reshaped", "heads split without a transpose", "reshape(N, h, T, D / h) at once")(
     split_otherwise(reshaped_heads)
 )
-
-
-@scores(
+scores(
     "attention-scaled-query",
     "attention scale folded into the queries",
     "most fast kernels",
     invisible="(q * scale) @ k is (q @ k) * scale",
-)
-def scaled_query(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
-    """Scale the queries, not the scores."""
-    return attention_scores(query * scale, key, num_heads=num_heads, scale=1.0)
-
+)(lambda q, k, num_heads, scale: attention_scores(q * scale, k, num_heads=num_heads, scale=1.0))
 
 softmax("softmax-over-queries", "softmax over the queries", "the last but one axis in place of the last")(edit(axis=-2))
 softmax("softmax-over-heads", "softmax over the heads", "axis 1, the default place of classes")(edit(axis=1))
 softmax("softmax-missing", "no softmax", "a line that was left out")(leave_out())
-
-
-@softmax("softmax-not-normalized", "softmax without its sum", "exponentials as they are")
-def not_normalized(x: Any, *, axis: int) -> Any:
-    """``exp(x - max(x))``."""
-    return np.exp(x - x.max(axis=axis, keepdims=True))
-
-
+softmax("softmax-not-normalized", "softmax without its sum", "exponentials as they are")(
+    lambda x, axis: np.exp(x - x.max(axis=axis, keepdims=True))
+)
 softmax("softmax-base-2", "softmax with base 2", "exp2 of a GPU without the factor log2(e)")(
     of_input(lambda x: x * np.log(2.0))
 )
 
 
-@softmax("softmax-overflow", "softmax without its maximum, in float32 (overflow)", "the formula of a textbook")
-def overflow(x: Any, *, axis: int) -> Any:
-    """``exp(x) / sum(exp(x))``: infinite beyond 88.7."""
-    return without_maximum(x.astype(np.float32), axis=axis).astype(x.dtype)
+def without_maximum(x: Any, axis: int) -> Any:
+    """``exp(x) / sum(exp(x))``: in float32 infinite beyond 88.7."""
+    exponentials = np.exp(x)
+    return exponentials / exponentials.sum(axis=axis, keepdims=True)
+
+
+softmax("softmax-overflow", "softmax without its maximum, in float32 (overflow)", "the formula of a textbook")(
+    lambda x, axis: without_maximum(x.astype(np.float32), axis).astype(x.dtype)
+)
 
 
 @softmax(
@@ -143,16 +121,12 @@ def by_logarithms(x: Any, *, axis: int) -> Any:
     return np.exp(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
 
 
-@softmax(
+softmax(
     "softmax-without-maximum",
     "softmax without its maximum, where nothing overflows",
     "the formula of a textbook",
     invisible="exp(x - c) / sum(exp(x - c)) does not depend on c, as long as the exponentials are finite",
-)
-def without_maximum(x: Any, *, axis: int) -> Any:
-    """``exp(x) / sum(exp(x))``."""
-    exponentials = np.exp(x)
-    return exponentials / exponentials.sum(axis=axis, keepdims=True)
+)(without_maximum)
 
 
 def weighted(split: Callable[[Any, int], Any], merge: Callable[[Any], Any]) -> Edit:

@@ -122,7 +122,7 @@ def mistake(
                 raise ValueError(f"two mistakes are called {full}")
             function = partial(how.call, OPERATIONS[key]) if isinstance(how, Edit) else how
             quiet = np.errstate(all="ignore")(function)
-            quiet.__doc__ = says if isinstance(how, Edit) else how.__doc__
+            quiet.__doc__ = how.__doc__ if not isinstance(how, Edit) and how.__doc__ else says
             where = applies or (how.applies if isinstance(how, Edit) else anywhere)
             CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible)
         return how
@@ -203,8 +203,13 @@ def as_it_is() -> Edit:
     return Edit(lambda right, *inputs, **arguments: right(*inputs, **arguments))
 
 
-def input_of(operation: str, past: str = "") -> Callable[[Step, Plan], Step]:
-    """Return what lets a step take the input of the step before it, of one operation; steps of `past` are left out."""
+def input_of(
+    operation: str, past: str = "", params: Sequence[str] = (), attributes: Sequence[str] = ()
+) -> Callable[[Step, Plan], Step]:
+    """Return what lets a step take the input of the step before it, of one operation, and some of its arguments.
+
+    Steps of `past` are left out. The parameters taken are called ``layer_norm_weight``, after the operation.
+    """
 
     def rewire(step: Step, plan: Plan) -> Step:
         source = step.inputs[0]
@@ -212,6 +217,12 @@ def input_of(operation: str, past: str = "") -> Callable[[Step, Plan], Step]:
             source = plan[source].inputs[0]
         if source not in plan or plan[source].operation != operation:
             return step
-        return replace(step, inputs=plan[source].inputs[:1])
+        before = plan[source]
+        return replace(
+            step,
+            inputs=before.inputs[:1],
+            params={**step.params, **{f"{operation}_{name}": before.params[name] for name in params}},
+            attributes={**step.attributes, **{name: before.attributes[name] for name in attributes}},
+        )
 
     return rewire

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.mistakes.catalogue import Edit, drop, edit, mistake, of_input, of_output
+from npconv.plan.shapes import as_pair
 from npconv.plan.step import Step
 
 SPATIAL = ("conv2d", "depthwise_conv2d")
@@ -19,19 +20,14 @@ spatial, every, conv, depthwise = (
 )
 
 
-def pair(value: Any) -> tuple[int, int]:
-    """Return a number or a pair of numbers as a pair."""
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
 def is_strided(step: Step) -> bool:
     """Tell whether windows lie more than one position apart."""
-    return max(pair(step.attributes["stride"])) > 1
+    return max(as_pair(step.attributes["stride"])) > 1
 
 
 def is_padded(step: Step) -> bool:
     """Tell whether the map gets a border of zeros."""
-    return max(pair(step.attributes["padding"])) > 0
+    return max(as_pair(step.attributes["padding"])) > 0
 
 
 def is_padded_in_steps_of_one(step: Step) -> bool:
@@ -49,7 +45,7 @@ def padded(
     """
 
     def call(right: Any, x: Any, *, weight: Any, bias: Any = None, stride: Any, padding: Any) -> Any:
-        sizes = zip(x.shape[2:], weight.shape[2:], pair(stride), pair(padding), strict=True)
+        sizes = zip(x.shape[2:], weight.shape[2:], as_pair(stride), as_pair(padding), strict=True)
         borders = [(0, 0), (0, 0), *(border(*size) for size in sizes)]
         x = np.pad(x, [(max(before, 0), max(after, 0)) for before, after in borders], mode=mode)
         kept = [slice(max(-b, 0), size + min(a, 0)) for (b, a), size in zip(borders, x.shape, strict=True)]

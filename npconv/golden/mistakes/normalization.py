@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import Edit, drop, edit, leave_out, mistake, swap, twice
-from npconv.layers import batch_norm
+from npconv.golden.mistakes.catalogue import Edit, anywhere, drop, edit, leave_out, mistake, swap, twice
 from npconv.plan.step import Step
 
 norm, batch = (partial(mistake, operation) for operation in ("layer_norm", "batch_norm"))
@@ -37,19 +36,26 @@ def affine(normal: Any, weight: Any, bias: Any, axis: int) -> Any:
     return normal * weight.reshape(shape) + bias.reshape(shape)
 
 
+def deviation(x: Any, axes: Any) -> Any:
+    """Subtract the mean over some axes."""
+    return x - x.mean(axis=axes, keepdims=True)
+
+
 def normalized_over(x: Any, axes: Any, eps: float) -> Any:
     """Subtract the mean over some axes and divide by the standard deviation."""
-    deviation = x - x.mean(axis=axes, keepdims=True)
-    return deviation / np.sqrt((deviation * deviation).mean(axis=axes, keepdims=True) + eps)
+    return deviation(x, axes) / np.sqrt(x.var(axis=axes, keepdims=True) + eps)
+
+
+def normal(function: Callable[[Any, int, float], Any], applies: Callable[[Step], bool] = anywhere) -> Edit:
+    """Scale and shift what `function` makes of the input, the axis and eps."""
+    return Edit(
+        lambda right, x, *, weight, bias, eps, axis: affine(function(x, axis, eps), weight, bias, axis), applies
+    )
 
 
 def over(axes: Callable[[int, int], Any], applies: Callable[[Step], bool]) -> Edit:
     """Normalize over other axes, which `axes` makes of their number and the right one."""
-
-    def call(right: Any, x: Any, *, weight: Any, bias: Any, eps: float, axis: int) -> Any:
-        return affine(normalized_over(x, axes(x.ndim, axis % x.ndim), eps), weight, bias, axis)
-
-    return Edit(call, applies)
+    return normal(lambda x, axis, eps: normalized_over(x, axes(x.ndim, axis % x.ndim), eps), applies)
 
 
 def epsilons(operation: str, name: str, says: str, origins: Mapping[str, str]) -> None:
@@ -70,23 +76,12 @@ LAYER_NORM_EPSILONS = {
 epsilons("layer_norm", "layer-norm", "LayerNorm", LAYER_NORM_EPSILONS)
 
 
-@norm(
-    "layer-norm-eps-outside", "LayerNorm eps added to the standard deviation", "eps outside the root", applies=has_eps
+norm("layer-norm-eps-outside", "LayerNorm eps added to the standard deviation", "eps outside the root")(
+    normal(lambda x, axis, eps: deviation(x, axis) / (x.std(axis=axis, keepdims=True) + eps), has_eps)
 )
-def eps_outside(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
-    """``(x - mean) / (std + eps)``."""
-    deviation = x - x.mean(axis=axis, keepdims=True)
-    return affine(deviation / (x.std(axis=axis, keepdims=True) + eps), weight, bias, axis)
-
-
-@norm("layer-norm-ddof", "LayerNorm variance with ddof = 1", "the default of torch.var and torch.std")
-def ddof(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
-    """Divide the sum of squares by C - 1."""
-    deviation = x - x.mean(axis=axis, keepdims=True)
-    variance = (deviation * deviation).sum(axis=axis, keepdims=True) / (x.shape[axis] - 1)
-    return affine(deviation / np.sqrt(variance + eps), weight, bias, axis)
-
-
+norm("layer-norm-ddof", "LayerNorm variance with ddof = 1", "the default of torch.var and torch.std")(
+    normal(lambda x, axis, eps: deviation(x, axis) / np.sqrt(x.var(axis=axis, keepdims=True, ddof=1) + eps))
+)
 norm(
     "layer-norm-all-axes",
     "LayerNorm over all axes but the batch: (C, H, W)",
@@ -107,27 +102,18 @@ norm(
 )(over(lambda ndim, axis: tuple(i for i in range(1, ndim) if i != axis), has_positions))
 
 
-@norm("layer-norm-rms", "RMS norm (the mean not subtracted)", "RMSNorm of language models")
-def rms(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
-    """``x / sqrt(mean(x**2) + eps)``."""
-    return affine(x / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps), weight, bias, axis)
-
-
+norm("layer-norm-rms", "RMS norm (the mean not subtracted)", "RMSNorm of language models")(
+    normal(lambda x, axis, eps: x / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps))
+)
 norm("layer-norm-no-bias", "LayerNorm without bias", "bias=False of language models")(drop("bias"))
 norm("layer-norm-no-weight", "LayerNorm without weight", "elementwise_affine=False")(drop("weight"))
 norm("layer-norm-no-affine", "LayerNorm without weight and bias", "keys of the checkpoint left out")(
     drop("weight", "bias")
 )
 norm("layer-norm-swapped", "LayerNorm weight and bias swapped", "gamma and beta by position")(swap("weight", "bias"))
-
-
-@norm("layer-norm-variance", "LayerNorm divided by the variance", "the root left out")
-def divided_by_variance(x: Any, weight: Any, bias: Any, *, eps: float, axis: int) -> Any:
-    """``(x - mean) / (variance + eps)``."""
-    deviation = x - x.mean(axis=axis, keepdims=True)
-    return affine(deviation / ((deviation * deviation).mean(axis=axis, keepdims=True) + eps), weight, bias, axis)
-
-
+norm("layer-norm-variance", "LayerNorm divided by the variance", "the root left out")(
+    normal(lambda x, axis, eps: deviation(x, axis) / (x.var(axis=axis, keepdims=True) + eps))
+)
 norm("layer-norm-missing", "no LayerNorm", "a stem, a downsampling or a head without its norm; timm#1696")(leave_out())
 norm("layer-norm-twice", "LayerNorm taken twice", "two norms in a row: ConvNeXt#132, ConvNeXt-V2#74")(twice())
 
@@ -136,26 +122,26 @@ BATCH_NORM_EPSILONS = {"1e-3": "the default of Keras", "1e-6": "ConvNeXt's eps",
 epsilons("batch_norm", "batch-norm", "batch norm", BATCH_NORM_EPSILONS)
 
 
-@batch("batch-norm-eps-outside", "batch norm eps added to the standard deviation", "eps outside the root")
-def batch_norm_eps_outside(x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, *, eps: float) -> Any:
-    """``(x - running_mean) / (sqrt(running_var) + eps)``."""
-    return batch_norm(x, weight, bias, running_mean, (np.sqrt(running_var) + eps) ** 2, eps=0.0)
+def divided_by(spread: Callable[[Any, float], Any]) -> Edit:
+    """Divide by what `spread` makes of running_var and eps."""
+
+    def call(right: Any, x: Any, *, running_var: Any, eps: float, **others: Any) -> Any:
+        return right(x, running_var=spread(running_var, eps) ** 2, eps=0.0, **others)
+
+    return Edit(call)
 
 
-@batch("batch-norm-statistics", "batch norm with the batch's statistics", "training mode; microsoft/CvT#24")
-def batch_statistics(x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, *, eps: float) -> Any:
-    """Take mean and variance of this batch in place of the stored ones."""
-    return affine(normalized_over(x, (0, 2, 3), eps), weight, bias, 1)
-
-
-@batch(
+batch("batch-norm-eps-outside", "batch norm eps added to the standard deviation", "eps outside the root")(
+    divided_by(lambda variance, eps: np.sqrt(variance) + eps)
+)
+batch("batch-norm-statistics", "batch norm with the batch's statistics", "training mode; microsoft/CvT#24")(
+    lambda x, weight, bias, eps, **running: affine(normalized_over(x, (0, 2, 3), eps), weight, bias, 1)
+)
+batch(
     "batch-norm-variance-as-deviation",
     "batch norm's running_var taken for the standard deviation",
     "a statistic of another library's name",
-)
-def variance_as_deviation(x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, *, eps: float) -> Any:
-    """``(x - running_mean) / (running_var + eps)``."""
-    return batch_norm(x, weight, bias, running_mean, (running_var + eps) ** 2, eps=0.0)
+)(divided_by(lambda variance, eps: variance + eps))
 
 
 def folded(shift: Callable[[Any, Any, Any], Any]) -> Edit:

@@ -8,9 +8,10 @@ import numpy as np
 
 from npconv.golden.mistakes.attention import merged
 from npconv.golden.mistakes.catalogue import mistake
-from npconv.golden.mistakes.convolution import pair
+from npconv.golden.mistakes.convolution import EVERY
 from npconv.golden.mistakes.normalization import affine
 from npconv.layers.tokens import split_heads
+from npconv.plan.shapes import as_pair
 
 HALF = np.float16
 PRODUCT = "products summed in float16"
@@ -26,46 +27,21 @@ def multiply(a: Any, b: Any) -> Any:
     return total
 
 
-@mistake("conv2d", "conv-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
-def conv(x: Any, weight: Any, bias: Any = None, *, stride: Any, padding: Any) -> Any:
-    """Return a matrix product over the windows."""
-    (rows, columns), (down, right) = pair(padding), pair(stride)
+def convolution(x: Any, weight: Any, *, stride: Any = 1, padding: Any = 0) -> Any:
+    """Return a matrix product over the windows, in as many groups as the weight's input channels tell."""
+    (rows, columns), (down, right), kernel = as_pair(padding), as_pair(stride), weight.shape[2:] or (1, 1)
     padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(2, 3))
-    windows = windows[:, :, ::down, ::right].transpose(0, 1, 4, 5, 2, 3)  # (N, C, kh, kw, H', W')
-    shape = windows.shape
-    y = multiply(weight.reshape(len(weight), -1), windows.reshape(len(x), -1, shape[4] * shape[5]))
-    y = y.reshape(len(x), len(weight), *shape[4:]).astype(x.dtype)
-    return y if bias is None else y + bias[:, None, None]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::down, ::right]
+    groups, (height, width) = x.shape[1] // weight.shape[1], windows.shape[2:4]
+    seen = windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), groups, -1, height * width)
+    return multiply(weight.reshape(groups, len(weight) // groups, -1), seen).reshape(len(x), -1, height, width)
 
 
-@mistake("depthwise_conv2d", "depthwise-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
-def depthwise(x: Any, weight: Any, bias: Any = None, *, stride: Any, padding: Any) -> Any:
-    """Shifted maps added up."""
-    (rows, columns), (down, right) = pair(padding), pair(stride)
-    padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns))).astype(HALF)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=(2, 3))[:, :, ::down, ::right]
-    y = np.zeros(windows.shape[:4], HALF)
-    for u in range(weight.shape[2]):
-        for v in range(weight.shape[3]):
-            y += weight[:, 0, u, v, None, None].astype(HALF) * windows[..., u, v]
-    y = y.astype(x.dtype)
-    return y if bias is None else y + bias[:, None, None]
-
-
-@mistake("pointwise_conv2d", "pointwise-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
-def pointwise(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Return a matrix product at each position."""
-    y = multiply(weight.reshape(weight.shape[:2]), x.reshape(*x.shape[:2], -1)).astype(x.dtype)
-    y = y.reshape(len(x), len(weight), *x.shape[2:])
-    return y if bias is None else y + bias[:, None, None]
-
-
-@mistake("linear", "linear-float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """Return a matrix product at each token."""
-    y = multiply(x, weight.T).astype(x.dtype)
-    return y if bias is None else y + bias
+@mistake((*EVERY, "linear"), "float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
+def product(x: Any, weight: Any, bias: Any = None, **window: Any) -> Any:
+    """Add the bias to a product in float16, in the precision of the input."""
+    y = (convolution(x, weight, **window) if x.ndim == 4 else multiply(x, weight.T)).astype(x.dtype)
+    return y if bias is None else y + (bias[:, None, None] if x.ndim == 4 else bias)
 
 
 @mistake("attention_scores", "scores-float16", PRODUCT, "half-precision attention without a float32 accumulator")
@@ -112,14 +88,10 @@ def softmax_in_half(x: Any, *, axis: int) -> Any:
     return (exponentials / exponentials.sum(axis=axis, keepdims=True, dtype=HALF)).astype(x.dtype)
 
 
-@mistake("grn_strength", "grn-float16", "GRN squares summed in float16 (overflow)", "ConvNeXt-V2#66")
-def strength_in_half(x: Any) -> Any:
-    """Squares are infinite beyond 255.9, their sum sooner."""
-    half = x.astype(HALF)
-    return np.sqrt((half * half).sum(axis=(2, 3), keepdims=True, dtype=HALF)).astype(x.dtype)
-
-
-@mistake("global_average_pool", "pool-float16", "mean summed in float16", "ConvNeXt#80")
-def pooled_in_half(x: Any) -> Any:
-    """Sum in float16, which loses digits as the sum grows."""
-    return x.astype(HALF).mean(axis=(2, 3), dtype=HALF).astype(x.dtype)
+# Squares are infinite beyond 255.9, their sum sooner.
+mistake("grn_strength", "grn-float16", "GRN squares summed in float16 (overflow)", "ConvNeXt-V2#66")(
+    lambda x: np.sqrt((x.astype(HALF) ** 2).sum(axis=(2, 3), keepdims=True, dtype=HALF)).astype(x.dtype)
+)
+mistake("global_average_pool", "pool-float16", "mean summed in float16", "ConvNeXt#80")(
+    lambda x: x.astype(HALF).mean(axis=(2, 3), dtype=HALF).astype(x.dtype)
+)

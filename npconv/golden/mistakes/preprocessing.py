@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import edit, leave_out, mistake, of_input, replaced, swap, twice
+from npconv.golden.mistakes.catalogue import edit, input_of, leave_out, mistake, of_input, replaced, swap, twice
 from npconv.images.transforms import center_crop, rescale, resize
-from npconv.plan.step import Plan, Step
 
 #: Pillow's filters; its box averages as cv2.INTER_AREA does.
 NEAREST, BILINEAR, BICUBIC, BOX = 0, 2, 3, 4
@@ -78,26 +76,14 @@ def crop_rounded_up(image: Any, *, height: int, width: int) -> Any:
     return image[:, top : top + height, left : left + width]
 
 
-@cropped("crop-corner", "crop from the corner", "a slice")
-def crop_corner(image: Any, *, height: int, width: int) -> Any:
-    """Cut out the upper left part."""
-    return image[:, :height, :width]
-
-
-def resized_input(step: Step, plan: Plan) -> Step:
-    """Let a crop take the picture from before it was resized, and its filter."""
-    source = step.inputs[0]
-    if source not in plan or plan[source].operation != "resize":
-        return step
-    attributes = {**step.attributes, "resample": plan[source].attributes["resample"]}
-    return replace(step, inputs=plan[source].inputs, attributes=attributes)
+cropped("crop-corner", "crop from the corner", "a slice")(lambda image, height, width: image[:, :height, :width])
 
 
 @cropped(
     "crop-before-resize",
     "crop before the resizing",
     "a square cropped and resized (transformers#28180, timm#1383)",
-    rewire=resized_input,
+    rewire=input_of("resize", attributes=("resample",)),
 )
 def crop_before_resize(image: Any, *, height: int, width: int, resample: int = BICUBIC) -> Any:
     """Cut out the largest square of the picture and resize it to the crop."""
@@ -112,11 +98,9 @@ rescaled("rescale-twice", "division by 255 taken twice", "a library that reads p
 rescaled("rescale-256", "division by 256", "a shift by 8 bits")(edit(factor=1 / 256))
 
 
-@rescaled("rescale-signed", "values scaled to -1..1", "image / 127.5 - 1, as Keras in mode 'tf'")
-def rescale_signed(image: Any, *, factor: float) -> Any:
-    """``image / 127.5 - 1``."""
-    return rescale(image, 2 * factor) - np.float32(1)
-
+rescaled("rescale-signed", "values scaled to -1..1", "image / 127.5 - 1, as Keras in mode 'tf'")(
+    lambda image, factor: rescale(image, 2 * factor) - np.float32(1)
+)
 
 normalized("normalize-missing", "no normalization", "values from 0 to 1 passed on")(leave_out())
 normalized("normalize-swapped", "mean and std swapped", "two lists of three numbers by position")(swap("mean", "std"))

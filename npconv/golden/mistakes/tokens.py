@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import as_it_is, edit, input_of, mistake, of_input, replaced
+from npconv.golden.mistakes.catalogue import as_it_is, edit, input_of, mistake, of_input, of_output, replaced
 from npconv.golden.mistakes.convolution import is_padded, read_as_channels_last
-from npconv.layers import average_pool2d, map_tokens
+from npconv.layers import average_pool2d, positions_map
 from npconv.plan.step import Step
 
 both, tokens, positions, token, mean, pool = (
@@ -33,13 +34,9 @@ def takes_class_token(step: Step) -> bool:
     return "cls_token" in step.params
 
 
-@tokens("class-token-last", "class token last", "the class token appended", applies=takes_class_token)
-def class_token_last(x: Any, cls_token: Any) -> Any:
-    """Put the class token behind the positions."""
-    token = np.broadcast_to(cls_token, (len(x), 1, x.shape[1])).astype(x.dtype, copy=False)
-    return np.concatenate([map_tokens(x), token], axis=1)
-
-
+tokens("class-token-last", "class token last", "the class token appended", applies=takes_class_token)(
+    of_output(lambda tokens: np.roll(tokens, -1, axis=1))
+)
 tokens("class-token-of-zeros", "class token of zeros", "a parameter that was not loaded")(
     edit(cls_token=lambda token: 0 * token)
 )
@@ -48,30 +45,17 @@ mistake("join_class_token", "class-token-joined-last", "class token last", "the 
 )
 
 
-@positions(
+positions(
     "class-token-through-convolution",
     "class token through the convolution (the map begins with it)",
     "the map made of the first H * W tokens; the class token must skip the convolution",
+)(lambda x, like: positions_map(x[:, : math.prod(like.shape[2:])], *like.shape[2:]))
+positions("positions-by-columns", "map filled column by column", "width and height taken for each other")(
+    lambda x, like: positions_map(x, *reversed(like.shape[2:])).transpose(0, 1, 3, 2)
 )
-def class_token_in_map(x: Any, like: Any) -> Any:
-    """Put the class token at the first position, all others one further, and leave the last out."""
-    height, width = like.shape[2:]
-    return x[:, : height * width].transpose(0, 2, 1).reshape(len(x), x.shape[2], height, width)
-
-
-@positions("positions-by-columns", "map filled column by column", "width and height taken for each other")
-def map_by_columns(x: Any, like: Any) -> Any:
-    """Go down the first column, then the second."""
-    height, width = like.shape[2:]
-    rows = x[:, -height * width :].transpose(0, 2, 1)
-    return rows.reshape(len(x), x.shape[2], width, height).transpose(0, 1, 3, 2)
-
-
-@positions("positions-not-transposed", "tokens reshaped to a map without a transpose", "reshape(N, D, H, W)")
-def map_not_transposed(x: Any, like: Any) -> Any:
-    """Take the numbers as they lie in memory."""
-    height, width = like.shape[2:]
-    return x[:, -height * width :].reshape(len(x), x.shape[2], height, width)
+positions("positions-not-transposed", "tokens reshaped to a map without a transpose", "reshape(N, D, H, W)")(
+    lambda x, like: x[:, -math.prod(like.shape[2:]) :].reshape(len(x), x.shape[2], *like.shape[2:])
+)
 
 
 def count_before(x: Any, like: Any) -> int:
@@ -100,18 +84,12 @@ mistake(
     rewire=input_of("class_token"),
 )(as_it_is())
 
-
-@pool(
+pool(
     "average-pool-padding-not-counted",
     "average pooling without the padding in the count",
     "count_include_pad=False, as in TensorFlow and ONNX",
     applies=is_padded,
-)
-def padding_not_counted(x: Any, **window: Any) -> Any:
-    """Divide by the positions of the map alone."""
-    return average_pool2d(x, **window) / average_pool2d(np.ones_like(x), **window)
-
-
+)(lambda x, **window: average_pool2d(x, **window) / average_pool2d(np.ones_like(x), **window))
 pool("average-pool-floor", "average pooling with the size rounded down", "ceil_mode=False, the default")(
     edit(ceil_mode=False)
 )

@@ -37,8 +37,8 @@ import numpy as np
 import npconv
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import case_plan
-from npconv.golden.case import METADATA, compute, error_of
-from npconv.golden.measures import FLOOR, MULTIPLE, last_place
+from npconv.golden.case import METADATA, compute
+from npconv.golden.measures import FLOOR, MULTIPLE, distance, last_place
 from npconv.golden.truth import perturbed, record
 from npconv.models import FAMILIES
 from weights_tools.commands import folder_parser, make_again
@@ -117,11 +117,11 @@ def truth_and_noise(
     ndim = 3 if inputs[0].dtype.kind == "u" else inputs[0].ndim
     plan = case_plan(case.operation, len(inputs), params, case.attributes, ndim)
     expected = compute(plan, inputs, params, "float64").astype(np.float64)
-    noise = error_of(compute(plan, inputs, params, "float32"), expected)
+    noise = distance(expected, compute(plan, inputs, params, "float32"))
     for seed in range(1, PERTURBED_RUNS + 1):
         # Other numbers than those of the parameters: generators of a list and of its first number differ.
         off = perturbed({f"input.{i}": array for i, array in enumerate(inputs)}, [seed, 1])
-        noise = max(noise, error_of(compute(plan, list(off.values()), perturbed(params, seed), "float32"), expected))
+        noise = max(noise, distance(expected, compute(plan, list(off.values()), perturbed(params, seed), "float32")))
     return expected, noise
 
 
@@ -144,7 +144,7 @@ def difference(kept: Path, fresh: Path) -> str:
         return "has other tensors"
     for name, array in new.items():
         largest = float(np.abs(array).max(initial=0)) if array.dtype == np.float64 else 0.0
-        if not error_of(old[name], array) <= SAME * largest:
+        if not distance(old[name], array) <= SAME * largest:
             return f"{name} differs"
     before, after = read_metadata(kept), read_metadata(fresh)
     if METADATA not in after:

@@ -26,7 +26,6 @@ PREFIXES = ("module.", "_orig_mod.", "model.", *(f"{family.base_model_prefix}." 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6
 
-
 #: Names shown in an error or a note.
 SHOWN = 3
 
@@ -63,15 +62,7 @@ def pair(
 
     Names that are renamed come first, then those that are equal, then those that are equal once aliases are resolved
     and prefixes such as ``convnextv2.`` taken away. A tensor of mine under a second name of the same module is no
-    extra one, but a second.
-
-    Parameters
-    ----------
-    reference, mine : iterable of str
-    aliases : mapping of str to str, optional
-        Second name -> name.
-    renamed : mapping of str to str, optional
-        Name in mine -> name in the reference.
+    extra one, but a second. `aliases` go from a second name to the name, `renamed` from mine to the reference's.
 
     Raises
     ------
@@ -160,14 +151,7 @@ AS_IT_IS = Reading(None)
 def readings(shape: Sequence[int], mine: Sequence[int], letters: str = "") -> Iterator[Reading]:
     """Give out the ways to read an array as one of another shape: as it is, then with its axes in another order.
 
-    Axes of size 1 may come and go.
-
-    Parameters
-    ----------
-    shape, mine : sequence of int
-        Of the reference, and of the array.
-    letters : str
-        One for each axis of the reference, to put a reading into words.
+    Axes of size 1 may come and go. `letters`, one for each axis of the reference, put a reading into words.
     """
     sizes = [size for size in shape if size != 1]
     own = [size for size in mine if size != 1]
@@ -200,22 +184,8 @@ def read(
 ) -> tuple[Reading, Measures] | None:
     """Find the reading of an array that is nearest to its reference.
 
-    As it is, if that is possible and no other reading is inside the tolerance; else the nearest one.
-
-    Parameters
-    ----------
-    reference, mine : ndarray
-    tolerance : float
-        The largest absolute difference that is none.
-    letters : str
-        One for each axis of the reference.
-    layout : {"auto", "strict"}
-        Strict: as it is or not at all.
-
-    Returns
-    -------
-    (Reading, Measures), or None
-        None: the shapes do not fit.
+    As it is, if that is possible and no other reading is inside the tolerance; else the nearest one. With a strict
+    layout, as it is or not at all. None: the shapes do not fit.
     """
     if layout == "strict":
         same_shape = reference.shape == mine.shape
@@ -316,17 +286,9 @@ def align(
     limits: Mapping[str, float],
     layout: str,
 ) -> list[Aligned]:
-    """Read every tensor of mine as its reference is; where mine has several of a name, the first that diverges.
+    """Read every tensor of mine as its reference is, up to the `limits` of the reference's names.
 
-    Parameters
-    ----------
-    reference, mine : mapping of str to ndarray
-    pairs : Pairs
-        Which names belong together.
-    limits : mapping of str to float
-        Name in the reference -> largest absolute difference that is none.
-    layout : {"auto", "strict"}
-        Strict: as it is or not at all.
+    Where mine has several of a name, the first that diverges counts. With a strict layout, each is read as it is.
     """
 
     def one(name: str, own: str, reading: Reading | None = None) -> Aligned:

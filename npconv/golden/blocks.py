@@ -124,19 +124,7 @@ PICTURES = ("resize", "center_crop", "rescale", "normalize")
 
 
 def case_plan(operation: str, inputs: int, params: Mapping[str, Any], attributes: Mapping[str, Any], ndim: int) -> Plan:
-    """Return the plan of one case: of a block, or of an operation by itself.
-
-    Parameters
-    ----------
-    operation : str
-        A key of `BLOCKS` or of ``npconv.plan.operations.OPERATIONS``.
-    inputs : int
-        How many there are.
-    params, attributes : mapping
-        Of the case.
-    ndim : int
-        Axes of the result.
-    """
+    """Return the plan of one case, its result of `ndim` axes: that of a block, or of an operation by itself."""
     if operation in BLOCKS:
         return BLOCKS[operation](**attributes)
     names = tuple(f"input.{i}" for i in range(inputs))

@@ -28,7 +28,7 @@ from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
-from npconv.golden.measures import allowed, distance, finite_distance
+from npconv.golden.measures import allowed, distance, finite_distance, place_of
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.segment import FAILURES, cast
 from npconv.golden.trace_file import Trace, load_trace
@@ -165,13 +165,7 @@ def models() -> list[str]:
 
 
 def model_file(family: str) -> Path:
-    """Return the file of a `model_trace`.
-
-    Raises
-    ------
-    GoldenError
-        If there is none of that family.
-    """
+    """Return the file of a `model_trace`; refuse a family without one."""
     if family not in models():
         raise GoldenError(f"expected a family with a trace: {', '.join(models())}; got {quoted(family)}")
     return FOLDER / f"{MODELS}{family}.safetensors"
@@ -211,11 +205,7 @@ def _case(operation: str, name: str, entry: Mapping[str, Any], tensors: Mapping[
         inputs.append(_cast(tensors[f"{name}.input.{len(inputs)}"], "float32"))
     prefix = f"{name}.param."
     params = {key.removeprefix(prefix): _cast(tensors[key], "float32") for key in tensors if key.startswith(prefix)}
-    expected = tensors[f"{name}.expected"]
-    attributes = entry["attributes"]
-    return Case(
-        operation, name, tuple(inputs), params, attributes, expected, entry["tolerance"], entry["why"], entry["noise"]
-    )
+    return Case(operation, name, tuple(inputs), params, expected=tensors[f"{name}.expected"], **entry)
 
 
 def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
@@ -225,19 +215,8 @@ def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
     return view
 
 
-def error_of(actual: Any, expected: Any) -> float:
-    """Return the largest absolute difference; infinite where shapes differ or a number is not finite."""
-    return distance(np.asarray(expected), np.asarray(actual))
-
-
 def as_numbers(array: Any) -> np.ndarray:
-    """Return an array of real numbers.
-
-    Raises
-    ------
-    GoldenError
-        If it is none: text, complex numbers, lists of different lengths, a tensor of another device.
-    """
+    """Return an array of real numbers; refuse text, complex numbers, ragged lists, a tensor of another device."""
     try:
         numbers = np.asarray(array)
         if numbers.dtype.kind in "OUSMmc":
@@ -273,7 +252,7 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     tolerance = allowed(case.tolerance, unit)
     actual = as_numbers(actual)
     expected = as_numbers(case.expected if expected is None else expected)
-    if not error_of(actual, expected) <= tolerance:
+    if not distance(expected, actual) <= tolerance:
         said = "; ".join([describe(actual, expected, tolerance), *explain(case, actual, tolerance)])
         raise AssertionError(f"{case.operation}, case {case.name} ({case.why}): {said}")
 
@@ -284,10 +263,10 @@ def describe(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
         return f"expected shape {expected.shape}, got {actual.shape}"
     bad = ~np.isfinite(actual)
     if bad.any():
-        place = tuple(int(i) for i in np.argwhere(bad)[0])
-        return f"{int(bad.sum())} of {bad.size} numbers are not finite, first {actual[place]} at {list(place)}"
+        at = place_of(bad)
+        return f"{int(bad.sum())} of {bad.size} numbers are not finite, first {actual[tuple(at)]} at {at}"
     difference = np.abs(actual.astype(np.float64) - expected)
-    place = tuple(int(i) for i in np.unravel_index(np.argmax(difference), difference.shape))
+    place = tuple(place_of(difference))
     outside = int((difference > tolerance).sum())
     return (
         f"max error {difference[place]:.3g} at {list(place)}, got {float(actual[place]):.9g}, expected "
@@ -296,16 +275,7 @@ def describe(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
 
 
 def explain(case: Case, actual: Any, tolerance: float | None = None) -> list[str]:
-    """Say which known mistake gives the same numbers; a list of one text, or of none.
-
-    Parameters
-    ----------
-    case : Case
-    actual : array
-        A wrong result.
-    tolerance : float, optional
-        Of the comparison; the case's when unset.
-    """
+    """Say which known mistake gives the same numbers as a wrong result; the tolerance is the case's when unset."""
     actual = np.asarray(actual)
     truth = float(np.abs(case.expected).max()) or 1.0
     scale = max(truth, float(np.abs(actual[np.isfinite(actual)]).max(initial=0.0)))
@@ -313,7 +283,7 @@ def explain(case: Case, actual: Any, tolerance: float | None = None) -> list[str
     enough = FIT * limit * (scale / truth)  # rounding grows with the values that a mistake makes
     found = [*suspects(case, actual), *_layouts(case, actual)]
     says, left = min(found, key=lambda suspect: suspect[1], default=("", float("inf")))
-    if not GAIN * left <= error_of(actual, case.expected) or not np.isfinite(left):
+    if not GAIN * left <= distance(case.expected, actual) or not np.isfinite(left):
         return ["no known mistake explains it"]
     return [f"{'fits' if left <= enough else 'no known mistake fits; nearest is'} {says}: {left / scale:.1e}"]
 
@@ -350,4 +320,4 @@ def _layouts(case: Case, actual: np.ndarray) -> Iterator[tuple[str, float]]:
         moved = expected.transpose(axes)
         if same_shape or moved.shape == actual.shape:
             says = f"{''.join(letters[axis] for axis in axes)} read as {letters}"
-            yield says, error_of(actual, moved.reshape(actual.shape))
+            yield says, distance(moved.reshape(actual.shape), actual)

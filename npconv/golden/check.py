@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.case import Case, describe, error_of, explain
+from npconv.golden.case import Case, describe, explain
 from npconv.golden.export import write_case
-from npconv.golden.measures import allowed, check_unit
+from npconv.golden.measures import allowed, check_unit, distance
 from npconv.messages import quoted
 
 #: Of what a broken program says, the bytes that are looked at.
@@ -82,13 +82,7 @@ def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: s
 
 
 def split(command: str) -> list[str]:
-    """Return the words of a command.
-
-    Raises
-    ------
-    GoldenError
-        If it has an open quote, or lacks ``{input}`` or ``{output}``.
-    """
+    """Return the words of a command; refuse an open quote, and one without ``{input}`` or ``{output}``."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -112,7 +106,7 @@ def check_case(case: Case, words: Sequence[str], folder: Path, timeout: float, u
     said, actual = read(result, case.expected.shape)
     if actual is None:
         return Outcome(case, False, float("inf"), said)
-    error, tolerance = error_of(actual, case.expected), allowed(case.tolerance, unit)
+    error, tolerance = distance(case.expected, actual), allowed(case.tolerance, unit)
     if error <= tolerance:
         return Outcome(case, True, error)
     said = "; ".join([describe(actual, case.expected, tolerance), *explain(case, actual, tolerance)])
@@ -123,11 +117,6 @@ def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
     """Run a program; return what is wrong with how it ended, in one line, or an empty text.
 
     Its standard output is dropped. If it does not end in time, it is ended with all processes that it started.
-
-    Raises
-    ------
-    GoldenError
-        If it cannot be started.
     """
     with words_file.open("wb") as stderr:
         try:
@@ -145,7 +134,10 @@ def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
             _end(program)
     if status == 0:
         return ""
-    how = f"was ended by signal {-status} ({_signal_name(-status)})" if status < 0 else f"ended with status {status}"
+    how = f"ended with status {status}"
+    if status < 0:
+        names = {known.value: known.name for known in signal.Signals}
+        how = f"was ended by signal {-status} ({names.get(-status, 'unknown')})"
     last = last_line(words_file)
     return f"{how}: {last}" if last else how
 
@@ -159,14 +151,6 @@ def _end(program: subprocess.Popen[bytes]) -> None:
             else:
                 os.killpg(program.pid, signal.SIGKILL)
         program.wait()
-
-
-def _signal_name(number: int) -> str:
-    """Return the name of a signal."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def last_line(path: Path) -> str:

@@ -119,10 +119,7 @@ class Origin:
 def origin(comparison: Comparison) -> Origin | None:
     """Tell whether the first divergent tensor's error is born in its step or inherited.
 
-    Returns
-    -------
-    Origin or None
-        None if nothing diverges, the steps cannot be run again, or the reference itself is not finite.
+    None if nothing diverges, the steps cannot be run again, or the reference itself is not finite.
     """
     first = comparison.first
     segment = make_segment(comparison, first) if first and not first.broken else None

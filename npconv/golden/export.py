@@ -56,8 +56,8 @@ def export(
     try:
         for case in cases:
             place = f"{case.operation}/{case.name}"
-            entry = write_case(Path(folder) / place, case, format, expected=True)
-            entries.append(_moved(entry, place))
+            write_case(Path(folder) / place, case, format, expected=True)
+            entries.append(describe_case(case, format, expected=True, place=f"{place}/"))
         for path in traces:
             shutil.copyfile(path, Path(folder) / path.name)
         index = {"format": FORMAT, "cases": entries, "models": [path.name for path in traces]}
@@ -67,56 +67,35 @@ def export(
     return len(entries)
 
 
-def write_case(folder: Path, case: Case, format: str = "raw", *, expected: bool) -> dict[str, Any]:
-    """Write one case into a folder of its own; return its description, which also stands in ``case.json``.
-
-    Parameters
-    ----------
-    folder : path
-    case : Case
-    format : str
-        See `export`.
-    expected : bool
-        Write the right result as well.
-    """
+def write_case(folder: Path, case: Case, format: str = "raw", *, expected: bool) -> None:
+    """Write one case into a folder of its own, with the right result if `expected`, and ``case.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    output: dict[str, Any] = {"shape": list(case.expected.shape), "tolerance": case.tolerance}
-    if expected:
-        output |= _write(folder, "expected", case.expected, format)
-    entry = {
+    named = {f"input.{i}": array for i, array in enumerate(case.inputs)}
+    named |= {f"param.{name}": array for name, array in case.params.items()}
+    for name, array in {**named, **({"expected": case.expected} if expected else {})}.items():
+        path = folder / f"{name}{FORMATS[format]}"
+        if format == "raw":
+            path.write_bytes(array.astype("<f4").tobytes())
+        else:
+            np.save(path, array)
+    _write_json(folder / CASE, describe_case(case, format, expected=expected))
+
+
+def describe_case(case: Case, format: str, *, expected: bool, place: str = "") -> dict[str, Any]:
+    """Return what ``case.json`` says of a case, with the files as seen from where its folder is at `place`."""
+
+    def file(name: str, array: np.ndarray) -> dict[str, Any]:
+        return {"file": f"{place}{name}{FORMATS[format]}", "shape": list(array.shape)}
+
+    output = {"shape": list(case.expected.shape), "tolerance": case.tolerance}
+    return {
         "operation": case.operation,
         "case": case.name,
         "why": case.why,
         "attributes": case.attributes,
-        "inputs": [_write(folder, f"input.{i}", array, format) for i, array in enumerate(case.inputs)],
-        "params": {name: _write(folder, f"param.{name}", array, format) for name, array in case.params.items()},
-        "output": output,
-    }
-    _write_json(folder / CASE, entry)
-    return entry
-
-
-def _write(folder: Path, name: str, array: np.ndarray, format: str) -> dict[str, Any]:
-    """Write one array; return its place and shape."""
-    file = f"{name}{FORMATS[format]}"
-    if format == "raw":
-        (folder / file).write_bytes(array.astype("<f4").tobytes())
-    else:
-        np.save(folder / file, array)
-    return {"file": file, "shape": list(array.shape)}
-
-
-def _moved(entry: dict[str, Any], place: str) -> dict[str, Any]:
-    """Return the description of a case with the files as seen from the folder above."""
-
-    def moved(array: dict[str, Any]) -> dict[str, Any]:
-        return {**array, "file": f"{place}/{array['file']}"}
-
-    return {
-        **entry,
-        "inputs": [moved(array) for array in entry["inputs"]],
-        "params": {name: moved(array) for name, array in entry["params"].items()},
-        "output": moved(entry["output"]),
+        "inputs": [file(f"input.{i}", array) for i, array in enumerate(case.inputs)],
+        "params": {name: file(f"param.{name}", array) for name, array in case.params.items()},
+        "output": output | (file("expected", case.expected) if expected else {}),
     }
 
 

@@ -123,13 +123,7 @@ def write_folder(path: Path, content: Content) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, or refuse one that holds something already.
-
-    Raises
-    ------
-    GoldenError
-        If it cannot be made, or holds something.
-    """
+    """Make a folder; refuse one that holds something already, and one that cannot be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         occupied = any(path.iterdir())
@@ -181,7 +175,8 @@ def write_index(path: Path, content: Content) -> None:
         arrays.append((array, dtype))
         offset += array.size * STORED[dtype].itemsize + -array.size * STORED[dtype].itemsize % 8
     text = to_text({"about": content.about, "tensors": entries})
-    write_file(data_file, (chunk for array, dtype in arrays for chunk in _padded(encode(array, dtype))))
+    encoded = (encode(array, dtype) for array, dtype in arrays)
+    write_file(data_file, (chunk for data in encoded for chunk in (data, bytes(-data.size % 8))))
     write_file(path, [text.encode()])
 
 
@@ -194,13 +189,7 @@ OTHER_FORMS: dict[str, tuple[Callable[[Path], Content], Callable[[Path, Content]
 
 
 def file_name(name: str) -> str:
-    """Return the name of a tensor's file in a folder, see the top of this module.
-
-    Raises
-    ------
-    GoldenError
-        If it is too long for a file system.
-    """
+    """Return the name of a tensor's file in a folder, see the top of this module; refuse one too long for a disk."""
     safe = _encoded(name, _PLAIN)
     if safe[:1] == "." or _DEVICE.match(safe):
         safe = f"%{ord(safe[0]):02X}{safe[1:]}"
@@ -271,11 +260,6 @@ def _raw(buffer: memoryview, shape: tuple[int, ...], offset: int, dtype: str, so
     return decode(data, dtype).reshape(shape)
 
 
-def _padded(data: np.ndarray) -> list[Any]:
-    """Return bytes, and zeros up to a multiple of eight."""
-    return [data, bytes(-data.size % 8)]
-
-
 def _natural(file: str) -> list[tuple[int, str]]:
     """Return a key that sorts numbers in a name as numbers: layers.2 before layers.10."""
     parts = re.split(r"([0-9]+)", file)
@@ -285,10 +269,7 @@ def _natural(file: str) -> list[tuple[int, str]]:
 def to_text(about: Mapping[str, Any]) -> str:
     """Return JSON with sorted names, in ASCII letters: the same value gives the same text.
 
-    Raises
-    ------
-    GoldenError
-        If there are other values than JSON has; NaN and infinity are none.
+    Values that JSON lacks are refused, such as NaN and infinity.
     """
     try:
         text = json.dumps(dict(about), sort_keys=True, allow_nan=False, separators=(",", ":"))

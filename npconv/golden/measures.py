@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.trace_file import PIXELS
+from npconv.golden.trace_file import PIXELS, part
 from npconv.messages import listed, quoted
 
 #: Times the largest measured noise that a port may be off: a few runs do not find the worst case, and a port may add in
@@ -123,15 +123,7 @@ def same(reference: np.ndarray, mine: np.ndarray) -> bool:
 
 
 def measure(reference: np.ndarray, mine: np.ndarray, tolerance: float) -> Measures:
-    """Measure how far an array is from its reference.
-
-    Parameters
-    ----------
-    reference, mine : ndarray of one shape
-        Of real numbers in any precision; the differences are taken in float64.
-    tolerance : float
-        The largest absolute difference that is none.
-    """
+    """Measure how far an array is from its reference of the same shape; the differences are taken in float64."""
     if same(reference, mine):
         greatest = largest_of(reference)
         finite = bool(np.isfinite(greatest))
@@ -186,32 +178,26 @@ def finite_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def whereabouts(reference: np.ndarray, mine: np.ndarray, tolerance: float, layout: str = "") -> str:
-    """Say where two arrays differ by more than a tolerance.
+    """Say where two arrays of one shape differ by more than a tolerance; nothing if nowhere.
 
-    Parameters
-    ----------
-    reference, mine : ndarray of one shape
-    tolerance : float
-        The largest absolute difference that is none.
-    layout : str
-        A letter for each axis (N, C, H, W, T, D, K, S, h); axes without a known letter go by their number.
-
-    Returns
-    -------
-    str
-        ``"the first row and the first column"``, ``"channel 17 of 384"``, ``"everywhere (93 %)"``; empty if nowhere.
+    ``"the first row and the first column"``, ``"channel 17 of 384"``, ``"everywhere (93 %)"``. `layout` has a letter
+    for each axis (N, C, H, W, T, D, K, S, h); axes without a known letter go by their number.
     """
     wrong = outside(reference, mine, tolerance)
     count = int(np.count_nonzero(wrong))
     if not count:
         return ""
     if count == 1:
-        place = tuple(int(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))
-        return f"one element, at {list(place)}" if wrong.size > 1 else "everywhere"
+        return f"one element, at {place_of(wrong)}" if wrong.size > 1 else "everywhere"
     letters = layout if len(layout) == wrong.ndim else "?" * wrong.ndim
     found = _maps(wrong, letters)
     found += _axes(wrong, letters, count, told="HW" if found else "")
     return "; ".join(found) if found else _spread(wrong, count)
+
+
+def place_of(array: np.ndarray) -> list[int]:
+    """Return the place of the largest value, the first of several."""
+    return [int(index) for index in np.unravel_index(int(array.argmax()), array.shape)]
 
 
 def outside(reference: np.ndarray, mine: np.ndarray, tolerance: float) -> np.ndarray:
@@ -240,8 +226,7 @@ def _spread(wrong: np.ndarray, count: int) -> str:
     share = count / wrong.size
     if share >= 0.5:
         return f"everywhere ({share:.0%} of the values)"
-    first = tuple(int(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))
-    return f"scattered: {count} of {wrong.size} values ({share:.2%}), the first at {list(first)}"
+    return f"scattered: {count} of {wrong.size} values ({share:.2%}), the first at {place_of(wrong)}"
 
 
 def _maps(wrong: np.ndarray, letters: str) -> list[str]:
@@ -338,18 +323,9 @@ def tolerance(
 ) -> float:
     """Return the largest absolute difference from a tensor of a reference that rounding explains.
 
-    Parameters
-    ----------
-    trace : Trace or mapping of str to ndarray
-        The reference.
-    name : str
-        Of the tensor.
-    unit : {"float32", "float16", "bfloat16"}
-        What the port computes in; the steps of preprocessing are never in less than float32.
-    rtol, atol : float, optional
-        If either is given, the tolerance is ``atol + rtol * max |reference|``, whatever was measured.
-    largest : float, optional
-        ``max |reference|`` of the tensor's finite values, if it is known already.
+    `unit` is what the port computes in; the steps of preprocessing are never in less than float32. If `rtol` or `atol`
+    is given, the tolerance is ``atol + rtol * max |reference|``, whatever was measured. `largest` is this maximum of
+    the tensor's finite values, if it is known already.
 
     Raises
     ------
@@ -370,7 +346,7 @@ def tolerance(
     noise = noise_of(trace, name)
     if noise is None:
         noise = UNMEASURED * ROUNDOFF["float32"] * size
-    return max(MULTIPLE * noise * (ROUNDOFF[unit] / ROUNDOFF["float32"]), FLOOR * last_place(size, unit))
+    return max(allowed(MULTIPLE * noise, unit), FLOOR * last_place(size, unit))
 
 
 def is_before_model(name: str) -> bool:
@@ -392,8 +368,7 @@ def allowed(tolerance: float, unit: str) -> float:
 
 def noise_of(trace: Mapping[str, np.ndarray], name: str) -> float | None:
     """Return the largest measured float32 noise of a tensor; None if none was measured."""
-    about: dict[str, Any] = getattr(trace, "about", {})
-    runs = (about.get("noise") or {}).get(name)
+    runs = part(trace, "noise").get(name)
     return max(runs.values()) if runs else None
 
 

@@ -30,19 +30,7 @@ IMAGE = "preprocessing.image"
 
 
 def make_preprocessing_plan(processor: ConvNextImageProcessor, height: int, width: int) -> Plan:
-    """Return the steps of an image processor for pictures of one size.
-
-    Parameters
-    ----------
-    processor : ConvNextImageProcessor
-    height, width : int
-        Of the decoded picture, in pixels; the size to resize to depends on them.
-
-    Raises
-    ------
-    InputError
-        If a setting is missing or invalid.
-    """
+    """Return the steps of an image processor for decoded pictures of one size, on which that to resize to depends."""
     steps: list[Step] = []
     for name, operation, attributes in processor.steps(height, width):
         before = steps[-1].name if steps else IMAGE
@@ -53,13 +41,7 @@ def make_preprocessing_plan(processor: ConvNextImageProcessor, height: int, widt
 def record_preprocessing(
     processor: ConvNextImageProcessor, picture: Any
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return what becomes of a picture step by step, and what did it.
-
-    Parameters
-    ----------
-    processor : ConvNextImageProcessor
-    picture : PIL picture, path, bytes or ndarray
-        As for the processor.
+    """Return what becomes of a picture, as the processor takes it, step by step, and what did it.
 
     Returns
     -------
@@ -92,16 +74,7 @@ def record_preprocessing(
 
 
 def with_preprocessing(recorded: Trace, before: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> Trace:
-    """Return the trace of a model with what came before it in front.
-
-    Parameters
-    ----------
-    recorded : Trace
-    before : mapping of str to ndarray
-        Of :func:`record_preprocessing`, or some of it.
-    about : mapping
-        What the trace says of the photo.
-    """
+    """Return the trace of a model with what :func:`record_preprocessing` made before it in front, or some of that."""
     joined = Trace({**recorded.about, **about}, recorded.params)
     joined.about["layouts"] = {**recorded.about["layouts"], **layouts(before)}
     for name, array in {**before, **recorded}.items():

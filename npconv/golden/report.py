@@ -15,20 +15,7 @@ from npconv.messages import escape, listed
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
 GOOD, BAD, SUSPECTS = 2, 3, 4
 
-HEADER = (
-    "",
-    "place",
-    "shape",
-    "dtype",
-    "max error",
-    "relative",
-    "cosine",
-    "NMSE",
-    "outside",
-    "tolerance",
-    "of it",
-    "name",
-)
+HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "of it", "name")
 
 
 def verdict(comparison: Comparison) -> str:
@@ -50,24 +37,12 @@ def to_text(
 ) -> str:
     """Return a report: the verdict, both traces, the tensors around the first divergence, where it is from, and why.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    origin : Origin, optional
-        Of :func:`npconv.golden.diagnose.origin`.
-    suspects : sequence of Suspect
-        Of :func:`npconv.golden.diagnose.diagnose`.
-    names : (str, str)
-        What the traces are called, such as their files.
-    width : int
-        Of lines of text; the table may be wider.
+    `origin` and `suspects` come of :mod:`npconv.golden.diagnose`; `names` are what the traces are called, such as their
+    files. Lines of text are `width` wide; the table may be wider.
     """
     lines = [verdict(comparison), *_not_finite(comparison), ""]
-    for title, trace, name in (
-        ("reference", comparison.reference, names[0]),
-        ("mine", comparison.mine, names[1]),
-    ):
-        lines.append(f"{title:<10} {escape(name)}: {provenance(trace)}")
+    lines.append(f"reference  {escape(names[0])}: {provenance(comparison.reference)}")
+    lines.append(f"mine       {escape(names[1])}: {provenance(comparison.mine)}")
     lines += [escape(note) for note in [*comparison.notes, *_names(comparison)]]
     lines += ["", *_table(comparison)]
     first = comparison.first
@@ -79,14 +54,9 @@ def to_text(
             ("why", "; ".join(why(first, suspects, origin))),
         ):
             if text:
-                lines += textwrap.wrap(
-                    text,
-                    width,
-                    initial_indent=f"{title:<10} ",
-                    subsequent_indent=" " * 11,
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                )
+                wrapper = textwrap.TextWrapper(width, f"{title:<10} ", " " * 11)
+                wrapper.break_long_words = wrapper.break_on_hyphens = False
+                lines += wrapper.wrap(text)
     return "\n".join(escape(line) for line in lines) + "\n"
 
 
@@ -180,7 +150,7 @@ def shown(comparison: Comparison) -> list[Difference]:
 
 def _table(comparison: Comparison) -> list[str]:
     """Return the tensors around the first divergence as aligned lines; without one, those nearest to it."""
-    rows = [HEADER, *(_row(difference) for difference in shown(comparison))]
+    rows = [("", *HEADER), *(_row(difference) for difference in shown(comparison))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return lines if comparison.first else ["nearest to their tolerance:", *lines]

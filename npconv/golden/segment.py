@@ -55,20 +55,9 @@ class Segment:
 def make_segment(comparison: Comparison, difference: Difference, share: float = 1.0) -> Segment | None:
     """Return the part of the model from the nearest good tensors that mine has to a divergent one, and run it.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    difference : Difference
-        Of the divergent tensor.
-    share : float
-        How much of its tolerance a tensor may differ by to be one to start from; less than 1 goes further back.
-
-    Returns
-    -------
-    Segment or None
-        None if the reference does not tell its steps, or lacks weights or arrays that they need, or holds others than
-        they make. The steps compute in the precision of the reference, at least float32. Asked for again, the same
-        part is the same object.
+    A tensor to start from may differ by a `share` of its tolerance; less than 1 goes further back. The steps compute in
+    the precision of the reference, at least float32. Asked for again, the same part is the same object. None if the
+    reference does not tell its steps, or lacks weights or arrays that they need, or holds others than they make.
     """
     reference = comparison.reference
     plan = plan_of(reference, difference.name)
@@ -81,22 +70,10 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     }
     names, outside = _walk(plan, plan[difference.name].name, good)
     key = (difference.name, frozenset(names), tuple((name, name in good) for name in outside))
-    if key not in comparison.segments:
-        comparison.segments[key] = _run_segment(comparison, difference, plan, names, outside, good)
-    found: Segment | None = comparison.segments[key]
-    return found
-
-
-def _run_segment(
-    comparison: Comparison,
-    difference: Difference,
-    plan: Plan,
-    names: Container[str],
-    outside: Sequence[str],
-    good: Mapping[str, Difference],
-) -> Segment | None:
-    """Run the steps of some names from the arrays outside; None if that cannot be."""
-    reference = comparison.reference
+    if key in comparison.segments:
+        found: Segment | None = comparison.segments[key]
+        return found
+    comparison.segments[key] = None
     dtype = working_dtype(np.asarray(reference[difference.name]))
     weights = getattr(reference, "params", {})
     steps = tuple(step for step in plan if step.name in names)
@@ -110,7 +87,8 @@ def _run_segment(
     except FAILURES:  # arrays or weights that the reference lacks, a plan of another program
         return None
     of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
-    return Segment(plan, steps, start, of_mine, params, results)
+    segment = comparison.segments[key] = Segment(plan, steps, start, of_mine, params, results)
+    return segment
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:
@@ -175,11 +153,8 @@ def run_steps(
 ) -> dict[str, np.ndarray]:
     """Run steps; return their results and what they started from.
 
-    Raises
-    ------
-    ValueError
-        If a step asks for more memory than its kernel explains, or makes another shape than the reference has: the
-        plan in a file may be a stranger's.
+    The plan in a file may be a stranger's: a step that asks for more memory than its kernel explains, or makes another
+    shape than the reference has, is a ValueError.
     """
     results = dict(start)
     with np.errstate(all="ignore"):
@@ -217,20 +192,10 @@ def run_changed(
     changed: Mapping[str, tuple[Step, Callable[..., Any]]],
     reference: Mapping[str, np.ndarray],
 ) -> np.ndarray:
-    """Run a segment with some of its steps done in another way, and only what follows from these.
+    """Return the tensor in question of a segment with some steps done in another way: name -> what to do in its place.
 
-    Parameters
-    ----------
-    segment : Segment
-    changed : mapping of str to (Step, function)
-        Name of a step -> what to do in its place.
-    reference : Trace
-        Has the arrays and weights that the segment lacks, for steps that take others.
-
-    Returns
-    -------
-    ndarray
-        The tensor in question.
+    Only what follows from these steps is run again. The arrays and weights that the segment lacks, for steps that take
+    others, are those of the reference.
     """
     results: dict[str, np.ndarray] = {}
     dtype = working_dtype(segment.made)

@@ -32,14 +32,19 @@ PIXELS = "pixel_values"
 #: What stands before the names of weights in a file.
 PARAMETERS = "parameters."
 
-_STEP_FIELDS = {
-    "name": str,
-    "operation": str,
-    "inputs": list,
-    "params": dict,
-    "attributes": dict,
-    "layout": str,
-    "aliases": list,
+#: What is in a plan, and in what a trace says of itself, as :func:`fits` takes it; none of the latter has to be there.
+_STEP = {
+    **{"name": str, "operation": str, "inputs": [str], "params": {str: str}},
+    **{"attributes": dict, "layout": str, "aliases": [str]},
+}
+_PLAN = {"steps": [_STEP], "outputs": [str], "hidden_states": [str]}
+_ABOUT = {
+    "order": ([str], "a list of different names"),
+    **dict.fromkeys(("layouts", "aliases"), ({str: str}, "texts by name")),
+    "noise": ({str: {str: (int, float)}}, "positive numbers by name and kind of run"),
+    "steps": (_PLAN, "the steps of a plan"),
+    **dict.fromkeys(("config", "preprocessing", "versions"), (dict, "a JSON object")),
+    **dict.fromkeys(("task", "family", "dtype", "checkpoint", "input", "photo", "model"), (str, "text")),
 }
 
 
@@ -241,30 +246,14 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def check_about(about: Any, source: str) -> dict[str, Any]:
-    """Return what a trace says of itself if what npconv will use of it has the right types.
-
-    Nothing has to be there. `source` is what to call it in errors.
-
-    Raises
-    ------
-    GoldenError
-        If an entry has another type than it should.
-    """
+    """Return what a trace says of itself if what npconv will use of it has the right types; `source` is for errors."""
     if not isinstance(about, dict):
         raise GoldenError(f"{source} holds a {_kind(about)}, expected a JSON object")
     if about.get("format", FORMAT) != FORMAT:
         raise GoldenError(f"{source} is of format {quoted(about['format'])}, expected {FORMAT}; update npconv")
-    for name, right, expected in (
-        ("order", _are_names, "a list of different names"),
-        ("layouts", _is_text_by_name, "texts by name"),
-        ("aliases", _is_text_by_name, "texts by name"),
-        ("noise", _is_noise, "positive numbers by name and kind of run"),
-        ("steps", _is_plan, "the steps of a plan"),
-        *((name, _is_object, "a JSON object") for name in ("config", "preprocessing", "versions")),
-        *((name, _is_text, "text") for name in ("task", "family", "dtype", "checkpoint", "input", "photo", "model")),
-    ):
+    for name, (form, expected) in _ABOUT.items():
         value = about.get(name)
-        if value is not None and not right(value):
+        if value is not None and not (fits(value, form) and (name != "order" or len(set(value)) == len(value))):
             raise GoldenError(f"{source}: expected {expected} as {name!r}, got another {_kind(value)}")
     return about
 
@@ -275,53 +264,23 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "number")
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def fits(value: Any, form: Any) -> bool:
+    """Tell whether a JSON value is of a form.
 
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
-
-
-def _are_names(value: Any) -> bool:
-    return _is_texts(value) and len(set(value)) == len(value)
-
-
-def _is_text_by_name(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-def _is_noise(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(runs, dict) and all(type(size) in (int, float) and size >= 0 for size in runs.values())
-        for runs in value.values()
-    )
-
-
-def _is_plan(value: Any) -> bool:
-    """Tell whether `Plan.from_json` takes a value, and what is in it has the right types."""
-    if not isinstance(value, dict) or set(value) != set(Plan(()).to_json()):
+    ``[str]`` is a list of texts, ``{str: str}`` texts by name, ``{"name": str}`` an object with just this;
+    ``(int, float)`` a number of at least 0.
+    """
+    if form == (int, float):
+        return type(value) in form and value >= 0
+    if isinstance(form, type):
+        return isinstance(value, form)
+    if not isinstance(value, type(form)):
         return False
-    steps = value["steps"]
-    return (
-        _is_texts(value["outputs"])
-        and _is_texts(value["hidden_states"])
-        and isinstance(steps, list)
-        and all(map(_is_step, steps))
-    )
-
-
-def _is_step(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and set(value) == set(_STEP_FIELDS)
-        and all(isinstance(value[name], kind) for name, kind in _STEP_FIELDS.items())
-        and all(map(_is_text, [*value["inputs"], *value["aliases"], *value["params"].values()]))
-    )
+    if isinstance(form, list):
+        return all(fits(one, form[0]) for one in value)
+    if str in form:
+        return all(fits(one, form[str]) for one in value.values())
+    return value.keys() == form.keys() and all(fits(value[name], form[name]) for name in form)
 
 
 def about(trace: Mapping[str, np.ndarray]) -> Mapping[str, Any]:

@@ -94,21 +94,9 @@ def record_into(
 
 
 def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
-    """Return where the arrays of a trace come from, as JSON values.
+    """Return where the arrays of a trace come from, as JSON values; see the table in ``npconv/golden/README.md``.
 
-    Parameters
-    ----------
-    model : PreTrainedModel
-    plan : Plan
-        The model's.
-    pixel_values : array (N, C, H, W)
-
-    Returns
-    -------
-    dict
-        ``format``, ``task``, ``family``, ``config``, ``dtype``, ``checkpoint`` (:func:`hash_parameters`), ``input``
-        (:func:`hash_array`), ``versions``, ``steps`` (the plan), ``layouts`` and ``aliases``. Not ``order``, which a
-        trace has by itself and a file is given when it is written.
+    ``order`` is not there: a trace has it by itself, and a file is given it when it is written.
     """
     return {
         "format": FORMAT,
@@ -156,10 +144,7 @@ def hash_array(array: Any) -> str:
 def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "") -> set[str]:
     """Return the names of the steps that fit a pattern, by name or alias, with or without ``prefix.`` in front.
 
-    Raises
-    ------
-    GoldenError
-        If no step fits one of the patterns.
+    A pattern that fits no step is refused.
     """
     if only is None:
         return {step.name for step in plan}
@@ -177,10 +162,10 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
 
 def fitting(plan: Plan, pattern: str, prefix: str = "") -> set[str]:
     """Return the names of the steps that fit one pattern."""
-    named = [(step.name, name) for step in plan for name in (step.name, *step.aliases)]
     return {
-        step
-        for step, name in named
+        step.name
+        for step in plan
+        for name in (step.name, *step.aliases)
         if fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(f"{prefix}."), pattern)
     }
 

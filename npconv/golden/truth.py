@@ -93,13 +93,7 @@ def record(
 
 
 def load_model(name: str | PathLike[str]) -> BareModel:
-    """Return the model of a name, of the class that its ``config.json`` names; a classifier if it names none of npconv.
-
-    Raises
-    ------
-    NpconvError
-        If it cannot be loaded.
-    """
+    """Return the model of a name, of the class that its ``config.json`` names; a classifier if npconv has no such."""
     architectures = AutoConfig.from_pretrained(str(name)).architectures or []
     known = [getattr(npconv.api, kind) for kind in architectures if kind in npconv.api.__all__]
     models: list[Any] = [kind for kind in known if isinstance(kind, type) and issubclass(kind, BareModel)]
@@ -111,21 +105,8 @@ def measure_noise(
 ) -> dict[str, dict[str, float]]:
     """Return how far correct float32 runs are from the truth, by tensor and kind of run; see the top of this module.
 
-    Parameters
-    ----------
-    truth : mapping of str to ndarray
-        The tensors to look at; of these, one run's at a time are compared as they are made, and let go.
-    plan : Plan
-    model : BareModel
-        Its configuration and class.
-    params : mapping of str to ndarray, float32
-    x : ndarray, float32
-        The pixel values.
-
-    Raises
-    ------
-    GoldenError
-        If a float32 run overflows where the truth does not.
+    The arrays of each run are compared as they are made, and let go. Of `model` only configuration and class matter.
+    A float32 run that overflows where the truth does not is refused.
     """
     noise: dict[str, dict[str, float]] = {name: {} for name in truth if name in plan}
     with np.errstate(all="ignore"):  # an overflow is seen by its result

@@ -31,9 +31,10 @@ import numpy as np
 
 import npconv.golden
 from npconv.errors import GoldenError
-from npconv.golden.case import error_of, every_case, run_mistake
+from npconv.golden.case import every_case, run_mistake
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
+from npconv.golden.measures import distance
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.preprocessing import IMAGE, image_of, record_preprocessing, with_preprocessing
 from npconv.golden.trace_file import Trace
@@ -228,7 +229,7 @@ def detection_table() -> list[tuple[str, str, str, float]]:
         for mistake in MISTAKES:
             if not mistake.invisible and case.makes(mistake):
                 made = run_mistake(case, mistake)
-                error = float("inf") if made is None else error_of(made, case.expected)
+                error = float("inf") if made is None else distance(case.expected, made)
                 table.append((case.operation, case.name, mistake.name, error / case.tolerance))
     return table
 

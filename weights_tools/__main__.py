@@ -45,12 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Parse the words and run the command; without one, print the help."""
-    if words and words[0] in FORWARDED:
-        return _forward(words[0], words[1:])
     parser = make_parser()
     try:
+        if words and words[0] in FORWARDED:
+            with ending_on_sigterm():
+                return _import(words[0]).main(words[1:])
         args: Any = parser.parse_args(words)
-    except SystemExit as done:  # after --help
+    except SystemExit as done:  # after --help, or words that make no sense
         return DONE if done.code is None else int(done.code)
     if not hasattr(args, "run"):
         write(sys.stdout, parser.format_help())
@@ -58,25 +59,14 @@ def _run(words: list[str]) -> int:
     return args.run(args)
 
 
-def _forward(name: str, words: list[str]) -> int:
-    """Run a command that has its own parser, and is not installed: it needs what only a source tree has.
-
-    Raises
-    ------
-    UnavailableError
-        If this is an installed package.
-    """
+def _import(name: str) -> Any:
+    """Return the module of a command that has its own parser, and is not installed: it needs a source tree."""
     try:
-        command = importlib.import_module(f"weights_tools.{name}")
+        return importlib.import_module(f"weights_tools.{name}")
     except ModuleNotFoundError as error:
         if error.name != f"weights_tools.{name}":
             raise
         raise UnavailableError(f"{PROGRAM} {name} needs the source tree: run it in a checkout of the project") from None
-    try:
-        with ending_on_sigterm():
-            return command.main(words)
-    except SystemExit as done:  # after --help, or words that make no sense
-        return DONE if done.code is None else int(done.code)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from weights_tools.commands import parser_of
+
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
@@ -27,6 +29,7 @@ FINER = 4
 PALETTE = 96
 #: Sunlight falls on the things drawn from the upper left.
 SHADE = 0.72
+CONTAINERS = [(178, 62, 48), (58, 104, 148), (206, 148, 66), (86, 128, 96), (196, 200, 200), (136, 58, 52)]
 
 
 class Layer:
@@ -86,22 +89,19 @@ def curve(points: Sequence[Point], steps: int = 12) -> list[Point]:
 def ship() -> Image.Image:
     """Return a cargo ship at sea under a sky with clouds, (240, 320) RGB."""
     horizon = 128
-    picture = sky(horizon, (74, 132, 196), (206, 223, 234), clouds=0.5)
-    picture = sea(picture, horizon)
+    picture = sea(sky(horizon, (74, 132, 196), (206, 223, 234), clouds=0.5), horizon)
     layer = Layer()
     _superstructure(layer)
     _cargo(layer)
     _hull(layer)
-    picture = _mirrored_in_water(picture, layer, waterline=168)
-    picture = layer.over(picture)
-    return finished(_foam(picture))
+    return finished(_foam(layer.over(_mirrored_in_water(picture, layer, waterline=168))))
 
 
 def airplane() -> Image.Image:
     """Return an airliner that climbs in a blue sky, (240, 320) RGB."""
     picture = sky(HEIGHT, (52, 112, 190), (168, 202, 232), clouds=0.22)
     layer = Layer()
-    _far_wing(layer)
+    layer.shape([(176, 108), (132, 76), (142, 76), (206, 107)], (178, 188, 200), (150, 162, 178))  # the far wing
     _fuselage(layer)
     _tail(layer)
     _near_wing(layer)
@@ -116,9 +116,7 @@ def sky(horizon: float, top: Colour, bottom: Colour, *, clouds: float) -> Image.
     height = np.clip(1 - y / horizon, 0.04, 1)
     # Clouds lie in a plane above: the nearer to the horizon, the flatter and smaller they look.
     across, away = (x - WIDTH / 2) / (0.35 + height) / 42, 5.2 * height**0.8
-    puffs = sum(
-        0.55**octave * _bumps(across * 1.9**octave, away * 1.9**octave, 3.1 * octave + 0.4) for octave in range(6)
-    )
+    puffs = sum(0.55**i * _bumps(across * 1.9**i, away * 1.9**i, 3.1 * i + 0.4) for i in range(6))
     cover = np.clip((puffs - 1.1 + clouds) * 1.1, 0, 1) ** 1.3 * np.clip(height * 3.2, 0, 1)
     bright = Image.new("RGB", picture.size, (250, 251, 252))
     return Image.composite(bright, picture, _mask(cover * 0.92))
@@ -205,17 +203,9 @@ def _superstructure(layer: Layer) -> None:
 
 def _cargo(layer: Layer) -> None:
     """Draw stacks of containers on the deck and the mast at the bow."""
-    colours: list[Colour] = [
-        (178, 62, 48),
-        (58, 104, 148),
-        (206, 148, 66),
-        (86, 128, 96),
-        (196, 200, 200),
-        (136, 58, 52),
-    ]
     for column in range(7):
         for row in range(2 + (column % 3 != 2)):
-            colour = colours[(column * 2 + row * 3) % len(colours)]
+            colour = CONTAINERS[(column * 2 + row * 3) % len(CONTAINERS)]
             left, bottom = 106 + 20 * column, 140 - 10 * row
             layer.box(left, bottom - 10, left + 18.6, bottom - 0.6, colour)
             layer.box(left + 16.2, bottom - 10, left + 18.6, bottom - 0.6, scaled(colour, SHADE))
@@ -227,8 +217,7 @@ def _cargo(layer: Layer) -> None:
 def _mirrored_in_water(picture: Image.Image, layer: Layer, waterline: int) -> Image.Image:
     """Return `picture` with a faint, blurred mirror image of the ship below the waterline."""
     above = layer.image.crop((0, 0, WIDTH * FINER, waterline * FINER)).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    flat = above.resize((above.width, above.height // 2)).filter(ImageFilter.GaussianBlur(FINER))
-    flat = _rippled(flat)
+    flat = _rippled(above.resize((above.width, above.height // 2)).filter(ImageFilter.GaussianBlur(FINER)))
     strength = flat.getchannel("A").point(lambda value: round(0.5 * value))
     result = picture.copy()
     result.paste(flat.convert("RGB"), (0, (waterline - 1) * FINER), strength)
@@ -273,11 +262,6 @@ def _tail(layer: Layer) -> None:
     layer.shape([(44, 114), (20, 128), (32, 128), (74, 116)], (196, 204, 214), (130, 140, 154))
 
 
-def _far_wing(layer: Layer) -> None:
-    """Draw the wing on the far side, which shows above the body."""
-    layer.shape([(176, 108), (132, 76), (142, 76), (206, 107)], (178, 188, 200), (150, 162, 178))
-
-
 def _near_wing(layer: Layer) -> None:
     """Draw the wing on the near side with its engine."""
     engine = curve([(150, 143), (160, 139.5), (182, 140), (186, 146), (182, 152), (160, 152), (150, 147), (150, 143)])
@@ -305,9 +289,7 @@ def write_samples(directory: Path) -> list[Path]:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m weights_tools.draw_samples", description="Draw the sample pictures."
-    )
+    parser = parser_of("draw_samples", "Draw the sample pictures.")
     parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the pictures are written")
     return parser
 

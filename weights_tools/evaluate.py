@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from npconv import AutoImageProcessor, AutoModelForImageClassification, NpconvError
+from npconv import AutoImageProcessor, AutoModelForImageClassification
 from npconv.errors import InputError
 from npconv.files.disk import locate
 from npconv.images import open_image
+from weights_tools.commands import parser_of, run_command
 from weights_tools.training.cards import accuracy_table, write_accuracy
 from weights_tools.training.pictures import PART_NAMES, class_of, list_parts, open_source
 
@@ -52,7 +52,8 @@ def evaluate(
             raise InputError(
                 f"expected the model's classes ({', '.join(classes)}); the pictures have {sorted(unknown)[0]!r}"
             )
-        for batch in _batches(names, batch_size):
+        for start in range(0, len(names), batch_size):
+            batch = names[start : start + batch_size]
             pictures = [open_image(source.read(name)) for name in batch]
             answers = model(processor(pictures)).logits.argmax(axis=1)
             truths = [classes.index(class_of(name)) for name in batch]
@@ -60,37 +61,19 @@ def evaluate(
     return classes, confusion
 
 
-def _batches(names: list[str], size: int) -> Iterator[list[str]]:
-    """Yield the names, `size` at a time."""
-    for start in range(0, len(names), size):
-        yield names[start : start + size]
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Evaluate the models, one after the other, and return the exit status 0.
-
-    Raises
-    ------
-    NpconvError
-        As of :func:`evaluate`; the tables of the models before are printed by then.
-    """
-    for name in arguments.models:
-        classes, confusion = evaluate(name, arguments.source, arguments.part, max(1, arguments.batch_size))
-        if len(arguments.models) > 1:
-            print(f"## {name}\n")
-        print(accuracy_table(classes, confusion), flush=True)
-        if len(arguments.models) > 1:
-            print()
-        if arguments.cards:
-            write_accuracy(locate(name), classes, confusion, arguments.part)
-    return 0
+def run(options: argparse.Namespace) -> None:
+    """Evaluate the models, one after the other."""
+    for name in options.models:
+        classes, confusion = evaluate(name, options.source, options.part, max(1, options.batch_size))
+        table = accuracy_table(classes, confusion)
+        print(f"## {name}\n\n{table}\n" if len(options.models) > 1 else table, flush=True)
+        if options.cards:
+            write_accuracy(locate(name), classes, confusion, options.part)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m weights_tools.evaluate", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = parser_of("evaluate", __doc__)
     parser.add_argument("models", metavar="MODEL", nargs="+", help="name, directory, file or hub id")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or zip file of labelled pictures")
     parser.add_argument("--part", choices=PART_NAMES, default="test", help="which pictures (%(default)s)")
@@ -100,12 +83,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
-    try:
-        return run(make_parser().parse_args(argv))
-    except NpconvError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Run the command with the arguments `argv` and return its exit status."""
+    return run_command(run, make_parser().parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -97,15 +97,13 @@ def cases() -> Iterator[OperationCase]:
 def add_case(case: OperationCase, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
     """Compute a case and put its arrays into `tensors`; return its entry in the metadata."""
     inputs, params = case.draw(draw.generator(SEED, f"{case.operation}.{case.name}"))
-    inputs = [widened(array) for array in inputs]
-    params = {name: widened(array) for name, array in params.items()}
-    expected, noise = truth_and_noise(case, inputs, params)
-    largest = float(np.abs(expected).max())
-    for i, array in enumerate(inputs):
-        tensors[f"{case.name}.input.{i}"] = narrowed(array)
-    for name, array in params.items():
-        tensors[f"{case.name}.param.{name}"] = narrowed(array)
+    tensors |= {f"{case.name}.input.{i}": array for i, array in enumerate(inputs)}
+    tensors |= {f"{case.name}.param.{name}": array for name, array in params.items()}
+    expected, noise = truth_and_noise(
+        case, [widened(array) for array in inputs], {name: widened(array) for name, array in params.items()}
+    )
     tensors[f"{case.name}.expected"] = expected
+    largest = float(np.abs(expected).max())
     tolerance = max(MULTIPLE * noise, FLOOR * last_place(largest))
     return {"attributes": case.attributes, "tolerance": tolerance, "noise": noise, "why": case.why}
 
@@ -169,11 +167,6 @@ def differing_entries(before: Any, after: Any) -> str:
 def widened(array: np.ndarray) -> np.ndarray:
     """Return float16 numbers as float32, others as they are."""
     return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
-def narrowed(array: np.ndarray) -> np.ndarray:
-    """Return float32 numbers as float16, others as they are."""
-    return array.astype(np.float16) if array.dtype == np.float32 else array
 
 
 if __name__ == "__main__":

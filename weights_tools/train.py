@@ -14,20 +14,20 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from npconv.errors import InputError, NpconvError, UnavailableError
+from npconv.errors import InputError, UnavailableError
 from npconv.models import find_family
+from weights_tools.commands import parser_of, run_command
 from weights_tools.training.augment import colour_statistics
+from weights_tools.training.families import FIELDS, build
 from weights_tools.training.pictures import Dataset, read_dataset, split_off
 
 if TYPE_CHECKING:
     from weights_tools.training.loop import Recipe
-
-#: Those that there is a small network of, see ``training.families``; that module needs transformers.
-FAMILIES = ("convnextv2", "convnext", "cvt")
 
 MODEL_CARD = Template("""\
 ---
@@ -74,10 +74,10 @@ classes above gets one of them nevertheless.
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of this command."""
-    parser = argparse.ArgumentParser(prog="python -m weights_tools.train", description=(__doc__ or "").split("\n")[0])
+    parser = parser_of("train", __doc__)
     parser.add_argument("source", metavar="SOURCE", help="folder or zip file of labelled pictures")
     parser.add_argument("directory", metavar="DIRECTORY", type=Path, help="where the model is written")
-    parser.add_argument("--family", choices=FAMILIES, default="convnextv2", help="kind of network (%(default)s)")
+    parser.add_argument("--family", choices=tuple(FIELDS), default="convnextv2", help="kind of network (%(default)s)")
     parser.add_argument("--widths", type=_numbers, default=[40, 80, 160], help="channels a stage (40,80,160)")
     parser.add_argument("--depths", type=_numbers, default=[2, 4, 1], help="blocks a stage (2,4,1)")
     parser.add_argument("--size", type=int, default=32, help="edge of the pictures in pixels (%(default)s)")
@@ -88,10 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--weight-decay", type=float, default=0.05, help="decay of matrices (%(default)s)")
     parser.add_argument(
-        "--watch",
-        type=float,
-        default=0.02,
-        help="share of the training pictures kept apart to print progress on (%(default)s)",
+        "--watch", type=float, default=0.02, help="share of the pictures kept apart for progress (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (0: its own choice)")
@@ -101,8 +98,8 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Train and write a model; return the exit status 0.
+def run(arguments: argparse.Namespace) -> None:
+    """Train and write a model.
 
     Raises
     ------
@@ -112,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         import torch
 
-        from weights_tools.training import families, loop, saving
+        from weights_tools.training import loop, saving
     except ImportError as error:
         raise UnavailableError(f"training needs an extra: pip install '.[train]' ({error})") from error
     if len(arguments.widths) != len(arguments.depths):
@@ -125,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = make_recipe(arguments, dataset)
     train, watch = split_off(dataset.train, arguments.watch, arguments.seed)
     loop.check_recipe(recipe, len(train))
-    model = families.build(arguments.family, dataset.classes, arguments.size, arguments.widths, arguments.depths)
+    model = build(arguments.family, dataset.classes, arguments.size, arguments.widths, arguments.depths)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{parameters} parameters, {len(train)} pictures to train on, {len(dataset.test)} to test on", flush=True)
     arguments.directory.mkdir(parents=True, exist_ok=True)
@@ -137,7 +134,6 @@ def run(arguments: argparse.Namespace) -> int:
     saving.save_model(average, arguments.directory, arguments.size, recipe.mean, recipe.std, card)
     print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
     print(f"{arguments.directory} written, {(time.monotonic() - start) / 60:.1f} minutes")
-    return 0
 
 
 def make_recipe(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
@@ -145,21 +141,15 @@ def make_recipe(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
     from weights_tools.training.loop import Recipe
 
     mean, std = colour_statistics(dataset.train.pixels)
+    given = vars(arguments)
     return Recipe(
-        size=arguments.size,
-        early_size=arguments.early_size,
-        early_epochs=arguments.early_epochs,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
+        **{field.name: given[field.name] for field in fields(Recipe) if field.name in given},
         warmup_epochs=2,
-        learning_rate=arguments.learning_rate,
-        weight_decay=arguments.weight_decay,
         label_smoothing=0.1,
         average_decay=0.999,
         mean=mean,
         std=[max(value, 1e-3) for value in std],
         bfloat16=not arguments.no_bfloat16,
-        seed=arguments.seed,
     )
 
 
@@ -202,12 +192,8 @@ def command_of(arguments: argparse.Namespace) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command with the arguments `argv` and return its exit status: 0 done, 2 unusable call or data."""
-    try:
-        return run(make_parser().parse_args(argv))
-    except NpconvError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Run the command with the arguments `argv` and return its exit status."""
+    return run_command(run, make_parser().parse_args(argv))
 
 
 def _numbers(text: str) -> list[int]:

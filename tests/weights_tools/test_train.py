@@ -195,7 +195,7 @@ SMALL += ["--batch-size", "4", "--watch", "0.3", "--threads", "1"]
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("family", train.FAMILIES)
+@pytest.mark.parametrize("family", train.FIELDS)
 def test_a_small_run_writes_what_transformers_loads(tmp_path, family, capsys):
     pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

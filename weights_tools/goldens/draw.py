@@ -22,7 +22,7 @@ def pixel_values(
     rng: np.random.Generator, shape: Sequence[int], *, scale: float = 1.0, offset: float = 0.0
 ) -> np.ndarray:
     """Return a batch of pictures (N, C, H, W) in float16: uniform, standard deviation `scale`, mean `offset`."""
-    return _rounded(_uniform(rng, shape, -(3**0.5), 3**0.5) * scale + offset)
+    return _uniform(rng, shape, -(3**0.5), 3**0.5, scale, offset)
 
 
 def weights(
@@ -43,16 +43,16 @@ def _parameter(rng: np.random.Generator, name: str, shape: Sequence[int], scale:
     if kind == "num_batches_tracked":
         return np.asarray(rng.random() * 100).astype(np.int64)
     if kind == "running_var":
-        return _rounded(_uniform(rng, shape, 0.5, 2.0) * scale**2)
+        return _uniform(rng, shape, 0.5, 2.0, scale**2)
     if kind == "layer_scale_parameter":
-        return _rounded(_uniform(rng, shape, 0.25, 1.0))
+        return _uniform(rng, shape, 0.25, 1.0)
     if layer.endswith("grn") or kind == "cls_token":
-        return _rounded(_uniform(rng, shape, -1.0, 1.0) * (1.0 if kind == "weight" else scale))
+        return _uniform(rng, shape, -1.0, 1.0, 1.0 if kind == "weight" else scale)
     if kind == "weight" and len(shape) == 1:
-        return _rounded(_uniform(rng, shape, 0.5, 1.5) * scale)
+        return _uniform(rng, shape, 0.5, 1.5, scale)
     if len(shape) == 1:
-        return _rounded(_uniform(rng, shape, -0.5, 0.5) * scale)
-    return _rounded(_uniform(rng, shape, -1.0, 1.0) * (3 / np.prod(shape[1:])) ** 0.5)
+        return _uniform(rng, shape, -0.5, 0.5, scale)
+    return _uniform(rng, shape, -1.0, 1.0, (3 / np.prod(shape[1:])) ** 0.5)
 
 
 def tensor_shapes(tensors: Mapping[str, np.ndarray]) -> list[tuple[str, tuple[int, ...]]]:
@@ -60,11 +60,8 @@ def tensor_shapes(tensors: Mapping[str, np.ndarray]) -> list[tuple[str, tuple[in
     return [(name, tuple(tensor.shape)) for name, tensor in tensors.items()]
 
 
-def _uniform(rng: np.random.Generator, shape: Sequence[int], low: float, high: float) -> np.ndarray:
-    """Return uniform random numbers in float64."""
-    return low + (high - low) * rng.random(tuple(shape))
-
-
-def _rounded(values: np.ndarray) -> np.ndarray:
-    """Return the nearest float16 numbers."""
-    return values.astype(np.float16)
+def _uniform(
+    rng: np.random.Generator, shape: Sequence[int], low: float, high: float, scale: float = 1.0, offset: float = 0.0
+) -> np.ndarray:
+    """Return uniform random numbers, multiplied and moved, in float16."""
+    return ((low + (high - low) * rng.random(tuple(shape))) * scale + offset).astype(np.float16)

@@ -40,17 +40,7 @@ def as_it_is(family: str, task: str, fields: Mapping[str, Any]) -> Any:
 
 
 def build(family: str, task: str, fields: Mapping[str, Any]) -> Any:
-    """Return a model of transformers for inference in float64.
-
-    Parameters
-    ----------
-    family : str
-        The ``model_type``.
-    task : str
-        ``"model"``, ``"image_classification"`` or ``"backbone"``.
-    fields : mapping
-        Of the configuration, as npconv takes them.
-    """
+    """Return a model of transformers for inference in float64; `fields` are those of npconv's configuration."""
     ACT2FN.setdefault("selu", nn.SELU)
     own = getattr(family_file(family), "build", None)
     model = own(task, fields) if own else as_it_is(family, task, fields)
@@ -70,11 +60,10 @@ def load(model: Any, weights: Mapping[str, np.ndarray]) -> None:
     model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
 
 
-def run(model: Any, pixel_values: np.ndarray) -> dict[str, np.ndarray]:
+def run(model: Any, pixel_values: np.ndarray, **labels: Any) -> dict[str, np.ndarray]:
     """Return every output of a model by name, in the model's dtype; hidden states and feature maps are numbered."""
-    dtype = next(model.parameters()).dtype
     with torch.no_grad():
-        outputs = model(torch.tensor(pixel_values).to(dtype), output_hidden_states=True)
+        outputs = model(torch.tensor(pixel_values).to(model.dtype), output_hidden_states=True, **labels)
     arrays: dict[str, np.ndarray] = {}
     for name, value in outputs.items():
         parts = {f"{name}.{i}": part for i, part in enumerate(value)} if isinstance(value, tuple) else {name: value}
@@ -84,11 +73,8 @@ def run(model: Any, pixel_values: np.ndarray) -> dict[str, np.ndarray]:
 
 def loss(model: Any, pixel_values: np.ndarray, labels: np.ndarray, problem_type: str | None) -> np.ndarray:
     """Return the loss of an image classifier; floating-point labels are taken in the model's dtype."""
-    dtype = next(model.parameters()).dtype
     targets = torch.tensor(labels)
-    targets = targets.to(dtype) if targets.is_floating_point() else targets
     model.config.problem_type = problem_type
-    with torch.no_grad():
-        outputs = model(torch.tensor(pixel_values).to(dtype), labels=targets, output_hidden_states=True)
+    outputs = run(model, pixel_values, labels=targets.to(model.dtype) if targets.is_floating_point() else targets)
     model.config.problem_type = None  # transformers stores what it has inferred
-    return outputs.loss.numpy()
+    return outputs["loss"]

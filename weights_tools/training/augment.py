@@ -23,22 +23,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def augment(pixels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random variation of each picture.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        (N, H, W, 3) uint8, H = W.
-    size : int
-        Edge of the result in pixels.
-    rng : numpy.random.Generator
-        Where the variations are drawn from.
-
-    Returns
-    -------
-    numpy.ndarray
-        (N, size, size, 3) float32 between 0 and 1.
-    """
+    """Return a random variation of each picture: (N, H, H, 3) uint8 to (N, size, size, 3) float32 between 0 and 1."""
     cut = random_cuts(pixels, size, rng)
     mirrored = rng.random(len(cut)) < 0.5
     cut[mirrored] = cut[mirrored, :, ::-1]

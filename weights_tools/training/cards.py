@@ -1,4 +1,7 @@
-"""The accuracy in a model card: a table in Markdown and a picture of what is taken for what."""
+"""The accuracy in a model card: a table in Markdown and a picture of what is taken for what.
+
+``confusion``, (K, K), counts pictures by their true class (rows) and the model's answer (columns).
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,7 @@ MOST_CLASSES = 30
 
 
 def accuracy_table(classes: list[str], confusion: np.ndarray) -> str:
-    """Return the accuracies as a table in Markdown: each class, what it is most often taken for, and all together.
-
-    Parameters
-    ----------
-    classes : list of str
-        Names, in the order of `confusion`.
-    confusion : array (K, K)
-        Pictures by true class (rows) and answer (columns).
-    """
+    """Return the accuracies as a table in Markdown: each class, what it is most often taken for, and all together."""
     lines = ["| class | right | most often taken for |", "|---|---|---|"]
     for index, name in enumerate(classes):
         total, right = confusion[index].sum(), confusion[index, index]
@@ -52,13 +47,7 @@ def _percent(part: int, whole: int, digits: int = 1) -> str:
 
 
 def write_accuracy(folder: Path, classes: list[str], confusion: np.ndarray, part: str) -> None:
-    """Write the section "Accuracy" of a folder's ``README.md`` and the picture that it shows.
-
-    Raises
-    ------
-    InputError
-        If it is no folder with a model card, or cannot be written.
-    """
+    """Write the section "Accuracy" of a folder's ``README.md`` and the picture that it shows."""
     card = folder / "README.md"
     count = confusion.sum()
     section = (
@@ -80,20 +69,7 @@ def write_accuracy(folder: Path, classes: list[str], confusion: np.ndarray, part
 
 
 def draw_confusion(classes: list[str], confusion: np.ndarray) -> Image.Image:
-    """Draw a confusion matrix: a row for each true class, the darker the more of its pictures got an answer.
-
-    Parameters
-    ----------
-    classes : list of str
-        At most ``MOST_CLASSES`` names.
-    confusion : array (K, K)
-        Pictures by true class (rows) and answer (columns).
-
-    Raises
-    ------
-    InputError
-        If there are too many classes.
-    """
+    """Draw a confusion matrix: a row for each true class, the darker the more of its pictures got an answer."""
     if len(classes) > MOST_CLASSES:
         raise InputError(f"expected at most {MOST_CLASSES} classes for a picture, got {len(classes)}")
     font = ImageFont.load_default(FONT_SIZE)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import transformers
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from npconv.errors import InputError
 from npconv.models import find_family
-from weights_tools.training.fast_grn import use_fast_grn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: Standard deviation of the first weights. The usual 0.02 is meant for wide networks and long training; with 32 to 160
 #: channels the first epochs learn markedly faster from larger weights.
@@ -17,44 +16,30 @@ INITIAL_SPREAD = 0.1
 
 
 def build(family: str, classes: list[str], size: int, widths: list[int], depths: list[int]) -> PreTrainedModel:
-    """Return an untrained network.
+    """Return an untrained network for pictures of `size` x `size` pixels, with these channels and blocks a stage."""
+    import transformers
 
-    Parameters
-    ----------
-    family : str
-        The ``model_type``.
-    classes : list of str
-        Names of the classes, in the order of the outputs.
-    size : int
-        Edge of the pictures in pixels, written into the configuration.
-    widths, depths : list of int
-        Channels and blocks of each stage.
+    from weights_tools.training.fast_grn import use_fast_grn
 
-    Raises
-    ------
-    InputError
-        If transformers cannot build a CvT of these depths.
-    """
     found = find_family(family)
-    fields = FIELDS[family](size, widths, depths)
     config = getattr(transformers, found.config_name)(
         id2label=dict(enumerate(classes)),
         label2id={name: number for number, name in enumerate(classes)},
         initializer_range=INITIAL_SPREAD,
-        **fields,
+        **FIELDS[family](size, widths, depths),
     )
     model = getattr(transformers, found.class_names["image_classification"])(config)
     use_fast_grn(model)
     return model
 
 
+def _convnextv2(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
+    return {"num_stages": len(widths), "hidden_sizes": widths, "depths": depths, "patch_size": 2, "image_size": size}
+
+
 def _convnext(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
     # At 1e-6, the default for deep networks, a short training would hardly reach the blocks.
     return {**_convnextv2(size, widths, depths), "layer_scale_init_value": 0.1}
-
-
-def _convnextv2(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
-    return {"num_stages": len(widths), "hidden_sizes": widths, "depths": depths, "patch_size": 2, "image_size": size}
 
 
 def _cvt(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
@@ -63,10 +48,10 @@ def _cvt(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
         raise InputError(f"expected depths of at least 1,2,3 and so on for CvT, got {depths}; try 1,2,3")
     stages = len(widths)
     alike = {
-        **{"patch_sizes": 3, "patch_stride": 2, "patch_padding": 1, "mlp_ratio": 2.0, "qkv_bias": True},
-        **{"attention_drop_rate": 0.0, "drop_rate": 0.0, "drop_path_rate": 0.0, "qkv_projection_method": "dw_bn"},
-        **{"kernel_qkv": 3, "padding_kv": 1, "stride_kv": 2, "padding_q": 1, "stride_q": 1},
-    }
+        "patch_sizes": 3, "patch_stride": 2, "patch_padding": 1, "mlp_ratio": 2.0, "qkv_bias": True,
+        "attention_drop_rate": 0.0, "drop_rate": 0.0, "drop_path_rate": 0.0, "qkv_projection_method": "dw_bn",
+        "kernel_qkv": 3, "padding_kv": 1, "stride_kv": 2, "padding_q": 1, "stride_q": 1,
+    }  # fmt: skip
     return {
         **{name: [value] * stages for name, value in alike.items()},
         "embed_dim": widths,
@@ -76,5 +61,5 @@ def _cvt(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
     }
 
 
-#: The fields of a configuration, by ``model_type``.
+#: The fields of a configuration, by ``model_type``; the first is the usual choice.
 FIELDS = {"convnextv2": _convnextv2, "convnext": _convnext, "cvt": _cvt}

@@ -26,24 +26,11 @@ LOWEST_RATE = 0.01
 class Recipe:
     """How to train.
 
-    Attributes
-    ----------
-    size : int
-        Edge of the pictures in pixels.
-    early_size, early_epochs : int
-        Smaller pictures for the first epochs, which save time.
-    epochs, batch_size, warmup_epochs : int
-        Passes over the pictures, pictures a step, epochs over which the learning rate rises.
-    learning_rate, weight_decay, label_smoothing : float
-        As usual; biases, norms and other vectors are not decayed.
-    average_decay : float
-        Decay a step of the running average of the weights, which is what is kept.
-    mean, std : list of float
-        Of the three colours, on the scale 0 to 1.
-    bfloat16 : bool
-        Compute products in bfloat16 (weights stay in float32).
-    seed : int
-        Seed of the order and of the variations of the pictures.
+    Pictures have edges of `size` pixels, in the first epochs of `early_size`, which saves time. The learning rate rises
+    over the warm-up epochs; biases, norms and other vectors are not decayed. `average_decay` is the decay a step of the
+    running average of the weights, which is what is kept. `mean` and `std` are those of the three colours on the scale
+    0 to 1. With `bfloat16` products are computed in it; weights stay in float32. `seed` is that of the order and of the
+    variations of the pictures.
     """
 
     size: int
@@ -65,25 +52,10 @@ class Recipe:
 def train(
     model: PreTrainedModel, train: Pictures, watch: Pictures, recipe: Recipe, folder: Path, resume: bool
 ) -> PreTrainedModel:
-    """Train `model` and return the network with averaged weights.
+    """Train `model` in place and return the network with averaged weights.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        From :func:`weights_tools.training.families.build`; changed in place.
-    train, watch : Pictures
-        To learn from; to print the accuracy on after every epoch. Nothing is chosen by the second, which may be empty.
-    recipe : Recipe
-        How to train.
-    folder : Path
-        Where ``checkpoint.pt`` is written after every epoch.
-    resume : bool
-        Go on from that checkpoint if there is one.
-
-    Raises
-    ------
-    WeightsError
-        If the checkpoint cannot be read or belongs to another network.
+    After every epoch ``checkpoint.pt`` is written in `folder`, from which `resume` goes on if it exists, and the
+    accuracy on `watch`, which may be empty, is printed; nothing is chosen by it.
     """
     average = copy.deepcopy(model)
     optimizer = make_optimizer(model, recipe)
@@ -190,13 +162,7 @@ def write_checkpoint(
 def read_checkpoint(
     path: Path, model: PreTrainedModel, average: PreTrainedModel, optimizer: torch.optim.Optimizer
 ) -> int:
-    """Fill networks and optimizer from a checkpoint and return how many epochs are done.
-
-    Raises
-    ------
-    WeightsError
-        If the file cannot be read or belongs to another network.
-    """
+    """Fill networks and optimizer from a checkpoint of the same network and return how many epochs are done."""
     try:
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
@@ -211,13 +177,7 @@ def read_checkpoint(
 
 
 def check_recipe(recipe: Recipe, count: int) -> None:
-    """Check that a recipe can be run on `count` pictures.
-
-    Raises
-    ------
-    InputError
-        If it cannot.
-    """
+    """Raise an :class:`InputError` if a recipe cannot be run on `count` pictures."""
     for name in ("size", "early_size", "epochs", "batch_size"):
         if getattr(recipe, name) < 1:
             raise InputError(f"expected {name} of at least 1, got {getattr(recipe, name)}")

@@ -29,15 +29,7 @@ LARGEST_FILE = 64 * 2**20
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of one size and the number of each one's class.
-
-    Attributes
-    ----------
-    pixels : numpy.ndarray
-        (N, H, W, 3) uint8.
-    labels : numpy.ndarray
-        (N,) int64.
-    """
+    """Pictures of one size, (N, H, W, 3) uint8, and the number of each one's class, (N,) int64."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -67,19 +59,10 @@ class Source(NamedTuple):
 
 
 def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: int = 0) -> Dataset:
-    """Read the labelled pictures of a folder or zip file.
+    """Read the labelled pictures of a folder or zip file, scaled and centre-cropped to `size` x `size` pixels.
 
-    Parameters
-    ----------
-    path : str or Path
-        A folder or ``.zip`` with ``train/<class>/*`` and ``test/<class>/*``, or with ``<class>/*`` only; an outer
-        folder around these does not matter.
-    size : int
-        Every picture is scaled and centre-cropped to `size` x `size` pixels.
-    held_out : float
-        Share of each class that becomes the test part where the source names none.
-    seed : int
-        Seed of that split.
+    It holds ``train/<class>/*`` and ``test/<class>/*``, or ``<class>/*`` only: then the share `held_out` of each class
+    becomes the test part, chosen by `seed`. An outer folder around these does not matter.
 
     Raises
     ------
@@ -98,13 +81,7 @@ def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: i
 
 @contextmanager
 def open_source(path: Path) -> Iterator[Source]:
-    """Open a folder or a zip file, which is read without unpacking it.
-
-    Raises
-    ------
-    InputError
-        If `path` is neither.
-    """
+    """Open a folder or a zip file, which is read without unpacking it; anything else is an :class:`InputError`."""
     if path.is_dir():
         files = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
         yield Source(files, lambda name: (path / name).read_bytes())
@@ -117,13 +94,7 @@ def open_source(path: Path) -> Iterator[Source]:
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return the content of one file of a zip file.
-
-    Raises
-    ------
-    ImageError
-        If it is damaged, encrypted or larger than a picture of a training set can be.
-    """
+    """Return the content of one file of a zip file, unless it is larger than a picture of a training set can be."""
     if archive.getinfo(name).file_size > LARGEST_FILE:
         raise ImageError(f"{name}: expected at most {LARGEST_FILE} bytes in the zip file; leave the file out")
     try:
@@ -138,19 +109,9 @@ def list_parts(source: Source, *, held_out: float = 0.15, seed: int = 0) -> dict
     Raises
     ------
     InputError
-        As `sort_into_parts`.
-    """
-    return sort_into_parts(sorted(name for name in source.names if _is_picture(name)), held_out=held_out, seed=seed)
-
-
-def sort_into_parts(names: list[str], *, held_out: float, seed: int) -> dict[str, list[str]]:
-    """Sort the names of pictures into the parts ``train`` and ``test``.
-
-    Raises
-    ------
-    InputError
         If there are no pictures, only some lie in ``train`` or ``test``, a part is empty, or their classes differ.
     """
+    names = sorted(name for name in source.names if _is_picture(name))
     if not names or any(len(PurePosixPath(name).parts) < 2 for name in names):
         raise InputError("expected pictures in one folder a class, such as cat/1.jpg; found none or some outside")
     part_of = {name: PurePosixPath("-", "-", name).parts[-3] for name in names}

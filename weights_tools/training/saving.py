@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from transformers import PreTrainedModel
 
+from npconv.images import ConvNextImageProcessor
+
 
 def rounded_to_float16(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     """Return the state dict with floating-point tensors in float16; counters keep their type."""
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        kept = tensor.half() if tensor.is_floating_point() else tensor
-        tensors[name] = kept.contiguous().clone()
-    return tensors
+    return {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def save_model(model: PreTrainedModel, folder: Path, size: int, mean: list[float], std: list[float], card: str) -> None:
@@ -30,17 +30,6 @@ def save_model(model: PreTrainedModel, folder: Path, size: int, mean: list[float
     model.config.save_pretrained(folder)
     weights = save(rounded_to_float16(model), metadata={"format": "pt"})
     (folder / "model.safetensors").write_bytes(weights)
-    preprocessing = {
-        "crop_pct": 1.0,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": mean,
-        "image_processor_type": "ConvNextImageProcessor",
-        "image_std": std,
-        "resample": 3,
-        "rescale_factor": 1 / 255,
-        "size": {"shortest_edge": size},
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2) + "\n", encoding="utf-8")
+    processor = ConvNextImageProcessor(size={"shortest_edge": size}, crop_pct=1.0, image_mean=mean, image_std=std)
+    processor.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -57,7 +57,7 @@ class Architecture:
 
     def count(self, classes: int) -> int:
         """Return the number of parameters with another number of classes."""
-        return self.parameters + (classes - self.classes) * (self.features + 1)
+        return self.parameters + (classes - self.classes) * (self.features + 1) if self.classes else self.parameters
 
 
 def find_architecture(model_type: str, fields: Mapping[str, Any]) -> Architecture | None:

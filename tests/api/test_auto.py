@@ -24,7 +24,7 @@ def test_backbones_are_chosen_too(family):
 
 
 def test_cvt_has_no_backbone():
-    with pytest.raises(ConfigError, match="expected one of ConvNextConfig, ConvNextV2Config; got CvtConfig"):
+    with pytest.raises(ConfigError, match=r"expected one of ConvNextConfig, ConvNextV2Config.*; got CvtConfig"):
         npconv.AutoBackbone.from_config(CONFIGS["cvt"])
 
 
@@ -43,7 +43,7 @@ def test_configuration_fields_can_be_replaced(tmp_path):
 
 def test_other_families_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
-    with pytest.raises(ConfigError, match="convnext, convnextv2, cvt; got 'resnet'"):
+    with pytest.raises(ConfigError, match=r"convnext, convnextv2, cvt.*; got 'resnet'"):
         npconv.AutoModel.from_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="got 'resnet'; use AutoConfig"):
         npconv.ConvNextModel.from_pretrained(tmp_path)

@@ -160,7 +160,7 @@ def test_the_table(model_type, architecture, classes):
     """The published numbers are those of the shapes, without any weights."""
     fields = {**architecture.fields, **architecture.shape}
     config = FAMILIES[model_type].config_class(**fields, num_labels=classes)
-    count = count_parameters(MODULES[model_type].image_classification_shapes(config))
+    count = count_parameters(getattr(MODULES[model_type], f"{FAMILIES[model_type].main_task}_shapes")(config))
     assert architecture.count(classes) == count
     assert classes != 21_841 or PARAMETERS_22K.get(architecture.name, count) == count
 

@@ -192,8 +192,8 @@ class Recorder:
                 self.wrap(patch, module, name, self.norm)
             self.wrap(patch, module, "linear", self.linear)
             self.wrap(patch, module, "multi_head_attention", self.attention)
-            activation = module.activation
-            patch.setattr(module, "activation", lambda name, of=activation: self.activation(name, of(name)))
+            if activation := getattr(module, "activation", None):
+                patch.setattr(module, "activation", lambda name, of=activation: self.activation(name, of(name)))
 
     def wrap(self, patch: pytest.MonkeyPatch, module: ModuleType, name: str, describe) -> None:
         """Replace a function of a model file, where it has it, by one that records."""
@@ -267,7 +267,7 @@ def test_pictures_that_are_too_small_are_refused(size: tuple[int, int]) -> None:
 
 
 def test_another_configuration_is_refused() -> None:
-    with pytest.raises(ConfigError, match="ConvNeXt V2 or CvT, got PretrainedConfig"):
+    with pytest.raises(ConfigError, match=r"ConvNeXt V2.* or .*, got PretrainedConfig"):
         layer_table(PretrainedConfig(), 32, 32)
 
 

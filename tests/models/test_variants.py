@@ -287,7 +287,7 @@ def test_the_final_epsilon_is_that_of_the_norm_before_the_pooling(family):
 @FAMILIES
 def test_every_other_epsilon_is_norm_eps(family, monkeypatch):
     seen = []
-    for module in (import_module(f"npconv.models.{name}.model") for name in MODULES):
+    for module in (import_module(f"npconv.models.{name}.model") for name in CLASSIFIERS):
         original = module.layer_norm
         monkeypatch.setattr(
             module,

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from npconv.models import find_family
 from tests.support.families import CLASSES, CONFIGS
 from weights_tools.goldens import draw, reference
 
@@ -106,7 +107,7 @@ def distances(actual: dict[str, np.ndarray], truth: dict[str, np.ndarray]) -> di
 def measure(family: str, seed: int) -> Distances:
     """Run one random case in float64 and float32."""
     fields, shape = random_case(family, seed)
-    pair = make_pair(family, "image_classification", fields, shape, seed=seed)
+    pair = make_pair(family, find_family(family).main_task, fields, shape, seed=seed)
     truth = reference.run(pair.theirs, pair.pixel_values)
     ours_float32 = type(pair.ours)(pair.ours.config, pair.weights, dtype="float32")
     return Distances(

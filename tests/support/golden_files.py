@@ -78,10 +78,11 @@ def with_activation(name, hidden_act):
 def outputs_of(model, pixel_values):
     """Return all outputs by the names in the files, hidden states and feature maps numbered."""
     arrays = {}
-    for name, value in model(pixel_values, output_hidden_states=True).items():
+    output = model(pixel_values, output_hidden_states=True)
+    for name, value in output.items():
         if isinstance(value, tuple):
             arrays |= {f"{name}.{index}": part for index, part in enumerate(value)}
-        elif name != "last_hidden_state":
+        elif name != "last_hidden_state" or value is not output.hidden_states[-1]:
             arrays[name] = value
     return arrays
 

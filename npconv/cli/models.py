@@ -97,8 +97,12 @@ def family_lines(family: str, published: list[Published]) -> list[str]:
         ]
         for checkpoint in listed
     ]
+    has_classes = any(checkpoint.classes for checkpoint in listed)
+    if not has_classes:
+        rows = [[*row[:4], *row[5:]] for row in rows]
     licence = f"licence {listed[0].licence} by their cards, {listed[0].first_licence} by their authors"
-    return [f"{FAMILIES[family].title} on the hub, {licence}", *table(rows, right=(1, 2, 4), indent=2)]
+    lines = table(rows, right=(1, 2, 4) if has_classes else (1, 2), indent=2)
+    return [f"{FAMILIES[family].title} on the hub, {licence}", *lines]
 
 
 def describe(name: str) -> dict[str, Any]:

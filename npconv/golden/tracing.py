@@ -183,6 +183,8 @@ def results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:
     maps = output.hidden_states
     if task_of(model) == "backbone":
         outputs = output.feature_maps
+    elif "last_hidden_state" in output and output.last_hidden_state is not maps[-1]:
+        outputs = [output.last_hidden_state]  # what other outputs are parts of
     else:  # pooled features, a class token or logits; or there is the last map alone
         beside = [output[name] for name in output if name not in ("loss", "last_hidden_state", "hidden_states")]
         outputs = beside or [output.last_hidden_state]

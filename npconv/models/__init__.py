@@ -22,7 +22,7 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
     - ``OF_OTHER_TASKS``: for each task patterns of the names in checkpoints that it has no use for.
 ``plan.py``
     - ``TASK(config)``: the same as a :class:`npconv.plan.step.Plan`. Its outputs are what ``TASK`` gives out; of the
-      bare model, what it gives out beside ``last_hidden_state``, or that if there is nothing else.
+      bare model, what it gives out beside ``last_hidden_state``, or that if there is nothing else or it is not a map.
 ``fast.py``
     - ``fold(config, params)``: the tree of float32 arrays of the fast engine, of the tree of parameters of any task;
     - ``make_engine(config, folded, threads=None)``: the :class:`npconv.fast.engine.Engine` that works with them.

@@ -41,7 +41,7 @@ tokens("class-token-of-zeros", "class token of zeros", "a parameter that was not
     edit(cls_token=lambda token: 0 * token)
 )
 mistake("join_class_token", "class-token-joined-last", "class token last", "the class token appended")(
-    replaced(lambda cls_token, x: np.concatenate([x, cls_token], axis=1))
+    of_output(lambda y: np.concatenate([y[:, 1:], y[:, :1]], axis=1))
 )
 
 

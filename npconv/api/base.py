@@ -285,13 +285,7 @@ class PreTrainedModel:
 
 
 def parse_dtype(dtype: Any) -> np.dtype:
-    """Return one of the three dtypes that models run in.
-
-    Raises
-    ------
-    InputError
-        If it is another one.
-    """
+    """Return one of the three dtypes that models run in; another is an `InputError`."""
     try:
         parsed = np.dtype(dtype)
     except TypeError:

@@ -149,10 +149,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
 def _pooled(output: Any, model: BareModel) -> Any:
     """Return the pooled features (N, C): the logits of a classifier without classes.
 
-    Raises
-    ------
-    InputError
-        If the model gives none.
+    A model that gives none is an `InputError`.
     """
     if "pooler_output" in output:
         return output.pooler_output

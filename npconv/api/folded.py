@@ -40,29 +40,12 @@ def cached_fold(
     shapes: Shapes,
     fold: Callable[[], Mapping[str, Any]],
 ) -> Mapping[str, Any]:
-    """Return folded weights, mapped from a file; they are folded and the file written if it is not there.
+    """Return folded weights, mapped from a file; `fold` makes them and the file is written if it is not there.
 
-    A file that is damaged, was made of other weights or by another version is written anew, with a warning. If it
-    cannot be written, a warning says so, and the weights are in memory alone. The file's ending is not that of weights,
-    lest another program takes it for the model; its name is another for each set of parameters, since models of one
-    checkpoint differ in their heads.
-
-    Parameters
-    ----------
-    cache : bool, str or path
-        The folder of the file; True for that of the model.
-    model : Path
-        Folder or file of the checkpoint.
-    config : PretrainedConfig
-    shapes : mapping
-        Of the model's parameters.
-    fold : callable
-        Returns the tree of folded weights.
-
-    Raises
-    ------
-    InputError
-        If `cache` is no folder's name.
+    The file is in the folder `cache`; with True, in that of the `model`. One that is damaged, was made of other weights
+    or by another version is written anew, with a warning. If it cannot be written, a warning says so, and the weights
+    are in memory alone. The file's ending is not that of weights, lest another program takes it for the model; its name
+    is another for each set of parameters, since models of one checkpoint differ in their heads.
     """
     if not isinstance(cache, bool | str | os.PathLike):
         raise InputError(f"expected cache to be True, False or a folder, got {cache!r}")
@@ -93,22 +76,8 @@ def shared_loader(executor: Executor, load: Callable[..., Any], *, model: str | 
     """Return what loads a model in the workers, such that those of this machine share its folded weights.
 
     The file is in the folder of the workers and written by this process: if each of them did, each would map its own.
-
-    Parameters
-    ----------
-    executor : Executor
-        A :class:`WorkerPool` has a folder; with another, each process folds for itself, unless the arguments say
-        ``cache``.
-    load : callable
-        Loads the model.
-    model : str or Path
-    **arguments
-        Of `load`: ``engine``, ``cache`` and others.
-
-    Raises
-    ------
-    NpconvError
-        If the arguments cannot be sent, or what `load` raises.
+    Only a :class:`WorkerPool` has such a folder; with another executor, each process folds for itself, unless the
+    arguments of `load` say ``cache``. Arguments that cannot be sent are an `InputError`; what `load` raises is raised.
     """
     arguments["model"] = findable(model)
     loader = Loader.of(load, **arguments)
@@ -156,13 +125,7 @@ def _check_tree(config: PretrainedConfig, folded: Mapping[str, Any]) -> None:
 
 
 def _read(file: Path, source: Mapping[str, str]) -> dict[str, Any]:
-    """Return the tree in a file.
-
-    Raises
-    ------
-    WeightsError
-        If it is damaged or made of something else.
-    """
+    """Return the tree in a file; one that is damaged or made of something else is a `WeightsError`."""
     found = read_metadata(file)
     for name, expected in source.items():
         if found.get(name) != expected:

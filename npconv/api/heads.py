@@ -199,20 +199,9 @@ class Backbone(BareModel):
 def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str, Any]:
     """Return the inputs of a call by name, whichever way they came.
 
-    Parameters
-    ----------
-    inputs : array, sequence or mapping
-        The first argument of the call: the pixel values; or a list or tuple of all tensors in their order; or a
-        mapping of all inputs by name.
-    tensors : sequence of str
-        Names of the tensors, in order.
-    **given
-        The other arguments of the call. What a list or mapping says replaces them.
-
-    Raises
-    ------
-    InputError
-        If there are no pixel values, too many tensors, or a name that the model does not take.
+    The first argument of the call, `inputs`, is the pixel values; or a list or tuple of all `tensors`, in their order;
+    or a mapping of all inputs by name. What a list or mapping says replaces the other arguments that were `given`. No
+    pixel values, too many tensors, or a name that the model does not take are an `InputError`.
     """
     if isinstance(inputs, Mapping):
         unknown = [name for name in inputs if name not in given and name not in tensors]
@@ -236,10 +225,7 @@ def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str
 def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> Any:
     """Return the pictures in the dtype and on the device of the model.
 
-    Raises
-    ------
-    InputError
-        If they are no array of floating-point numbers.
+    What is no array of floating-point numbers is an `InputError`.
     """
     if isinstance(pixel_values, list | tuple):
         try:
@@ -265,13 +251,7 @@ def prepare_labels(labels: Any, *, device: str) -> Any:
 
 
 def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
-    """Return the generator of a training call, or None for inference.
-
-    Raises
-    ------
-    InputError
-        If `rng` is neither a generator nor a seed.
-    """
+    """Return the generator of a training call, None for inference; what is no generator or seed is an `InputError`."""
     if not training:
         return None
     try:

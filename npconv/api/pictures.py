@@ -39,17 +39,8 @@ class Pipeline:
     Worker processes are started when they are first needed and kept until :meth:`close`, the end of a ``with`` block,
     or the end of this process, however it ends.
 
-    Parameters
-    ----------
-    model : BareModel or callable
-        A callable loads it when it is first needed in this process.
-    image_processor : ConvNextImageProcessor
-    batch_size, workers
-        As in :func:`pipeline`.
-    share : callable, optional
-        From what runs the work to what loads the pipeline there.
-    **options
-        What a call does that does not say.
+    A callable `model` loads it when it is first needed in this process. `share` makes of what runs the work elsewhere
+    what loads the pipeline there. The options are what a call does that does not say.
     """
 
     #: Names of the options of a call, and their values where neither the call nor the pipeline says.
@@ -233,15 +224,9 @@ class ImageClassificationPipeline(Pipeline):
 
 @dataclass(frozen=True)
 class PictureWork(Work[Any, Any]):
-    """Pictures to the results of a pipeline; the first that fails ends it.
+    """Pictures to the results of a pipeline; the first that fails ends it."""
 
-    Parameters
-    ----------
-    options : mapping
-        Of the call.
-    """
-
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  #: of the call
 
     def prepare(self, tool: Pipeline, item: Any) -> np.ndarray:
         """Return the pixel values of a picture."""
@@ -262,23 +247,10 @@ class PictureWork(Work[Any, Any]):
 def best_labels(
     logits: np.ndarray, config: PretrainedConfig, top_k: int | None = 5, function_to_apply: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the classes with the best scores.
+    """Return the classes with the best scores, given the logits (K,) of one picture.
 
-    Parameters
-    ----------
-    logits : array (K,)
-        Of one picture.
-    config
-        Names the classes, and means a function when `function_to_apply` is unset.
-    top_k, function_to_apply
-        As in :class:`ImageClassificationPipeline`.
-
-    Raises
-    ------
-    ConfigError
-        If the model has no classes.
-    InputError
-        If an argument is unknown.
+    The arguments are those of :class:`ImageClassificationPipeline`; the configuration means a function where none is
+    given. A model without classes is a `ConfigError`, an unknown argument an `InputError`.
     """
     if not config.id2label:
         raise ConfigError("expected a model with classes, got one with num_labels 0; use AutoModel for features")

@@ -7,10 +7,9 @@ One file for each idea; read them in this order:
 - ``runners``: how each engine loads a model and computes logits
 - ``orders``, ``remote``: an engine in a process of its own, and the controller's hold on it
 - ``turns``: all engines one after another, round by round, so that a slow minute hits them alike
-- ``figures``: medians, quartiles, ratios, and how far logits are from the truth
-- ``memory``: the peak of a process and all its children
+- ``figures``: medians, quartiles, ratios, means, and how far logits are from the truth
+- ``processes``: the peak memory of a process and all its children, and who else was using the machine
 - ``fresh``: cold start and peak memory in fresh processes
-- ``machine``: what the figures were measured on; ``others``: who else was using it
-- ``comparison``: ratios and means
-- ``trial``: one model with all of them; ``measure``: all of it together, as one report
+- ``machine``: what the figures were measured on
+- ``measure``: one model with all of them, and all of it together, as one report
 """

@@ -26,33 +26,15 @@ RIVALS_ON = {"cpu": tuple(RIVALS), "cuda": ("torch",)}
 
 
 class Contender(NamedTuple):
-    """One thing to measure.
+    """One thing to measure."""
 
-    Attributes
-    ----------
-    name : str
-        What the tables and the report call it.
-    runner : str
-        Its function in ``runners.RUNNERS``.
-    modules : tuple of str
-        What must be installed for it.
-    blas_threads : int
-        Threads that the BLAS and OpenMP of its process may use.
-    threads : int
-        Threads or processes that the engine itself is told to use.
-    rival : bool
-        Whether it is another project's.
-    least_batch : int
-        Fewer pictures than this are no work for it.
-    """
-
-    name: str
-    runner: str
-    modules: tuple[str, ...]
-    blas_threads: int
-    threads: int
-    rival: bool = False
-    least_batch: int = 1
+    name: str  #: what the tables and the report call it
+    runner: str  #: its function in ``runners.RUNNERS``
+    modules: tuple[str, ...]  #: what must be installed for it
+    blas_threads: int  #: that the BLAS and OpenMP of its process may use
+    threads: int  #: threads or processes that the engine itself is told to use
+    rival: bool = False  #: whether it is another project's
+    least_batch: int = 1  #: fewer pictures than this are no work for it
 
     @property
     def environment(self) -> dict[str, str]:
@@ -105,13 +87,7 @@ def npconv_engines(threads: int, device: str = "cpu") -> list[Contender]:
 
 
 def rivals(names: Sequence[str], threads: int, device: str = "cpu") -> list[Contender]:
-    """Return rivals by their names.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, or none that can run on the device.
-    """
+    """Return rivals by their names; one that is unknown, or cannot run on the device, is an `InputError`."""
     known = RIVALS_ON[device]
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -1,15 +1,19 @@
-"""Medians, quartiles, ratios, and how far logits are from the truth."""
+"""Medians, quartiles, ratios to one engine, means over the models, and how far logits are from the truth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 #: Largest difference at which an engine counts as right, relative to the largest logit. Rounding in float32 leaves
 #: about 1e-6 in these models; a wrong eps or another form of GELU leaves 1e-3 and more.
 TOLERANCE = 5e-5
+
+#: What ratios are taken to: the first of these that every model was measured with.
+BASES = ("torch", "onnxruntime", "explicit")
 
 
 def median(values: Sequence[float]) -> float:
@@ -49,3 +53,76 @@ def difference(logits: Sequence[Sequence[float]], truth: Sequence[Sequence[float
 def agrees(relative_difference: float) -> bool:
     """Tell whether an engine with this difference computes the same model."""
     return relative_difference <= TOLERANCE
+
+
+def choose_base(report: dict[str, Any]) -> str:
+    """Return the engine to which ratios are taken."""
+    measured = [{result["engine"] for result in model["results"]} for model in report["models"]]
+    return next((name for name in BASES if all(name in engines for engines in measured)), BASES[-1])
+
+
+def add_ratios(report: dict[str, Any]) -> None:
+    """Write into a report what follows from its measurements.
+
+    ``base``; for each result ``ratio`` (of times, median within a round; above 1 is slower than the base), ``flops``
+    (operations a second, two for each multiply-add) and ``of_peak`` (their part of the sgemm peak on all threads, or of
+    the device); for each fresh start ``cold_ratio`` and ``memory_ratios`` by batch. A ratio that cannot be taken is
+    None.
+    """
+    base = report["base"] = choose_base(report)
+    settings = report["settings"]
+    peak = report["sgemm"][str(settings["threads"]) if settings["device"] == "cpu" else settings["device"]]
+    for model in report["models"]:
+        base_times = {result["batch"]: _by_round(result) for result in model["results"] if result["engine"] == base}
+        for result in model["results"]:
+            result["ratio"] = paired_ratio(_by_round(result), base_times.get(result["batch"], {}))
+            result["flops"] = 2 * model["multiply_adds"] * result["batch"] / result["seconds"]
+            result["of_peak"] = result["flops"] / peak
+        base_start = next((start for start in model["fresh"] if start["engine"] == base), None)
+        for start in model["fresh"]:
+            start["cold_ratio"] = start["cold_start"] / base_start["cold_start"] if base_start else None
+            start["memory_ratios"] = {
+                batch: amount / base_start["peak_bytes"][batch]
+                if base_start and amount and base_start["peak_bytes"].get(batch)
+                else None
+                for batch, amount in start["peak_bytes"].items()
+            }
+
+
+def _by_round(result: dict[str, Any]) -> dict[int, float]:
+    """Return the times of a result by their rounds."""
+    return dict(zip(result["rounds"], result["times"], strict=True))
+
+
+def means(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the geometric means of the ratios over the models, for each engine.
+
+    Only over all models: a mean without the one where an engine failed would flatter it, and is None.
+    """
+    models = report["models"]
+    batches = [str(batch) for batch in report["settings"]["batches"]]
+    found = []
+    for engine in (description["engine"] for description in report["engines"] if not description["missing"]):
+        results = [result for model in models for result in model["results"] if result["engine"] == engine]
+        starts = [start for model in models for start in model["fresh"] if start["engine"] == engine]
+        found.append(
+            {
+                "engine": engine,
+                "time": {
+                    batch: _mean((r["ratio"] for r in results if str(r["batch"]) == batch), len(models))
+                    for batch in batches
+                },
+                "cold_start": _mean((start["cold_ratio"] for start in starts), len(models)),
+                "memory": {
+                    batch: _mean((start["memory_ratios"].get(batch) for start in starts), len(models))
+                    for batch in batches
+                },
+            }
+        )
+    return found
+
+
+def _mean(ratios: Iterable[float | None], count: int) -> float | None:
+    """Return the geometric mean of `count` ratios; None if one is missing."""
+    known = [ratio for ratio in ratios if ratio is not None]
+    return geometric_mean(known) if len(known) == count else None

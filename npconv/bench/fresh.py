@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npconv.bench.contenders import Contender
-from npconv.bench.memory import PROC, PeakMemory
+from npconv.bench.processes import PROC, PeakMemory
 from npconv.bench.remote import RemoteEngine
 
 #: Calls after loading: buffers that are made on the way are there after the second.
@@ -28,12 +28,8 @@ def write_picture(path: Path) -> None:
 def cold_start(contender: Contender, job: Mapping[str, Any], picture: Path, shape: Sequence[int]) -> float:
     """Return the seconds from the start of a process to the logits of a picture.
 
-    The process loads Python, the engine and the model, decodes the picture, scales it to `shape` (C, H, W) and runs.
-
-    Raises
-    ------
-    EngineError
-        If the engine fails.
+    The process loads Python, the engine and the model, decodes the picture, scales it to `shape` (C, H, W) and runs. An
+    engine that fails is an `EngineError`.
     """
     start = time.perf_counter()
     with RemoteEngine(contender.environment) as remote:
@@ -46,12 +42,8 @@ def cold_start(contender: Contender, job: Mapping[str, Any], picture: Path, shap
 def peak_memory(contender: Contender, job: Mapping[str, Any], shape: Sequence[int]) -> int | None:
     """Return the peak memory in bytes of loading a model and running it on pictures of `shape` (N, C, H, W).
 
-    Of all processes where the system tells (Linux), else of the first; None where not even that is known.
-
-    Raises
-    ------
-    EngineError
-        If the engine fails.
+    Of all processes where the system tells (Linux), else of the first; None where not even that is known. An engine
+    that fails is an `EngineError`.
     """
     with RemoteEngine(contender.environment) as remote, PeakMemory(remote.pid) as peak:
         remote.load(contender.runner, job)

@@ -28,12 +28,7 @@ class EngineError(NpconvError):
 class RemoteEngine:
     """A process that runs ``npconv.bench.orders``. Close it, or use it in a ``with`` statement.
 
-    Parameters
-    ----------
-    environment : mapping
-        Added to that of this process.
-    patience : float
-        Seconds to wait for an answer.
+    The `environment` is added to that of this process; an answer may take `patience` seconds.
     """
 
     def __init__(self, environment: Mapping[str, str], patience: float = PATIENCE) -> None:
@@ -56,10 +51,7 @@ class RemoteEngine:
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Give an order and return the answer.
 
-        Raises
-        ------
-        EngineError
-            If the engine reports an error, ends, or does not answer in time; it is closed then.
+        An engine that reports an error, ends, or does not answer in time is closed: an `EngineError`.
         """
         assert self._process.stdin is not None
         with suppress(OSError):  # it is gone; the silence that follows is reported below

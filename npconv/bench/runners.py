@@ -24,27 +24,13 @@ Compute = Callable[[np.ndarray], np.ndarray]
 
 
 class Job(NamedTuple):
-    """What an engine is to run.
+    """What an engine is to run."""
 
-    Attributes
-    ----------
-    model : str
-        Folder or ``.safetensors`` file.
-    threads : int
-        To use for one call.
-    dtype : str
-        ``"float32"``; ``"float64"`` for the truth, which the explicit engine tells.
-    scratch : str, optional
-        Folder for what rivals make of the model: exported for ONNX Runtime, compiled by PyTorch.
-    device : str
-        ``"cpu"``, or ``"cuda"`` for those that can run there.
-    """
-
-    model: str
-    threads: int = 1
-    dtype: str = "float32"
-    scratch: str | None = None
-    device: str = "cpu"
+    model: str  #: folder or ``.safetensors`` file
+    threads: int = 1  #: to use for one call
+    dtype: str = "float32"  #: ``"float64"`` for the truth, which the explicit engine tells
+    scratch: str | None = None  #: folder for what rivals make of the model: exported for ONNX Runtime, compiled
+    device: str = "cpu"  #: or ``"cuda"``, for those that can run there
 
 
 def explicit(job: Job) -> Compute:
@@ -95,13 +81,7 @@ def _torch_logits(framework: Any, model: Any, pixel_values: np.ndarray, device: 
 
 
 def _load_torch(job: Job) -> tuple[Any, Any]:
-    """Return PyTorch and a model of transformers; on a GPU, products are of full float32 as on the CPU.
-
-    Raises
-    ------
-    UnavailableError
-        If PyTorch finds no GPU.
-    """
+    """Return PyTorch and a model of transformers; on a GPU, products are of full float32 as on the CPU."""
     if job.scratch is not None:
         # Else PyTorch keeps what it compiles, 150 MB, among the temporary files, where later runs would find it.
         os.environ.pop("TORCHINDUCTOR_CACHE_DIR", None)

@@ -26,24 +26,12 @@ SLOW_ROUNDS = 4
 
 
 class Turns(NamedTuple):
-    """What the turns of some engines gave.
+    """What the turns of some engines gave, by their names."""
 
-    Attributes
-    ----------
-    times : dict of str to dict of int to float
-        For each engine, by round: the median of the calls but the first, in seconds.
-    best : dict of str to float
-        The shortest of these calls: what is left of a measurement that others disturbed.
-    failures : dict of str to str
-        Why engines failed on the way. They have no further turns.
-    restless : set of str
-        Engines whose threads kept a core busy after their turn, at the expense of the next.
-    """
-
-    times: dict[str, dict[int, float]]
-    best: dict[str, float]
-    failures: dict[str, str]
-    restless: set[str]
+    times: dict[str, dict[int, float]]  #: by round: the median of the calls but the first, in seconds
+    best: dict[str, float]  #: the shortest of these calls: what is left of a measurement that others disturbed
+    failures: dict[str, str]  #: why engines failed on the way; they have no further turns
+    restless: set[str]  #: whose threads kept a core busy after their turn, at the expense of the next
 
 
 def rotated(names: Sequence[Item], round_number: int) -> list[Item]:
@@ -70,16 +58,8 @@ def take_turns(
 ) -> Turns:
     """Measure all engines in turns.
 
-    Parameters
-    ----------
-    engines : mapping of str to RemoteEngine
-        Loaded, warm, and with their input.
-    seconds : mapping of str to float
-        What a call of each takes, roughly.
-    rounds : int
-    progress : callable
-        Told of each round.
-
+    The engines, of :class:`~npconv.bench.remote.RemoteEngine`, are loaded and warm, and have their input; a call of
+    each takes about so many `seconds`. `progress` is told of each round.
     """
     turns = Turns({name: {} for name in engines}, {}, {}, set())
     for round_number in range(rounds):

@@ -71,17 +71,8 @@ def numbers(text: str) -> list[int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; return 1 if an engine failed or disagrees, else 0.
-
-    Raises
-    ------
-    InputError
-        If more cores are asked for than there are.
-    SystemExit
-        If SIGTERM comes.
-    """
-    from npconv.bench.measure import measure
-    from npconv.bench.trial import Settings
+    """Measure and print; return 1 if an engine failed or disagrees, else 0."""
+    from npconv.bench.measure import Settings, measure
     from npconv.cores import available_cores
 
     cores = available_cores()

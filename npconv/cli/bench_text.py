@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from npconv.bench.others import DISTURBING
+from npconv.bench.processes import DISTURBING
 from npconv.cli.output import escape, table
 
 WIDTH = 79

@@ -113,13 +113,7 @@ class Classification(PhotoWork):
 
 
 class Listing:
-    """Results on their way out, in one of the formats. Whatever ends it, it is whole: the array of JSON is closed.
-
-    Parameters
-    ----------
-    form : Format
-    output : Output
-    """
+    """Results on their way out, in one of the formats. Whatever ends it, it is whole: the array of JSON is closed."""
 
     def __init__(self, form: Format, output: Output) -> None:
         self.form = form

@@ -78,31 +78,13 @@ class Facts(NamedTuple):
 def gather(model: str, size: tuple[int, int] | None = None) -> Facts:
     """Find out what a model is, from its small files and the headers of the large ones.
 
-    Parameters
-    ----------
-    model : str
-        Embedded model, directory, file or hub id.
-    size : (int, int), optional
-        Height and width of the picture for the layer table; what the preprocessing makes when unset.
-
-    Raises
-    ------
-    NpconvError
-        If there is no such model, its configuration cannot be used, or it cannot run on such a picture.
+    `size`, height and width of the picture for the layer table, is what the preprocessing makes when unset.
     """
     path = locate(model)
     config = AutoConfig.from_pretrained(path)
     processor = read_processor(path)
     size = size or input_size(config, processor)
-    return Facts(
-        name=model,
-        path=path,
-        config=config,
-        weights=read_weights(path, config),
-        processor=processor,
-        size=size,
-        layers=layer_table(config, *size),
-    )
+    return Facts(model, path, config, read_weights(path, config), processor, size, layer_table(config, *size))
 
 
 def read_processor(path: Path) -> ConvNextImageProcessor | Problem:

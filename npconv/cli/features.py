@@ -68,13 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def wanted(args: argparse.Namespace, model: str) -> tuple[str, ...]:
-    """Return the names of the wanted features, each once.
-
-    Raises
-    ------
-    InputError
-        If the model has no such stage.
-    """
+    """Return the names of the wanted features, each once; a stage that the model lacks is an `InputError`."""
     from npconv.api import AutoConfig
     from npconv.api.extraction import POOLED
 

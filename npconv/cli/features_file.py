@@ -31,19 +31,8 @@ LOG = "photos.jsonl"
 class FeaturesFile:
     """The features of photos, as they come and as they were left by an earlier run.
 
-    Parameters
-    ----------
-    path : str
-        Of the safetensors file.
-    about : mapping of str to str
-        Model, dtype and features: what must be the same to go on with an earlier run.
-    resume : bool
-        Keep what an earlier run has done. Otherwise it is thrown away.
-
-    Raises
-    ------
-    InputError
-        If the files cannot be read or written, or are of another run than `about` says.
+    To go on with it (`resume`), what is said `about` it must be the same: model, dtype and features. Otherwise it is
+    thrown away. Files of another run, or that cannot be read or written, are an `InputError`.
     """
 
     def __init__(self, path: str, about: Mapping[str, str], *, resume: bool) -> None:

@@ -18,14 +18,7 @@ PADDED_NAME = 60
 class Format:
     """Turns results into text: what comes first, each entry, and what comes last.
 
-    Parameters
-    ----------
-    files : sequence of str
-        The photos of the call.
-    labels : int
-        Of each photo.
-    is_regression : bool
-        The scores are no shares of 1.
+    `files` are the photos of the call and `labels` how many each gets; the scores of a regression are not shares of 1.
     """
 
     def __init__(self, files: Sequence[str], labels: int, is_regression: bool) -> None:

@@ -77,14 +77,8 @@ def ending_on_sigterm() -> Iterator[None]:
 def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
     """Run a program and return its exit status; every error and warning becomes one line on stderr.
 
-    Parameters
-    ----------
-    name : str
-        What the lines begin with.
-    run : callable
-        Does the work and returns the status if all goes well.
-    debug : bool
-        Whether an error shows where it comes from.
+    The lines begin with its `name`. `run` does the work and returns the status if all goes well; with `debug`, an error
+    shows where it comes from.
     """
 
     def show_warning(message: Any, *_: Any, **__: Any) -> None:

@@ -22,15 +22,9 @@ _BLOCK = re.compile(r"(.+\.layers)\.(\d+)\.(.+)")
 
 
 def layer_lines(layers: list[LayerRow], *, all_blocks: bool, width: int) -> list[str]:
-    """Return the table of layers.
+    """Return the table of layers; in a narrow terminal, of `width`, the columns move closer together.
 
-    Parameters
-    ----------
-    layers : list of LayerRow
-    all_blocks : bool
-        List every block of a stage; otherwise, those that are like the one before are counted in one line.
-    width : int
-        Columns of the terminal: in a narrow one, the columns move closer together.
+    Blocks of a stage that are like the one before are counted in one line, unless `all_blocks` are wanted.
     """
     rows: list[Sequence[str]] = [HEADER]
     before: list[tuple[str, LayerRow]] = []
@@ -105,15 +99,8 @@ def _alike_row(alike: list[tuple[str, list[LayerRow]]]) -> list[Sequence[str]]:
     rows = [row for _, block in alike for row in block]
     parameters = sum(row.parameters for row in rows)
     multiply_adds = short_number(sum(row.multiply_adds for row in rows))
-    return [
-        (
-            f"layers.{name}",
-            "the same" if len(numbers) == 1 else f"the same, {len(numbers)} times",
-            "",
-            f"{parameters:,}",
-            multiply_adds,
-        )
-    ]
+    times = "" if len(numbers) == 1 else f", {len(numbers)} times"
+    return [(f"layers.{name}", f"the same{times}", "", f"{parameters:,}", multiply_adds)]
 
 
 def _total_row(layers: list[LayerRow]) -> list[Sequence[str]]:

@@ -106,13 +106,7 @@ def family_lines(family: str, published: list[Published]) -> list[str]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return what there is to know about an embedded model; None for what its files do not say.
-
-    Parameters
-    ----------
-    name : str
-        Of :func:`npconv.files.disk.embedded_models`.
-    """
+    """Return what there is to know about an embedded model; None for what its files do not say."""
     from npconv.api import AutoConfig
     from npconv.cli.facts import input_size, read_processor
     from npconv.files.disk import locate

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from npconv.errors import InputError
@@ -16,13 +16,8 @@ from npconv.messages import escape as escape
 def write(stream: TextIO | None, text: str, *, flush: bool = False) -> None:
     """Write text to stdout or stderr; letters that its encoding lacks are escaped.
 
-    Parameters
-    ----------
-    stream : text stream or None
-        None is what Python has in place of a stream that was closed before it started; nothing happens then.
-    text : str
-    flush : bool
-        Hand on at once what the stream still holds.
+    The stream is None where it was closed before Python started; nothing happens then. With `flush`, what the stream
+    still holds is handed on at once.
     """
     if stream is None:
         return
@@ -33,14 +28,9 @@ def write(stream: TextIO | None, text: str, *, flush: bool = False) -> None:
 
 
 class Output:
-    """Where a command writes its results: standard output, or a file that is opened when there is something to write.
+    """Where a command writes its results: standard output, or the file at `path`, opened when something comes.
 
-    Parameters
-    ----------
-    path : str, optional
-        Of the file; standard output when unset.
-    keep : int
-        Bytes at the start of the file that stay; it is written anew from there on.
+    The file is written anew behind its first `keep` bytes, which stay. One that cannot be written is an `InputError`.
     """
 
     def __init__(self, path: str | None, *, keep: int = 0) -> None:
@@ -49,37 +39,29 @@ class Output:
         self._stream = sys.stdout if path is None else None
 
     def write(self, text: str) -> None:
-        """Write text.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        try:
+        """Write text."""
+        with self._named_errors():
             if self._stream is None and self.path is not None:
                 mode = "a" if self.keep else "w"
                 self._stream = open(self.path, mode, encoding="utf-8", newline="")  # noqa: SIM115 - closed by __exit__
                 if self.keep:
                     self._stream.truncate(self.keep)
             write(self._stream, text)
-        except OSError as error:
-            if self.path is None:
-                raise
-            raise self._error(error) from error
 
     def flush(self) -> None:
         """Hand on what is written, so that it is there whatever happens to this process."""
-        try:
+        with self._named_errors():
             write(self._stream, "", flush=True)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Say of a file that cannot be written which one it is."""
+        try:
+            yield
         except OSError as error:
             if self.path is None:
                 raise
-            raise self._error(error) from error
-
-    def _error(self, error: OSError) -> InputError:
-        """Return the error for a file that cannot be written."""
-        return InputError(f"{escape(str(self.path))}: cannot be written ({error.strerror}); check --output")
+            raise InputError(f"{escape(self.path)}: cannot be written ({error.strerror}); check --output") from error
 
     def __enter__(self) -> Output:
         return self
@@ -102,27 +84,16 @@ def screen_width() -> int:
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), gap: int = 2, indent: int = 0) -> list[str]:
-    """Return rows of text as lines with aligned columns.
+    """Return rows of text as lines with aligned columns, those of `right` to the right, `gap` spaces between them.
 
-    Parameters
-    ----------
-    rows : sequence of rows
-        Each with as many cells as the first; a row with a single cell is a line of its own, whatever its width.
-    right : sequence of int
-        Columns that are aligned to the right.
-    gap, indent : int
-        Spaces between columns, and before the first.
+    Each row has as many cells as the first; a row with a single cell is a line of its own, whatever its width.
     """
     widths = [max(map(len, column)) for column in zip(*(row for row in rows if len(row) > 1), strict=True)]
     lines = []
     for row in rows:
-        cells = (
-            row
-            if len(row) == 1
-            else [
-                cell.rjust(width) if i in right else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ]
-        )
+        cells = row
+        if len(row) > 1:
+            padded = enumerate(zip(row, widths, strict=True))
+            cells = [cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in padded]
         lines.append((" " * indent + (" " * gap).join(cells)).rstrip())
     return lines

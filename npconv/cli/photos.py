@@ -19,21 +19,11 @@ STANDARD_INPUT_NAMES = ("<stdin>", "the picture")
 
 
 class Photo(NamedTuple):
-    """A photo, such that any process can read it.
+    """A photo, such that any process can read it."""
 
-    Attributes
-    ----------
-    name : str
-        As it was typed.
-    path : str
-        Where the file is.
-    content : bytes, optional
-        Of standard input, in place of a file.
-    """
-
-    name: str
-    path: str
-    content: bytes | None = None
+    name: str  #: as it was typed
+    path: str  #: where the file is
+    content: bytes | None = None  #: of standard input, in place of a file
 
 
 @dataclass(frozen=True)
@@ -47,18 +37,10 @@ class Result:
 
 @dataclass(frozen=True)
 class PhotoWork(Work[Photo, Result]):
-    """Photos to the results of a pipeline; one that fails becomes a result with the reason.
+    """Photos to the results of a pipeline; one that fails becomes a result with the reason."""
 
-    Parameters
-    ----------
-    options : mapping
-        Of the pipeline's ``run``.
-    debug : bool
-        Write the tracebacks of failures to stderr.
-    """
-
-    options: Mapping[str, Any]
-    debug: bool = False
+    options: Mapping[str, Any]  #: of the pipeline's ``run``
+    debug: bool = False  #: write the tracebacks of failures to stderr
 
     def prepare(self, tool: Any, item: Photo) -> Any:
         """Return the pixel values of a photo."""
@@ -83,14 +65,9 @@ class PhotoWork(Work[Photo, Result]):
 
 
 def read_photos(names: Iterable[str], *, absolute: bool = False) -> Iterator[Photo]:
-    """Yield the photos of a call; standard input is read when it is reached.
+    """Yield the photos of a call by their paths; standard input, ``"-"``, is read when it is reached.
 
-    Parameters
-    ----------
-    names : iterable of str
-        Paths, or ``"-"`` for standard input.
-    absolute : bool
-        Let paths start at the root, for processes that work in another folder.
+    With `absolute`, paths start at the root, for processes that work in another folder.
     """
     for name in names:
         if name == "-":
@@ -109,13 +86,7 @@ def _standard_input() -> bytes | None:
 
 
 def source_of(photo: Photo) -> Any:
-    """Return what to read a photo from.
-
-    Raises
-    ------
-    InputError
-        If it is a folder, or there is no standard input.
-    """
+    """Return what to read a photo from; a folder, or no standard input, is an `InputError`."""
     if photo.name == "-":
         if photo.content is None:
             raise InputError("standard input is closed; give the path of a picture")

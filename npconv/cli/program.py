@@ -47,18 +47,7 @@ def make_parser(chosen: str = "") -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The words after ``npconv``; those of the process when unset.
-
-    Returns
-    -------
-    int
-        The exit status, see the top of this module.
-    """
+    """Run a command, the words after ``npconv``; return the exit status, see the top of this module."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in _without_separator(words)
     return run_program("npconv", lambda: _run(words, debug), debug=debug)

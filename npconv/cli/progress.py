@@ -77,14 +77,8 @@ class Bar(Progress):
 def make_progress(total: int, unit: str, *, output_is_elsewhere: bool) -> Progress:
     """Return what shows the progress on stderr, if that is a terminal: the bar of tqdm where it is installed.
 
-    Parameters
-    ----------
-    total : int
-        How many there are to be done.
-    unit : str
-        What they are, in the plural.
-    output_is_elsewhere : bool
-        The results go to a file, so they do not show by themselves how far it is.
+    There are `total` to be done, of what `unit` says in the plural. Results on a terminal show by themselves how far it
+    is, unless they go to a file (`output_is_elsewhere`).
     """
     stream = sys.stderr
     if stream is None or not stream.isatty() or not (output_is_elsewhere or not _is_terminal(sys.stdout)):

@@ -43,12 +43,8 @@ class Earlier:
 def read_earlier(path: str, form: Format) -> Earlier:
     """Read what an earlier run has written; nothing if there is no such file.
 
-    A last line that was not written to its end is left out, and is to be cut off at `size`.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or is no file of such results.
+    A last line that was not written to its end is left out, and is to be cut off at `size`. A file that cannot be read,
+    or holds something else, is an `InputError`.
     """
     if not os.path.exists(path):
         return Earlier()

@@ -48,10 +48,7 @@ def add_arguments(parser: Any) -> None:
 def choose_workers(args: argparse.Namespace, photos: int) -> int:
     """Return how many processes share the work of so many photos; 1 for none but this one.
 
-    Raises
-    ------
-    InputError
-        If a cluster is asked for as well, or --cache where there is nothing to keep.
+    A cluster asked for as well, or --cache where there is nothing to keep, is an `InputError`.
     """
     device = getattr(args, "device", "cpu")
     if args.cache and (args.dtype != "float32" or device != "cpu"):
@@ -78,18 +75,8 @@ def work_on(
 ) -> bool:
     """Do the work of a command; failures go to stderr as well. Tell whether there were any.
 
-    Parameters
-    ----------
-    args : Namespace
-        Of the command.
-    photos : sequence of str
-    task : str
-        Of the pipeline.
-    kind : type of PhotoWork
-    options : mapping
-        Of the pipeline.
-    add : callable
-        Takes a result, in the order of the photos; returns it, or why it cannot stand beside the others.
+    `task` and `options` are of the pipeline. `add` takes each result, in the order of the photos; it returns the
+    result, or why it cannot stand beside the others.
     """
     from npconv.api import pipeline
     from npconv.workers.cluster import dask_cluster

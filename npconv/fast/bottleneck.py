@@ -155,18 +155,7 @@ def fold_bottleneck(
     layer_scale_parameter: Any = None,
     hidden_act: Any,
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of a :class:`Bottleneck`.
-
-    Parameters
-    ----------
-    layernorm, pwconv1, pwconv2 : mapping
-        Parameters of the block.
-    grn : mapping, optional
-        Of V2.
-    layer_scale_parameter : array (C,), optional
-        Of V1.
-    hidden_act : str or callable
-    """
+    """Return the arrays of a :class:`Bottleneck`, given the parameters of a block: `grn` of V2, a layer scale of V1."""
     hidden, channels = pwconv1["weight"].shape
     activation = FoldedActivation(hidden_act)
     before, after = (np.full(hidden, scale) for scale in (activation.before, activation.after))

@@ -62,12 +62,8 @@ class Cut(NamedTuple):
 class DepthwiseProduct:
     """A depthwise convolution as banded products.
 
-    Parameters
-    ----------
-    weight : array (C, 1, k, k), float32
-    bias : array (C, 1), optional
-    stride, padding : int
-        The same vertically and horizontally.
+    The weight is (C, 1, k, k), the bias (C, 1), both float32; stride and padding are the same vertically and
+    horizontally.
     """
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None = None, *, stride: int = 1, padding: int) -> None:

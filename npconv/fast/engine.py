@@ -185,10 +185,7 @@ def spans(length: int, longest: int, threads: int = 1) -> list[tuple[int, int]]:
 def choose_threads(threads: int | None) -> int:
     """Return the number of threads for a request; None asks for all cores.
 
-    Raises
-    ------
-    InputError
-        If it is no whole number of at least 1.
+    What is no whole number of at least 1 is an `InputError`.
     """
     if threads is None:
         return available_cores()
@@ -247,10 +244,7 @@ def make_scratch(threads: int) -> Scratch:
 class Engine:
     """Base: shares the work between threads, and keeps scratch arrays for the last input shape.
 
-    Parameters
-    ----------
-    threads : int, optional
-        All cores that this process may use when unset.
+    The threads are all cores that this process may use when unset.
     """
 
     def __init__(self, threads: int | None = None) -> None:

@@ -90,12 +90,8 @@ def normalize_map(
 ) -> None:
     """Store the LayerNorm of the columns of a whole map x (C, P) in `out`, which may be x, some columns at a time.
 
-    Some columns stay in the second-level cache from the first to the last of the seven passes over them.
-
-    Parameters
-    ----------
-    scale, shift : array (C, 1), optional
-        Weight and bias, where nothing comes behind that could take them.
+    Some columns stay in the second-level cache from the first to the last of the seven passes over them. `scale` and
+    `shift`, (C, 1), are weight and bias, where nothing comes behind that could take them.
     """
 
     def some_columns(columns: tuple[int, int], scratch: Scratch) -> None:
@@ -109,24 +105,11 @@ def normalize_map(
 
 
 def fold_linear(layer: Mapping[str, Any], out: np.ndarray, *, columns: Any, shift: Any, rows: Any) -> np.ndarray:
-    """Fold what scales and shifts come before and after a linear layer into it.
+    """Store the weight of a linear layer in `out`, with the scales and shifts before and after it. Return the bias.
 
     ``rows * (weight @ (columns * x) + weight @ shift + bias)``, in float64, and some rows at a time: all of the weights
-    in float64 would be twice as much memory as is kept.
-
-    Parameters
-    ----------
-    layer : mapping
-        weight (O, C) and bias (O,), of any floating dtype.
-    out : array (O, C), float32
-        Takes the folded weight.
-    columns, shift : array (C,)
-    rows : array (O,)
-
-    Returns
-    -------
-    array (O,), float64
-        The folded bias.
+    in float64 would be twice as much memory as is kept. The weight is (O, C) and the bias (O,), of any floating dtype;
+    `columns` and `shift` are (C,), `rows` (O,). `out` is float32, what is returned float64.
     """
     columns, shift, rows = (np.asarray(values, np.float64).reshape(-1) for values in (columns, shift, rows))
     bias = np.array(layer["bias"], np.float64)
@@ -159,12 +142,7 @@ def fold_patches(weight: Any, bias: Any) -> dict[str, np.ndarray]:
 class PatchProduct:
     """A convolution as ``weight @ patches + bias`` over a channels-first batch.
 
-    Parameters
-    ----------
-    weight : array (O, kh, kw, C)
-    bias : array (O, 1)
-    stride, padding : (int, int)
-        Vertical and horizontal.
+    The weight is (O, kh, kw, C), the bias (O, 1); stride and padding are (vertical, horizontal).
     """
 
     def __init__(
@@ -176,13 +154,7 @@ class PatchProduct:
         self.bias = bias
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of the result.
-
-        Raises
-        ------
-        InputError
-            If the map is smaller than the kernel.
-        """
+        """Return height and width of the result; a map that is smaller than the kernel is an `InputError`."""
         sizes = zip((height, width), self.kernel, self.stride, self.padding, strict=True)
         out_height, out_width = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
         if out_height < 1 or out_width < 1:

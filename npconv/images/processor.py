@@ -225,12 +225,8 @@ do_center_crop, crop_size, do_convert_rgb : optional
     def prepare(cls, image: np.ndarray, settings: Settings) -> np.ndarray:
         """Apply the steps that the settings ask for to one picture (C, H, W).
 
-        Raises
-        ------
-        ImageError
-            If the resized picture would exceed ``MAX_PIXELS``.
-        InputError
-            If a step cannot be applied, or its result overflows.
+        A picture that would exceed ``MAX_PIXELS`` once resized is an `ImageError`; a step that cannot be applied, or
+        whose result overflows, an `InputError`.
         """
         if settings.do_rescale and holds_fractions(image):
             warnings.warn(
@@ -251,13 +247,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
         return resize_crop_normalize(settings, height, width)
 
     def steps(self, height: int, width: int) -> list[Listed]:
-        """Return what is done to a picture of some size.
-
-        Raises
-        ------
-        InputError
-            If a setting is missing or invalid.
-        """
+        """Return what is done to a picture of some size; a missing or invalid setting is an `InputError`."""
         settings = self.settings()
         self.check_complete(settings)
         return list(self.list_steps(settings, height, width))
@@ -314,13 +304,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
         return {**self.other_fields, **known, "image_processor_type": self.type_names[0]}
 
     def to_json_string(self) -> str:
-        """Return :meth:`to_dict` as JSON, keys sorted.
-
-        Raises
-        ------
-        InputError
-            If one of the other fields cannot be written as JSON.
-        """
+        """Return :meth:`to_dict` as JSON, keys sorted; a field that JSON cannot hold is an `InputError`."""
         try:
             return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
         except (TypeError, ValueError) as error:
@@ -329,10 +313,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
     def save_pretrained(self, directory: str | os.PathLike[str]) -> list[str]:
         """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.
 
-        Raises
-        ------
-        InputError
-            If it cannot be written there.
+        If it cannot be written there, that is an `InputError`.
         """
         file = Path(directory) / FILE_NAME
         text = self.to_json_string()
@@ -349,10 +330,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
     def settings(self, overrides: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of a call: an override where there is one, else the attribute.
 
-        Raises
-        ------
-        InputError
-            If a value is invalid.
+        An invalid value is an `InputError`.
         """
         given = {name: value for name, value in (overrides or {}).items() if value is not None}
         return Settings(**{**_settings_among(vars(self)), **given})

@@ -31,13 +31,7 @@ MAX_FILE_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting of a call, checked and in one form; None stands for the default.
-
-    Raises
-    ------
-    InputError
-        If a value is invalid.
-    """
+    """Every setting of a call, in one form; None stands for the default, and an invalid value is an `InputError`."""
 
     do_resize: bool | None = True
     size: Any = 384
@@ -75,12 +69,7 @@ class Settings:
 def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
     """Return the file with the settings, which is `path` itself or lies in that directory, and its content.
 
-    Raises
-    ------
-    ConfigError
-        If it is not a JSON object of at most ``MAX_FILE_BYTES``.
-    ModelNotFoundError
-        If there is none.
+    No such file is a `ModelNotFoundError`, one that is no JSON object of at most ``MAX_FILE_BYTES`` a `ConfigError`.
     """
     combined = path / COMBINED_FILE_NAME
     if combined.is_file():

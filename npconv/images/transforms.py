@@ -95,24 +95,7 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
 def resize_float(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.ndarray:
     """Resize a picture with Pillow, on float32 values of any range: :func:`resize` without rounding to 8 bits.
 
-    Parameters
-    ----------
-    image : ndarray, (C, H, W)
-    size : (int, int)
-        New height and width, in pixels.
-    resample : int or str
-        Filter, see :func:`resize`.
-
-    Returns
-    -------
-    ndarray of float32, (C, height, width)
-
-    Raises
-    ------
-    ImageError
-        If the result, or Pillow's intermediate of the new width and the old height, would exceed ``MAX_PIXELS``.
-    InputError
-        If an argument is not as above.
+    The result is (C, height, width), float32.
     """
     filter_ = resample_filter(resample)
     height, width = _check_size(size)

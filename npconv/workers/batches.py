@@ -29,13 +29,9 @@ GIVEN_UP = ("WorkerError", "KilledWorker")
 class Work(Generic[Item, Result]):
     """What is done to each item; the classes of those who have work to share fill it in.
 
-    Where other processes do it, it is sent there with every batch, so it must be picklable, and so must the items and
-    their results.
-
-    Parameters
-    ----------
-    load : callable
-        Returns the tool that does the work; a :class:`npconv.workers.loader.Loader` where other processes do it.
+    `load` returns the tool that does the work. Where other processes do it, it is a
+    :class:`npconv.workers.loader.Loader`, and the work is sent there with every batch: it must be picklable then, and
+    so must the items and their results.
     """
 
     load: Callable[[], Any]

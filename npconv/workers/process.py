@@ -37,13 +37,7 @@ class WorkerTraceback(Exception):  # noqa: N818 - no error by itself: the cause 
 
 
 class Worker:
-    """One worker process and this end of its pipe.
-
-    Parameters
-    ----------
-    folder : Path
-        Which it removes when this process is gone.
-    """
+    """One worker process and this end of its pipe; it removes `folder` when the process that started it is gone."""
 
     def __init__(self, folder: Path) -> None:
         import multiprocessing  # here, because whoever starts no processes need not wait for it

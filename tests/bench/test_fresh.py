@@ -5,7 +5,7 @@ from PIL import Image
 
 from npconv.bench.contenders import npconv_engines, rivals
 from npconv.bench.fresh import cold_start, peak_memory, write_picture
-from npconv.bench.memory import PROC
+from npconv.bench.processes import PROC
 from npconv.bench.remote import EngineError
 
 pytestmark = pytest.mark.long

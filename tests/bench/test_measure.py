@@ -12,8 +12,7 @@ from support.small_models import CONFIGS
 
 from npconv.bench.architectures import write_random_model
 from npconv.bench.contenders import RIVALS
-from npconv.bench.measure import measure
-from npconv.bench.trial import Settings
+from npconv.bench.measure import Settings, measure
 from npconv.cli.bench_text import render
 from npconv.cli.output import to_json
 from npconv.errors import InputError, ModelNotFoundError

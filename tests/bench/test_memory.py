@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from npconv.bench.memory import PROC, PeakMemory, current_bytes, peak_bytes, process_tree
+from npconv.bench.processes import PROC, PeakMemory, current_bytes, peak_bytes, process_tree
 
 linux = pytest.mark.skipif(not (PROC / "self" / "smaps_rollup").is_file(), reason="needs /proc of Linux")
 

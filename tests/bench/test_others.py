@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from npconv.bench import others
-from npconv.bench.others import OtherPrograms
+from npconv.bench import processes as others
+from npconv.bench.processes import OtherPrograms
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sysconf"), reason="needs a POSIX system")
 

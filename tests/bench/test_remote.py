@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from npconv.bench.memory import PROC
+from npconv.bench.processes import PROC
 from npconv.bench.remote import EngineError, RemoteEngine
 
 pytestmark = pytest.mark.long

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from npconv.bench.memory import PROC, process_tree
+from npconv.bench.processes import PROC, process_tree
 from npconv.cli.features_file import LOG
 from npconv.files.safetensors import read_metadata
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from npconv.bench.comparison import add_ratios, choose_base, means
+from npconv.bench.figures import add_ratios, choose_base, means
 
 
 def result(engine, batch, times):

@@ -105,13 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_names(path: str) -> dict[str, str]:
-    """Return the map of names in a JSON file.
-
-    Raises
-    ------
-    GoldenError
-        If it cannot be read or is something else.
-    """
+    """Return the map of names in a JSON file."""
     from npconv.files.disk import map_file, parse_json
 
     try:

@@ -188,13 +188,7 @@ def export_cases(args: argparse.Namespace) -> int:
 
 
 def check_program(args: argparse.Namespace) -> int:
-    """Run a program over the cases of an operation; return 1 if one fails, else 0.
-
-    Raises
-    ------
-    GoldenError
-        If there is no such operation or case, or the program cannot be started.
-    """
+    """Run a program over the cases of an operation; return 1 if one fails, else 0."""
     from npconv.golden.case import cases
     from npconv.golden.check import check
     from npconv.messages import quoted

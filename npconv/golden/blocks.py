@@ -104,7 +104,7 @@ def classifier(model_type: str) -> Callable[..., Plan]:
         steps = [
             replace(step, inputs=tuple("input.0" if name == PIXELS else name for name in step.inputs)) for step in plan
         ]
-        return Plan(tuple(steps), plan.outputs, plan.hidden_states)
+        return replace(plan, steps=tuple(steps))
 
     return make
 

@@ -19,6 +19,7 @@ from npconv.golden.compare import Comparison, Difference
 from npconv.golden.measures import distance, finite_distance, largest_of
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
+from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 
 if TYPE_CHECKING:
@@ -79,8 +80,18 @@ class Suspect:
 class Suspects(list[Suspect]):
     """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long."""
 
-    tried: int = 0
-    known: int = 0
+    def __init__(self) -> None:
+        self.tried = self.known = 0
+        self._left = BUDGET
+
+    def allow(self, cost: int) -> bool:
+        """Count a mistake; return whether a run of so many numbers may be made for it."""
+        self.known += 1
+        if self._left <= 0:
+            return False
+        self._left -= cost
+        self.tried += 1
+        return True
 
 
 @dataclass(frozen=True)
@@ -159,8 +170,7 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
         from npconv.golden.mistakes import MISTAKES
 
         mistakes = MISTAKES
-    suspects: list[Suspect] = []
-    budget = _Budget()
+    suspects = Suspects()
     before = None
     for share in SHARES:
         segment = make_segment(comparison, first, share)
@@ -170,31 +180,13 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
         suspects += _layouts(comparison, first, segment)
         if segment is None:
             break
-        search = _Search(comparison, first, segment, budget)
+        search = _Search(comparison, first, segment, suspects)
         suspects += search.inputs()
         suspects += search.mistakes(mistakes)
         if any(suspect.fits for suspect in suspects):
             break
-    found = Suspects(_best_first(suspects))
-    found.tried, found.known = budget.tried, budget.known
-    return found
-
-
-class _Budget:
-    """What may still be computed, and how many mistakes were tried of those that were thought of."""
-
-    def __init__(self) -> None:
-        self.left = BUDGET
-        self.tried = self.known = 0
-
-    def allows(self, cost: int) -> bool:
-        """Whether a run may be made; it is then counted."""
-        self.known += 1
-        if self.left <= 0:
-            return False
-        self.left -= cost
-        self.tried += 1
-        return True
+    suspects[:] = _best_first(suspects)
+    return suspects
 
 
 def _best_first(suspects: list[Suspect]) -> list[Suspect]:
@@ -258,8 +250,8 @@ def _swapped(array: np.ndarray, letters: str) -> Iterator[tuple[np.ndarray, str]
 class _Search:
     """Runs one segment with mistakes in it."""
 
-    def __init__(self, comparison: Comparison, first: Difference, segment: Segment, budget: _Budget) -> None:
-        self.budget = budget
+    def __init__(self, comparison: Comparison, first: Difference, segment: Segment, suspects: Suspects) -> None:
+        self.suspects = suspects
         self.reference = comparison.reference
         self.plan = segment.plan
         self.segment = segment
@@ -290,7 +282,7 @@ class _Search:
 
     def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
         """Make a mistake in some steps, if there is time for it."""
-        if not self.budget.allows(self._cost(steps[0])):
+        if not self.suspects.allow(self._cost(steps[0])):
             return None
         return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
 
@@ -312,7 +304,6 @@ class _Search:
 
 def _with_input(place: int, array: np.ndarray, step: Step) -> Callable[..., Any]:
     """Return the operation of a step with one of its inputs replaced."""
-    from npconv.plan.operations import OPERATIONS
 
     def function(*inputs: np.ndarray, **settings: Any) -> np.ndarray:
         replaced = [array if index == place else value for index, value in enumerate(inputs)]

@@ -14,18 +14,12 @@ from npconv.messages import escape
 def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
     """Return the report as XML.
 
-    Parameters
-    ----------
-    comparison : Comparison
-    explanation : str
-        What is known of the first divergence; it stands in that test's failure.
-    name : str
-        Of the suite and its tests' class.
+    The explanation of the first divergence stands in that test's failure; `name` is that of the suite and of its tests'
+    class.
     """
-    bad = sum(difference.diverges for difference in comparison.differences)
     counts = {
         "tests": str(len(comparison.differences) + len(comparison.missing)),
-        "failures": str(bad),
+        "failures": str(sum(difference.diverges for difference in comparison.differences)),
         "errors": "0",
         "skipped": str(len(comparison.missing)),
     }
@@ -45,13 +39,7 @@ def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npco
 
 
 def write_junit(path: str | os.PathLike[str], document: bytes) -> None:
-    """Write a report.
-
-    Raises
-    ------
-    GoldenError
-        If the file cannot be written.
-    """
+    """Write a report."""
     try:
         with open(path, "wb") as file:
             file.write(document)

@@ -16,10 +16,7 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import GoldenError, InputError, WeightsError
-from npconv.files import safetensors
-from npconv.files.disk import parse_json
-from npconv.files.dtypes import WIDENED
-from npconv.golden.formats import METADATA, OTHER_FORMS, Content, to_text
+from npconv.golden.formats import FORMS, METADATA, Content
 from npconv.messages import quoted
 from npconv.plan.step import Plan
 
@@ -34,8 +31,11 @@ PARAMETERS = "parameters."
 
 #: What is in a plan, and in what a trace says of itself, as :func:`fits` takes it; none of the latter has to be there.
 _STEP = {
-    **{"name": str, "operation": str, "inputs": [str], "params": {str: str}},
-    **{"attributes": dict, "layout": str, "aliases": [str]},
+    **dict.fromkeys(("name", "operation", "layout"), str),
+    "inputs": [str],
+    "aliases": [str],
+    "params": {str: str},
+    "attributes": dict,
 }
 _PLAN = {"steps": [_STEP], "outputs": [str], "hidden_states": [str]}
 _ABOUT = {
@@ -121,9 +121,7 @@ class Trace(Mapping[str, np.ndarray]):
             If it cannot be written there or in that form.
         """
         path = Path(path)
-        suffix = _suffix(path) if format is None else format
-        if suffix not in FORMS:
-            raise GoldenError(f"expected {_FORMS_SAID} to write to, got {quoted(path)}")
+        suffix = form_of(path, "write to", format)
         tensors = {**self._tensors.data, **{PARAMETERS + name: self.params.data[name] for name in sorted(self.params)}}
         about = {**self.about, "format": FORMAT, "order": list(self)}
         _check_names(tensors)
@@ -158,11 +156,10 @@ def check_output(path: str | os.PathLike[str]) -> None:
         If it has no suffix of a trace, is a folder that holds something, or is in a folder that is not there.
     """
     path = Path(path)
-    if _suffix(path) not in FORMS:
-        raise GoldenError(f"expected {_FORMS_SAID} to write to, got {quoted(path)}")
+    suffix = form_of(path, "write to")
     if not os.path.isdir(path.parent):
         raise GoldenError(f"there is no folder {quoted(path.parent)} to write to; make it first")
-    if os.path.isdir(path) and (_suffix(path) or os.listdir(path)):
+    if os.path.isdir(path) and (suffix or os.listdir(path)):
         raise GoldenError(f"expected a file or a new or empty folder to write to, but {quoted(path)} is a folder")
 
 
@@ -186,9 +183,7 @@ def load_trace(path: str | os.PathLike[str]) -> Trace:
         If there is no such file, or it is broken.
     """
     path = Path(path)
-    suffix = "" if os.path.isdir(path) else _suffix(path)
-    if suffix not in FORMS:
-        raise GoldenError(f"expected {_FORMS_SAID} to read a trace from, got {quoted(path)}")
+    suffix = "" if os.path.isdir(path) else form_of(path, "read a trace from")
     if not os.path.exists(path):
         raise GoldenError(f"there is no trace {quoted(path)}; check the path")
     try:
@@ -208,34 +203,6 @@ def load_trace(path: str | os.PathLike[str]) -> Trace:
     return trace
 
 
-def read_safetensors(path: Path) -> Content:
-    """Read a safetensors file; the order is that of the data."""
-    header = safetensors.read_header(path)
-    tensors = safetensors.open_file(path)
-    names = sorted(header.entries, key=lambda name: header.entries[name][2:])
-    text = (header.metadata or {}).get(METADATA)
-    about = None if text is None else parse_json(text, f"{quoted(path)}: the metadata {METADATA}")
-    stored = {name: entry.dtype for name, entry in header.entries.items() if entry.dtype in WIDENED}
-    return Content({name: tensors[name] for name in names}, about, stored)
-
-
-def write_safetensors(path: Path, content: Content) -> None:
-    """Write a safetensors file."""
-    arrays = {name: np.asarray(array) for name, array in content.tensors.items()}
-    safetensors.save_file(arrays, path, {METADATA: to_text(content.about)}, dtypes=content.stored)
-
-
-#: Suffix -> how to read and write the form.
-FORMS = {".safetensors": (read_safetensors, write_safetensors), **OTHER_FORMS}
-
-_FORMS_SAID = "a .safetensors, .npz or .json file or a folder without suffix"
-
-
-def _suffix(path: Path) -> str:
-    """Return the suffix that tells the form."""
-    return path.suffix.lower()
-
-
 def _check_names(names: Iterable[str]) -> None:
     """Refuse names that UTF-8 cannot hold, as it cannot halves of surrogate pairs."""
     for name in names:
@@ -243,6 +210,15 @@ def _check_names(names: Iterable[str]) -> None:
             name.encode()
         except UnicodeEncodeError:
             raise GoldenError(f"a tensor's name must be text that UTF-8 can hold, got {quoted(name)}") from None
+
+
+def form_of(path: Path, use: str, form: str | None = None) -> str:
+    """Return the suffix that tells the form of a trace; refuse others."""
+    suffix = path.suffix.lower() if form is None else form
+    if suffix not in FORMS:
+        expected = "a .safetensors, .npz or .json file or a folder without suffix"
+        raise GoldenError(f"expected {expected} to {use}, got {quoted(path)}")
+    return suffix
 
 
 def check_about(about: Any, source: str) -> dict[str, Any]:

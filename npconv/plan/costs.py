@@ -27,16 +27,7 @@ def count_parameters(shapes: Mapping[str, Shape]) -> int:
 
 
 def multiply_adds(step: Step, shapes: Mapping[str, Shape], params: Mapping[str, Shape]) -> int:
-    """Return the multiply-adds of a step.
-
-    Parameters
-    ----------
-    step : Step
-    shapes : mapping of str to shape
-        Of the results of the model's steps: :func:`npconv.plan.shapes.result_shapes`.
-    params : mapping of str to shape
-        Of the model's parameters by their names in a checkpoint.
-    """
+    """Return the multiply-adds of a step, from the shapes of the model's results and those of its parameters."""
     rule = MULTIPLY_ADDS.get(step.operation)
     if rule is None:
         return 0

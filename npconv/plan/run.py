@@ -64,21 +64,7 @@ def run_plan(
 def run_step(
     step: Step, inputs: Sequence[Any], params: Mapping[str, Any], function: Callable[..., Any] | None = None
 ) -> Any:
-    """Run one step on its inputs.
-
-    Parameters
-    ----------
-    step : Step
-    inputs : sequence of array
-        In the order of ``step.inputs``.
-    params : mapping of str to array
-        At least the step's parameters, by their names in a checkpoint.
-    function : callable, optional
-        In place of the operation's own: takes the same arguments.
-
-    Returns
-    -------
-    array
+    """Run one step on its inputs, with `function` in place of the operation's own if there is one.
 
     Raises
     ------

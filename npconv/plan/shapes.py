@@ -101,13 +101,7 @@ def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape
 
 
 def count_places(size: Shape, kernel: int | Sequence[int], attributes: Mapping[str, Any]) -> tuple[int, int]:
-    """Return at how many places a window can be, down and across.
-
-    Raises
-    ------
-    InputError
-        If none does, or the padding of an average is too large.
-    """
+    """Return at how many places a window can be, down and across; refuse none, and an average's too large padding."""
     sides, strides, pads = (as_pair(given) for given in (kernel, attributes["stride"], attributes["padding"]))
     counts = []
     for length, side, stride, pad in zip(size, sides, strides, pads, strict=True):

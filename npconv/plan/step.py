@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -55,21 +56,20 @@ class Plan:
     outputs: tuple[str, ...] = ()
     hidden_states: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        names = {name: step for step in self.steps for name in (step.name, *step.aliases)}
-        object.__setattr__(self, "_named", names)
+    @cached_property
+    def _named(self) -> dict[str, Step]:
+        return {name: step for step in self.steps for name in (step.name, *step.aliases)}
 
     def __getitem__(self, name: str) -> Step:
         """Return the step of a name or alias."""
-        found: Step = self._named[name]  # type: ignore[attr-defined]  # set by __post_init__
-        return found
+        return self._named[name]
 
     def resolve(self, name: str) -> str:
         """Return the name of the step that has a name or alias."""
         return self[name].name
 
     def __contains__(self, name: object) -> bool:
-        return name in self._named  # type: ignore[attr-defined]
+        return name in self._named
 
     def __iter__(self) -> Iterator[Step]:
         return iter(self.steps)

@@ -26,27 +26,13 @@ MISTAKES: tuple[Mistake, ...] = tuple(CATALOGUE.values())
 def apply(
     mistake: Mistake, plan: Plan, only: Container[str] | None = None
 ) -> tuple[Plan, Callable[[Step], Callable[..., Any]]]:
-    """Make a mistake in a plan.
+    """Make a mistake in a plan, at the steps of some names or wherever it can be made.
 
-    Parameters
-    ----------
-    mistake : Mistake
-    plan : Plan
-    only : container of str, optional
-        Names of the steps to make it at; at every step where it can be made when unset.
-
-    Returns
-    -------
-    plan : Plan
-        With the inputs and parameters that the mistake takes.
-    function_of : callable
-        The function of each step, for ``npconv.plan.run.run_plan``.
+    Returns the plan with the inputs and parameters that the mistake takes, and what gives each step's function to
+    ``npconv.plan.run.run_plan``.
     """
-    wrong = {}
-    for step in plan:
-        changed = mistake.at(step, plan) if only is None or step.name in only else None
-        if changed is not None:
-            wrong[step.name] = changed
+    places = [step for step in plan if only is None or step.name in only]
+    wrong = {step.name: changed for step in places if (changed := mistake.at(step, plan)) is not None}
 
     def function_of(step: Step) -> Callable[..., Any]:
         return mistake.function if step.name in wrong else OPERATIONS[step.operation]

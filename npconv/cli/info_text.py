@@ -117,8 +117,8 @@ def preprocessing(facts: Facts, width: int) -> list[str]:
     return [f"  {number}. {step}" for number, step in enumerate(steps(facts.processor), 1)]
 
 
-#: Height and width of a photo that is wider than high: what is said of its steps is true of others too.
-ANY_PHOTO = (3000, 4000)
+#: Heights and widths of two photos. What is done to both alike does not depend on the aspect.
+PHOTOS = ((3000, 4000), (4000, 3000))
 
 
 def steps(processor: ConvNextImageProcessor) -> list[str]:
@@ -126,16 +126,17 @@ def steps(processor: ConvNextImageProcessor) -> list[str]:
     channels = 1 if isinstance(processor.image_mean, float) else len(processor.image_mean)
     is_grey = channels == 1 and not processor.do_convert_rgb and not isinstance(processor.image_mean, float)
     found = [f"turn upright as EXIF says, convert to {'grey' if is_grey else 'RGB'} of 8 bits"]
-    for _, step, given in processor.steps(*ANY_PHOTO):
+    for (_, step, given), (_, _, of_another) in zip(*(processor.steps(*photo) for photo in PHOTOS), strict=True):
+        if step.startswith("resize"):
+            given["keeps_aspect"] = given != of_another
         found += STEP_WORDS[step](**given)
     return found
 
 
-def resized(*, height: int, width: int, resample: int) -> list[str]:
-    """Return the words for resizing :data:`ANY_PHOTO` to a size."""
+def resized(*, height: int, width: int, resample: int, keeps_aspect: bool) -> list[str]:
+    """Return the words for resizing the first of the photos to a size."""
     from npconv.images.transforms import resample_filter
 
-    keeps_aspect = abs(height / width - ANY_PHOTO[0] / ANY_PHOTO[1]) * width < 1
     how = f"resize the shorter edge to {height}, keeping" if keeps_aspect else f"warp to {height} x {width}, whatever"
     return [f"{how} the aspect ({resample_filter(resample).name.lower()})"]
 

@@ -14,29 +14,14 @@ IGNORE_INDEX = -100
 
 
 def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig) -> Any:
-    """Return the mean loss over the batch.
+    """Return the mean loss over the batch, an array () in the dtype of the logits (N, K).
 
-    Parameters
-    ----------
-    logits : array (N, K)
-        Scores before the softmax.
-    labels : array or list
-        Regression: numbers of shape (N,) or (N, K). Single label: integers (N,), -100 is not counted. Multi-label:
-        numbers from 0 to 1 of shape (N, K).
-    config
-        ``config.problem_type`` chooses the loss. When unset: one column of logits is a regression, integer labels
-        are a single-label and others a multi-label classification. (transformers stores the first choice in the
-        configuration; here each call infers its own.)
+    ``config.problem_type`` chooses the loss. When unset: one column of logits is a regression, integer labels are a
+    single-label and others a multi-label classification. (transformers stores the first choice in the configuration;
+    here each call infers its own.)
 
-    Returns
-    -------
-    array ()
-        In the dtype of `logits`.
-
-    Raises
-    ------
-    InputError
-        If labels do not fit the logits.
+    The labels of a regression are numbers (N,) or (N, K); of a single-label classification integers (N,), of which -100
+    is not counted; of a multi-label one numbers from 0 to 1, (N, K). Labels that do not fit are an `InputError`.
     """
     xp = array_module(logits)
     labels = xp.asarray(labels)

@@ -4,9 +4,9 @@
 before a command runs. What several of them share:
 
 - ``frame``: statuses, and one line for every way to fail; ``output``: text that any terminal can take
-- ``photos``, ``sharing``, ``progress``, ``resume``: the photos of a call, who works on them, and how far it has come
-- ``formats``, ``features_file``: the files that results are written to
-- ``facts``, ``info_text``, ``layer_text``, ``bench_text``: what is found out, and the text of it
+- ``photos``, ``sharing``, ``progress``: the photos of a call, who works on them, and how far it has come
+- ``formats``, ``features_file``: the files that results are written to, and what earlier runs have written there
+- ``facts``, ``info_text``, ``bench_text``: what is found out, and the text of it
 - ``weights``: how a weight file is to be read
 """
 

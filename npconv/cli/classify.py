@@ -7,11 +7,10 @@ import math
 from typing import Any
 
 from npconv.cli import sharing
-from npconv.cli.formats import FORMATS, RESUMABLE, Format
+from npconv.cli.formats import FORMATS, RESUMABLE, Earlier, Format, read_earlier
 from npconv.cli.frame import positive
 from npconv.cli.output import Output
 from npconv.cli.photos import PhotoWork, Result
-from npconv.cli.resume import Earlier, read_earlier
 from npconv.errors import ConfigError, InputError
 
 DESCRIPTION = """\

@@ -61,16 +61,9 @@ CHUNK = 80_000
 class FoldedActivation:
     """An activation that works in place on scaled values: ``y = before * x`` becomes ``after * activation(x)``.
 
-    Attributes
-    ----------
-    before, after : float
-        The weights before are multiplied by the one, those after divided by the other. 1 for an activation that has no
-        polynomial here, such as mish or a user's own: the explicit layer does it.
-
-    Raises
-    ------
-    ConfigError
-        If a user's own function is not one of each element by itself: it sees parts of a map here.
+    The weights before it are multiplied by `before`, those after it divided by `after`. Both are 1 for an activation
+    that has no polynomial here, such as mish or a user's own: the explicit layer does it. A user's function that is not
+    one of each element by itself is a `ConfigError`: it sees parts of a map here.
     """
 
     def __init__(self, hidden_act: str | Callable[[Any], Any]) -> None:
@@ -178,16 +171,7 @@ def fold_bottleneck(
 class Bottleneck:
     """The pointwise part of a block: ``x + W2 @ [grn](activation(W1 @ layer_norm(d) + b1)) + b2``.
 
-    Parameters
-    ----------
-    weight1 : array (4C, C + 1)
-        Its last column is the bias.
-    weight2 : array (C, 4C)
-    bias2 : array (C, 1)
-    grn_weight : array (4C, 1), optional
-        Of V2.
-    hidden_act : str or callable
-    norm_eps, grn_eps : float
+    W1 is (4C, C + 1), its last column the bias; W2 is (C, 4C) and b2 (C, 1); V2's GRN weight is (4C, 1).
     """
 
     def __init__(

@@ -44,22 +44,12 @@ def each_picture(images: Any) -> Iterator[Any]:
 
 
 def picture_to_array(picture: Any, settings: Settings, input_data_format: Any = None) -> tuple[np.ndarray, str]:
-    """Return a picture as (C, H, W), and the layout in which it came.
+    """Return a picture as (C, H, W), of the dtype that it had or uint8, and the layout in which it came.
 
-    Parameters
-    ----------
-    picture : PIL.Image.Image, str, os.PathLike, bytes or ndarray
-    settings : Settings
-        ``image_mean``, ``do_normalize`` and ``do_convert_rgb`` decide on the channels, see the top of this module.
-    input_data_format : str, optional
-        ``"channels_first"``, ``"channels_last"`` or ``"none"`` (no channel axis), for arrays. If unset, the axis of
-        length 1, 3 or 4 holds the channels: the first one before the last one. If there is none, or only one of the
-        two has the length of ``image_mean``, that length decides.
-
-    Returns
-    -------
-    (ndarray, (C, H, W)), str
-        The array, of the dtype it had or uint8, and ``"channels_first"`` or ``"channels_last"``.
+    ``image_mean``, ``do_normalize`` and ``do_convert_rgb`` of the settings decide on the channels, see the top of this
+    module. The layout is ``"channels_first"`` or ``"channels_last"``; `input_data_format` says that of an array, or
+    ``"none"`` where it has no channel axis. If unset, the axis of length 1, 3 or 4 holds the channels: the first one
+    before the last one. If there is none, or only one of the two has the length of ``image_mean``, that length decides.
 
     Raises
     ------

@@ -11,13 +11,8 @@ from npconv.layers.shapes import shapes
 def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     """Mean of ``-log softmax(logits)[label]`` over the samples whose label is not `ignore_index`.
 
-    Labels (N,) are integers from 0 to K - 1, or `ignore_index`: -100 in PyTorch and transformers. The mean is NaN if no
-    sample counts, as in PyTorch.
-
-    Raises
-    ------
-    InputError
-        If shapes do not fit, or a label is not an integer or out of range.
+    Labels (N,) are integers from 0 to K - 1, or `ignore_index`: -100 in PyTorch and transformers. Others are an
+    `InputError`. The mean is NaN if no sample counts, as in PyTorch.
     """
     xp = array_module(logits)
     array_module(labels)

@@ -41,17 +41,8 @@ DIVIDES = "divides "
 def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
     """Let a layer run only on arrays of the shapes that are given in letters; see the top of this module.
 
-    Parameters
-    ----------
-    result : str
-        Letters of what the layer returns. They are for readers and tests; no call checks them.
-    **arguments : str
-        Letters of each array, in the layer's order, and what its numbers divide.
-
-    Returns
-    -------
-    callable
-        A decorator. What was said is the attribute `shapes` of the layer.
+    The letters of each array come in the layer's order, then what its numbers divide; those of the `result` are for
+    readers and tests, and no call checks them. What was said is the attribute `shapes` of the layer.
     """
 
     def decorate(function: Callable[P, Array]) -> Callable[P, Array]:

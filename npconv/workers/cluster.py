@@ -17,10 +17,7 @@ PATIENCE = 10
 def dask_cluster(address: str) -> Iterator[Executor]:
     """Give what runs tasks on the cluster of a scheduler, such as ``tcp://host:8786``, for a ``with`` block.
 
-    Raises
-    ------
-    UnavailableError
-        If Dask is not installed or no scheduler answers.
+    Without Dask, or a scheduler that answers, that is an `UnavailableError`.
     """
     try:
         distributed = importlib.import_module("distributed")

@@ -18,22 +18,13 @@ _loaded: tuple[Loader | None, Any] = (None, None)
 
 @dataclass(frozen=True)
 class Loader:
-    """A function and its arguments, pickled; called once in each process.
-
-    Loaders of equal arguments are equal.
-    """
+    """A function and its arguments, pickled; called once in each process. Loaders of equal arguments are equal."""
 
     content: bytes
 
     @classmethod
     def of(cls, function: Callable[..., Any], **arguments: Any) -> Loader:
-        """Return the loader that calls ``function(**arguments)``.
-
-        Raises
-        ------
-        InputError
-            If it cannot be sent to another process.
-        """
+        """Return the loader that calls ``function(**arguments)``; what cannot be sent to others is an `InputError`."""
         try:
             return cls(pickle.dumps((function, arguments)))
         except Exception as error:  # whatever an object raises that is not made for pickling

@@ -45,13 +45,9 @@ class WorkerError(NpconvError):
 class WorkerPool(Executor):
     """Worker processes that do one task after another; a task that lost its worker is done again by a new one.
 
-    A process is started when there is a task and no idle worker. Workers end with the pool, and with the process that
-    made it, however that one ends.
-
-    Parameters
-    ----------
-    workers : int, optional
-        At most so many processes; :func:`available_cores` when unset.
+    A process is started when there is a task and no idle worker; there are at most so many `workers`, as many as
+    :func:`available_cores` when unset. Workers end with the pool, and with the process that made it, however that one
+    ends.
 
     Raises
     ------
@@ -60,10 +56,6 @@ class WorkerPool(Executor):
     UnavailableError
         If this process may start no others: it is a daemon, or it is being started and imports a script that does not
         keep its work under ``if __name__ == "__main__":``.
-
-    Attributes
-    ----------
-    workers : int
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -84,10 +76,7 @@ class WorkerPool(Executor):
     def folder(self) -> Path:
         """A folder for files that the workers share, made when it is first asked for; removed with the pool.
 
-        Raises
-        ------
-        UnavailableError
-            If there is no place for it, or the pool has ended.
+        If there is no place for it, or the pool has ended, that is an `UnavailableError`.
         """
         if not self._remove_folder.alive:
             raise UnavailableError("the workers have ended, and their folder with them")
@@ -100,11 +89,8 @@ class WorkerPool(Executor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Let a worker call ``fn(*args, **kwargs)``; all of these must be picklable, and `fn` importable.
 
-        Returns
-        -------
-        Future
-            Of the result, or of what `fn` raised; :class:`WorkerError` if its workers died :data:`ATTEMPTS` times;
-            ``UnavailableError`` if no worker can be started.
+        The future is of the result, or of what `fn` raised; of :class:`WorkerError` if its workers died
+        :data:`ATTEMPTS` times, and of ``UnavailableError`` if no worker can be started.
         """
         return self._threads.submit(self._run, os.getcwd(), fn, args, kwargs)
 

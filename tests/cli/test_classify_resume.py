@@ -14,10 +14,9 @@ from support.cli_samples import classify
 
 from npconv import InputError
 from npconv.cli import progress
-from npconv.cli.formats import RESUMABLE
+from npconv.cli.formats import RESUMABLE, read_earlier
 from npconv.cli.output import Output
 from npconv.cli.photos import Result
-from npconv.cli.resume import read_earlier
 
 pytestmark = pytest.mark.long
 

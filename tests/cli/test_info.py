@@ -19,8 +19,7 @@ from npconv import (
     CvtForImageClassification,
 )
 from npconv.cli import main
-from npconv.cli.info_text import file_size, steps
-from npconv.cli.layer_text import layer_lines, short_number
+from npconv.cli.info_text import file_size, layer_lines, short_number, steps
 from npconv.files import safetensors
 from npconv.models import FAMILIES
 from npconv.models.summary import layer_table

@@ -175,7 +175,8 @@ def test_numbers_are_rounded_as_in_pytorch(dtype, source):
 def test_transformers_would_find_the_shards(tmp_path):
     """The index is the one that the official tools write for the same split."""
     hub = pytest.importorskip("huggingface_hub")
-    from npconv.files.checkpoint import INDEX_FILE, read_json, save_checkpoint
+    from npconv.files.checkpoint import INDEX_FILE, save_checkpoint
+    from npconv.files.disk import read_json
 
     tensors = {f"layers.{i}.weight": np.zeros((i % 7 + 1, 10), np.float32) for i in range(30)}
     save_checkpoint(tmp_path, tensors, max_shard_size=1000)

@@ -9,8 +9,9 @@ from typing import Any
 
 from npconv.cli.bench_text import render
 from npconv.cli.frame import ending_on_sigterm, positive
-from npconv.cli.output import escape, to_json, write
+from npconv.cli.output import to_json, write
 from npconv.errors import InputError
+from npconv.messages import escape
 
 DESCRIPTION = """\
 Measure npconv's engines and the rivals that are installed: all in one run, in

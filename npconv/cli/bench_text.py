@@ -6,7 +6,8 @@ import textwrap
 from typing import Any
 
 from npconv.bench.processes import DISTURBING
-from npconv.cli.output import escape, table
+from npconv.cli.output import table
+from npconv.messages import escape
 
 WIDTH = 79
 

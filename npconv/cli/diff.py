@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from npconv.cli.output import escape, screen_width, to_json, write
+from npconv.cli.output import screen_width, to_json, write
 from npconv.errors import GoldenError, WeightsError
+from npconv.messages import escape
 
 DESCRIPTION = """\
 Compare two traces of one model on one input, tensor by tensor in the order of

@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from npconv.cli.formats import Earlier
-from npconv.cli.output import escape
 from npconv.cli.photos import Result
 from npconv.errors import InputError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata, save_file
+from npconv.messages import escape
 
 LOG = "photos.jsonl"
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from npconv.cli.output import escape, to_json
+from npconv.cli.output import to_json
 from npconv.cli.photos import Result
 from npconv.errors import InputError
+from npconv.messages import escape
 
 #: Photo names up to this length are padded to one width, so that the labels stand below each other.
 PADDED_NAME = 60

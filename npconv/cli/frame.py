@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-from npconv.cli.output import escape, write
+from npconv.cli.output import write
 from npconv.errors import NpconvError, NpconvWarning
+from npconv.messages import escape
 
 #: The last three as a shell calls them.
 DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143

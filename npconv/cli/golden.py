@@ -7,8 +7,9 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import escape, table, to_json, write
+from npconv.cli.output import table, to_json, write
 from npconv.errors import GoldenError
+from npconv.messages import escape
 
 if TYPE_CHECKING:
     from npconv.golden.case import Case

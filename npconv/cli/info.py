@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.info_text import render
-from npconv.cli.output import escape, screen_width, to_json, write
+from npconv.cli.output import screen_width, to_json, write
+from npconv.messages import escape
 
 if TYPE_CHECKING:
     from npconv.cli.facts import Facts

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import escape, table
-from npconv.messages import listed
+from npconv.cli.output import table
+from npconv.messages import escape, listed
 
 if TYPE_CHECKING:
     from npconv.cli.facts import Facts, Problem, Weights

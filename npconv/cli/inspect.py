@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.frame import DONE, FAILED_IN_PART
-from npconv.cli.output import escape, table, to_json, write
+from npconv.cli.output import table, to_json, write
 from npconv.cli.weights import add_reading, as_option, print_lines, quiet, warn
+from npconv.messages import escape
 
 if TYPE_CHECKING:
     from npconv.convert import Inspection

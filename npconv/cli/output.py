@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from npconv.errors import InputError
-from npconv.messages import escape as escape
+from npconv.messages import escape
 
 
 def write(stream: TextIO | None, text: str, *, flush: bool = False) -> None:

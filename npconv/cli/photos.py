@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from npconv.cli.output import escape, write
+from npconv.cli.output import write
 from npconv.errors import InputError, NpconvError
+from npconv.messages import escape
 from npconv.workers.batches import Work
 
 #: What errors call a picture from standard input.

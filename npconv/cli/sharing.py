@@ -13,10 +13,11 @@ from contextlib import closing, nullcontext
 from typing import Any
 
 from npconv.cli.frame import positive
-from npconv.cli.output import escape, write
+from npconv.cli.output import write
 from npconv.cli.photos import PhotoWork, Result, read_photos
 from npconv.cli.progress import make_progress
 from npconv.errors import InputError
+from npconv.messages import escape
 
 #: From so many photos on, worker processes are started without being asked for: fewer are done by then.
 MANY = 64

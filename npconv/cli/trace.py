@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import escape, write
+from npconv.cli.output import write
 from npconv.cli.photos import Photo, read_photos, source_of
 from npconv.errors import InputError
+from npconv.messages import escape
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import escape, write
+from npconv.cli.output import write
 from npconv.errors import NpconvWarning
+from npconv.messages import escape
 
 if TYPE_CHECKING:
     from npconv.models.dialects import Decision

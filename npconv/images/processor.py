@@ -25,6 +25,7 @@ from npconv.images.settings import (
     resize_crop_normalize,
 )
 from npconv.images.transforms import holds_fractions
+from npconv.messages import quoted
 
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
@@ -291,7 +292,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
         type_name = type_name_of(config) or cls.type_names[0]
         if type_name not in cls.type_names:
             raise ConfigError(
-                f"expected the settings of a {cls.type_names[0]}, got those of a {str(type_name)[:60]!r}, which "
+                f"expected the settings of a {cls.type_names[0]}, got those of a {quoted(type_name)}, which "
                 "npconv lacks; prepare the pictures as that one does and give the model the arrays"
             )
         _check_overrides(overrides, config)

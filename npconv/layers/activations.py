@@ -12,6 +12,7 @@ from collections.abc import Callable
 from npconv.backend import Array, array_module, special_functions
 from npconv.errors import InputError
 from npconv.layers.shapes import shapes
+from npconv.messages import quoted
 
 elementwise = shapes(x="...", result="...")
 
@@ -123,6 +124,6 @@ def activation(hidden_act: str | Callable[[Array], Array]) -> Callable[[Array], 
         return hidden_act
     if not isinstance(hidden_act, str) or hidden_act not in ACTIVATIONS:
         raise InputError(
-            f"expected hidden_act to be a callable or one of {', '.join(ACTIVATIONS)}; got {str(hidden_act)[:80]!r}"
+            f"expected hidden_act to be a callable or one of {', '.join(ACTIVATIONS)}; got {quoted(hidden_act)}"
         )
     return ACTIVATIONS[hidden_act]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from npconv.errors import ConfigError, GoldenError
+from npconv.messages import quoted
 from npconv.models import TASKS, PretrainedConfig, family_of
 from npconv.plan.step import Plan
 
@@ -36,7 +37,7 @@ def make_plan(config: PretrainedConfig, task: str) -> Plan:
         raise GoldenError(str(error)) from None
     if task not in family.tasks:
         tasks = ", ".join(family.tasks)
-        raise GoldenError(f"expected a task of {config.model_type}: {tasks}; got {str(task)[:80]!r}")
+        raise GoldenError(f"expected a task of {config.model_type}: {tasks}; got {quoted(task)}")
     if not isinstance(config.hidden_act, str):
         raise GoldenError("expected hidden_act to be the name of an activation, got a function, which no file can hold")
     plan: Plan = getattr(family.part("plan"), task)(config)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from npconv.errors import GoldenError, NpconvError
+from npconv.messages import quoted
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
 
@@ -74,7 +75,7 @@ def run_step(
     """
     if function is None:
         if step.operation not in OPERATIONS:
-            raise GoldenError(f"{step.name}: expected an operation of npconv, got {step.operation[:80]!r}")
+            raise GoldenError(f"{step.name}: expected an operation of npconv, got {quoted(step.operation)}")
         function = OPERATIONS[step.operation]
     missing = [name for name in step.params.values() if name not in params]
     if missing:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npconv.cli.output import escape, screen_width, table, to_json, write
+from npconv.cli.output import screen_width, table, to_json, write
+from npconv.messages import escape
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # half surrogates too: so Python keeps bytes that are no UTF-8
 

@@ -97,14 +97,9 @@ NAMED = {
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a tensor.
+    """One way to lay out a tensor."""
 
-    Parameters
-    ----------
-    words : str
-        Their axes and ours; empty for a tensor that stays as it is, whatever its shape.
-    """
-
+    #: Their axes and ours; empty for a tensor that stays as it is, whatever its shape.
     words: str = ""
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -157,26 +152,17 @@ class BoundRule:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One way to name and lay out the parameters of one family.
+    """One way to name and lay out the parameters of one family."""
 
-    Parameters
-    ----------
-    table : Table
-        The names and layouts.
-    family : str
-        The ``model_type``.
-    prefix : str
-        What stands before every name in the file.
-    spellings : mapping of str to str
-        Which of the spellings that the table lists the file has; the first of each where nothing is said.
-    layouts : mapping of str to str
-        The same of layouts.
-    """
-
+    #: The names and layouts.
     table: Table
+    #: The ``model_type``.
     family: str
+    #: What stands before every name in the file.
     prefix: str = ""
+    #: Which of the spellings that the table lists the file has; the first of each where nothing is said.
     spellings: Mapping[str, str] = field(default_factory=dict)
+    #: The same of layouts.
     layouts: Mapping[str, str] = field(default_factory=dict)
 
     @property

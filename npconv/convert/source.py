@@ -30,38 +30,24 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*
 
 @dataclass
 class Source:
-    """Weights and what lies beside them.
+    """Weights and what lies beside them."""
 
-    Attributes
-    ----------
-    path : Path
-        As given.
-    files : list of Path
-        That the weights were read from.
-    folder : Path or None
-        The folder, if one was given: its small files count as well.
-    opened : OpenedWeights
-    theirs : dict of str to DeferredArray
-        The tensors by their names in the file.
-    fields : dict
-        Of the folder's ``config.json`` in the form of transformers; empty without one.
-    timm : dict
-        What timm's ``config.json`` says about the pictures; empty without one.
-    name : str
-        By which the model is known, such as ``"facebook/convnext-tiny-224"``; empty if it is not.
-    model_type : str
-        Of the family that the caller named; empty if not.
-    decisions : list of Decision
-    """
-
+    #: As given.
     path: Path
+    #: That the weights were read from.
     files: list[Path]
+    #: The folder, if one was given: its small files count as well.
     folder: Path | None
     opened: OpenedWeights
+    #: The tensors by their names in the file.
     theirs: dict[str, DeferredArray]
+    #: Of the folder's ``config.json`` in the form of transformers; empty without one.
     fields: dict[str, Any] = field(default_factory=dict)
+    #: What timm's ``config.json`` says about the pictures; empty without one.
     timm: dict[str, Any] = field(default_factory=dict)
+    #: By which the model is known, such as ``"facebook/convnext-tiny-224"``; empty if it is not.
     name: str = ""
+    #: Of the family that the caller named; empty if not.
     model_type: str = ""
     decisions: list[Decision] = field(default_factory=list)
 

@@ -174,17 +174,11 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class Hub(NamedTuple):
-    """What knows the models that are not on this disk.
+    """What knows the models that are not on this disk."""
 
-    Attributes
-    ----------
-    find : function
-        Hub id and revision -> the folder of the model.
-    suggest : function
-        An unknown name -> ``"; did you mean ...?"`` or nothing.
-    """
-
+    #: Hub id and revision -> the folder of the model.
     find: Callable[[str, str], Path]
+    #: An unknown name -> ``"; did you mean ...?"`` or nothing.
     suggest: Callable[[str], str]
 
 

@@ -63,32 +63,21 @@ _NOT_PLAIN = (dict, list, tuple, np.ndarray, DeferredArray, Skipped)
 
 @dataclass(frozen=True)
 class OpenedWeights:
-    """The tensors of a model, and how they were found.
+    """The tensors of a model, and how they were found."""
 
-    Attributes
-    ----------
-    tensors : dict of str to ndarray or DeferredArray
-        In the order of the file, read-only; the keys of nested dicts with dots between. Views of the mapped file where
-        it stores them as they are; a `npconv.files.dtypes.DeferredArray` for bfloat16, 8-bit floats and bool, made an
-        array by ``numpy.asarray``.
-    container : str
-        ``"safetensors"``, ``"PyTorch zip"``, ``"PyTorch legacy pickle"``, ``"NumPy zip"`` or ``"HDF5"``, with
-        ``"sharded "`` before it for an index and its files.
-    skipped : list of (str, str)
-        What was neither tensor, number nor text: where it was, and its class or function.
-    metadata : dict of str to object
-        Numbers and texts beside the tensors, by their place.
-    taken : str
-        Where the tensors were, such as ``"model"``; empty if not wrapped.
-    others : dict of str to int
-        Other places with tensors, and how many.
-    """
-
+    #: In the order of the file, read-only; the keys of nested dicts with dots between. Views of the mapped file where
+    #: it stores them as they are; a `npconv.files.dtypes.DeferredArray` for bfloat16, 8-bit floats and bool, made an
+    #: array by ``numpy.asarray``.
     tensors: dict[str, Any]
+    #: One of the names above, with ``"sharded "`` before it for an index and its files.
     container: str = ""
+    #: What was neither tensor, number nor text: where it was, and its class or function.
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    #: Numbers and texts beside the tensors, by their place.
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: Where the tensors were, such as ``"model"``; empty if not wrapped.
     taken: str = ""
+    #: Other places with tensors, and how many.
     others: dict[str, int] = field(default_factory=dict)
 
 

@@ -42,23 +42,15 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Storage:
-    """What a pickle says of the numbers behind some tensors.
+    """What a pickle says of the numbers behind some tensors."""
 
-    Parameters
-    ----------
-    key : str
-        Names them in the file.
-    dtype : str or None
-        A key of `npconv.files.dtypes.STORED`; None for a storage of bytes.
-    count : int
-        Of values of that dtype, or of bytes.
-    view : tuple of int, optional
-        First value and number of values of the part that is meant, in files of the oldest versions.
-    """
-
+    #: Names them in the file.
     key: str
+    #: A key of `npconv.files.dtypes.STORED`; None for a storage of bytes.
     dtype: str | None
+    #: Of values of that dtype, or of bytes.
     count: int
+    #: First value and number of values of the part that is meant, in files of the oldest versions.
     view: tuple[int, int] | None = None
 
     @property

@@ -47,21 +47,14 @@ class _DamagedError(Exception):
 
 
 class Pickle(NamedTuple):
-    """What a pickle describes.
+    """What a pickle describes."""
 
-    Attributes
-    ----------
-    value : object
-        Of dicts, lists, tuples, texts, bytes, numbers, None, `names.Global`, `names.Skipped`, `names.Storage` and
-        `names.Tensor`. May contain itself.
-    stop : int
-        Where in the buffer it ends.
-    storages : dict of str to Storage
-        All that it refers to, by key; those of skipped things too.
-    """
-
+    #: Of dicts, lists, tuples, texts, bytes, numbers, None, `names.Global`, `names.Skipped`, `names.Storage` and
+    #: `names.Tensor`. May contain itself.
     value: Any
+    #: Where in the buffer it ends.
     stop: int
+    #: All that it refers to, by key; those of skipped things too.
     storages: dict[str, Storage]
 
 

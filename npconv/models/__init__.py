@@ -57,29 +57,19 @@ TASKS = {"model": "Model", "image_classification": "ForImageClassification", "ba
 
 
 class Family(NamedTuple):
-    """One family of models.
+    """One family of models."""
 
-    Attributes
-    ----------
-    model_type : str
-        What a ``config.json`` calls it, and the name of its folder.
-    name : str
-        How the names of its classes begin: ``"ConvNext"``.
-    title : str
-        What people call it: ``"ConvNeXt"``.
-    tasks : tuple of str
-        What it can be asked for, of :data:`TASKS`.
-    base : str
-        What comes before the names of the bare model's parameters in checkpoints of larger ones; `model_type` if empty.
-    pictures : str
-        How the name of the class begins that makes pictures ready, ``"DINOv3ViT"``, if the folder has one of its own.
-    """
-
+    #: What a ``config.json`` calls it, and the name of its folder.
     model_type: str
+    #: How the names of its classes begin: ``"ConvNext"``.
     name: str
+    #: What people call it: ``"ConvNeXt"``.
     title: str
+    #: What it can be asked for, of :data:`TASKS`.
     tasks: tuple[str, ...]
+    #: What comes before the names of the bare model's parameters in checkpoints of larger ones; `model_type` if empty.
     base: str = ""
+    #: How the name of the class begins that makes pictures ready, ``"DINOv3ViT"``, if the folder has one of its own.
     pictures: str = ""
 
     @cache  # noqa: B019 - families live as long as the process

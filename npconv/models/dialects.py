@@ -133,27 +133,18 @@ SHAPES, CONFIG_FILE, GIVEN = "shapes", "config.json", "given"
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision.
+    """One decision."""
 
-    Parameters
-    ----------
-    field : str
-        What is decided: a field of the configuration (``"depths"``), or ``"dialect"``, ``"dtype"`` and the like. Empty
-        for an observation, which `reason` tells completely.
-    value : object
-        None where `reason` says more than a value could.
-    source : str
-        What decided: ``"shapes"``, ``"config.json"``, ``"given"``, the name of a dialect, of a library.
-    level : str
-        ``"note"``, ``"guess"`` or ``"warning"``.
-    reason : str
-        Why, for people.
-    """
-
+    #: What is decided: a field of the configuration (``"depths"``), or ``"dialect"``, ``"dtype"`` and the like. Empty
+    #: for an observation, which `reason` tells completely.
     field: str
+    #: None where `reason` says more than a value could.
     value: Any
+    #: What decided: ``"shapes"``, ``"config.json"``, ``"given"``, the name of a dialect, of a library.
     source: str
+    #: ``"note"``, ``"guess"`` or ``"warning"``.
     level: str
+    #: Why, for people.
     reason: str
 
     def __str__(self) -> str:
@@ -193,30 +184,20 @@ def _named(decision: Decision) -> str:
 
 @dataclass
 class Reading:
-    """What the names and shapes of a model's parameters say about it.
+    """What the names and shapes of a model's parameters say about it."""
 
-    Attributes
-    ----------
-    family : str
-        The ``model_type``.
-    task : str
-        One of the family's tasks.
-    fields : dict
-        Of the configuration.
-    decisions : list of Decision
-        Why they are what they are.
-    open_fields : dict of str to tuple
-        Fields that the numbers depend on, that shapes do not show and that have no default -> values that may be
-        given, as examples.
-    stand_ins : dict
-        Values of open fields with which the parameters have the shapes that they have.
-    """
-
+    #: The ``model_type``.
     family: str
+    #: One of the family's tasks.
     task: str = "model"
+    #: Of the configuration.
     fields: dict[str, Any] = field(default_factory=dict)
+    #: Why they are what they are.
     decisions: list[Decision] = field(default_factory=list)
+    #: Fields that the numbers depend on, that shapes do not show and that have no default -> values that may be given,
+    #: as examples.
     open_fields: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    #: Values of open fields with which the parameters have the shapes that they have.
     stand_ins: dict[str, Any] = field(default_factory=dict)
 
     def add(self, reason: str, **fields: Any) -> None:

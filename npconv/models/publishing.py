@@ -26,33 +26,22 @@ IMAGENET_1K, IMAGENET_22K = 1_000, 21_841
 
 @dataclass(frozen=True)
 class Architecture:
-    """One size of a family.
+    """One size of a family."""
 
-    Parameters
-    ----------
-    name : str
-        As its authors call it: ``"ConvNeXt-T"``.
-    shape : mapping of str to object
-        The fields of a configuration by which it is known: blocks and channels.
-    features : int
-        Channels that the classifier sees.
-    parameters : int
-        With so many `classes`.
-    classes : int
-        0 for a family without classifiers.
-    fields : mapping of str to object
-        Fields that no shape shows: ``image_size`` and others.
-    resized : mapping of str to int
-        Name of a dialect -> edge to which that library resizes a picture before it cuts out 224 pixels, with the
-        bilinear filter; where that is not what is usual.
-    """
-
+    #: As its authors call it: ``"ConvNeXt-T"``.
     name: str
+    #: The fields of a configuration by which it is known: blocks and channels.
     shape: Mapping[str, Any]
+    #: Channels that the classifier sees.
     features: int
+    #: Of the model with so many `classes`.
     parameters: int
+    #: 0 for a family without classifiers.
     classes: int = IMAGENET_1K
+    #: Fields that no shape shows: ``image_size`` and others.
     fields: Mapping[str, Any] = field(default_factory=lambda: {"image_size": 224})
+    #: Name of a dialect -> edge to which that library resizes a picture before it cuts out 224 pixels, with the
+    #: bilinear filter; where that is not what is usual.
     resized: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, classes: int) -> int:
@@ -74,41 +63,27 @@ def size_fields(model_type: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Published:
-    """One published checkpoint; None stands for what is not known.
+    """One published checkpoint; None stands for what is not known."""
 
-    Attributes
-    ----------
-    name : str
-        On the hub.
-    family : str
-        The ``model_type``.
-    parameters : int
-    input : int
-        Height and width that it was trained or fine-tuned at last, in pixels.
-    crop_pct : float or None
-        Share of the resized shorter edge that is kept; None where pictures are warped, and where it is not known.
-    preparation : str or None
-        ``"resize 256, crop"`` or ``"warp"``.
-    classes : int
-        1,000 of ImageNet-1k, or 21,841 of ImageNet-22k.
-    formats : tuple of str or None
-        Files of weights seen in a listing of its main branch: safetensors, bin (``pytorch_model.bin``), h5
-        (``tf_model.h5``). One may have been added since.
-    licence : str
-        On the card.
-    first_licence : str
-        Under which the authors published the weights.
-    """
-
+    #: On the hub.
     name: str
+    #: The ``model_type``.
     family: str
     parameters: int
+    #: Height and width that it was trained or fine-tuned at last, in pixels.
     input: int
+    #: Share of the resized shorter edge that is kept; None where pictures are warped, and where it is not known.
     crop_pct: float | None
+    #: ``"resize 256, crop"`` or ``"warp"``.
     preparation: str | None
+    #: 1,000 of ImageNet-1k, or 21,841 of ImageNet-22k.
     classes: int
+    #: Files of weights seen in a listing of its main branch: safetensors, bin (``pytorch_model.bin``), h5
+    #: (``tf_model.h5``). One may have been added since.
     formats: tuple[str, ...] | None
+    #: On the card.
     licence: str
+    #: Under which the authors published the weights.
     first_licence: str
 
 
@@ -149,20 +124,12 @@ class Publisher:
 
 @dataclass(frozen=True)
 class Logits:
-    """The first three logits of a published checkpoint for the picture 000000039769 of COCO (two cats).
+    """The first three logits of a published checkpoint for the picture 000000039769 of COCO (two cats)."""
 
-    Attributes
-    ----------
-    name : str
-        Of the checkpoint.
-    architecture : Architecture
-    values : mapping of str to tuple of float
-        By the library that resizes the picture.
-    fields : mapping of str to object
-        Of the configuration with which they were computed, where it is not that of the checkpoint.
-    """
-
+    #: Of the checkpoint.
     name: str
     architecture: Architecture
+    #: By the library that resizes the picture.
     values: Mapping[str, tuple[float, ...]]
+    #: Of the configuration with which they were computed, where it is not that of the checkpoint.
     fields: Mapping[str, Any] = field(default_factory=dict)

@@ -19,30 +19,20 @@ from npconv.plan.step import Plan, Step
 
 
 class LayerRow(NamedTuple):
-    """One layer of a model, for one picture.
+    """One layer of a model, for one picture."""
 
-    Attributes
-    ----------
-    name : str
-        The path of the module, as in a checkpoint: ``"convnext.encoder.stages.0.layers.2.dwconv"``. What is no module
-        is called by its function, after the module it is in.
-    kind : str
-        ``"depthwise 7x7"``.
-    setting : str
-        What the kind leaves open: ``"eps 1e-06"``, ``"stride 2"``, ``"gelu"``; may be empty.
-    output_shape : tuple of int
-        Of a map (C, H, W), of tokens (T, D), of pooled features or logits (C,).
-    parameters : int
-        Trained ones; stored batch-norm statistics do not count.
-    multiply_adds : int
-        As ``npconv/plan/costs.py`` counts them.
-    """
-
+    #: The path of the module, as in a checkpoint: ``"convnext.encoder.stages.0.layers.2.dwconv"``. What is no module is
+    #: called by its function, after the module it is in.
     name: str
+    #: ``"depthwise 7x7"``.
     kind: str
+    #: What the kind leaves open: ``"eps 1e-06"``, ``"stride 2"``, ``"gelu"``; may be empty.
     setting: str
+    #: Of a map (C, H, W), of tokens (T, D), of pooled features or logits (C,).
     output_shape: tuple[int, ...]
+    #: Trained ones; stored batch-norm statistics do not count.
     parameters: int
+    #: As ``npconv/plan/costs.py`` counts them.
     multiply_adds: int
 
 

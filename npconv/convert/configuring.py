@@ -28,10 +28,6 @@ class OpenFieldsError(WeightsError):
         Their names -> values that may be given, as examples.
     why : str
         Why nothing else decides them.
-
-    Attributes
-    ----------
-    fields, why
     """
 
     def __init__(self, fields: Mapping[str, tuple[Any, ...]], why: str) -> None:
@@ -52,7 +48,7 @@ def infer_config(
     Parameters
     ----------
     tensors : mapping of str to array
-        In the names of Hugging Face, from :func:`to_hugging_face`; only names and shapes are looked at.
+        In the names of Hugging Face; only names and shapes are looked at.
     dialect : Dialect, optional
         Where they came from, which decides the activation and the epsilon; Hugging Face when unset.
     **given
@@ -62,9 +58,7 @@ def infer_config(
     Raises
     ------
     WeightsError
-        If the tensors make no model.
-    OpenFieldsError
-        If they leave a field open.
+        If the tensors make no model, or leave a field open (OpenFieldsError).
     ConfigError
         If a given field is none, or its value describes no model.
     """
@@ -140,18 +134,9 @@ _DTYPES = ("dtype", "torch_dtype")
 def make_config(
     source: Source, tensors: Mapping[str, Any], dialect: Dialect, labels: Labels | None, given: Mapping[str, Any]
 ) -> PretrainedConfig:
-    """Return the configuration; what is decided is added to the decisions of `source`.
+    """Return the configuration of tensors in our names; adds what is decided to the decisions of `source`.
 
-    Parameters
-    ----------
-    source : Source
-    tensors : mapping of str to array
-        In the names of Hugging Face.
-    dialect : Dialect
-    labels : optional
-        Names of the classes, as for `class_names`.
-    given : mapping of str to object
-        Fields from the caller; they win over ``config.json``, which wins over the tables.
+    Fields that are `given` win over ``config.json``, which wins over the tables.
 
     Raises
     ------
@@ -266,13 +251,7 @@ def _add_classes(source: Source, config: PretrainedConfig, labels: Labels | None
 
 
 def check_fits(config: PretrainedConfig, tensors: Mapping[str, Any]) -> None:
-    """Refuse a configuration whose model would have other parameters than the tensors.
-
-    Raises
-    ------
-    ConfigError
-        If it does, because a given field changes the shapes.
-    """
+    """Raise a ConfigError if the model would have other parameters than the tensors, because of a given field."""
     shapes = shapes_by_our_names(config, read(tensors).task)
     wrong = sorted(set(shapes.items()) ^ {(name, tuple(tensor.shape)) for name, tensor in tensors.items()})
     if wrong:
@@ -293,13 +272,8 @@ Labels = str | os.PathLike[str] | Sequence[str] | Mapping[Any, str]
 def class_names(labels: Labels, count: int) -> list[str]:
     """Return the names of the classes, in their order.
 
-    Parameters
-    ----------
-    labels : path, sequence of str or mapping
-        Names in the order of the classes, class number -> name, or name -> class number; or a file with one of these
-        as JSON, or with one name a line.
-    count : int
-        Of the model's classes.
+    `labels` are names in the order of the classes, class number -> name, or name -> class number; or a file with one of
+    these as JSON, or with one name a line.
 
     Raises
     ------

@@ -235,14 +235,8 @@ def dialect_names() -> tuple[str, ...]:
 def dialect(name: str, tensors: Mapping[str, Any], *, prefix: str | None = None) -> Dialect:
     """Return the dialect of a name for tensors in our names, as its own library would write them.
 
-    Parameters
-    ----------
-    name : str
-        One of `dialect_names`.
-    tensors : mapping of str to array
-        In Hugging Face names; only names and shapes are looked at.
-    prefix : str, optional
-        What to put before every name; what the library puts there when unset.
+    What the library puts before every name is there unless a `prefix` says otherwise. Only names and shapes are looked
+    at.
 
     Raises
     ------

@@ -32,15 +32,9 @@ _FILTERS = {"bicubic": BICUBIC, "bilinear": BILINEAR}
 def make_processor(
     source: Source, config: PretrainedConfig, dialect: Dialect, given: Mapping[str, Any]
 ) -> ConvNextImageProcessor:
-    """Return the image processor; what is decided is added to the decisions of `source`.
+    """Return the image processor; adds what is decided to the decisions of `source`.
 
-    Parameters
-    ----------
-    source : Source
-    config : PretrainedConfig
-    dialect : Dialect
-    given : mapping of str to object
-        Settings from the caller (`NAMES`); they win over all others.
+    Settings that are `given`, of `NAMES`, win over all others.
 
     Raises
     ------

@@ -57,13 +57,7 @@ class Source:
 
 
 def given_path(path: str | os.PathLike[str], what: str) -> Path:
-    """Return a path from the caller.
-
-    Raises
-    ------
-    InputError
-        If it is empty, which would mean the current folder.
-    """
+    """Return a path from the caller; an InputError if it is empty, which would mean the current folder."""
     if not os.fspath(path):
         raise InputError(f"expected {what}, got an empty text; write . for the current folder")
     return Path(path)

@@ -28,15 +28,7 @@ _PLAIN_PREFIX = re.compile(r"[\w./-]{0,200}")
 
 
 class UnsupportedError(WeightsError):
-    """Weights of an architecture that the models do not have.
-
-    Parameters
-    ----------
-    option : str
-        The option of the other library that asks for it, such as ``"conv_bias=False"``.
-    message : str
-        What it is.
-    """
+    """Weights of an architecture that the models do not have; `option` of the other library asks for it."""
 
     def __init__(self, option: str, message: str) -> None:
         super().__init__(message)
@@ -44,14 +36,9 @@ class UnsupportedError(WeightsError):
 
 
 def detect(tensors: Mapping[str, Any], model_type: str | None = None) -> Dialect:
-    """Return the dialect of the tensors of a file.
+    """Return the dialect of the tensors of a file; only names and shapes are looked at.
 
-    Parameters
-    ----------
-    tensors : mapping of str to array
-        By their names in the file; only names and shapes are looked at.
-    model_type : str, optional
-        Of the family to take where the names are those of several.
+    With `model_type` that family is taken where the names are those of several.
 
     Raises
     ------
@@ -64,13 +51,7 @@ def detect(tensors: Mapping[str, Any], model_type: str | None = None) -> Dialect
 
 
 def detect_all(tensors: Mapping[str, Any], model_type: str | None = None) -> list[Dialect]:
-    """Return what :func:`detect` does, and the dialects of other families that fit the names as well.
-
-    Raises
-    ------
-    WeightsError, UnsupportedError
-        As :func:`detect`.
-    """
+    """Do what :func:`detect` does; return the dialects of other families, too, that fit the names as well."""
     names = list(islice(tensors, MOST_NAMES))
     best: dict[str, tuple[tuple[int, bool, bool], Dialect]] = {}
     for candidate in _candidates(names):
@@ -188,14 +169,7 @@ def check_complete(tensors: Mapping[str, Any], found: Reading) -> Shapes:
 
 
 def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
-    """Return tensors by the names of Hugging Face, laid out as there.
-
-    Parameters
-    ----------
-    tensors : mapping of str to array
-        In the names of `dialect`. Arrays come out as views.
-    dialect : Dialect
-        From :func:`detect`.
+    """Return tensors in the names of a dialect by those of Hugging Face, laid out as there; arrays come out as views.
 
     Raises
     ------

@@ -61,10 +61,7 @@ _LEAST = {"F16": 2.0**-24, "BF16": 2.0**-133, "F32": 2.0**-149}
 def deferred(tensors: Mapping[str, Any]) -> dict[str, DeferredArray]:
     """Return the tensors of a file, to be renamed and laid out anew now and read only when they are written.
 
-    Raises
-    ------
-    WeightsError
-        If one is of a dtype that no model has, such as complex numbers.
+    A dtype that no model has, such as complex numbers, is a WeightsError.
     """
     try:
         return {name: _deferred(tensor, name) for name, tensor in tensors.items()}
@@ -105,13 +102,7 @@ def _most(counts: Mapping[str, int]) -> str:
 
 
 def _as_written(values: np.ndarray, name: str, before: str, stored: str, findings: Findings) -> np.ndarray:
-    """Return numbers in the dtype that they are written in; notes what is not finite, and what that cannot hold.
-
-    Raises
-    ------
-    WeightsError
-        If a finite number becomes infinite in the new dtype.
-    """
+    """Return numbers in the dtype that they are written in; notes what is not finite, and what that cannot hold."""
     if values.dtype.kind == "f" and values.size:
         _look(values, name, before, stored, findings)
     with np.errstate(over="ignore"):
@@ -243,21 +234,12 @@ def write_text(path: Path, text: str) -> str:
 
 
 def check_free(directory: Path, names: Collection[str], force: bool) -> None:
-    """Refuse a folder that holds another model.
-
-    Parameters
-    ----------
-    directory : Path
-        Need not exist.
-    names : collection of str
-        The files that are to be written.
-    force : bool
-        Whether they may be replaced.
+    """Refuse a folder that holds another model already: `names`, which are to be written, unless `force` replaces them.
 
     Raises
     ------
     InputError
-        If there is something of that name already.
+        If it does.
     """
     if not os.path.lexists(directory):
         return
@@ -334,15 +316,8 @@ def manifest_text(
 ) -> str:
     """Return the manifest of a converted folder as JSON.
 
-    Parameters
-    ----------
-    source : Source
-    dialect : Dialect
-        Of the source, with all that is needed to give its names back.
-    dtype : str
-        Of most numbers written.
-    hashes, files : mapping of str to str
-        Names of the files read, and of those written -> SHA-256.
+    `dtype` is that of most numbers written. `hashes` are the SHA-256 of the files read, `files` those of the files
+    written, by their names.
     """
     content = {
         "format_version": VERSION,
@@ -365,13 +340,7 @@ def manifest_text(
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return the manifest of a folder.
-
-    Raises
-    ------
-    WeightsError
-        If there is none, or it is no such manifest.
-    """
+    """Return the manifest of a folder; a WeightsError if there is none, or it is no such manifest."""
     path = directory / MANIFEST
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format_version") != VERSION:

@@ -2,6 +2,9 @@
 
 No file is believed: sizes, offsets and names are checked before anything is read, and nothing in a file is ever run.
 
+Everywhere `buffer` is a whole file, mapped; `source` is what errors call it; `check` says whether the members of a zip
+file are compared with their checksums, which reads the whole file.
+
 - ``safetensors``: reading and writing, on ``header`` (checked whole, before any tensor) and ``dtypes`` (the formats of
   numbers, and arrays that are not read yet)
 - ``checkpoint``: all the weights of a model, in one file or several

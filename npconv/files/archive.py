@@ -47,16 +47,8 @@ def read_members(
 ) -> dict[str, Member]:
     """Return the members of a zip file by name, in the order of its directory.
 
-    Parameters
-    ----------
-    buffer : memoryview
-        The whole file.
-    source : str
-        What to call it in errors.
-    ratio : int
-        How many times the file its packed members may unpack to, all together.
-    any_name : bool
-        Whether names may lead out of a folder: for those who make no files of them.
+    Its packed members may unpack to `ratio` times the file, all together. With `any_name` names may lead out of a
+    folder: for those who make no files of them.
 
     Raises
     ------

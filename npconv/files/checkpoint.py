@@ -34,13 +34,7 @@ MAX_SHARDS = 10_000
 
 
 def read_weight_map(index: Path, suffix: str = "") -> dict[str, str]:
-    """Return which file each tensor is in, every one the plain name of a file in the same folder.
-
-    Parameters
-    ----------
-    index : Path
-    suffix : str
-        That all names must have, such as ``".safetensors"``.
+    """Return which file each tensor is in: plain names of files in the same folder, all with the `suffix`.
 
     Raises
     ------
@@ -71,13 +65,7 @@ def is_plain_name(file: str) -> bool:
 def gather(index: Path, weight_map: Mapping[str, str], read: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
     """Return the tensors of all files that an index names, each of which holds what the index says.
 
-    Parameters
-    ----------
-    index : Path
-    weight_map : mapping of str to str
-        Tensor name -> name of a file in the folder of the index.
-    read : function
-        Returns the tensors of one file.
+    `weight_map` is that of `read_weight_map`; `read` returns the tensors of one file.
 
     Raises
     ------

@@ -119,17 +119,8 @@ def parse_json(
 ) -> Any:
     """Return what JSON of a stranger holds, every name of an object once.
 
-    Parameters
-    ----------
-    text : str or memoryview
-    source : str
-        What to call it in errors.
-    most : int
-        Bytes that it may have.
-    exact : bool
-        Whole numbers are such, of at most 40 digits. Otherwise they are floats.
-    finite : bool
-        Other numbers are finite.
+    It may have `most` bytes. If `exact`, whole numbers are such, of at most 40 digits; otherwise they are floats. If
+    `finite`, the others are finite.
 
     Raises
     ------

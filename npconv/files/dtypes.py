@@ -89,14 +89,7 @@ def held_dtype(name: str) -> np.dtype:
 
 
 def decode(data: np.ndarray, name: str) -> np.ndarray:
-    """Return the values of bytes stored as `name`.
-
-    Parameters
-    ----------
-    data : ndarray, shape (bytes,), uint8
-        The bytes of one tensor, a whole number of values.
-    name : str
-        A key of `STORED`.
+    """Return the values of bytes (uint8) stored as `name`, a key of `STORED`.
 
     Returns
     -------
@@ -241,14 +234,8 @@ class DeferredArray:
     ) -> DeferredArray:
         """Return what becomes `function` of the array: another layout, other numbers.
 
-        Parameters
-        ----------
-        function : callable
-            Applied when the array is read, after those of earlier calls.
-        shape : tuple of int, optional
-            Of its result. When unset it is found by laying out one byte repeated, which takes no memory.
-        stored : str, optional
-            In which a file is to hold the result, a key of `STORED`; as before when unset.
+        It is applied when the array is read, after those of earlier calls. Without a shape, that of the result is found
+        by laying out one byte repeated, which takes no memory. A file is to hold it as `stored`; as before when unset.
         """
         result = copy.copy(self)
         result._steps = (*self._steps, function)
@@ -301,16 +288,7 @@ class DeferredArray:
 
 
 def to_decode(data: np.ndarray, stored: str, shape: tuple[int, ...]) -> DeferredArray:
-    """Return an array to be decoded.
-
-    Parameters
-    ----------
-    data : ndarray, shape (bytes,), uint8
-        A view of the file.
-    stored : str
-        One of `DECODED`.
-    shape : tuple of int
-        The caller has checked that it takes exactly these bytes.
+    """Return an array of that shape to be decoded from exactly these bytes (uint8), stored as one of `DECODED`.
 
     Raises
     ------

@@ -80,13 +80,6 @@ class Header(NamedTuple):
 def parse_header(buffer: memoryview, source: str) -> Header:
     """Read and check the header of a whole safetensors file.
 
-    Parameters
-    ----------
-    buffer : memoryview
-        The bytes of the file.
-    source : str
-        What to call the file in errors.
-
     Raises
     ------
     SafetensorsError

@@ -67,18 +67,7 @@ def read_npy(buffer: memoryview, source: str) -> np.ndarray:
 
 
 def read_npz(buffer: memoryview, members: dict[str, archive.Member], source: str, check: bool) -> dict[str, np.ndarray]:
-    """Return the arrays of a ``.npz`` file; those of ``numpy.savez_compressed`` are unpacked.
-
-    Parameters
-    ----------
-    buffer : memoryview
-        The whole file.
-    members : dict of str to Member
-        From `archive.read_members`, every name with ``.npy`` at its end.
-    source : str
-        What to call the file in errors.
-    check : bool
-        Compare all members with their checksums, which reads the whole file.
+    """Return the arrays of a ``.npz`` file of these members; those of ``numpy.savez_compressed`` are unpacked.
 
     Raises
     ------

@@ -197,17 +197,11 @@ def _unwrapped(contents: pytorch.Contents, container: str, source: str, wrapping
 
 
 def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
-    """Return the tensors of the model in what a training script has saved.
+    """Return the tensors of the model in what a training script has saved: dicts, lists and tuples with arrays.
 
-    Without `wrapping`, a dict that has tensors itself is taken whole; one that has none is searched for the keys that
-    training scripts use, in the order of `WRAPPINGS`; failing these it is taken without the optimizer and its like.
-
-    Parameters
-    ----------
-    contents : object
-        Dicts, lists and tuples with arrays.
-    wrapping : str, optional
-        The place to take, such as ``"model_ema"``.
+    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole; one that has none is searched
+    for the keys that training scripts use, in the order of `WRAPPINGS`; failing these it is taken without the optimizer
+    and its like.
 
     Raises
     ------

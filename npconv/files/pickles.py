@@ -59,16 +59,7 @@ class Pickle(NamedTuple):
 
 
 def read_pickle(buffer: memoryview, source: str, start: int = 0) -> Pickle:
-    """Return what a pickle describes.
-
-    Parameters
-    ----------
-    buffer : memoryview
-        Of bytes; what follows the pickle is not looked at.
-    source : str
-        What to call the file in errors.
-    start : int
-        Where the pickle begins.
+    """Return what the pickle describes that begins at `start`; what follows it is not looked at.
 
     Raises
     ------

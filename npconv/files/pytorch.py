@@ -54,17 +54,6 @@ class Contents(NamedTuple):
 def read_zip(buffer: memoryview, members: dict[str, archive.Member], source: str, check: bool) -> Contents:
     """Return the contents of a zip file of ``torch.save``.
 
-    Parameters
-    ----------
-    buffer : memoryview
-        The whole file.
-    members : dict of str to Member
-        From `archive.read_members`.
-    source : str
-        What to call the file in errors.
-    check : bool
-        Compare all members with their checksums, which reads the whole file.
-
     Raises
     ------
     WeightsError
@@ -92,17 +81,10 @@ def read_zip(buffer: memoryview, members: dict[str, archive.Member], source: str
 def read_stream(buffer: memoryview, source: str) -> Contents:
     """Return the contents of a file of ``torch.save`` in the older form.
 
-    Parameters
-    ----------
-    buffer : memoryview
-        The whole file.
-    source : str
-        What to call the file in errors.
-
     Raises
     ------
     WeightsError
-        If it is not such a file, is damaged, or its pickle asks for something outside the closed table.
+        As `read_zip`.
     """
     magic = read_pickle(buffer, source)
     if magic.value != MAGIC_NUMBER:
@@ -262,13 +244,7 @@ class Budget:
         self.left = self.size
 
     def take(self, count: int, name: str) -> None:
-        """Count the bytes of one tensor.
-
-        Raises
-        ------
-        WeightsError
-            If all tensors together take more than a file of this size can mean.
-        """
+        """Count the bytes of one tensor; raise a WeightsError if all take more than a file of this size can mean."""
         self.left -= count
         if self.left < 0:
             raise WeightsError(
@@ -280,28 +256,12 @@ class Budget:
 def array_of(
     tensor: Tensor, name: str, data_of: Callable[[Storage], memoryview], budget: Budget
 ) -> np.ndarray | DeferredArray:
-    """Return the array that a pickle describes.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Its sizes, strides and offset are not negative.
-    name : str
-        What to call it in errors.
-    data_of : function
-        Gives the bytes of a storage.
-    budget : Budget
-        Of the file.
-
-    Returns
-    -------
-    ndarray or DeferredArray
-        The latter for the dtypes that must be decoded.
+    """Return the array that a pickle describes, called `name` in errors; deferred if its dtype must be decoded.
 
     Raises
     ------
     WeightsError
-        If it reaches beyond its storage, or asks for more than the budget.
+        If it reaches beyond its storage, or asks for more than the budget of the file.
     """
     itemsize = STORED[tensor.dtype].itemsize
     nonzero = math.prod(size for size in tensor.shape if size)

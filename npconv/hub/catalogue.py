@@ -21,12 +21,7 @@ def catalogue() -> tuple[Published, ...]:
 def suggestion(name: str, others: tuple[str, ...] = ()) -> str:
     """Return ``"; did you mean ...?"`` with the known name that is most like an unknown one, or nothing.
 
-    Parameters
-    ----------
-    name : str
-        With or without the organisation.
-    others : tuple of str
-        Names that are known besides those of the catalogue.
+    The name may come with or without the organisation. `others` are known besides those of the catalogue.
     """
     known = {published.name: published.name for published in catalogue()}
     short = {full.split("/")[1]: full for full in known}

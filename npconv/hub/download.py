@@ -70,14 +70,7 @@ def _caches() -> str:
 
 
 def hub_model(hub_id: str, revision: str) -> Path:
-    """Return the folder of a hub model.
-
-    Parameters
-    ----------
-    hub_id : str
-        ``organisation/name``, checked by the caller.
-    revision : str
-        A branch, tag or commit.
+    """Return the folder of a hub model; the caller has checked that its id is ``organisation/name``.
 
     Raises
     ------

@@ -227,14 +227,7 @@ def shapes_by_our_names(config: Any, task: str) -> Shapes:
 
 
 class LackingError(WeightsError):
-    """Tensors that do not make a model because one is not there.
-
-    Parameters
-    ----------
-    name : str
-        The first that is lacking, by our name.
-    message : str
-    """
+    """Tensors that do not make a model because one is not there; `name` is the first that lacks, by our name."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)

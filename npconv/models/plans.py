@@ -13,18 +13,8 @@ __all__ = ["TASKS", "make_plan"]
 def make_plan(config: PretrainedConfig, task: str) -> Plan:
     """Return the steps of a model, which a file can hold.
 
-    Parameters
-    ----------
-    config : PretrainedConfig
-        Of any family.
-    task : str
-        ``"model"``, ``"image_classification"`` or ``"backbone"``.
-
-    Returns
-    -------
-    Plan
-        Its outputs are the pooled features (of CvT: the class token, or without one the last map), the logits, or the
-        feature maps.
+    Its outputs are the pooled features (of CvT: the class token, or without one the last map), the logits, or the
+    feature maps.
 
     Raises
     ------

@@ -62,14 +62,9 @@ FUNCTIONS = {"global_average_pool": ("global_average_pool", "over H and W"), "to
 
 
 def layer_table(config: PretrainedConfig, height: int, width: int) -> list[LayerRow]:
-    """Return the layers of a model in the order in which a picture passes them.
+    """Return the layers of a model in the order in which a picture of so many pixels passes them.
 
-    Parameters
-    ----------
-    config : PretrainedConfig
-        Of any family. The model is its classifier, or its bare model if it has no classifier.
-    height, width : int
-        Of the picture, in pixels.
+    The model is its classifier, or its bare model if it has no classifier.
 
     Raises
     ------

@@ -181,17 +181,7 @@ class OverlappingStem:
 
 
 class ConvNextTrunk:
-    """Stem and stages of ConvNeXt or V2, folded.
-
-    Parameters
-    ----------
-    config : BackboneConfig
-    stem : mapping
-    stages : sequence of mapping
-        Their arrays, of :func:`fold_trunk`.
-    grn_eps : float
-        Of V2.
-    """
+    """Stem and stages of ConvNeXt or V2, with the arrays of :func:`fold_trunk`; `grn_eps` is of V2."""
 
     def __init__(
         self,

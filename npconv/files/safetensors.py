@@ -200,9 +200,7 @@ class _Item(NamedTuple):
 
 
 def file_chunks(
-    tensor_dict: Mapping[str, Any],
-    metadata: Mapping[str, str] | None = None,
-    dtypes: Mapping[str, str] | None = None,
+    tensor_dict: Mapping[str, Any], metadata: Mapping[str, str] | None = None, dtypes: Mapping[str, str] | None = None
 ) -> Iterator[Any]:
     """Yield the bytes of a file: its beginning, then one tensor after the other; arguments and errors as of `save`."""
     dtypes = dtypes or {}

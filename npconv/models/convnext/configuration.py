@@ -10,13 +10,7 @@ import numpy as np
 from npconv.errors import ConfigError
 from npconv.messages import shown
 from npconv.models.backbone import BackboneConfig
-from npconv.models.configuration import (
-    check_bool,
-    check_float,
-    check_int,
-    check_list,
-    check_size,
-)
+from npconv.models.configuration import check_bool, check_float, check_int, check_list, check_size
 
 Self = TypeVar("Self", bound="StagedConfig")
 

@@ -15,14 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.layers import (
-    activation,
-    depthwise_conv2d,
-    drop_path,
-    global_response_norm,
-    layer_norm,
-    pointwise_conv2d,
-)
+from npconv.layers import activation, depthwise_conv2d, drop_path, global_response_norm, layer_norm, pointwise_conv2d
 from npconv.models import convnext
 from npconv.models.convnext.configuration import StagedConfig
 from npconv.models.convnextv2.configuration import ConvNextV2Config

@@ -20,8 +20,6 @@ from npconv.models.publishing import USUAL_CROP, WARPED_FROM, find_architecture
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
-BICUBIC, BILINEAR = 3, 2
-
 #: What a caller may say.
 NAMES = ("size", "crop_pct", "image_mean", "image_std", "resample")
 
@@ -109,23 +107,17 @@ def _by_rule(config: PretrainedConfig, dialect: Dialect) -> tuple[dict[str, Any]
     """Return the settings that models of a dialect usually have."""
     given = config.image_size
     edge = given[0] if isinstance(given, list) else given
-    settings: dict[str, Any] = {
-        "size": {"shortest_edge": edge},
-        "crop_pct": USUAL_CROP,
-        "resample": BICUBIC,
-        **IMAGENET,
-    }
-    if find_family(config.model_type).pictures:
-        kept = find_family(config.model_type).processor_class(size=edge).to_dict()
+    family = find_family(config.model_type)
+    if family.pictures:
+        kept = family.processor_class(size=edge).to_dict()
         return kept, "as the models of this family are prepared; --image-size, --mean and the like say otherwise"
+    settings = {"size": {"shortest_edge": edge}, "crop_pct": USUAL_CROP, "resample": BICUBIC, **IMAGENET}
     if config.num_channels != 3:
         settings |= {"image_mean": [0.5] * config.num_channels, "image_std": [0.5] * config.num_channels}
         return settings, "as no published model has so many channels; --mean and --std say otherwise"
     if dialect.table.preprocessing:
-        return {
-            **settings,
-            **dialect.table.preprocessing,
-        }, f"as {dialect.name} does by default; --mean, --std and the like"
+        settings |= dialect.table.preprocessing
+        return settings, f"as {dialect.name} does by default; --mean, --std and the like"
     published = find_architecture(config.model_type, config.to_dict())
     if published is not None and dialect.name in published.resized:
         settings |= {"crop_pct": crop_share(edge, published.resized[dialect.name]), "resample": BILINEAR}

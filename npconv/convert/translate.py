@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.convert.dialects import LAYOUTS, BoundRule, Dialect, Values, dialect_names, family_of_names, tables
+from npconv.convert.dialects import LAYOUTS, Dialect, Values, dialect_names, family_of_names, tables
 from npconv.errors import ConfigError, WeightsError
 from npconv.files.dtypes import mapped
 from npconv.messages import hint, listed, quoted
@@ -183,7 +183,8 @@ def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, A
         if found is None:
             if dialect.is_skipped(name):
                 continue
-            raise _left_over(name, tensor, (rule.theirs.fill(v) for rule, v in _near(dialect, name)), dialect.name)
+            names = [rule.theirs.fill(_numbers_in(name)) for rule in dialect.rules]
+            raise _left_over(name, tensor, names, dialect.name)
         rule, values = found
         target = rule.ours.fill(values)
         if target in source:
@@ -220,7 +221,8 @@ def from_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str,
             continue
         found = dialect.find_ours(name)
         if found is None:
-            raise _left_over(name, tensor, (rule.ours.fill(v) for rule, v in _near(dialect, name)), dialect.name)
+            names = [rule.ours.fill(_numbers_in(name)) for rule in dialect.rules]
+            raise _left_over(name, tensor, names, dialect.name)
         rule, values = found
         target = rule.theirs.fill(values)
         if target in theirs:
@@ -263,12 +265,10 @@ def _is_left_out(name: str, tensor: Any, dialect: Dialect) -> bool:
     return False
 
 
-def _near(dialect: Dialect, name: str) -> Iterable[tuple[BoundRule, Values]]:
-    """Yield all rules, each with the numbers that a name holds."""
+def _numbers_in(name: str) -> Values:
+    """Return the first numbers that a name holds, as those of a stage and a block."""
     numbers = [int(part) for part in name.replace("/", ".").split(".") if part.isdecimal() and len(part) < 6]
-    values: Values = {"i": numbers[0] if numbers else 0, "j": numbers[1] if len(numbers) > 1 else 0}
-    for rule in dialect.rules:
-        yield rule, values
+    return dict(zip("ij", numbers, strict=False))
 
 
 def _left_over(name: str, tensor: Any, candidates: Iterable[str], dialect: str) -> WeightsError:

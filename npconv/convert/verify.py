@@ -132,7 +132,7 @@ def _tensors(folder: Path, config: Any) -> tuple[str, str]:
     """Match names and shapes: every tensor used once, every parameter filled once."""
     stored = load_checkpoint(folder, lazy=True)
     shapes = _shapes(config)
-    match(stored, shapes, prefix=f"{find_family(config.model_type).base_model_prefix}.", strict=True)
+    match(stored, shapes, prefix=f"{find_family(config.model_type).base_model_prefix}.")
     return OK, f"{len(shapes)} parameters filled once each, nothing left over"
 
 
@@ -220,12 +220,9 @@ def _run(folder: Path, picture: Any, fields: Mapping[str, Any]) -> np.ndarray:
     family = find_family(stated.get("model_type"))
     config, module = family.config_class.from_dict(stated, **fields), family.part("model")
     shapes = module.image_classification_shapes(config)
-    stored, _ = match(
-        load_checkpoint(folder), shapes, prefix=f"{find_family(config.model_type).base_model_prefix}.", strict=True
-    )
-    params = nest(
-        {name: np.asarray(value, None if value.dtype.kind == "i" else np.float32) for name, value in stored.items()}
-    )
+    stored, _ = match(load_checkpoint(folder), shapes, prefix=f"{family.base_model_prefix}.")
+    floats = {name: np.asarray(x, None if x.dtype.kind == "i" else np.float32) for name, x in stored.items()}
+    params = nest(floats)
     pixels = load_processor(folder)(picture)["pixel_values"]
     logits, _ = module.image_classification(np.asarray(pixels, np.float32), **params, config=config)
     return np.asarray(logits)[0, :3]

@@ -93,12 +93,9 @@ class Findings:
             found.append(f"the weights hold NaN or infinity: {places}; they are kept as they are")
         if self.vanished:
             total = sum(self.vanished.values())
-            found.append(f"{total} numbers too small for {dtype} became 0, most in {_most(self.vanished)}")
+            most = max(self.vanished, key=lambda name: self.vanished[name])
+            found.append(f"{total} numbers too small for {dtype} became 0, most in {most}")
         return [Decision("", None, "numbers", WARNING, reason) for reason in found]
-
-
-def _most(counts: Mapping[str, int]) -> str:
-    return max(counts, key=lambda name: counts[name])
 
 
 def _as_written(values: np.ndarray, name: str, before: str, stored: str, findings: Findings) -> np.ndarray:

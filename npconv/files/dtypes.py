@@ -186,6 +186,7 @@ class DeferredArray:
     that are made from it; decoded one by one, only the largest array does.
 
     Every array of a dtype that must be decoded is new and writable, and ``array[a:b]`` decodes some of its rows only.
+    Its `shape` and `dtype` are those of the array that it becomes; a file holds it, or is to hold it, as `stored`.
 
     Parameters
     ----------
@@ -194,14 +195,6 @@ class DeferredArray:
         uint8 for BOOL.
     stored : str
         The dtype it is stored in, a key of `STORED`.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-        Of the array that it becomes: float32 for BF16, float16 for F8_E4M3 and F8_E5M2, bool for BOOL.
-    stored : str
-        The dtype in which a file holds it, or is to hold it.
     """
 
     __slots__ = ("_codes", "_format", "_steps", "dtype", "shape", "stored")

@@ -75,45 +75,36 @@ class Tensor:
     strides: tuple[int, ...]
 
 
-_STORAGES: dict[str, str | None] = {
-    "DoubleStorage": "F64",
-    "FloatStorage": "F32",
-    "HalfStorage": "F16",
-    "BFloat16Storage": "BF16",
-    "LongStorage": "I64",
-    "IntStorage": "I32",
-    "ShortStorage": "I16",
-    "CharStorage": "I8",
-    "ByteStorage": "U8",
-    "BoolStorage": "BOOL",
-    "UntypedStorage": None,
+#: A dtype as safetensors calls it -> as PyTorch does, and its storage's name if there are such.
+_NAMES = {
+    "F64": ("float64", "Double"),
+    "F32": ("float32", "Float"),
+    "F16": ("float16", "Half"),
+    "BF16": ("bfloat16", "BFloat16"),
+    "F8_E4M3": ("float8_e4m3fn", ""),
+    "F8_E5M2": ("float8_e5m2", ""),
+    "I64": ("int64", "Long"),
+    "I32": ("int32", "Int"),
+    "I16": ("int16", "Short"),
+    "I8": ("int8", "Char"),
+    "U64": ("uint64", ""),
+    "U32": ("uint32", ""),
+    "U16": ("uint16", ""),
+    "U8": ("uint8", "Byte"),
+    "BOOL": ("bool", "Bool"),
 }
-STORAGES = {f"torch.{name}": dtype for name, dtype in _STORAGES.items()}
-STORAGES |= {f"torch.cuda.{name}": dtype for name, dtype in _STORAGES.items()}
-STORAGES |= {f"torch.storage.{name}": dtype for name, dtype in _STORAGES.items()}
-
-DTYPES = {
-    "torch.float64": "F64",
-    "torch.float32": "F32",
-    "torch.float16": "F16",
-    "torch.bfloat16": "BF16",
-    "torch.float8_e4m3fn": "F8_E4M3",
-    "torch.float8_e5m2": "F8_E5M2",
-    "torch.int64": "I64",
-    "torch.int32": "I32",
-    "torch.int16": "I16",
-    "torch.int8": "I8",
-    "torch.uint64": "U64",
-    "torch.uint32": "U32",
-    "torch.uint16": "U16",
-    "torch.uint8": "U8",
-    "torch.bool": "BOOL",
+#: Where the classes of storages are.
+_HOMES = ("torch.", "torch.cuda.", "torch.storage.")
+DTYPES = {f"torch.{name}": stored for stored, (name, _) in _NAMES.items()}
+STORAGES: dict[str, str | None] = {
+    f"{home}{kind}Storage": stored for home in _HOMES for stored, (_, kind) in _NAMES.items() if kind
 }
+STORAGES |= {f"{home}UntypedStorage": None for home in _HOMES}
 
 #: Numbers that no model here has and no array of the project's holds.
 _NO_NUMBERS = {
-    f"torch.{prefix}{name}"
-    for prefix in ("", "cuda.", "storage.")
+    f"{home}{name}"
+    for home in _HOMES
     for name in (
         *("ComplexFloatStorage", "ComplexDoubleStorage", "QInt8Storage", "QUInt8Storage", "QInt32Storage"),
         *("QUInt4x2Storage", "QUInt2x4Storage"),

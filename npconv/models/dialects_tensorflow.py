@@ -22,18 +22,10 @@ _LISTS = ("stages", "layers", "downsampling_layer", "hidden_states_norms")
 
 #: The layer that a tensor belongs to -> their word for its weight, and the layout.
 _WEIGHTS = {
-    "patch_embeddings": ("kernel", "hwio"),
-    "downsampling_layer.1": ("kernel", "hwio"),
-    "projection": ("kernel", "hwio"),
-    "dwconv": ("{depthwise}", "@depthwise"),
-    "convolution": ("{depthwise}", "@depthwise"),
-    "pwconv1": ("kernel", "io"),
-    "pwconv2": ("kernel", "io"),
-    "projection_query": ("kernel", "io"),
-    "projection_key": ("kernel", "io"),
-    "projection_value": ("kernel", "io"),
-    "dense": ("kernel", "io"),
-    "classifier": ("kernel", "io"),
+    **dict.fromkeys(("patch_embeddings", "downsampling_layer.1", "projection"), ("kernel", "hwio")),
+    **dict.fromkeys(("dwconv", "convolution"), ("{depthwise}", "@depthwise")),
+    **dict.fromkeys(("pwconv1", "pwconv2", "dense", "classifier"), ("kernel", "io")),
+    **dict.fromkeys(("projection_query", "projection_key", "projection_value"), ("kernel", "io")),
 }
 
 _STATISTICS = {"running_mean": "moving_mean", "running_var": "moving_variance"}

@@ -1,4 +1,4 @@
-"""The configuration of a converted model: from the shapes, from the source's ``config.json``, from the caller."""
+"""The configuration of a converted model, its classes: from the shapes, from a ``config.json``, from the caller."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -11,31 +12,25 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from npconv._version import __version__
 from npconv.convert.dialects import Dialect
 from npconv.errors import InputError, WeightsError
 from npconv.files.checkpoint import INDEX_FILE, index_json, is_weight_file, shard_files
 from npconv.files.disk import hash_file, read_json, write_file
-from npconv.files.dtypes import DeferredArray
+from npconv.files.dtypes import DeferredArray, dtype_of, held_dtype
 from npconv.files.safetensors import file_chunks
 from npconv.messages import listed, quoted
-from npconv.models.dialects import lines
+from npconv.models.dialects import WARNING, Decision, lines
 
 if TYPE_CHECKING:
     from npconv.convert.source import Source
-
-
-import math
-from dataclasses import dataclass, field
-from functools import partial
-
-import numpy as np
-
-from npconv.files.dtypes import dtype_of, held_dtype
-from npconv.models.dialects import WARNING, Decision
 
 #: Where the files of a folder came from, and the hash of each.
 MANIFEST = "npconv_manifest.json"
@@ -43,7 +38,6 @@ VERSION = 1
 
 #: Without it some readers refuse a file.
 METADATA = {"format": "pt"}
-
 
 #: What ``--dtype`` takes -> the name in a safetensors file.
 FLOATS = {"float64": "F64", "float32": "F32", "bfloat16": "BF16", "float16": "F16"}

@@ -26,7 +26,6 @@ SUFFIX = ".safetensors"
 NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(f"{NAME}/{NAME}")
 
-
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
 MAX_JSON_SIZE = 10_000_000
 

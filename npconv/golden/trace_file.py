@@ -148,13 +148,7 @@ class Trace(Mapping[str, np.ndarray]):
 
 
 def check_output(path: str | os.PathLike[str]) -> None:
-    """Refuse, before anything is computed, a place that a trace could not be saved to.
-
-    Raises
-    ------
-    GoldenError
-        If it has no suffix of a trace, is a folder that holds something, or is in a folder that is not there.
-    """
+    """Refuse, before anything is computed, a place that a trace could not be saved to."""
     path = Path(path)
     suffix = form_of(path, "write to")
     if not os.path.isdir(path.parent):

@@ -85,10 +85,13 @@ def read_as_hwio(weight: Any) -> Any:
     return weight.reshape(height, width, inputs, outputs).transpose(3, 2, 0, 1)
 
 
-def read_as_ohwi(weight: Any) -> Any:
-    """Take a kernel's numbers, as they lie in memory, for (O, kh, kw, I)."""
-    outputs, inputs, height, width = weight.shape
-    return weight.reshape(outputs, height, width, inputs).transpose(0, 3, 1, 2)
+def read_as_channels_last(x: Any) -> Any:
+    """Take the numbers of an (N, C, H, W) map, as they lie in memory, for an (N, H, W, C) map.
+
+    So (O, I, kh, kw), a kernel, is taken for (O, kh, kw, I).
+    """
+    batch, channels, height, width = x.shape
+    return x.reshape(batch, height, width, channels).transpose(0, 3, 1, 2)
 
 
 spatial("kernel-flipped", "kernel flipped (a true convolution)", "scipy.signal.convolve2d, numpy.convolve")(
@@ -100,7 +103,9 @@ spatial("kernel-transposed", "kernel transposed (height and width swapped)", "a 
 spatial("kernel-read-as-hwio", "kernel read as HWIO", "kernels of TensorFlow, Keras and Flax are (H, W, I, O)")(
     edit(weight=read_as_hwio)
 )
-conv("conv-kernel-read-as-ohwi", "kernel read as OHWI", "kernels of MLX are (O, H, W, I)")(edit(weight=read_as_ohwi))
+conv("conv-kernel-read-as-ohwi", "kernel read as OHWI", "kernels of MLX are (O, H, W, I)")(
+    edit(weight=read_as_channels_last)
+)
 depthwise(
     "depthwise-one-kernel",
     "one kernel for all channels (depthwise groups wrong)",
@@ -131,12 +136,6 @@ mistake(
 mistake((*EVERY, "linear"), "no-bias", "bias forgotten", "a key of the checkpoint that was not loaded")(drop("bias"))
 
 
-def read_as_channels_last(x: Any) -> Any:
-    """Take the numbers of an (N, C, H, W) map, as they lie in memory, for an (N, H, W, C) map."""
-    batch, channels, height, width = x.shape
-    return x.reshape(batch, height, width, channels).transpose(0, 3, 1, 2)
-
-
 def left_channels_last(x: Any) -> Any:
     """Take the numbers of an (N, H, W, C) map, as they lie in memory, for an (N, C, H, W) map."""
     return x.transpose(0, 2, 3, 1).reshape(x.shape)
@@ -152,4 +151,4 @@ depthwise(
     "kernel read as OHWI",
     "kernels of MLX are (O, H, W, I)",
     invisible="with one input channel a group, (C, 1, kh, kw) and (C, kh, kw, 1) are the same numbers in one order",
-)(edit(weight=read_as_ohwi))
+)(edit(weight=read_as_channels_last))

@@ -27,14 +27,9 @@ from weights_tools.training.pictures import PART_NAMES, class_of, list_parts, op
 def evaluate(
     model_name: str, source_path: Path, part: str = "test", batch_size: int = 100
 ) -> tuple[list[str], np.ndarray]:
-    """Classify every picture of one part of a labelled set.
+    """Classify every picture of one part of a labelled set; return the model's classes and the confusion matrix.
 
-    Returns
-    -------
-    classes : list of str
-        In the model's order.
-    confusion : array (K, K)
-        Pictures by their true class (rows) and the model's answer (columns).
+    The matrix, (K, K), counts the pictures by their true class (rows) and the model's answer (columns).
 
     Raises
     ------

@@ -7,13 +7,7 @@ The first command writes one safetensors file for each case of ``tests/golden_ca
 with seeds, hashes and versions; the second makes them again in a temporary folder and compares the bytes. Both need
 the extra ``reference``.
 
-The tensors of a file
-    ``pixel_values``: the pictures, float16. ``weights.NAME``: the parameters by their names in a checkpoint, float16.
-    ``labels.LOSS``: labels. ``expected.NAME``: an output in float64 (``logits``, ``pooler_output``,
-    ``cls_token_value``, ``hidden_states.0`` and so on, ``feature_maps.0`` and so on, ``loss.LOSS``). Float16 numbers
-    are exact in every wider dtype: cast them to the dtype you compute in. The metadata ``case`` is a JSON object with
-    the model's family and task, its complete configuration, what the reference was given beyond transformers, and the
-    problem type of each loss. ``README.md`` beside the files says more to those who read them.
+What is in a file is said in ``README.md`` beside the files.
 
 Why the bytes come out the same
     transformers runs in one thread, and its outputs are rounded to multiples of ``2**-36`` times the power of two above

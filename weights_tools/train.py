@@ -19,6 +19,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from npconv.cli.frame import positive
 from npconv.errors import InputError, UnavailableError
 from npconv.models import find_family
 from weights_tools.commands import parser_of, run_command
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         import torch
 
-        from weights_tools.training import loop, saving
+        from weights_tools.training import loop
     except ImportError as error:
         raise UnavailableError(f"training needs an extra: pip install '.[train]' ({error})") from error
     if len(arguments.widths) != len(arguments.depths):
@@ -128,10 +129,10 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.directory.mkdir(parents=True, exist_ok=True)
     average = loop.train(model, train, watch, recipe, arguments.directory, arguments.resume)
     exact = loop.accuracy(average, dataset.test, recipe)
-    average.load_state_dict(saving.rounded_to_float16(average))
+    average.load_state_dict(loop.rounded_to_float16(average))
     rounded = loop.accuracy(average, dataset.test, recipe)
     card = write_card(arguments, dataset, recipe, parameters, len(train), rounded)
-    saving.save_model(average, arguments.directory, arguments.size, recipe.mean, recipe.std, card)
+    loop.save_model(average, arguments.directory, arguments.size, recipe.mean, recipe.std, card)
     print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
     print(f"{arguments.directory} written, {(time.monotonic() - start) / 60:.1f} minutes")
 
@@ -198,13 +199,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _numbers(text: str) -> list[int]:
     """Read whole numbers above zero, separated by commas."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [0]
-    if min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"expected whole numbers above 0 such as 40,80,160, got {text!r}")
-    return numbers
+    return [positive(part.strip()) for part in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -231,8 +231,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     assert train.main([str(source), str(tmp_path / "whole"), *arguments]) == 0
     write = loop.write_checkpoint
 
-    def stop_after_one(path, model, average, optimizer, epochs_done):
-        write(path, model, average, optimizer, epochs_done)
+    def stop_after_one(path, progress, epochs_done):
+        write(path, progress, epochs_done)
         if epochs_done == 1:
             raise KeyboardInterrupt
 

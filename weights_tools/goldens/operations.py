@@ -16,63 +16,25 @@ from weights_tools.goldens.cases import Draw, Drawn, OperationCase, arrays, late
 
 #: Name, purpose, what draws the arrays, attributes.
 Row = tuple[str, str, Draw, dict[str, Any]]
-
-#: Of convolutions: name, purpose, shape of the map, shape of the weight, stride, padding.
-Convolution = tuple[str, str, tuple[int, ...], tuple[int, ...], Any, Any]
-
-CONV2D: list[Convolution] = [
-    ("stem", "4 x 4 patches of odd sizes: the rest is left out", (2, 3, 13, 18), (5, 3, 4, 4), 4, 0),
-    ("downsampling", "2 x 2 on odd sizes: 5 x 7 becomes 2 x 3", (1, 4, 5, 7), (6, 4, 2, 2), 2, 0),
-    ("patches_7x7", "CvT's first embedding: overlapping patches", (2, 3, 16, 24), (4, 3, 7, 7), 4, 2),
-    ("patches_7x7_odd", "the same on odd sizes", (1, 3, 17, 22), (4, 3, 7, 7), 4, 2),
-    ("patches_3x3", "CvT's others on even sizes: SAME padding differs", (1, 4, 6, 8), (5, 4, 3, 3), 2, 1),
-    ("same_size", "stride 1: shows a shift by one", (2, 4, 5, 6), (3, 4, 3, 3), 1, 1),
-    ("not_square", "height and width differ in everything", (1, 3, 11, 9), (4, 3, 5, 3), [3, 2], [2, 1]),
-]
-
-DEPTHWISE: list[Convolution] = [
-    ("block_7x7", "ConvNeXt's block", (2, 5, 9, 12), (5, 1, 7, 7), 1, 3),
-    ("larger_than_map", "a 7 x 7 kernel over 3 x 2 positions", (1, 4, 3, 2), (4, 1, 7, 7), 1, 3),
-    ("not_square", "height and width differ in everything", (1, 3, 8, 7), (3, 1, 5, 3), 1, [2, 1]),
-]
-
-#: CvT's, which have no bias.
-DEPTHWISE_WITHOUT_BIAS: list[Convolution] = [
-    ("queries", "CvT's queries: 3 x 3, stride 1, no bias", (2, 6, 5, 7), (6, 1, 3, 3), 1, 1),
-    ("keys_even", "CvT's keys and values on even sizes: SAME padding differs", (1, 4, 6, 8), (4, 1, 3, 3), 2, 1),
-    ("keys_odd", "CvT's keys and values on odd sizes", (2, 4, 7, 9), (4, 1, 3, 3), 2, 1),
-]
-
-#: Of LayerNorm: name, purpose, shape, axis, eps, standard deviation and mean of the input.
-LAYER_NORM: list[tuple[str, str, tuple[int, ...], int, float, float, float]] = [
-    ("map", "over channels, axis 1", (2, 6, 4, 5), 1, 1e-6, 1, 0),
-    ("square_map", "as many channels as rows and columns: every axis fits", (2, 5, 5, 5), 1, 1e-6, 1, 0),
-    ("tokens", "over the last axis", (2, 7, 6), -1, 1e-5, 1, 0),
-    ("pooled", "over the last axis of two", (3, 8), -1, 1e-12, 1, 0),
-    ("tiny_variance_map", "standard deviation 1e-3: shows eps", (2, 6, 3, 4), 1, 1e-6, 2.0**-10, 0),
-    ("tiny_variance_tokens", "standard deviation 1e-3: shows eps", (1, 5, 8), -1, 1e-5, 2.0**-10, 0),
-    ("tiny_variance_pooled", "standard deviation 1e-6: shows eps 1e-12", (2, 9), -1, 1e-12, 2.0**-20, 0),
-    ("large_mean_map", "mean 300: shows how the variance is summed", (1, 32, 2, 3), 1, 1e-6, 1, 300),
-    ("large_mean_tokens", "mean -500: shows how the variance is summed", (1, 3, 24), -1, 1e-5, 1, -500),
-    ("large_values", "deviations beyond 255.9: squares overflow in float16", (2, 7, 2, 3), 1, 1e-6, 400, 0),
-]
+Shape = tuple[int, ...]
 
 ACTIVATIONS = ("gelu", "gelu_new", "quick_gelu", "relu", "silu", "selu", "mish", "hardswish")
 
 
-def convolutions(several: list[Convolution], *, bias: bool = True) -> Iterator[Row]:
-    """Yield the cases of convolutions over more than one position."""
-    for name, why, shape, weight, stride, padding in several:
-        params: dict[str, Any] = {"weight": weight, "bias": weight[:1]} if bias else {"weight": weight}
-        yield name, why, arrays(shape, **params), {"stride": stride, "padding": padding}
+def conv(name: str, why: str, shape: Shape, weight: Shape, stride: Any, padding: Any) -> Row:
+    """Return a case of a convolution."""
+    return name, why, arrays(shape, weight=weight, bias=weight[:1]), {"stride": stride, "padding": padding}
 
 
-def layer_norms() -> Iterator[Row]:
-    """Yield the cases of LayerNorm."""
-    for name, why, shape, axis, eps, std, mean in LAYER_NORM:
-        channels = (shape[axis],)
-        yield name, why, arrays(shape, std=std, mean=mean, weight=channels, bias=channels), {"eps": eps, "axis": axis}
-    yield "constant", "all channels equal: the bias alone", constant(), {"eps": 1e-6, "axis": 1}
+def bare(name: str, why: str, shape: Shape, weight: Shape, stride: Any, padding: Any) -> Row:
+    """Return a case of a convolution without bias, as CvT has them."""
+    return name, why, arrays(shape, weight=weight), {"stride": stride, "padding": padding}
+
+
+def norm(name: str, why: str, shape: Shape, axis: int, eps: float, std: float, mean: float) -> Row:
+    """Return a case of LayerNorm, with the standard deviation and the mean of its input."""
+    channels = (shape[axis],)
+    return name, why, arrays(shape, std=std, mean=mean, weight=channels, bias=channels), {"eps": eps, "axis": axis}
 
 
 def activations() -> Iterator[Row]:
@@ -138,15 +100,44 @@ HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 CROP = {"resample": 3, "crop_height": 24, "crop_width": 24, "factor": 1 / 255, **IMAGENET}
 
 TABLE: dict[str, list[Row]] = {
-    "conv2d": [*convolutions(CONV2D)],
-    "depthwise_conv2d": [*convolutions(DEPTHWISE), *convolutions(DEPTHWISE_WITHOUT_BIAS, bias=False)],
+    "conv2d": [
+        conv("stem", "4 x 4 patches of odd sizes: the rest is left out", (2, 3, 13, 18), (5, 3, 4, 4), 4, 0),
+        conv("downsampling", "2 x 2 on odd sizes: 5 x 7 becomes 2 x 3", (1, 4, 5, 7), (6, 4, 2, 2), 2, 0),
+        conv("patches_7x7", "CvT's first embedding: overlapping patches", (2, 3, 16, 24), (4, 3, 7, 7), 4, 2),
+        conv("patches_7x7_odd", "the same on odd sizes", (1, 3, 17, 22), (4, 3, 7, 7), 4, 2),
+        conv("patches_3x3", "CvT's others on even sizes: SAME padding differs", (1, 4, 6, 8), (5, 4, 3, 3), 2, 1),
+        conv("same_size", "stride 1: shows a shift by one", (2, 4, 5, 6), (3, 4, 3, 3), 1, 1),
+        conv("not_square", "height and width differ in everything", (1, 3, 11, 9), (4, 3, 5, 3), [3, 2], [2, 1]),
+    ],
+    "depthwise_conv2d": [
+        conv("block_7x7", "ConvNeXt's block", (2, 5, 9, 12), (5, 1, 7, 7), 1, 3),
+        conv("larger_than_map", "a 7 x 7 kernel over 3 x 2 positions", (1, 4, 3, 2), (4, 1, 7, 7), 1, 3),
+        conv("not_square", "height and width differ in everything", (1, 3, 8, 7), (3, 1, 5, 3), 1, [2, 1]),
+        bare("queries", "CvT's queries: 3 x 3, stride 1, no bias", (2, 6, 5, 7), (6, 1, 3, 3), 1, 1),
+        bare(
+            "keys_even", "CvT's keys and values on even sizes: SAME padding differs", (1, 4, 6, 8), (4, 1, 3, 3), 2, 1
+        ),
+        bare("keys_odd", "CvT's keys and values on odd sizes", (2, 4, 7, 9), (4, 1, 3, 3), 2, 1),
+    ],
     "pointwise_conv2d": [
         ("expand", "the first of a block", arrays((2, 5, 4, 3), weight=(20, 5), bias=(20,)), {}),
         ("contract", "the second of a block", arrays((1, 16, 3, 5), weight=(4, 16), bias=(4,)), {}),
         ("square", SQUARE, arrays((2, 6, 3, 4), weight=(6, 6), bias=(6,)), {}),
         ("kernel_1x1", "a weight with four axes, no bias", arrays((1, 4, 2, 5), weight=(7, 4, 1, 1)), {}),
     ],
-    "layer_norm": [*layer_norms()],
+    "layer_norm": [
+        norm("map", "over channels, axis 1", (2, 6, 4, 5), 1, 1e-6, 1, 0),
+        norm("square_map", "as many channels as rows and columns: every axis fits", (2, 5, 5, 5), 1, 1e-6, 1, 0),
+        norm("tokens", "over the last axis", (2, 7, 6), -1, 1e-5, 1, 0),
+        norm("pooled", "over the last axis of two", (3, 8), -1, 1e-12, 1, 0),
+        norm("tiny_variance_map", "standard deviation 1e-3: shows eps", (2, 6, 3, 4), 1, 1e-6, 2.0**-10, 0),
+        norm("tiny_variance_tokens", "standard deviation 1e-3: shows eps", (1, 5, 8), -1, 1e-5, 2.0**-10, 0),
+        norm("tiny_variance_pooled", "standard deviation 1e-6: shows eps 1e-12", (2, 9), -1, 1e-12, 2.0**-20, 0),
+        norm("large_mean_map", "mean 300: shows how the variance is summed", (1, 32, 2, 3), 1, 1e-6, 1, 300),
+        norm("large_mean_tokens", "mean -500: shows how the variance is summed", (1, 3, 24), -1, 1e-5, 1, -500),
+        norm("large_values", "deviations beyond 255.9: squares overflow in float16", (2, 7, 2, 3), 1, 1e-6, 400, 0),
+        ("constant", "all channels equal: the bias alone", constant(), {"eps": 1e-6, "axis": 1}),
+    ],
     "batch_norm": [
         ("map", "two samples and stored statistics", arrays((2, 5, 4, 3), **STATISTICS), BATCH_EPS),
         ("one_sample", "one sample", arrays((1, 5, 3, 6), **STATISTICS), BATCH_EPS),

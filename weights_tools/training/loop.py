@@ -1,4 +1,7 @@
-"""The training itself: AdamW, one cycle of the learning rate, an average of the weights, a checkpoint each epoch."""
+"""The training itself: AdamW, one cycle of the learning rate, an average of the weights, a checkpoint each epoch.
+
+What it ends in is written as a directory in Hugging Face layout.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
 from npconv.errors import InputError, WeightsError
+from npconv.images import ConvNextImageProcessor
 from weights_tools.training.augment import augment, normalise
 from weights_tools.training.pictures import Pictures
 
@@ -49,6 +55,14 @@ class Recipe:
     seed: int
 
 
+class Progress(NamedTuple):
+    """What changes as the training goes on: a network, the running average of its weights, the optimizer's state."""
+
+    model: PreTrainedModel
+    average: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+
+
 def train(
     model: PreTrainedModel, train: Pictures, watch: Pictures, recipe: Recipe, folder: Path, resume: bool
 ) -> PreTrainedModel:
@@ -57,17 +71,16 @@ def train(
     After every epoch ``checkpoint.pt`` is written in `folder`, from which `resume` goes on if it exists, and the
     accuracy on `watch`, which may be empty, is printed; nothing is chosen by it.
     """
-    average = copy.deepcopy(model)
-    optimizer = make_optimizer(model, recipe)
+    progress = Progress(model, copy.deepcopy(model), make_optimizer(model, recipe))
     path = folder / "checkpoint.pt"
-    first = read_checkpoint(path, model, average, optimizer) if resume and path.exists() else 0
+    first = read_checkpoint(path, progress) if resume and path.exists() else 0
     for epoch in range(first, recipe.epochs):
         start = time.monotonic()
-        loss = train_epoch(model, average, optimizer, train, recipe, epoch)
-        seen = f"accuracy on the watched part {accuracy(average, watch, recipe):.4f}, " if len(watch) else ""
+        loss = train_epoch(progress, train, recipe, epoch)
+        seen = f"accuracy on the watched part {accuracy(progress.average, watch, recipe):.4f}, " if len(watch) else ""
         print(f"epoch {epoch + 1}/{recipe.epochs}: loss {loss:.4f}, {seen}{time.monotonic() - start:.0f} s", flush=True)
-        write_checkpoint(path, model, average, optimizer, epoch + 1)
-    return average
+        write_checkpoint(path, progress, epoch + 1)
+    return progress.average
 
 
 def make_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
@@ -92,15 +105,9 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     return recipe.learning_rate * (LOWEST_RATE + (1 - LOWEST_RATE) * share)
 
 
-def train_epoch(
-    model: PreTrainedModel,
-    average: PreTrainedModel,
-    optimizer: torch.optim.Optimizer,
-    pictures: Pictures,
-    recipe: Recipe,
-    epoch: int,
-) -> float:
+def train_epoch(progress: Progress, pictures: Pictures, recipe: Recipe, epoch: int) -> float:
     """Train one epoch, in an order and with variations that depend on the seed and the epoch only; return the loss."""
+    model, average, optimizer = progress
     model.train()
     rng = np.random.default_rng((recipe.seed, epoch))
     torch.manual_seed(recipe.seed + epoch)
@@ -149,25 +156,20 @@ def accuracy(model: PreTrainedModel, pictures: Pictures, recipe: Recipe, batch_s
     return right / len(pictures)
 
 
-def write_checkpoint(
-    path: Path, model: PreTrainedModel, average: PreTrainedModel, optimizer: torch.optim.Optimizer, epochs_done: int
-) -> None:
+def write_checkpoint(path: Path, progress: Progress, epochs_done: int) -> None:
     """Write what a stopped run needs to go on; the old file is replaced only by a complete new one."""
-    state = {"epochs_done": epochs_done, "model": model.state_dict(), "average": average.state_dict()}
     partial = path.with_suffix(".partial")
-    torch.save({**state, "optimizer": optimizer.state_dict()}, partial)
+    states = {name: part.state_dict() for name, part in progress._asdict().items()}
+    torch.save({"epochs_done": epochs_done, **states}, partial)
     partial.replace(path)
 
 
-def read_checkpoint(
-    path: Path, model: PreTrainedModel, average: PreTrainedModel, optimizer: torch.optim.Optimizer
-) -> int:
-    """Fill networks and optimizer from a checkpoint of the same network and return how many epochs are done."""
+def read_checkpoint(path: Path, progress: Progress) -> int:
+    """Take up what a checkpoint of the same network holds and return how many epochs are done."""
     try:
         state = torch.load(path, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        for name, part in progress._asdict().items():
+            part.load_state_dict(state[name])
         return int(state["epochs_done"])
     except Exception as error:  # torch.load raises errors of many unrelated types on a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -183,3 +185,27 @@ def check_recipe(recipe: Recipe, count: int) -> None:
             raise InputError(f"expected {name} of at least 1, got {getattr(recipe, name)}")
     if count < recipe.batch_size:
         raise InputError(f"expected at least one batch of {recipe.batch_size} pictures to train on, got {count}")
+
+
+def rounded_to_float16(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Return the state dict with floating-point tensors in float16; counters keep their type."""
+    return {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def save_model(model: PreTrainedModel, folder: Path, size: int, mean: list[float], std: list[float], card: str) -> None:
+    """Write ``config.json``, ``model.safetensors`` (float16), ``preprocessor_config.json`` and ``README.md``.
+
+    The configuration says float32: whoever loads the weights computes in float32, from values rounded to float16.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = torch.float32
+    model.config.save_pretrained(folder)
+    weights = save(rounded_to_float16(model), metadata={"format": "pt"})
+    (folder / "model.safetensors").write_bytes(weights)
+    processor = ConvNextImageProcessor(size={"shortest_edge": size}, crop_pct=1.0, image_mean=mean, image_std=std)
+    processor.save_pretrained(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from npconv.errors import ImageError, InputError
+from npconv.images.transforms import center_crop, resize, scale_shortest_edge
 
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 PART_NAMES = ("train", "test")
@@ -131,17 +132,12 @@ def list_parts(source: Source, *, held_out: float = 0.15, seed: int = 0) -> dict
 def fit_to_square(picture: Image.Image, size: int) -> np.ndarray:
     """Scale the shorter edge of a picture to `size`, cut out the centre and return it, (size, size, 3) uint8.
 
-    A picture of that size already is returned as it is. This is what ``ConvNextImageProcessor`` does with
-    ``crop_pct`` 1, so that a network is trained on what it will be given.
+    This is what ``ConvNextImageProcessor`` does below 384 pixels with ``crop_pct`` 1, so that a network is trained on
+    what it will be given.
     """
-    picture = picture.convert("RGB")
-    width, height = picture.size
-    short = min(width, height)
-    if short != size:
-        scaled = (size * width // short, size * height // short)
-        picture = picture.resize(scaled, Image.Resampling.BICUBIC)
-    left, top = (picture.width - size) // 2, (picture.height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size)))
+    pixels = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    scaled = resize(pixels, scale_shortest_edge(pixels, size), Image.Resampling.BICUBIC)
+    return center_crop(scaled, (size, size)).transpose(1, 2, 0)
 
 
 def split_off(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:

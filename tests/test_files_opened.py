@@ -10,7 +10,7 @@ pytestmark = pytest.mark.long
 LIMITS = {
     ("classify", "fast"): 19,
     ("classify", "explicit"): 19,
-    ("diff", "equal"): 16,
+    ("diff", "equal"): 15,
     ("diff", "wrong"): 25,
     ("convert", "bin"): 44,
 }

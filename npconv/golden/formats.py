@@ -38,7 +38,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.files import archive, npy, safetensors
+from npconv.files import archive, npy
 from npconv.files.disk import MAX_JSON_SIZE, map_file, parse_json, write_file
 from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
 from npconv.messages import SHOWN_CHARACTERS, quoted
@@ -63,23 +63,6 @@ class Content(NamedTuple):
     tensors: Mapping[str, np.ndarray | DeferredArray]
     about: Any = None
     stored: Mapping[str, str] = {}
-
-
-def read_safetensors(path: Path) -> Content:
-    """Read a safetensors file; the order is that of the data."""
-    header = safetensors.read_header(path)
-    tensors = safetensors.open_file(path)
-    names = sorted(header.entries, key=lambda name: header.entries[name][2:])
-    text = (header.metadata or {}).get(METADATA)
-    about = None if text is None else parse_json(text, f"{quoted(path)}: the metadata {METADATA}")
-    stored = {name: entry.dtype for name, entry in header.entries.items() if entry.dtype in WIDENED}
-    return Content({name: tensors[name] for name in names}, about, stored)
-
-
-def write_safetensors(path: Path, content: Content) -> None:
-    """Write a safetensors file."""
-    arrays = {name: np.asarray(array) for name, array in content.tensors.items()}
-    safetensors.save_file(arrays, path, {METADATA: to_text(content.about)}, dtypes=content.stored)
 
 
 def read_npz(path: Path) -> Content:
@@ -197,9 +180,8 @@ def write_index(path: Path, content: Content) -> None:
     write_file(path, [text.encode()])
 
 
-#: Suffix -> how to read and write the form; a folder has none.
-FORMS: dict[str, tuple[Callable[[Path], Content], Callable[[Path, Content], None]]] = {
-    ".safetensors": (read_safetensors, write_safetensors),
+#: Suffix -> how to read and write the form; a folder has none. That of safetensors stands with the trace.
+OTHER_FORMS: dict[str, tuple[Callable[[Path], Content], Callable[[Path, Content], None]]] = {
     ".npz": (read_npz, write_npz),
     "": (read_folder, write_folder),
     ".json": (read_index, write_index),

@@ -16,7 +16,10 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import GoldenError, InputError, WeightsError
-from npconv.golden.formats import FORMS, METADATA, Content
+from npconv.files import safetensors
+from npconv.files.disk import parse_json
+from npconv.files.dtypes import WIDENED
+from npconv.golden.formats import METADATA, OTHER_FORMS, Content, to_text
 from npconv.messages import quoted
 from npconv.plan.step import Plan
 
@@ -204,6 +207,27 @@ def _check_names(names: Iterable[str]) -> None:
             name.encode()
         except UnicodeEncodeError:
             raise GoldenError(f"a tensor's name must be text that UTF-8 can hold, got {quoted(name)}") from None
+
+
+def read_safetensors(path: Path) -> Content:
+    """Read a safetensors file; the order is that of the data."""
+    header = safetensors.read_header(path)
+    tensors = safetensors.open_file(path)
+    names = sorted(header.entries, key=lambda name: header.entries[name][2:])
+    text = (header.metadata or {}).get(METADATA)
+    about = None if text is None else parse_json(text, f"{quoted(path)}: the metadata {METADATA}")
+    stored = {name: entry.dtype for name, entry in header.entries.items() if entry.dtype in WIDENED}
+    return Content({name: tensors[name] for name in names}, about, stored)
+
+
+def write_safetensors(path: Path, content: Content) -> None:
+    """Write a safetensors file."""
+    arrays = {name: np.asarray(array) for name, array in content.tensors.items()}
+    safetensors.save_file(arrays, path, {METADATA: to_text(content.about)}, dtypes=content.stored)
+
+
+#: Suffix -> how to read and write the form; most comparisons read the first.
+FORMS = {".safetensors": (read_safetensors, write_safetensors), **OTHER_FORMS}
 
 
 def form_of(path: Path, use: str, form: str | None = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any
@@ -34,6 +33,8 @@ def shown(value: Any) -> str:
 
 def in_json(value: Any) -> str:
     """Return a value of a configuration as JSON, a long one cut."""
+    import json  # only here, as `import npconv` loads this module
+
     return _cut(json.dumps(value, default=str), 100)
 
 

@@ -5,26 +5,26 @@ Whatever goes wrong in the operating system becomes a :class:`npconv.errors.Weig
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import mmap
 import os
 import re
-import secrets
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
 from npconv.messages import quoted
+
+if TYPE_CHECKING:
+    import threading
+
+# ``import npconv`` loads this module: what takes long to load and is not needed there is imported in the functions.
 
 SUFFIX = ".safetensors"
 
 # As the hub has them. No part can be "." or "..", so none leads out of a cache.
 NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
-_HUB_ID = re.compile(f"{NAME}/{NAME}")
+_HUB_ID = f"{NAME}/{NAME}"
 
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
 MAX_JSON_SIZE = 10_000_000
@@ -43,6 +43,8 @@ def map_file(filename: str | os.PathLike[str]) -> memoryview:
     WeightsError
         If there is no such regular file, or it cannot be read.
     """
+    import mmap
+
     path = Path(filename)
     # Not even opened unless it is a regular file: opening a named pipe would wait for a writer for ever.
     if not os.path.isfile(path):
@@ -66,6 +68,8 @@ def hash_file(path: Path, stop: threading.Event | None = None) -> str:
     WeightsError
         If it cannot be read.
     """
+    import hashlib
+
     digest = hashlib.sha256()
     if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
         raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
@@ -90,7 +94,7 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
         If the file cannot be written. The old file, if any, is then still there, and the temporary one is not.
     """
     path = Path(filename)
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    temporary = path.parent / f".{os.urandom(8).hex()}.tmp"
     try:
         try:
             # Not tempfile: its files are readable by the owner alone, and the result would stay so.
@@ -128,6 +132,8 @@ def parse_json(
     """
     if len(text) > most:
         raise WeightsError(f"{source} has {len(text)} bytes, expected at most {most} of JSON")
+    import json
+
     number = _finite_number if finite else float
     try:
         return json.loads(
@@ -228,7 +234,7 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
             f"{quoted(name)} is a file, expected a {SUFFIX} file or the folder of a model; to make one of weights in "
             "another form: npconv convert FILE FOLDER"
         )
-    if _hub and isinstance(model, str) and _HUB_ID.fullmatch(name) and ".." not in name and "--" not in name:
+    if _hub and isinstance(model, str) and re.fullmatch(_HUB_ID, name) and ".." not in name and "--" not in name:
         return _hub.find(name, revision)
     raise ModelNotFoundError(
         f"no model {quoted(name)}: no embedded model ({embedded_list()}), no folder, no {SUFFIX} file and no hub id "

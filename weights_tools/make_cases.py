@@ -42,8 +42,9 @@ from npconv.golden.measures import FLOOR, MULTIPLE, distance, last_place
 from npconv.golden.truth import perturbed, record
 from npconv.models import FAMILIES
 from weights_tools.commands import folder_parser, make_again
-from weights_tools.goldens import draw, operations
+from weights_tools.goldens import draw
 from weights_tools.goldens.cases import OperationCase, family_file
+from weights_tools.goldens.operations import TABLE
 
 FORMAT, SEED = 1, 4
 
@@ -89,7 +90,8 @@ def make(folder: Path) -> None:
 
 def cases() -> Iterator[OperationCase]:
     """Yield the cases of all operations, layers, blocks and classifiers."""
-    yield from operations.cases()
+    for operation, rows in TABLE.items():
+        yield from (OperationCase(operation, *row) for row in rows)
     for family in FAMILIES:
         yield from getattr(family_file(family), "operations", tuple)()
 

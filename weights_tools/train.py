@@ -100,13 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train and write a model.
-
-    Raises
-    ------
-    NpconvError
-        If the extra ``train`` is missing, the pictures cannot be read or an option makes no sense.
-    """
+    """Train and write a model."""
     try:
         import torch
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from weights_tools.goldens.cases import Draw, Drawn, OperationCase, arrays, later, picture, uniform
+from weights_tools.goldens.cases import Draw, Drawn, arrays, later, picture, uniform
 
 #: Name, purpose, what draws the arrays, attributes.
 Row = tuple[str, str, Draw, dict[str, Any]]
@@ -99,6 +99,7 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 CROP = {"resample": 3, "crop_height": 24, "crop_width": 24, "factor": 1 / 255, **IMAGENET}
 
+#: The cases of each operation.
 TABLE: dict[str, list[Row]] = {
     "conv2d": [
         conv("stem", "4 x 4 patches of odd sizes: the rest is left out", (2, 3, 13, 18), (5, 3, 4, 4), 4, 0),
@@ -233,10 +234,3 @@ TABLE: dict[str, list[Row]] = {
         ("warped", NO_CROP, picture(31, 46), {**CROP, "height": 24, "width": 24}),
     ],
 }
-
-
-def cases() -> Iterator[OperationCase]:
-    """Yield the cases of all operations and layers."""
-    for operation, rows in TABLE.items():
-        for row in rows:
-            yield OperationCase(operation, *row)

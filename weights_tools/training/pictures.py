@@ -68,7 +68,8 @@ def read_dataset(path: str | Path, size: int, *, held_out: float = 0.15, seed: i
     Raises
     ------
     InputError
-        If the source is missing, holds no pictures in folders, or its parts have different classes.
+        If the source is missing, holds no pictures in folders, only some of them lie in ``train`` or ``test``, a part
+        is empty, or the classes of the parts differ.
     ImageError
         If a picture cannot be read.
     """
@@ -105,13 +106,7 @@ def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def list_parts(source: Source, *, held_out: float = 0.15, seed: int = 0) -> dict[str, list[str]]:
-    """Return the names of the pictures of the parts ``train`` and ``test``; the arguments are those of `read_dataset`.
-
-    Raises
-    ------
-    InputError
-        If there are no pictures, only some lie in ``train`` or ``test``, a part is empty, or their classes differ.
-    """
+    """Return the names of the pictures of the parts ``train`` and ``test``; see `read_dataset`."""
     names = sorted(name for name in source.names if _is_picture(name))
     if not names or any(len(PurePosixPath(name).parts) < 2 for name in names):
         raise InputError("expected pictures in one folder a class, such as cat/1.jpg; found none or some outside")

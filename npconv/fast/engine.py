@@ -25,7 +25,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from itertools import pairwise
 from queue import SimpleQueue
-from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -101,7 +100,7 @@ class SharedScratch(Scratch):
         # Not at the end of the interpreter: what runs then may still use a model, and daemons end by themselves.
         weakref.finalize(self, _dismiss, self._queues).atexit = False
         for queue in self._queues:
-            Thread(target=_serve, args=(queue,), name="npconv", daemon=True).start()
+            threading.Thread(target=_serve, args=(queue,), name="npconv", daemon=True).start()
 
     def map(self, function: Callable[[Part, Scratch], Any], parts: Iterable[Part]) -> list[Any]:
         """Return ``function(part, scratch)`` for each part, in order; the calling thread takes its share.

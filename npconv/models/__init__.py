@@ -126,6 +126,7 @@ FAMILIES = {
         Family("convnext", "ConvNext", "ConvNeXt", ("model", "image_classification", "backbone")),
         Family("convnextv2", "ConvNextV2", "ConvNeXt V2", ("model", "image_classification", "backbone")),
         Family("cvt", "Cvt", "CvT", ("model", "image_classification")),
+        Family("dinov3_convnext", "DINOv3ConvNext", "DINOv3", ("model", "backbone"), "model", "DINOv3ViT"),
     )
 }
 

@@ -105,7 +105,10 @@ def test_a_part_of_the_names(capsys: Capsys, zoo: Path, model: Path) -> None:
     assert main(["models", "mall", "--format", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [found["name"] for found in listed["embedded"]] == ["small"]
-    assert [found["name"] for found in listed["catalogue"]] == ["facebook/convnext-small-224"]
+    assert [found["name"] for found in listed["catalogue"]] == [
+        "facebook/convnext-small-224",
+        "facebook/dinov3-convnext-small-pretrain-lvd1689m",
+    ]
 
 
 def test_a_part_that_no_name_has(capsys: Capsys, zoo: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from npconv.convert.dialects import LAYOUTS
 from npconv.convert.source import open_source, told_family
 from npconv.errors import WeightsError
 from npconv.files import safetensors
-from npconv.models import FAMILIES, convnext, convnextv2
+from npconv.models import convnext, convnextv2
 from npconv.models.dialects import Rule
 from npconv.models.parameters import Shapes
 
@@ -445,27 +443,16 @@ def test_every_layout_has_an_inverse(name):
     np.testing.assert_array_equal(back, theirs)
 
 
-class Twin(NamedTuple):
-    """A family whose models have the names of ConvNeXt."""
-
-    name: str = "Twin"
-    model_type: str = "twin"
-
-    def part(self, name):
-        own = {"SIGN": "twin.", "WORDS": ("dino",)} if name == "names" else {}
-        return SimpleNamespace(**{**vars(FAMILIES["convnext"].part(name)), **own})
-
-
 @pytest.mark.parametrize("name", ["facebook", "timm"])
-def test_names_that_two_families_have_are_told_apart_by_what_is_said(tmp_path, monkeypatch, name):
-    monkeypatch.setitem(FAMILIES, "twin", Twin())
+def test_names_that_two_families_have_are_told_apart_by_what_is_said(tmp_path, name):
     state = state_of("convnext without classes")
     theirs = translate.from_hugging_face(state, dialects.dialect(name, state))
-    assert [found.family for found in translate.detect_all(theirs)] == ["convnext", "twin"]
-    assert [found.family for found in translate.detect_all(theirs, "twin")] == ["twin", "convnext"]
+    both, other = ["convnext", "dinov3_convnext"], "dinov3_convnext"
+    assert [found.family for found in translate.detect_all(theirs)] == both
+    assert [found.family for found in translate.detect_all(theirs, other)] == both[::-1]
     assert translate.detect(theirs, "cvt").family == "convnext"
     path = tmp_path / "x.safetensors"
     safetensors.save_file(theirs, path)
     assert told_family(open_source(path)) is None
-    assert told_family(open_source(path, model_type="twin")) == "twin"
-    assert told_family(open_source(path, name="timm/convnext_tiny.dino")) == "twin"
+    assert told_family(open_source(path, model_type=other)) == other
+    assert told_family(open_source(path, name="timm/convnext_tiny.dinov3_lvd1689m")) == other

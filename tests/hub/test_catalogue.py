@@ -28,6 +28,7 @@ SIZES = {
     "convnext": ("tiny", "small", "base", "large", "xlarge"),
     "convnextv2": ("atto", "femto", "pico", "nano", "tiny", "base", "large", "huge"),
     "cvt": ("13", "21", "w24"),
+    "dinov3_convnext": ("tiny", "small", "base", "large"),
 }
 CATALOGUE = catalogue()
 BY_NAME = {checkpoint.name: checkpoint for checkpoint in CATALOGUE}
@@ -41,15 +42,19 @@ def configuration(family, size, classes):
     return CONFIGS[family](depths=depths, hidden_sizes=widths, num_labels=classes)
 
 
+def size_in(name):
+    return name.removeprefix("facebook/dinov3-").split("-")[1]
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_parameters_are_those_of_the_configuration(name):
     checkpoint = BY_NAME[name]
-    config = configuration(checkpoint.family, name.split("-")[1], checkpoint.classes)
+    config = configuration(checkpoint.family, size_in(name), checkpoint.classes)
     assert checkpoint.parameters == sum(row.parameters for row in layer_table(config, 64, 64))
 
 
 def test_every_size_of_the_papers_is_there():
-    named = {(checkpoint.family, checkpoint.name.split("-")[1]) for checkpoint in CATALOGUE}
+    named = {(checkpoint.family, size_in(checkpoint.name)) for checkpoint in CATALOGUE}
     assert named == {(family, size) for family, sizes in SIZES.items() for size in sizes}
 
 
@@ -73,7 +78,7 @@ def test_what_a_name_says(name, size, preparation, classes):
 
 
 def test_every_field_is_filled_or_said_to_be_unknown():
-    assert len(BY_NAME) == len(CATALOGUE) == 40
+    assert len(BY_NAME) == len(CATALOGUE) == 44
     for checkpoint in CATALOGUE:
         empty = {field.name for field in fields(checkpoint) if getattr(checkpoint, field.name) in (None, "", ())}
         assert empty <= {"formats", "preparation", "crop_pct"}

@@ -27,7 +27,7 @@ from weights_tools.goldens import draw, reference
 
 torch.set_num_threads(1)  # so that a run on a busy machine is quick, and rounds alike
 
-FAMILIES = ("convnext", "convnextv2", "cvt")
+FAMILIES = ("convnext", "convnextv2", "cvt", "dinov3_convnext")
 
 #: Random configurations of each family.
 CASES = 40
@@ -72,7 +72,7 @@ def make_pair(family: str, task: str, fields: dict[str, Any], shape: tuple[int, 
 def random_case(family: str, seed: int) -> tuple[dict[str, Any], tuple[int, ...]]:
     """Return the fields of a configuration and the shape of pictures that fit it."""
     choose = random.Random(f"{family} {seed}")
-    fields = _random_cvt(choose) if family == "cvt" else _random_staged(choose, family)
+    fields = RANDOM_FIELDS[family](choose)
     fields["num_channels"] = choose.choice([1, 2, 3, 3, 5])
     fields["num_labels"] = choose.choice([0, 1, 2, 5, 9])
     least = _least_side(family, fields)
@@ -162,8 +162,13 @@ def main() -> None:
         print(f"  float32, worst ratio of a single array: {result.worst_ratio:.2f}")
 
 
-def _random_staged(choose: random.Random, family: str) -> dict[str, Any]:
-    """Return a configuration of ConvNeXt or V2."""
+def _random_convnext(choose: random.Random) -> dict[str, Any]:
+    """Return a configuration of ConvNeXt."""
+    return _random_convnextv2(choose) | {"layer_scale_init_value": choose.choice([1e-6, 0.5, 0.0, -1.0])}
+
+
+def _random_convnextv2(choose: random.Random) -> dict[str, Any]:
+    """Return a configuration of ConvNeXt V2."""
     stages = choose.choice([1, 2, 3, 4, 4, 5])
     patch = choose.choice([1, 2, 3, 4, 4, [2, 3], [4, 1]])
     fields = {
@@ -177,9 +182,13 @@ def _random_staged(choose: random.Random, family: str) -> dict[str, Any]:
     }
     if stages == 1:
         fields["depths"] = [max(fields["depths"][0], 1)]
-    if family == "convnext":
-        fields["layer_scale_init_value"] = choose.choice([1e-6, 0.5, 0.0, -1.0])
     return fields
+
+
+def _random_dinov3_convnext(choose: random.Random) -> dict[str, Any]:
+    """Return a configuration of DINOv3's ConvNeXt: that of ConvNeXt, less what is the same in all of its family."""
+    fields = _random_convnext(choose)
+    return {name: value for name, value in fields.items() if name not in {"num_stages", "patch_size"}}
 
 
 def _random_cvt(choose: random.Random) -> dict[str, Any]:
@@ -215,11 +224,19 @@ def _random_cvt(choose: random.Random) -> dict[str, Any]:
     }
 
 
+RANDOM_FIELDS = {
+    "convnext": _random_convnext,
+    "convnextv2": _random_convnextv2,
+    "cvt": _random_cvt,
+    "dinov3_convnext": _random_dinov3_convnext,
+}
+
+
 def _least_side(family: str, fields: dict[str, Any]) -> tuple[int, int]:
     """Return height and width of the smallest picture that the model takes."""
     if family != "cvt":
         height, width = CONFIGS[family](**fields).patch_shape
-        scale = 2 ** (fields["num_stages"] - 1)
+        scale = 2 ** (len(fields["hidden_sizes"]) - 1)
         return height * scale, width * scale
     side = 1
     names = ("patch_sizes", "patch_stride", "patch_padding", "kernel_qkv")

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from npconv.layers import ACTIVATIONS
 from npconv.models import find_family
 from tests.support.families import CLASSES, CONFIGS
 from weights_tools.goldens import draw, reference
@@ -31,12 +32,6 @@ FAMILIES = ("convnext", "convnextv2", "cvt", "dinov3_convnext")
 
 #: Random configurations of each family.
 CASES = 40
-
-#: Names in the activation table of transformers, and selu, which its documentation names.
-STAGED_ACTIVATIONS = (
-    *("gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate", "gelu_fast"),
-    *("quick_gelu", "relu", "selu", "silu", "swish", "mish", "hardswish", "linear"),
-)
 
 
 @dataclass(frozen=True)
@@ -176,7 +171,7 @@ def _random_convnextv2(choose: random.Random) -> dict[str, Any]:
         "hidden_sizes": [choose.randint(3, 24) for _ in range(stages)],
         "depths": [choose.choice([0, 1, 1, 2, 3]) for _ in range(stages)],
         "patch_size": patch,
-        "hidden_act": choose.choice(STAGED_ACTIVATIONS),
+        "hidden_act": choose.choice(list(ACTIVATIONS)),
         "layer_norm_eps": 10.0 ** choose.uniform(-12, -1),
         "drop_path_rate": choose.choice([0.0, 0.3]),
     }

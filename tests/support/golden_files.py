@@ -14,13 +14,14 @@ from npconv.layers import ACTIVATIONS
 from npconv.models.parameters import map_tree, nest
 from support import naive_layers
 from support.families import CLASSES, CONFIGS, MODULES
+from tests.golden_cases import convnext
 
 FOLDER = Path(__file__).parents[1] / "goldens"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
 NAMES = sorted(MANIFEST["cases"])
 
 #: Activations that have a file in ConvNeXt and none in V2, which calls the same functions.
-ACTIVATIONS_OF_V1 = ("gelu_new", "quick_gelu", "relu", "selu", "silu", "mish", "hardswish", "linear")
+ACTIVATIONS_OF_V1 = tuple(convnext.ACTIVATIONS.values())
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def as_json(found: Inspection) -> dict[str, Any]:
     """Return an inspection as plain values."""
-    from npconv.models.dialects import lines
+    from npconv.models.naming import lines
 
     content = dataclasses.asdict(dataclasses.replace(found, decisions=[], problems=[]))
     content |= {"decisions": lines(found.decisions), "problems": [str(problem) for problem in found.problems]}

@@ -15,7 +15,7 @@ from npconv.errors import NpconvWarning
 from npconv.messages import escape
 
 if TYPE_CHECKING:
-    from npconv.models.dialects import Decision
+    from npconv.models.naming import Decision
 
 
 def add_reading(parser: Any) -> None:
@@ -61,14 +61,14 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def quiet(decisions: Iterable[Decision]) -> list[str]:
     """Return as text what was decided and is no warning."""
-    from npconv.models.dialects import WARNING, lines
+    from npconv.models.naming import WARNING, lines
 
     return lines(decision for decision in decisions if decision.level != WARNING)
 
 
 def warn(decisions: Sequence[Decision]) -> None:
     """Warn of what may surprise, after what stdout still holds."""
-    from npconv.models.dialects import WARNING
+    from npconv.models.naming import WARNING
 
     for decision in decisions:
         if decision.level == WARNING:

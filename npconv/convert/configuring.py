@@ -15,7 +15,7 @@ from npconv.files.disk import map_file, parse_json
 from npconv.messages import in_json, nearest, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.dialects import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision, Reading, shapes_by_our_names
+from npconv.models.naming import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision, Reading, shapes_by_our_names
 from npconv.models.publishing import find_architecture, size_fields
 
 

@@ -18,7 +18,7 @@ from npconv.files.checkpoint import SINGLE_FILE
 from npconv.files.opening import weight_files
 from npconv.images.settings import FILE_NAME
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.dialects import GIVEN, Decision
+from npconv.models.naming import GIVEN, Decision
 
 CONFIG = "config.json"
 
@@ -38,7 +38,7 @@ class Conversion:
     directory : Path
     config : PretrainedConfig
     decisions : list of Decision
-        `npconv.models.dialects.lines` makes text of them.
+        `npconv.models.naming.lines` makes text of them.
     not_finite : dict of str to int
         Tensors with NaN or infinities, which are written as they are, and how many.
     container : str

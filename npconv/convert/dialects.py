@@ -19,7 +19,7 @@ from typing import Any
 from npconv.errors import WeightsError
 from npconv.messages import quoted
 from npconv.models import FAMILIES
-from npconv.models.dialects import Implied, Refused, Table
+from npconv.models.naming import Implied, Refused, Table
 
 #: Token -> the number it stands for, what the name holds instead (number * factor + shift), and the least number.
 #: ``{i}`` is a stage, ``{n}`` a stage that is not the first, ``{j}`` a block.

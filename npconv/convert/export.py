@@ -20,7 +20,7 @@ from npconv.files.safetensors import file_chunks
 from npconv.messages import quoted
 from npconv.models import find_family
 from npconv.models.configuration import read_config_file
-from npconv.models.dialects import GIVEN, NOTE, WARNING, Decision
+from npconv.models.naming import GIVEN, NOTE, WARNING, Decision
 
 #: Endings that promise another form than safetensors.
 _OTHER_FORMS = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".h5", ".hdf5", ".keras", ".npz", ".npy", ".onnx")

@@ -18,7 +18,7 @@ from npconv.convert.translate import skipped
 from npconv.errors import NpconvError, WeightsError
 from npconv.files.dtypes import DeferredArray
 from npconv.models import find_family
-from npconv.models.dialects import Decision
+from npconv.models.naming import Decision
 from npconv.models.parameters import is_buffer
 from npconv.models.publishing import find_architecture
 

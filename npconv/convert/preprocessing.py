@@ -14,7 +14,7 @@ from npconv.images.settings import COMBINED_FILE_NAME, FILE_NAME
 from npconv.messages import in_json, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.dialects import GIVEN, GUESS, NOTE
+from npconv.models.naming import GIVEN, GUESS, NOTE
 from npconv.models.processors import load_processor
 from npconv.models.publishing import USUAL_CROP, WARPED_FROM, find_architecture
 

@@ -19,7 +19,7 @@ from npconv.files.opening import WRAPPINGS, OpenedWeights, open_weights, weight_
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
-from npconv.models.dialects import GIVEN, GUESS, NOTE, WARNING, Decision
+from npconv.models.naming import GIVEN, GUESS, NOTE, WARNING, Decision
 
 #: The name of one of several files, as transformers writes them.
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.(safetensors|bin)")

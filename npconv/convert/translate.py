@@ -15,7 +15,7 @@ from npconv.errors import ConfigError, WeightsError
 from npconv.files.dtypes import mapped
 from npconv.messages import hint, listed, quoted
 from npconv.models import FAMILIES, find_family
-from npconv.models.dialects import LackingError, Reading
+from npconv.models.naming import LackingError, Reading
 from npconv.models.parameters import Shapes, misfits
 
 #: Names that the choice between dialects looks at. No model has so many; a hostile file must not make it slow.

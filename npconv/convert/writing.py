@@ -27,7 +27,7 @@ from npconv.files.disk import hash_file, read_json, write_file
 from npconv.files.dtypes import DeferredArray, dtype_of, held_dtype
 from npconv.files.safetensors import file_chunks
 from npconv.messages import listed, quoted
-from npconv.models.dialects import WARNING, Decision, lines
+from npconv.models.naming import WARNING, Decision, lines
 
 if TYPE_CHECKING:
     from npconv.convert.source import Source

@@ -20,7 +20,7 @@ from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, read_weight_map
 from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file
 from npconv.hub.catalogue import suggestion
 from npconv.messages import listed, quoted
-from npconv.models.dialects import GUESS, WARNING
+from npconv.models.naming import GUESS, WARNING
 
 CONFIG = "config.json"
 

@@ -30,7 +30,7 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
     - a class made of ``npconv.images.ConvNextImageProcessor`` for another preprocessing.
 ``names.py``
     - how other libraries name and lay out its parameters, and what names and shapes say of the configuration: see
-      ``npconv/models/dialects.py``.
+      ``npconv/models/naming.py``.
 ``published.py``
     - architectures and checkpoints that have been published, and numbers they are known by: see
       ``npconv/models/publishing.py``.
@@ -39,7 +39,7 @@ From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassi
 choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the family.
 
 What the families share: ``configuration``, ``backbone``, ``parameters`` (from a checkpoint to the tree of parameters),
-``plans``, ``summary`` (the table of layers), ``dialects``, ``dialects_tensorflow``, ``publishing``,
+``plans``, ``summary`` (the table of layers), ``naming``, ``naming_tensorflow``, ``publishing``,
 ``processors``.
 """
 

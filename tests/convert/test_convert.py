@@ -28,7 +28,7 @@ import npconv
 from npconv.convert import convert
 from npconv.files import safetensors
 from npconv.files.checkpoint import load_checkpoint
-from npconv.models.dialects import lines
+from npconv.models.naming import lines
 from weights_tools.__main__ import main
 
 pytestmark = pytest.mark.long

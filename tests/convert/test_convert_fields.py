@@ -27,7 +27,7 @@ from npconv.convert.preprocessing import crop_share
 from npconv.errors import ConfigError, InputError, NpconvError, WeightsError
 from npconv.files import safetensors
 from npconv.models.convnext.published import ARCHITECTURES
-from npconv.models.dialects import lines
+from npconv.models.naming import lines
 
 pytestmark = pytest.mark.long
 

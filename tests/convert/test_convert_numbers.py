@@ -22,7 +22,7 @@ from npconv.errors import WeightsError
 from npconv.files import safetensors
 from npconv.files.checkpoint import load_checkpoint
 from npconv.models import convnext
-from npconv.models.dialects import lines
+from npconv.models.naming import lines
 
 pytestmark = pytest.mark.long
 

@@ -17,7 +17,7 @@ from npconv.convert.source import open_source, told_family
 from npconv.errors import WeightsError
 from npconv.files import safetensors
 from npconv.models import convnext, convnextv2
-from npconv.models.dialects import Rule
+from npconv.models.naming import Rule
 from npconv.models.parameters import Shapes
 
 pytestmark = pytest.mark.long

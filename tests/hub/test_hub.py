@@ -11,7 +11,7 @@ import pytest
 
 from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError
 from npconv.files.disk import locate
-from npconv.models.dialects import Decision
+from npconv.models.naming import Decision
 
 ID = "org/model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -1,6 +1,6 @@
 """What was decided, as text."""
 
-from npconv.models.dialects import Decision, lines
+from npconv.models.naming import Decision, lines
 
 KERNEL = "stem kernel 96x3x4x4"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import npconv
 from npconv.convert import configuring, dialects, translate
-from npconv.models.dialects import lines
+from npconv.models.naming import lines
 from support.container_files import group, mapping, number, storage, streamed, tensor, text, zipped
 from support.families import MODULES
 from weights_tools.__main__ import main

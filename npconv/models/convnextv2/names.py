@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from npconv.models.convnext import names as convnext
 from npconv.models.convnext.names import BLOCK, DOWN, DOWN_NORM, HEAD_NORM, STEM, STEM_NORM
-from npconv.models.dialects import Implied, Reading, Rule, Shape, Table, both
-from npconv.models.dialects_tensorflow import as_tensorflow
+from npconv.models.naming import Implied, Reading, Rule, Shape, Table, both
+from npconv.models.naming_tensorflow import as_tensorflow
 
 SIGN = PREFIX = "convnextv2."
 WORDS = ()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from npconv.models.dialects import (
+from npconv.models.naming import (
     Reading,
     Rule,
     Shape,
@@ -23,7 +23,7 @@ from npconv.models.dialects import (
     shape_of,
     sides,
 )
-from npconv.models.dialects_tensorflow import as_tensorflow
+from npconv.models.naming_tensorflow import as_tensorflow
 
 SIGN = PREFIX = "cvt."
 WORDS = ()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from npconv.models.convnext import names as convnext
-from npconv.models.dialects import Reading, Rule, Shape, Table, both, by, count_blocks, shape_of
+from npconv.models.naming import Reading, Rule, Shape, Table, both, by, count_blocks, shape_of
 
 SIGN, PREFIX = "stages.", ""
 WORDS = ("dinov3",)

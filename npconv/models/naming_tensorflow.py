@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from npconv.models.dialects import Implied, Rule, Table
+from npconv.models.naming import Implied, Rule, Table
 
 #: Parts of a name that go together with the number after them.
 _LISTS = ("stages", "layers", "downsampling_layer", "hidden_states_norms")

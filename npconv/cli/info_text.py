@@ -134,7 +134,7 @@ def steps(processor: ConvNextImageProcessor) -> list[str]:
     is_grey = channels == 1 and not processor.do_convert_rgb and not isinstance(processor.image_mean, float)
     found = [f"turn upright as EXIF says, convert to {'grey' if is_grey else 'RGB'} of 8 bits"]
     for (_, step, given), (_, _, of_another) in zip(*(processor.steps(*photo) for photo in PHOTOS), strict=True):
-        if step.startswith("resize"):
+        if STEP_WORDS[step] is resized:
             given["keeps_aspect"] = given != of_another
         found += STEP_WORDS[step](**given)
     return found

@@ -71,7 +71,7 @@ class _Hdf5:
         self.h5py = h5py
         self.buffer = buffer
         self.source = source
-        self.budget = Budget(len(buffer))
+        self.budget = Budget(len(buffer), source)
         self.arrays: dict[str, Any] = {}
         self.skipped: list[tuple[str, str]] = []
         self.count = 0

@@ -75,7 +75,7 @@ def read_zip(buffer: memoryview, members: dict[str, archive.Member], source: str
     def data_of(storage: Storage) -> memoryview:
         return _part(data.get(f"data/{storage.key}"), storage, source)
 
-    return _Settler(data_of, Budget(len(buffer)), source).settle(pickle.value)
+    return _Settler(data_of, Budget(len(buffer), source), source).settle(pickle.value)
 
 
 def read_stream(buffer: memoryview, source: str) -> Contents:
@@ -101,7 +101,7 @@ def read_stream(buffer: memoryview, source: str) -> Contents:
     def data_of(storage: Storage) -> memoryview:
         return _part(data.get(storage.key), storage, source)
 
-    return _Settler(data_of, Budget(len(buffer)), source).settle(content.value)
+    return _Settler(data_of, Budget(len(buffer), source), source).settle(content.value)
 
 
 def _stream_storages(
@@ -187,18 +187,11 @@ class _Settler:
             return self.skip(value, path), _Extent(1, 1, 0)
         if id(value) not in self.made:
             if type(value) is Tensor:
-                self.made[id(value)] = self.array(value, dotted(path)), _Extent(1, 1, 0)
+                array = array_of(value, dotted(path), self.data_of, self.budget, self.source)
+                self.made[id(value)] = array, _Extent(1, 1, 0)
             else:
                 self.made[id(value)] = self.group(value, path)
         return self.made[id(value)]
-
-    def array(self, tensor: Tensor, name: str) -> np.ndarray | DeferredArray:
-        """Return the array of a tensor."""
-        try:
-            return array_of(tensor, name, self.data_of, self.budget)
-        except WeightsError as error:
-            text = str(error)
-            raise WeightsError(text if text.startswith(self.source) else f"{self.source}: {text}") from None
 
     def group(self, value: Any, path: tuple[Any, ...]) -> tuple[Any, _Extent]:
         """Return a dict, list or tuple with settled values, and its extent."""
@@ -239,7 +232,8 @@ def dotted(path: tuple[Any, ...]) -> str:
 class Budget:
     """How many more bytes the tensors of a file may take."""
 
-    def __init__(self, file_size: int) -> None:
+    def __init__(self, file_size: int, source: str) -> None:
+        self.source = source
         self.size = max(MAX_SHARED, MAX_RATIO * file_size)
         self.left = self.size
 
@@ -248,13 +242,13 @@ class Budget:
         self.left -= count
         if self.left < 0:
             raise WeightsError(
-                f"up to {quoted(name)} the tensors take more than {self.size} bytes, expected at most {MAX_RATIO} "
-                "times the file: they repeat or share its numbers"
+                f"{self.source}: up to {quoted(name)} the tensors take more than {self.size} bytes, expected at most "
+                f"{MAX_RATIO} times the file: they repeat or share its numbers"
             )
 
 
 def array_of(
-    tensor: Tensor, name: str, data_of: Callable[[Storage], memoryview], budget: Budget
+    tensor: Tensor, name: str, data_of: Callable[[Storage], memoryview], budget: Budget, source: str
 ) -> np.ndarray | DeferredArray:
     """Return the array that a pickle describes, called `name` in errors; deferred if its dtype must be decoded.
 
@@ -266,7 +260,7 @@ def array_of(
     itemsize = STORED[tensor.dtype].itemsize
     nonzero = math.prod(size for size in tensor.shape if size)
     if nonzero * held_dtype(tensor.dtype).itemsize > MAX_ADDRESS:
-        raise WeightsError(f"tensor {quoted(name)} has shape {tensor.shape}, expected less than 2**63 bytes")
+        raise WeightsError(f"{source}: tensor {quoted(name)} has shape {tensor.shape}, expected less than 2**63 bytes")
     data = data_of(tensor.storage)
     count = len(data) // itemsize
     is_empty = 0 in tensor.shape
@@ -275,8 +269,8 @@ def array_of(
     last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
     if (tensor.offset > count) if is_empty else (last >= count):
         raise WeightsError(
-            f"tensor {quoted(name)} of shape {tensor.shape}, strides {tensor.strides} and offset {tensor.offset} "
-            f"reaches beyond its storage of {count} values of {tensor.dtype}; download it again"
+            f"{source}: tensor {quoted(name)} of shape {tensor.shape}, strides {tensor.strides} and offset "
+            f"{tensor.offset} reaches beyond its storage of {count} values of {tensor.dtype}; download it again"
         )
     budget.take(0 if is_empty else nonzero * itemsize, name)
     stored = np.dtype(np.uint8) if tensor.dtype == "BOOL" else STORED[tensor.dtype]

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.backend import Array
 from npconv.errors import InputError
 from npconv.layers import (
     activation,
@@ -47,8 +48,8 @@ OF_OTHER_TASKS = {
 
 
 def stem(
-    pixel_values: Any, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any], *, config: StagedConfig
-) -> Any:
+    pixel_values: Array, patch_embeddings: Mapping[str, Any], layernorm: Mapping[str, Any], *, config: StagedConfig
+) -> Array:
     """Cut the picture into patches and embed each: (N, C, H, W) -> (N, hidden_sizes[0], H / patch, W / patch).
 
     Sizes are rounded down, here and in every downsampling: 225 pixels give 56, 28, 14 and 7 positions.
@@ -58,7 +59,7 @@ def stem(
 
 
 #: By ``config.stem_type``.
-STEMS: dict[str, Callable[..., Any]] = {
+STEMS: dict[str, Callable[..., Array]] = {
     "patch": stem,
     "overlap": variants.overlapping_stem,
     "overlap_tiered": variants.overlapping_stem,
@@ -66,24 +67,24 @@ STEMS: dict[str, Callable[..., Any]] = {
 }
 
 
-def downsample(x: Any, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: StagedConfig) -> Any:
+def downsample(x: Array, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: StagedConfig) -> Array:
     """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
     x = layer_norm(x, **norm, eps=config.norm_eps, axis=1)
     return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)
 
 
 def layer(
-    x: Any,
+    x: Array,
     dwconv: Mapping[str, Any],
     layernorm: Mapping[str, Any],
     pwconv1: Mapping[str, Any],
     pwconv2: Mapping[str, Any],
-    layer_scale_parameter: Any = None,
+    layer_scale_parameter: Array | None = None,
     *,
     config: BackboneConfig,
     drop_path_rate: float = 0.0,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """One ConvNeXt block (figure 4 of the paper): (N, C, H, W) -> (N, C, H, W)."""
     residual = x
     x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
@@ -98,15 +99,15 @@ def layer(
 
 
 def stage(
-    x: Any,
+    x: Array,
     downsampling_layer: Sequence[Mapping[str, Any]] = (),
     layers: Sequence[Mapping[str, Any]] = (),
     *,
     config: StagedConfig,
     drop_path_rates: Sequence[float],
     rng: Rng = None,
-    block: Callable[..., Any] = layer,
-) -> Any:
+    block: Callable[..., Array] = layer,
+) -> Array:
     """One stage: the downsampling, which the first stage lacks, then the blocks."""
     if downsampling_layer:
         x = downsample(x, *downsampling_layer, config=config)
@@ -116,13 +117,13 @@ def stage(
 
 
 def encode(
-    x: Any,
+    x: Array,
     stages: Sequence[Mapping[str, Any]],
     *,
     config: StagedConfig,
     rng: Rng = None,
-    block: Callable[..., Any] = layer,
-) -> list[Any]:
+    block: Callable[..., Array] = layer,
+) -> list[Array]:
     """Run all stages; return the stem's output and each stage's: ``num_stages + 1`` maps."""
     hidden_states = [x]
     for params, rates in zip(stages, config.drop_path_rates(), strict=True):
@@ -131,19 +132,19 @@ def encode(
     return hidden_states
 
 
-def pool(x: Any, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Any:
+def pool(x: Array, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Array:
     """Average the last map over its positions, then normalize: (N, C, H, W) -> (N, C)."""
     x = global_average_pool(x)  # (N, C)
     return layer_norm(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
 
 
 def summarize(
-    x: Any,
+    x: Array,
     layernorm: Mapping[str, Any] | None = None,
     layernorm_before_pooling: Mapping[str, Any] | None = None,
     *,
     config: StagedConfig,
-) -> Any:
+) -> Array:
     """Make one vector of the last map, (N, C, H, W) -> (N, C), in the order that ``config.head_norm_first`` says."""
     if config.head_norm_first:
         return variants.normalize_and_pool(x, layernorm_before_pooling or {}, config=config)
@@ -151,12 +152,12 @@ def summarize(
 
 
 def classify(
-    pooled: Any,
+    pooled: Array,
     classifier: Mapping[str, Any] | None = None,
     pre_classifier: Mapping[str, Any] | None = None,
     *,
     config: StagedConfig,
-) -> Any:
+) -> Array:
     """Make logits of the pooled features, (N, C) -> (N, K), or what the classifier would get if there is no class."""
     if config.head_hidden_size is not None:
         pooled = variants.hidden_head(pooled, pre_classifier or {})
@@ -164,8 +165,8 @@ def classify(
 
 
 def choose_features(
-    hidden_states: Sequence[Any], hidden_states_norms: Mapping[str, Mapping[str, Any]], *, config: StagedConfig
-) -> list[Any]:
+    hidden_states: Sequence[Array], hidden_states_norms: Mapping[str, Mapping[str, Any]], *, config: StagedConfig
+) -> list[Array]:
     """Take the maps of ``config.out_features``, each normalized: what a backbone returns."""
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     return [
@@ -175,7 +176,7 @@ def choose_features(
 
 
 def model(
-    pixel_values: Any,
+    pixel_values: Array,
     embeddings: Mapping[str, Any],
     encoder: Mapping[str, Any],
     layernorm: Mapping[str, Any] | None = None,
@@ -183,8 +184,8 @@ def model(
     *,
     config: StagedConfig,
     rng: Rng = None,
-    block: Callable[..., Any] = layer,
-) -> tuple[Any, list[Any]]:
+    block: Callable[..., Array] = layer,
+) -> tuple[Array, list[Array]]:
     """Run the bare model.
 
     Parameters
@@ -214,29 +215,29 @@ def model(
 
 
 def image_classification(
-    pixel_values: Any,
+    pixel_values: Array,
     convnext: Mapping[str, Any],
     classifier: Mapping[str, Any] | None = None,
     pre_classifier: Mapping[str, Any] | None = None,
     *,
     config: ConvNextConfig,
     rng: Rng = None,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Array, list[Array]]:
     """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
     pooled, hidden_states = model(pixel_values, **convnext, config=config, rng=rng)
     return classify(pooled, classifier, pre_classifier, config=config), hidden_states
 
 
 def backbone(
-    pixel_values: Any,
+    pixel_values: Array,
     embeddings: Mapping[str, Any],
     encoder: Mapping[str, Any],
     hidden_states_norms: Mapping[str, Mapping[str, Any]],
     *,
     config: StagedConfig,
     rng: Rng = None,
-    block: Callable[..., Any] = layer,
-) -> tuple[list[Any], list[Any]]:
+    block: Callable[..., Array] = layer,
+) -> tuple[list[Array], list[Array]]:
     """Run the backbone: the maps of ``config.out_features``, each normalized, and all hidden states."""
     check_pixel_values(pixel_values, config)
     x = STEMS[config.stem_type](pixel_values, **embeddings, config=config)
@@ -244,12 +245,12 @@ def backbone(
     return choose_features(hidden_states, hidden_states_norms, config=config), hidden_states
 
 
-def name_outputs(pooled: Any, hidden_states: Sequence[Any]) -> dict[str, Any]:
+def name_outputs(pooled: Array, hidden_states: Sequence[Array]) -> dict[str, Any]:
     """Return what the bare model gives out by its names in transformers."""
     return {"last_hidden_state": hidden_states[-1], "pooler_output": pooled}
 
 
-def check_pixel_values(pixel_values: Any, config: BackboneConfig) -> None:
+def check_pixel_values(pixel_values: Array, config: BackboneConfig) -> None:
     """Refuse pictures with other channels than the model's, or too small to have one position in the last stage."""
     if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
         raise InputError(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from npconv.backend import Array
 from npconv.layers import activation, conv2d, global_average_pool, layer_norm, linear
 from npconv.models.convnext.configuration import StagedConfig
 from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
@@ -27,12 +28,12 @@ HEAD_ACT = "gelu"
 
 
 def overlapping_stem(
-    pixel_values: Any,
+    pixel_values: Array,
     overlap_embeddings: Sequence[Mapping[str, Any]],
     layernorm: Mapping[str, Any],
     *,
     config: StagedConfig,
-) -> Any:
+) -> Array:
     """Convolve twice in place of patches: (N, C, H, W) -> (N, hidden_sizes[0], H / 4, W / 4), sizes rounded up."""
     first, second = overlap_embeddings
     x = conv2d(pixel_values, **first, stride=2, padding=1)  # (N, stem_hidden_size, H / 2, W / 2)
@@ -41,12 +42,12 @@ def overlapping_stem(
 
 
 def activated_overlapping_stem(
-    pixel_values: Any,
+    pixel_values: Array,
     overlap_act_embeddings: Sequence[Mapping[str, Any]],
     layernorm: Mapping[str, Any],
     *,
     config: StagedConfig,
-) -> Any:
+) -> Array:
     """Like :func:`overlapping_stem`, with an activation between the convolutions: same shapes."""
     first, second = overlap_act_embeddings
     x = conv2d(pixel_values, **first, stride=2, padding=1)  # (N, stem_hidden_size, H / 2, W / 2)
@@ -55,13 +56,13 @@ def activated_overlapping_stem(
     return layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
 
 
-def normalize_and_pool(x: Any, layernorm_before_pooling: Mapping[str, Any], *, config: StagedConfig) -> Any:
+def normalize_and_pool(x: Array, layernorm_before_pooling: Mapping[str, Any], *, config: StagedConfig) -> Array:
     """Normalize the last map, then average it over its positions: (N, C, H, W) -> (N, C)."""
     x = layer_norm(x, **layernorm_before_pooling, eps=config.layer_norm_eps, axis=1)
     return global_average_pool(x)  # (N, C)
 
 
-def hidden_head(pooled: Any, pre_classifier: Mapping[str, Any]) -> Any:
+def hidden_head(pooled: Array, pre_classifier: Mapping[str, Any]) -> Array:
     """Pass the pooled features through the hidden layer before the classifier: (N, C) -> (N, head_hidden_size)."""
     x = linear(pooled, **pre_classifier)  # (N, head_hidden_size)
     return activation(HEAD_ACT)(x)

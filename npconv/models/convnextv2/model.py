@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.backend import Array
 from npconv.layers import activation, depthwise_conv2d, drop_path, global_response_norm, layer_norm, pointwise_conv2d
 from npconv.models import convnext
 from npconv.models.convnext.configuration import StagedConfig
@@ -30,7 +31,7 @@ name_outputs = convnext.name_outputs
 
 
 def layer(
-    x: Any,
+    x: Array,
     dwconv: Mapping[str, Any],
     layernorm: Mapping[str, Any],
     pwconv1: Mapping[str, Any],
@@ -40,7 +41,7 @@ def layer(
     config: ConvNextV2Config,
     drop_path_rate: float = 0.0,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """One ConvNeXt V2 block (figure 5 of the paper): (N, C, H, W) -> (N, C, H, W)."""
     residual = x
     x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
@@ -61,14 +62,14 @@ backbone = partial(convnext.backbone, block=layer)
 
 
 def image_classification(
-    pixel_values: Any,
+    pixel_values: Array,
     convnextv2: Mapping[str, Any],
     classifier: Mapping[str, Any] | None = None,
     pre_classifier: Mapping[str, Any] | None = None,
     *,
     config: ConvNextV2Config,
     rng: Rng = None,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Array, list[Array]]:
     """Run the classifier: as :func:`model`, with logits (N, K) in place of the pooled features."""
     pooled, hidden_states = model(pixel_values, **convnextv2, config=config, rng=rng)
     return convnext.classify(pooled, classifier, pre_classifier, config=config), hidden_states

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.backend import Array
 from npconv.errors import InputError
 from npconv.layers import (
     activation,
@@ -48,14 +49,14 @@ OF_OTHER_TASKS = {"model": ("classifier.*", "layernorm.*"), "image_classificatio
 
 
 def convolutional_embedding(
-    x: Any,
+    x: Array,
     projection: Mapping[str, Any],
     normalization: Mapping[str, Any],
     *,
     config: CvtConfig,
     stage_index: int,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """Embed overlapping patches (section 3.1 of the paper): (N, C, H, W) -> (N, D, H / stride, W / stride)."""
     stride, padding = config.patch_stride[stage_index], config.patch_padding[stage_index]
     x = conv2d(x, **projection, stride=stride, padding=padding)  # (N, D, H / stride, W / stride)
@@ -64,14 +65,14 @@ def convolutional_embedding(
 
 
 def convolutional_projection(
-    x: Any,
+    x: Array,
     convolution_projection: Mapping[str, Any] | None = None,
     *,
     method: str,
     kernel_size: int,
     stride: int,
     padding: int,
-) -> Any:
+) -> Array:
     """Let each position look around before the linear projection: (N, D, H, W) -> (N, H / stride * W / stride, D).
 
     ``"dw_bn"`` is a depthwise convolution and a batch norm, ``"avg"`` an average, ``"linear"`` nothing.
@@ -87,14 +88,14 @@ def convolutional_projection(
 
 
 def project_positions(
-    x: Any,
+    x: Array,
     query: Mapping[str, Any] | None,
     key: Mapping[str, Any] | None,
     value: Mapping[str, Any] | None,
     *,
     config: CvtConfig,
     stage_index: int,
-) -> tuple[Any, Any, Any]:
+) -> tuple[Array, Array, Array]:
     """Make queries, keys and values of a map: (N, D, H, W) -> (N, T, D), (N, S, D), (N, S, D).
 
     Keys and values are taken in larger steps than queries, so that there are fewer of them. Queries are never
@@ -112,7 +113,7 @@ def project_positions(
 
 
 def self_attention(
-    x: Any,
+    x: Array,
     height: int,
     width: int,
     projection_query: Mapping[str, Any],
@@ -125,7 +126,7 @@ def self_attention(
     config: CvtConfig,
     stage_index: int,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """Attention with convolutional projections (section 3.2 of the paper): (N, T, D) -> (N, T, D).
 
     The class token, if there is one, is the first of the T tokens. It skips the convolutions and joins query, key and
@@ -157,7 +158,7 @@ def self_attention(
 
 
 def layer(
-    x: Any,
+    x: Array,
     height: int,
     width: int,
     attention: Mapping[str, Any],
@@ -169,7 +170,7 @@ def layer(
     config: CvtConfig,
     stage_index: int,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """One block (figure 2(b) of the paper) over the tokens of a height x width map: (N, T, D) -> (N, T, D).
 
     In training, drop path acts on the branch alone, as in the paper. transformers lets the second one act on the sum
@@ -194,15 +195,15 @@ def layer(
 
 
 def stage(
-    x: Any,
+    x: Array,
     embedding: Mapping[str, Any],
     layers: Sequence[Mapping[str, Any]] = (),
-    cls_token: Any = None,
+    cls_token: Array | None = None,
     *,
     config: CvtConfig,
     stage_index: int,
     rng: Rng = None,
-) -> tuple[Any, Any]:
+) -> tuple[Array, Array | None]:
     """One stage: (N, C, H, W) -> the map (N, D, H / stride, W / stride) and the class token (N, 1, D) or None."""
     x = convolutional_embedding(
         x, **embedding["convolution_embeddings"], config=config, stage_index=stage_index, rng=rng
@@ -218,8 +219,8 @@ def stage(
 
 
 def model(
-    pixel_values: Any, encoder: Mapping[str, Any], *, config: CvtConfig, rng: Rng = None
-) -> tuple[Any, list[Any]]:
+    pixel_values: Array, encoder: Mapping[str, Any], *, config: CvtConfig, rng: Rng = None
+) -> tuple[Array | None, list[Array]]:
     """Run the bare model.
 
     Parameters
@@ -241,7 +242,8 @@ def model(
         Each stage's map, without the class token.
     """
     check_pixel_values(pixel_values, config)
-    x, cls_token, hidden_states = pixel_values, None, []
+    x, hidden_states = pixel_values, []
+    cls_token: Array | None = None
     for stage_index, params in enumerate(encoder["stages"]):
         x, cls_token = stage(x, **params, config=config, stage_index=stage_index, rng=rng)
         hidden_states.append(x)
@@ -249,14 +251,14 @@ def model(
 
 
 def image_classification(
-    pixel_values: Any,
+    pixel_values: Array,
     cvt: Mapping[str, Any],
     layernorm: Mapping[str, Any],
     classifier: Any = None,
     *,
     config: CvtConfig,
     rng: Rng = None,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Array, list[Array]]:
     """Run the classifier: logits (N, K) and the hidden states of :func:`model`.
 
     The class token is classified; without one, the mean of all normalized tokens.
@@ -265,7 +267,9 @@ def image_classification(
     return classify(cls_token, hidden_states[-1], layernorm, classifier, config=config), hidden_states
 
 
-def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: Any = None, *, config: CvtConfig) -> Any:
+def classify(
+    cls_token: Array | None, x: Array, layernorm: Mapping[str, Any], classifier: Any = None, *, config: CvtConfig
+) -> Array:
     """Turn the class token (N, 1, D), or without one the last map (N, D, H, W), into logits (N, K)."""
     x = map_tokens(x) if cls_token is None else cls_token
     x = layer_norm(x, **layernorm, eps=LAYER_NORM_EPS, axis=-1)
@@ -273,12 +277,12 @@ def classify(cls_token: Any, x: Any, layernorm: Mapping[str, Any], classifier: A
     return x if config.num_labels == 0 else linear(x, **classifier)
 
 
-def name_outputs(cls_token: Any, hidden_states: Sequence[Any]) -> dict[str, Any]:
+def name_outputs(cls_token: Array | None, hidden_states: Sequence[Array]) -> dict[str, Any]:
     """Return what the bare model gives out by its names in transformers."""
     return {"last_hidden_state": hidden_states[-1], "cls_token_value": cls_token}
 
 
-def check_pixel_values(pixel_values: Any, config: CvtConfig) -> None:
+def check_pixel_values(pixel_values: Array, config: CvtConfig) -> None:
     """Refuse pictures with other channels than the model's."""
     if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
         raise InputError(

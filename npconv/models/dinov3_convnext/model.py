@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from npconv.backend import Array
 from npconv.layers import conv2d, global_average_pool, join_class_token, map_tokens
 from npconv.layers import layer_norm as normalize  # `layer_norm` is what checkpoints call a part of a block
 from npconv.models import convnext
@@ -34,30 +35,32 @@ Rng = np.random.Generator | None
 OF_OTHER_TASKS = {"model": (), "backbone": ("layer_norm.*",)}
 
 
-def stem(pixel_values: Any, conv: Mapping[str, Any], norm: Mapping[str, Any], *, config: DINOv3ConvNextConfig) -> Any:
+def stem(
+    pixel_values: Array, conv: Mapping[str, Any], norm: Mapping[str, Any], *, config: DINOv3ConvNextConfig
+) -> Array:
     """Cut the picture into patches and embed each: (N, C, H, W) -> (N, hidden_sizes[0], H / 4, W / 4)."""
     x = conv2d(pixel_values, **conv, stride=PATCH_SIZE)  # (N, hidden_sizes[0], H / 4, W / 4)
     return normalize(x, **norm, eps=config.layer_norm_eps, axis=1)
 
 
-def downsample(x: Any, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: DINOv3ConvNextConfig) -> Any:
+def downsample(x: Array, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: DINOv3ConvNextConfig) -> Array:
     """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
     x = normalize(x, **norm, eps=config.layer_norm_eps, axis=1)
     return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)
 
 
 def layer(
-    x: Any,
+    x: Array,
     depthwise_conv: Mapping[str, Any],
     layer_norm: Mapping[str, Any],
     pointwise_conv1: Mapping[str, Any],
     pointwise_conv2: Mapping[str, Any],
-    gamma: Any,
+    gamma: Array,
     *,
     config: DINOv3ConvNextConfig,
     drop_path_rate: float = 0.0,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """One block, which is that of ConvNeXt: (N, C, H, W) -> (N, C, H, W)."""
     return convnext.layer(
         x,
@@ -73,14 +76,14 @@ def layer(
 
 
 def stage(
-    x: Any,
+    x: Array,
     downsample_layers: Sequence[Mapping[str, Any]],
     layers: Sequence[Mapping[str, Any]] = (),
     *,
     config: DINOv3ConvNextConfig,
     stage_index: int,
     rng: Rng = None,
-) -> Any:
+) -> Array:
     """One stage: the stem or the downsampling, then the blocks."""
     x = (stem if stage_index == 0 else downsample)(x, *downsample_layers, config=config)
     for params, rate in zip(layers, config.drop_path_rates()[stage_index], strict=True):
@@ -89,8 +92,8 @@ def stage(
 
 
 def encode(
-    pixel_values: Any, stages: Sequence[Mapping[str, Any]], *, config: DINOv3ConvNextConfig, rng: Rng = None
-) -> list[Any]:
+    pixel_values: Array, stages: Sequence[Mapping[str, Any]], *, config: DINOv3ConvNextConfig, rng: Rng = None
+) -> list[Array]:
     """Run all stages; return the picture and each stage's map: transformers calls the picture ``stem``."""
     convnext.check_pixel_values(pixel_values, config)
     hidden_states = [pixel_values]
@@ -100,20 +103,20 @@ def encode(
     return hidden_states
 
 
-def summarize(x: Any, layer_norm: Mapping[str, Any], *, config: DINOv3ConvNextConfig) -> Any:
+def summarize(x: Array, layer_norm: Mapping[str, Any], *, config: DINOv3ConvNextConfig) -> Array:
     """Put the mean of the last map before its positions and normalize all: (N, C, H, W) -> (N, 1 + H * W, C)."""
     x = join_class_token(global_average_pool(x), map_tokens(x))  # (N, 1 + H * W, C)
     return normalize(x, **layer_norm, eps=config.layer_norm_eps, axis=-1)
 
 
 def model(
-    pixel_values: Any,
+    pixel_values: Array,
     stages: Sequence[Mapping[str, Any]],
     layer_norm: Mapping[str, Any],
     *,
     config: DINOv3ConvNextConfig,
     rng: Rng = None,
-) -> tuple[Any, list[Any]]:
+) -> tuple[Array, list[Array]]:
     """Run the bare model.
 
     Parameters
@@ -139,20 +142,20 @@ def model(
 
 
 def backbone(
-    pixel_values: Any, stages: Sequence[Mapping[str, Any]], *, config: DINOv3ConvNextConfig, rng: Rng = None
-) -> tuple[list[Any], list[Any]]:
+    pixel_values: Array, stages: Sequence[Mapping[str, Any]], *, config: DINOv3ConvNextConfig, rng: Rng = None
+) -> tuple[list[Array], list[Array]]:
     """Run the backbone: the maps of ``config.out_features`` as they are, and all hidden states."""
     hidden_states = encode(pixel_values, stages, config=config, rng=rng)
     return choose_features(hidden_states, config=config), hidden_states
 
 
-def choose_features(hidden_states: Sequence[Any], *, config: DINOv3ConvNextConfig) -> list[Any]:
+def choose_features(hidden_states: Sequence[Array], *, config: DINOv3ConvNextConfig) -> list[Array]:
     """Take the maps of ``config.out_features``."""
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     return [named[name] for name in config.out_features]
 
 
-def name_outputs(tokens: Any, hidden_states: Sequence[Any]) -> dict[str, Any]:
+def name_outputs(tokens: Array, hidden_states: Sequence[Array]) -> dict[str, Any]:
     """Return what the bare model gives out by its names in transformers."""
     return {"last_hidden_state": tokens, "pooler_output": tokens[:, 0]}
 

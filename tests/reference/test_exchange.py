@@ -152,7 +152,7 @@ def test_output_stages_follow_the_rules_of_transformers(family, fields):
         assert (ours.out_features, ours.out_indices) == (theirs.out_features, theirs.out_indices)
 
 
-@pytest.mark.parametrize("name", [name for name in parity.STAGED_ACTIVATIONS if name != "selu"])
+@pytest.mark.parametrize("name", [name for name in npconv.layers.ACTIVATIONS if name != "selu"])
 def test_activations_by_name(name):
     x = np.linspace(-12, 12, 4801)
     expected = transformers.activations.ACT2FN[name](torch.tensor(x)).numpy()

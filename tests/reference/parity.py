@@ -30,6 +30,9 @@ torch.set_num_threads(1)  # so that a run on a busy machine is quick, and rounds
 
 FAMILIES = ("convnext", "convnextv2", "cvt", "dinov3_convnext")
 
+#: Those that have classifiers.
+CLASSIFIERS = [family for family in FAMILIES if find_family(family).main_task == "image_classification"]
+
 #: Random configurations of each family.
 CASES = 40
 

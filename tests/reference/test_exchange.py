@@ -83,7 +83,7 @@ def test_npconv_loads_the_shards_of_transformers_and_back(tmp_path):
     same_outputs(loaded, again.eval(), pair.pixel_values)
 
 
-@pytest.mark.parametrize("family", parity.FAMILIES)
+@pytest.mark.parametrize("family", parity.CLASSIFIERS)
 def test_automatic_classes_choose_alike(tmp_path, family):
     pair = parity.make_pair(family, "image_classification", CVT if family == "cvt" else STAGED, (1, 3, 16, 19))
     pair.theirs.save_pretrained(tmp_path)

@@ -8,15 +8,12 @@ pytest.importorskip("transformers")
 import numpy as np
 import parity
 
-from npconv.models import find_family
 from weights_tools.goldens import reference
 
 pytestmark = pytest.mark.reference
 
 FAMILIES = pytest.mark.parametrize("family", parity.FAMILIES)
-CLASSIFIERS = pytest.mark.parametrize(
-    "family", [family for family in parity.FAMILIES if find_family(family).main_task == "image_classification"]
-)
+CLASSIFIERS = pytest.mark.parametrize("family", parity.CLASSIFIERS)
 
 
 @FAMILIES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from weights_tools.goldens.cases import EXTREMES, ModelCase
@@ -38,11 +38,8 @@ def models() -> Iterator[ModelCase]:
         yield ModelCase(f"backbone_{name}", "backbone", (1, 3, 16, 18), {**THREE_STAGES, **fields})
 
 
-def build(task: str, fields: Mapping[str, Any]) -> Any:
-    """Return the model of transformers, with the names of its files in place of those that it has once it is loaded."""
-    from weights_tools.goldens.reference import as_it_is
-
-    model = as_it_is("dinov3_convnext", task, fields)
+def named_as_in_files(model: Any) -> Any:
+    """Return a model of transformers with the names of its files in place of those that it has once it is loaded."""
     state, load = model.state_dict, model.load_state_dict
     model.state_dict = lambda: {name.removeprefix("model."): tensor for name, tensor in state().items()}
     model.load_state_dict = lambda tensors: load(

@@ -82,8 +82,7 @@ def test_transformers_as_it_is_runs_what_is_not_patched_and_nothing_else(case, m
     written, tensors = json.loads(read_metadata(path)["case"]), load_file(path)
 
     def distances():
-        config = reference.config_class(case.family)(**written["config"])
-        model = reference.model_class(case.family, case.task)(config).double().eval()
+        model = reference.as_it_is(case.family, case.task, written["config"]).double().eval()
         weights = {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("weights.")}
         reference.load(model, weights)
         for name, actual in reference.run(model, tensors["pixel_values"]).items():

@@ -35,8 +35,10 @@ def model_class(family: str, task: str) -> Any:
 
 
 def as_it_is(family: str, task: str, fields: Mapping[str, Any]) -> Any:
-    """Return a model of transformers with nothing added."""
-    return model_class(family, task)(config_class(family)(**fields))
+    """Return a model of transformers that computes what it computes; its parameters are called as in its files."""
+    model = model_class(family, task)(config_class(family)(**fields))
+    named = getattr(family_file(family), "named_as_in_files", None)
+    return named(model) if named else model
 
 
 def build(family: str, task: str, fields: Mapping[str, Any]) -> Any:

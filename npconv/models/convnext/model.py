@@ -67,7 +67,7 @@ STEMS: dict[str, Callable[..., Array]] = {
 }
 
 
-def downsample(x: Array, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: StagedConfig) -> Array:
+def downsample(x: Array, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: BackboneConfig) -> Array:
     """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
     x = layer_norm(x, **norm, eps=config.norm_eps, axis=1)
     return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)

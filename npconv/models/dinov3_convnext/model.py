@@ -43,10 +43,7 @@ def stem(
     return normalize(x, **norm, eps=config.layer_norm_eps, axis=1)
 
 
-def downsample(x: Array, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: DINOv3ConvNextConfig) -> Array:
-    """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
-    x = normalize(x, **norm, eps=config.layer_norm_eps, axis=1)
-    return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)
+downsample = convnext.downsample
 
 
 def layer(

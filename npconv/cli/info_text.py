@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LAYERS_NOTE = "MACs are multiply-adds: of convolutions, linear layers and the products of attention."
 
 #: Kinds of layers of which an epsilon or an activation is shown, site by site.
-SITES = ("layer norm", "batch norm", "response norm", "activation")
+SITES = ("layer norm", "RMS norm", "simple norm", "batch norm", "response norm", "activation")
 
 SHOWN_LABELS = 10
 LONGEST_VALUE = 60

@@ -154,7 +154,11 @@ def fold_bottleneck(
     before, after = (np.full(hidden, scale) for scale in (activation.before, activation.after))
     weight1 = np.empty((hidden, channels + 1), np.float32)
     weight1[:, channels] = fold_linear(
-        pwconv1, weight1[:, :channels], columns=layernorm["weight"], shift=layernorm["bias"], rows=before
+        pwconv1,
+        weight1[:, :channels],
+        columns=layernorm["weight"],
+        shift=layernorm.get("bias", np.zeros(channels)),
+        rows=before,
     )
     weight2 = np.empty((channels, hidden), np.float32)
     bias2 = fold_linear(
@@ -183,10 +187,11 @@ class Bottleneck:
         grn_weight: np.ndarray | None = None,
         hidden_act: Any,
         norm_eps: float,
+        norm_type: str = "layer_norm",
         grn_eps: float = 0.0,
     ) -> None:
         self.activation = FoldedActivation(hidden_act)
-        self.norm_eps, self.grn_eps = norm_eps, grn_eps
+        self.norm_eps, self.norm_type, self.grn_eps = norm_eps, norm_type, grn_eps
         self.weight1, self.weight2, self.bias2, self.grn_weight = weight1, weight2, bias2, grn_weight
 
     def __call__(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
@@ -246,7 +251,8 @@ class Bottleneck:
         """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result."""
         channels, positions = d.shape
         normed = scratch.array("normed", channels + 1, positions)
-        normalize_channels(d, normed[:channels], scratch.array("square", channels, positions), self.norm_eps)
+        square = scratch.array("square", channels, positions)
+        normalize_channels(d, normed[:channels], square, self.norm_eps, self.norm_type)
         normed[channels] = 1  # meets the bias column
         hidden = scratch.array(name, len(self.weight1), positions)
 

@@ -147,6 +147,35 @@ class DepthwiseProduct:
         return band
 
 
+class DilatedDepthwise:
+    """A depthwise convolution whose kernel's places are `dilation` positions apart; the size of the map stays.
+
+    Positions that are a multiple of the dilation apart see only each other. So a map is cut into ``dilation**2`` small
+    ones, of every so many-th row and column, and a usual convolution goes over each.
+    """
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, dilation: int) -> None:
+        self.dilation = dilation
+        self.small = DepthwiseProduct(weight, bias, padding=weight.shape[2] // 2)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Convolve x (C, N, H, W) into out, of the same shape."""
+        channels, batch, height, width = x.shape
+        apart = self.dilation
+        size = (-(-height // apart), -(-width // apart))
+        shape = (channels, batch * apart * apart, *size)
+        cut, done = scratch.array("every so many-th", *shape), scratch.array("every so many-th, convolved", *shape)
+        cut[...] = 0  # where rows or columns lack, they are padding
+        places = [(p, q) for p in range(apart) for q in range(apart)]
+        for number, (p, q) in enumerate(places):
+            part = x[:, :, p::apart, q::apart]
+            cut[:, number * batch : (number + 1) * batch, : part.shape[2], : part.shape[3]] = part
+        self.small(cut, done, scratch)
+        for number, (p, q) in enumerate(places):
+            part = out[:, :, p::apart, q::apart]
+            part[...] = done[:, number * batch : (number + 1) * batch, : part.shape[2], : part.shape[3]]
+
+
 def _join_tiles(tiles: np.ndarray, cut: Cut, out: np.ndarray, scratch: Scratch) -> None:
     """Put tiles (C, tiles, tile) together in out (C, N, H', W'), without what hangs over its edges."""
     channels, batch, height, width = out.shape

@@ -58,8 +58,12 @@ def multiply_shared(weight: np.ndarray, x: np.ndarray, out: np.ndarray, scratch:
     return out
 
 
-def normalize_channels(x: np.ndarray, out: np.ndarray, square: np.ndarray, eps: float) -> None:
+def normalize_channels(
+    x: np.ndarray, out: np.ndarray, square: np.ndarray, eps: float, norm_type: str = "layer_norm"
+) -> None:
     """Store ``(x - mean) / sqrt(variance + eps)`` for each column of x (C, P) in `out`, which may be x itself.
+
+    With another `norm_type`, a name of ``npconv.layers.NORMS``, what that function does.
 
     `square` is scratch of the same shape. The LayerNorm's weight and bias are not here: they are folded into the next
     product. Sums over channels are products with a row of ones, which is the fastest sum over the slow axis that NumPy
@@ -68,15 +72,17 @@ def normalize_channels(x: np.ndarray, out: np.ndarray, square: np.ndarray, eps: 
     """
     channels = len(x)
     ones = np.ones((1, channels), np.float32)
-    mean = np.matmul(ones, x)
-    mean /= np.float32(channels)
-    np.subtract(x, mean, out=out)
-    np.multiply(out, out, out=square)
+    deviation = x
+    if norm_type != "rms_norm":
+        mean = np.matmul(ones, x)
+        mean /= np.float32(channels)
+        deviation = np.subtract(x, mean, out=out if norm_type == "layer_norm" else square)
+    np.multiply(deviation, deviation, out=square)
     variance = np.matmul(ones, square)
-    variance /= np.float32(channels)
+    variance /= np.float32(channels - 1 if norm_type == "simple_norm" else channels)
     variance += np.float32(eps)
     np.sqrt(variance, out=variance)
-    np.divide(out, variance, out=out)
+    np.divide(deviation if norm_type == "layer_norm" else x, variance, out=out)
 
 
 def normalize_map(
@@ -85,6 +91,7 @@ def normalize_map(
     scratch: Scratch,
     *,
     eps: float,
+    norm_type: str = "layer_norm",
     scale: np.ndarray | None = None,
     shift: np.ndarray | None = None,
 ) -> None:
@@ -96,7 +103,7 @@ def normalize_map(
 
     def some_columns(columns: tuple[int, int], scratch: Scratch) -> None:
         part, normed = x[:, slice(*columns)], out[:, slice(*columns)]
-        normalize_channels(part, normed, scratch.array("square", *part.shape), eps)
+        normalize_channels(part, normed, scratch.array("square", *part.shape), eps, norm_type)
         if scale is not None and shift is not None:
             normed *= scale
             normed += shift
@@ -142,21 +149,32 @@ def fold_patches(weight: Any, bias: Any) -> dict[str, np.ndarray]:
 class PatchProduct:
     """A convolution as ``weight @ patches + bias`` over a channels-first batch.
 
-    The weight is (O, kh, kw, C), the bias (O, 1); stride and padding are (vertical, horizontal).
+    The weight is (O, kh, kw, C), the bias (O, 1); stride and padding are (vertical, horizontal). So many rows and
+    columns of zeros more as `at_end` says come below and on the right.
     """
 
     def __init__(
-        self, weight: np.ndarray, bias: np.ndarray, *, stride: tuple[int, int], padding: tuple[int, int] = (0, 0)
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        *,
+        stride: tuple[int, int],
+        padding: tuple[int, int] = (0, 0),
+        at_end: int = 0,
+        dilation: int = 1,
     ) -> None:
-        self.kernel = (weight.shape[1], weight.shape[2])
-        self.stride, self.padding = stride, padding
+        self.places = (weight.shape[1], weight.shape[2])
+        self.kernel = ((self.places[0] - 1) * dilation + 1, (self.places[1] - 1) * dilation + 1)
+        self.stride, self.padding, self.at_end, self.dilation = stride, padding, at_end, dilation
         self.weight = weight.reshape(len(weight), -1)
         self.bias = bias
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result; a map that is smaller than the kernel is an `InputError`."""
         sizes = zip((height, width), self.kernel, self.stride, self.padding, strict=True)
-        out_height, out_width = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
+        out_height, out_width = (
+            (size + 2 * pad + self.at_end - kernel) // step + 1 for size, kernel, step, pad in sizes
+        )
         if out_height < 1 or out_width < 1:
             check_window("patch embedding", (height, width), self.kernel, self.padding)  # says so
         return out_height, out_width
@@ -165,14 +183,16 @@ class PatchProduct:
         """Convolve x (C, N, H, W) into the matrix out (O, N * H' * W')."""
         channels, batch, height, width = x.shape
         out_height, out_width = self.output_size(height, width)
-        (kernel_h, kernel_w), (step_h, step_w), (pad_h, pad_w) = self.kernel, self.stride, self.padding
-        if pad_h or pad_w:
-            padded = scratch.zero_bordered(f"padded {x.shape}", channels, batch, height + 2 * pad_h, width + 2 * pad_w)
+        (step_h, step_w), (pad_h, pad_w), end = self.stride, self.padding, self.at_end
+        if pad_h or pad_w or end:
+            name = f"padded {x.shape} {pad_h} {pad_w} {end}"
+            padded = scratch.zero_bordered(name, channels, batch, height + 2 * pad_h + end, width + 2 * pad_w + end)
             padded[:, :, pad_h : pad_h + height, pad_w : pad_w + width] = x
             x = padded
-        patches = scratch.array("patches", kernel_h, kernel_w, channels, batch, out_height, out_width)
+        patches = scratch.array("patches", *self.places, channels, batch, out_height, out_width)
         channel, picture, row, column = x.strides
-        strides = (row, column, channel, picture, step_h * row, step_w * column)
+        apart = (self.dilation * row, self.dilation * column)
+        strides = (*apart, channel, picture, step_h * row, step_w * column)
         np.copyto(patches, as_strided(x, patches.shape, strides, writeable=False))
         multiply_shared(self.weight, patches.reshape(self.weight.shape[1], -1), out, scratch)
         out += self.bias

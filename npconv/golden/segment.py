@@ -131,6 +131,9 @@ def _walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list
 #: The longest side of a picture that a step of preprocessing may make.
 LARGEST = 4096
 
+#: Eight times that of any model.
+LARGEST_DILATION = 64
+
 #: What a step may raise that is given arrays it was not made for.
 FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
 
@@ -168,11 +171,14 @@ def run_steps(
 
 
 def _check_sizes(step: Step, params: Mapping[str, np.ndarray]) -> None:
-    """Refuse a step whose padding is as wide as its kernel, or that makes a picture of absurd size."""
+    """Refuse a step whose padding is as wide as its kernel reaches, or that makes a picture of absurd size."""
     shapes = [params[name].shape[2:] for name in step.params.values() if params[name].ndim == 4]
     kernel = max([*(side for shape in shapes for side in shape), *_numbers(step, "kernel_size")], default=1)
+    dilation = max(_numbers(step, "dilation"), default=1)
+    reach = (kernel - 1) * dilation + 1
     sides = [*_numbers(step, "height"), *_numbers(step, "width")]
-    if any(padding >= kernel for padding in _numbers(step, "padding") if padding) or max(sides, default=0) > LARGEST:
+    is_padded_far = any(padding >= reach for padding in _numbers(step, "padding") if padding)
+    if is_padded_far or dilation > LARGEST_DILATION or max(sides, default=0) > LARGEST:
         raise ValueError(f"{step.name}: its padding or size is far too large")
 
 

@@ -22,9 +22,10 @@ from npconv.layers.activations import (
     selu,
     silu,
 )
-from npconv.layers.conv import average_pool2d, conv2d, depthwise_conv2d, pointwise_conv2d
+from npconv.layers.conv import average_pool2d, conv2d, depthwise_conv2d, pad_end, pointwise_conv2d
 from npconv.layers.loss import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
 from npconv.layers.normalization import (
+    NORMS,
     batch_norm,
     global_response_norm,
     grn_apply,
@@ -32,6 +33,9 @@ from npconv.layers.normalization import (
     grn_strength,
     layer_norm,
     layer_scale,
+    norm_layer,
+    rms_norm,
+    simple_norm,
 )
 from npconv.layers.stochastic import drop_path, dropout
 from npconv.layers.tokens import (
@@ -40,7 +44,10 @@ from npconv.layers.tokens import (
     attention_scores,
     class_token,
     global_average_pool,
+    global_max_pool,
+    halfway,
     join_class_token,
+    join_features,
     linear,
     map_tokens,
     positions_map,
@@ -48,12 +55,12 @@ from npconv.layers.tokens import (
     token_mean,
 )
 
-__all__ = ["conv2d", "depthwise_conv2d", "pointwise_conv2d"]
+__all__ = ["conv2d", "depthwise_conv2d", "pad_end", "pointwise_conv2d"]
 __all__ += ["batch_norm", "global_response_norm", "grn_apply", "grn_relative", "grn_strength", "layer_norm"]
-__all__ += ["layer_scale"]
+__all__ += ["NORMS", "layer_scale", "norm_layer", "rms_norm", "simple_norm"]
 __all__ += ["ACTIVATIONS", "activation", "gelu", "gelu_tanh", "hardswish", "identity", "mish", "quick_gelu", "relu"]
 __all__ += ["selu", "silu"]
-__all__ += ["average_pool2d", "global_average_pool"]
+__all__ += ["average_pool2d", "global_average_pool", "global_max_pool", "halfway", "join_features"]
 __all__ += ["attention", "attention_context", "attention_scores", "linear", "softmax", "token_mean"]
 __all__ += ["class_token", "join_class_token", "map_tokens", "positions_map"]
 __all__ += ["drop_path", "dropout"]

@@ -1,8 +1,9 @@
 """What moves a window over a map (N, C, H, W): convolutions, and the average of each window.
 
 The convolutions are cross-correlations, as in every deep-learning library: the kernel is not flipped. Padding is with
-zeros, the same on both sides. `stride` and `padding` are a number, or a pair of numbers (vertical, horizontal). A
-window that is larger than the padded map is an `InputError`.
+zeros, the same on both sides. `stride` and `padding` are a number, or a pair of numbers (vertical, horizontal). With a
+`dilation` d, neighbours in the kernel see inputs d positions apart: a window reaches over ``(k - 1) * d + 1`` of them.
+A window that is larger than the padded map is an `InputError`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def conv2d(
     *,
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
+    dilation: int = 1,
     groups: int = 1,
 ) -> Array:
     """Convolve by gathering every window into a column (im2col) and taking one matrix product.
@@ -32,15 +34,16 @@ def conv2d(
     for ``H' = (H + 2 * padding - kh) // stride + 1`` rows. Input and output channels are cut into `groups`; a group's
     outputs see its own inputs only.
 
-    The same function as ``torch.nn.functional.conv2d`` with dilation 1.
+    The same function as ``torch.nn.functional.conv2d``.
     """
     xp = array_module(x)
     out_channels, group_channels, kernel_h, kernel_w = weight.shape
-    (stride_h, stride_w), (pad_h, pad_w) = place_windows("conv2d", x, weight.shape[2:], stride, padding)
+    reach = window_reach("conv2d", weight.shape[2:], dilation)
+    (stride_h, stride_w), (pad_h, pad_w) = place_windows("conv2d", x, reach, stride, padding)
 
     x_padded = xp.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
-    windows = xp.lib.stride_tricks.sliding_window_view(x_padded, (kernel_h, kernel_w), axis=(2, 3))
-    windows = windows[:, :, ::stride_h, ::stride_w]  # (N, C, H', W', kh, kw)
+    windows = xp.lib.stride_tricks.sliding_window_view(x_padded, reach, axis=(2, 3))
+    windows = windows[:, :, ::stride_h, ::stride_w, ::dilation, ::dilation]  # (N, C, H', W', kh, kw)
     batch, _, height, width = windows.shape[:4]
     columns = windows.transpose(0, 1, 4, 5, 2, 3)  # (N, C, kh, kw, H', W')
     columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, height * width)
@@ -58,6 +61,7 @@ def depthwise_conv2d(
     *,
     stride: int | Sequence[int] = 1,
     padding: int | Sequence[int] = 0,
+    dilation: int = 1,
 ) -> Array:
     """Convolve each channel with its own kernel, by shifting and adding: :func:`conv2d` with ``groups=C``.
 
@@ -69,15 +73,17 @@ def depthwise_conv2d(
     """
     xp = array_module(x)
     (batch, channels), (kernel_h, kernel_w) = x.shape[:2], weight.shape[2:]
-    strides, (pad_h, pad_w) = place_windows("depthwise_conv2d", x, weight.shape[2:], stride, padding)
+    reach = window_reach("depthwise_conv2d", weight.shape[2:], dilation)
+    strides, (pad_h, pad_w) = place_windows("depthwise_conv2d", x, reach, stride, padding)
 
     x_padded = xp.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
-    height = (x_padded.shape[2] - kernel_h) // strides[0] + 1
-    width = (x_padded.shape[3] - kernel_w) // strides[1] + 1
+    height = (x_padded.shape[2] - reach[0]) // strides[0] + 1
+    width = (x_padded.shape[3] - reach[1]) // strides[1] + 1
     y = xp.zeros((batch, channels, height, width), x.dtype)
     for u in range(kernel_h):
         for v in range(kernel_w):
-            y += weight[:, :, u, v, None] * under(x_padded, (u, v), strides, (height, width))  # (N, C, H', W')
+            place = (u * dilation, v * dilation)
+            y += weight[:, :, u, v, None] * under(x_padded, place, strides, (height, width))  # (N, C, H', W')
     return y if bias is None else y + bias[:, None, None]
 
 
@@ -95,6 +101,16 @@ def pointwise_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Arra
     y = array_module(x).matmul(weight.reshape(out_channels, channels), positions)  # (N, O, H * W)
     y = y.reshape(batch, out_channels, height, width)
     return y if bias is None else y + bias[:, None, None]
+
+
+@shapes(x="N C H W", result="N C H+1 W+1")
+def pad_end(x: Array) -> Array:
+    """Add a row of zeros below a map and a column of zeros on its right.
+
+    With it, a 2x2 convolution with stride 1 leaves the size of the map as it is: the "same" padding of PyTorch,
+    TensorFlow and timm, which is the odd one at the end.
+    """
+    return array_module(x).pad(x, ((0, 0), (0, 0), (0, 1), (0, 1)))
 
 
 @shapes(x="N C H W", result="N C H' W'")
@@ -147,6 +163,13 @@ def pair(layer: str, name: str, value: int | Sequence[int], *, minimum: int) -> 
             f"{layer}: expected {name} to be an int or a pair of ints of at least {minimum}, got {value!r}"
         )
     return values[0], values[1]
+
+
+def window_reach(layer: str, kernel: Sequence[int], dilation: int) -> Pair:
+    """Return how many positions a window reaches over, down and across."""
+    if isinstance(dilation, bool) or not isinstance(dilation, int) or dilation < 1:
+        raise InputError(f"{layer}: expected dilation to be an int of at least 1, got {dilation!r}")
+    return (kernel[0] - 1) * dilation + 1, (kernel[1] - 1) * dilation + 1
 
 
 def check_window(layer: str, size: Sequence[int], kernel: Sequence[int], padding: Sequence[int]) -> None:

@@ -6,6 +6,8 @@ it (see the table in ``npconv/README.md``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from npconv.backend import Array, array_module, widen
 from npconv.layers.shapes import shapes
 
@@ -28,6 +30,49 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -
     variance = (deviation * deviation).mean(axis=axis, keepdims=True)
     normalized = deviation / array_module(x).sqrt(variance + eps)
     return normalized * weight.reshape(channels) + bias.reshape(channels)
+
+
+@shapes(x="... C ...", weight="C", result="... C ...")
+def rms_norm(x: Array, weight: Array, *, eps: float, axis: int) -> Array:
+    """Divide by the root mean square over one axis: ``y = x / sqrt(mean(x**2) + eps) * weight``.
+
+    A :func:`layer_norm` that takes the mean for 0 and has no bias.
+
+    Root Mean Square Layer Normalization, https://arxiv.org/abs/1910.07467; timm's ``RmsNorm2d``, ``torch.nn.RMSNorm``.
+    """
+    channels = [1] * x.ndim
+    channels[axis] = weight.shape[0]
+
+    mean_square = (x * x).mean(axis=axis, keepdims=True)
+    return x / array_module(x).sqrt(mean_square + eps) * weight.reshape(channels)
+
+
+@shapes(x="... C ...", weight="C", result="... C ...")
+def simple_norm(x: Array, weight: Array, *, eps: float, axis: int) -> Array:
+    """Divide by the standard deviation over one axis: ``y = x / sqrt(variance + eps) * weight``.
+
+    The mean stays, and the variance is the sum of squared deviations from it by C - 1 (with Bessel's correction), which
+    is no number for a single channel. timm's ``SimpleNorm2d``, which its ``convnext_zepto_rms`` has.
+    """
+    channels = [1] * x.ndim
+    channels[axis] = weight.shape[0]
+
+    deviation = x - x.mean(axis=axis, keepdims=True)
+    variance = (deviation * deviation).sum(axis=axis, keepdims=True) / (weight.shape[0] - 1)
+    return x / array_module(x).sqrt(variance + eps) * weight.reshape(channels)
+
+
+#: What stands where most models have a LayerNorm, by the names of a configuration's ``norm_type``.
+NORMS: dict[str, Callable[..., Array]] = {
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "simple_norm": simple_norm,
+}
+
+
+def norm_layer(norm_type: str) -> Callable[..., Array]:
+    """Return the function of a name in `NORMS`."""
+    return NORMS[norm_type]
 
 
 @shapes(x="N C H W", weight="C", bias="C", running_mean="C", running_var="C", result="N C H W")

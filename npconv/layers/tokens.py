@@ -114,3 +114,21 @@ def token_mean(x: Array) -> Array:
 def global_average_pool(x: Array) -> Array:
     """Average each map over all its positions."""
     return x.mean(axis=(2, 3))
+
+
+@shapes(x="N C H W", result="N C")
+def global_max_pool(x: Array) -> Array:
+    """Take the largest value of each map."""
+    return x.max(axis=(2, 3))
+
+
+@shapes(x="N C", y="N C", result="N C")
+def halfway(x: Array, y: Array) -> Array:
+    """Return the mean of two arrays of features, ``(x + y) / 2``: timm's ``avgmax`` of an average and a maximum."""
+    return (x + y) * 0.5
+
+
+@shapes(x="N C", y="N D", result="N C+D")
+def join_features(x: Array, y: Array) -> Array:
+    """Put features one after the other: (N, C) and (N, D) -> (N, C + D)."""
+    return array_module(x).concatenate([x, y], axis=-1)

@@ -297,6 +297,13 @@ def check_bool(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return a field that has one of a few values, or say what was expected."""
+    if isinstance(value, bool) or value not in choices:
+        raise ConfigError(f"expected {name} to be one of {', '.join(map(str, choices))}; got {shown(value)}")
+    return value
+
+
 def check_size(name: str, value: Any) -> int | list[int]:
     """Return a size field, one number or (height, width), or say what was expected."""
     if isinstance(value, list | tuple):

@@ -46,6 +46,8 @@ KINDS = {
     "pointwise_conv2d": "conv 1x1",
     "linear": "linear",
     "layer_norm": "layer norm",
+    "rms_norm": "RMS norm",
+    "simple_norm": "simple norm",
     "batch_norm": "batch norm",
     "grn_apply": "response norm",
     "activation": "activation",
@@ -54,11 +56,16 @@ KINDS = {
     "attention_context": "attention",
     "average_pool2d": "average {kernel}",
     "global_average_pool": "average",
+    "global_max_pool": "maximum",
     "token_mean": "average",
 }
 
 #: Functions that are no modules: what their row is called, and how they work.
-FUNCTIONS = {"global_average_pool": ("global_average_pool", "over H and W"), "token_mean": ("mean", "over T")}
+FUNCTIONS = {
+    "global_average_pool": ("global_average_pool", "over H and W"),
+    "global_max_pool": ("global_max_pool", "over H and W"),
+    "token_mean": ("mean", "over T"),
+}
 
 
 def layer_table(config: PretrainedConfig, height: int, width: int) -> list[LayerRow]:
@@ -138,7 +145,9 @@ def _setting(step: Step, settings: Mapping[str, Any], shapes: Mapping[str, Shape
     if "stride" in settings:
         stride, padding = as_pair(settings["stride"]), settings["padding"]
         words = f"stride {stride[0]}" if stride[0] == stride[1] else f"stride {stride[0]}x{stride[1]}"
-        return " ".join([words] * (stride != (1, 1)) + [f"padding {padding}"] * (padding > 0))
+        dilation = settings.get("dilation", 1)
+        said = ((words, stride != (1, 1)), (f"padding {padding}", padding > 0), (f"dilation {dilation}", dilation > 1))
+        return " ".join(text for text, is_unusual in said if is_unusual)
     return "prepended" if step.operation == "tokens" else ""
 
 

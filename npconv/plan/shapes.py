@@ -94,7 +94,9 @@ def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape
             if len(axes) == len(shape) or "..." in axes:
                 lengths |= zip(reversed(axes), reversed(shape), strict=False)
     if "H'" in result:
-        kernel = step.attributes.get("kernel_size") or (lengths["kh"], lengths["kw"])
+        apart = step.attributes.get("dilation", 1)
+        window = ((lengths["kh"] - 1) * apart + 1, (lengths["kw"] - 1) * apart + 1) if "kh" in lengths else (0, 0)
+        kernel = step.attributes.get("kernel_size") or window
         lengths["H'"], lengths["W'"] = count_places(first[-2:], kernel, step.attributes)
     before = first[:-1] if result[0] == "..." else ()
     return (*before, *(evaluate(term, lengths) for term in result if term != "..."))

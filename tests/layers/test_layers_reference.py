@@ -22,6 +22,13 @@ def torch_layers(torch):
     def normalize(x, weight, bias, *, eps, axis):
         return functional.layer_norm(x.movedim(axis, -1), weight.shape, weight, bias, eps).movedim(-1, axis)
 
+    def normalize_by_square(x, weight, *, eps, axis):
+        return functional.rms_norm(x.movedim(axis, -1), weight.shape, weight, eps).movedim(-1, axis)
+
+    def normalize_by_deviation(x, weight, *, eps, axis):
+        x = x.movedim(axis, -1)
+        return (x / torch.sqrt(torch.var(x, -1, keepdim=True) + eps) * weight).movedim(-1, axis)
+
     def normalize_batch(x, weight, bias, running_mean, running_var, num_batches_tracked, *, eps):
         return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
 
@@ -82,6 +89,12 @@ def torch_layers(torch):
         "join_class_token": lambda cls_token, x: torch.cat([cls_token.expand(len(x), -1, -1), x], dim=1),
         "token_mean": lambda x: x.mean(1),
         "global_average_pool": lambda x: functional.adaptive_avg_pool2d(x, 1).flatten(1),
+        "global_max_pool": lambda x: functional.adaptive_max_pool2d(x, 1).flatten(1),
+        "halfway": lambda x, y: torch.lerp(x, y, 0.5),
+        "join_features": lambda x, y: torch.cat([x, y], 1),
+        "pad_end": lambda x: functional.pad(x, (0, 1, 0, 1)),
+        "rms_norm": normalize_by_square,
+        "simple_norm": normalize_by_deviation,
         "average_pool2d": pool,
         "cross_entropy": functional.cross_entropy,
         "mean_squared_error": functional.mse_loss,

@@ -77,6 +77,19 @@ CASES = [
         {"x": _MAP, "weight": _normal(6, 1, 3, 4), "bias": _normal(6)},
         {"stride": (1, 2), "padding": (3, 1)},
     ),
+    Case(
+        "conv2d, dilated",
+        layers.conv2d,
+        {"x": _MAP, "weight": _normal(4, 6, 3, 2)},
+        {"stride": (1, 2), "padding": (2, 1), "dilation": 2},
+    ),
+    Case(
+        "depthwise_conv2d, dilated",
+        layers.depthwise_conv2d,
+        {"x": _MAP, "weight": _normal(6, 1, 3, 2), "bias": _normal(6)},
+        {"stride": (2, 1), "padding": (1, 3), "dilation": 3},
+    ),
+    Case("pad_end", layers.pad_end, {"x": _MAP}),
     Case("pointwise_conv2d", layers.pointwise_conv2d, {"x": _MAP, "weight": _normal(9, 6), "bias": _normal(9)}),
     Case("layer_norm of a map", layers.layer_norm, {"x": _MAP, **_AFFINE}, {"eps": 1e-6, "axis": 1}),
     Case(
@@ -85,6 +98,14 @@ CASES = [
         {"x": _normal(2, 3, 12), "weight": _positive(12), "bias": _normal(12)},
         {"eps": 1e-12, "axis": -1},
     ),
+    *[
+        Case(f"{function.__name__} of {what}", function, {"x": x, "weight": weight}, {"eps": eps, "axis": axis})
+        for function in (layers.rms_norm, layers.simple_norm)
+        for what, x, weight, eps, axis in (
+            ("a map", _MAP, _positive(6), 1e-6, 1),
+            ("features", _normal(3, 12), _positive(12), 1e-5, -1),
+        )
+    ],
     Case("batch_norm", layers.batch_norm, {"x": _MAP, **_AFFINE, **_STATISTICS}, {"eps": 1e-5}),
     Case(
         "global_response_norm",
@@ -137,6 +158,9 @@ CASES = [
     ),
     Case("token_mean", layers.token_mean, {"x": _normal(2, 5, 12)}),
     Case("global_average_pool", layers.global_average_pool, {"x": _MAP}),
+    Case("global_max_pool", layers.global_max_pool, {"x": _MAP}),
+    Case("halfway", layers.halfway, {"x": _normal(3, 12), "y": _positive(3, 12)}),
+    Case("join_features", layers.join_features, {"x": _normal(3, 12), "y": _positive(3, 5)}),
     Case(
         "average_pool2d, rounded up",
         layers.average_pool2d,

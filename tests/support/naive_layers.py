@@ -30,11 +30,12 @@ def _float64(*arrays: Array | None) -> Iterator[Array | None]:
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 1, padding: Any = 0, groups: int = 1) -> Array:  # fmt: skip  # noqa: E501
+def conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 1, padding: Any = 0, dilation: int = 1, groups: int = 1) -> Array:  # fmt: skip  # noqa: E501
     x, weight, bias = _float64(x, weight, bias)
     (batch, _, height, width), (out_channels, group_channels, kernel_h, kernel_w) = x.shape, weight.shape
     (stride_h, stride_w), (pad_h, pad_w) = _pair(stride), _pair(padding)
-    out_h, out_w = (height + 2 * pad_h - kernel_h) // stride_h + 1, (width + 2 * pad_w - kernel_w) // stride_w + 1
+    reach_h, reach_w = (kernel_h - 1) * dilation + 1, (kernel_w - 1) * dilation + 1
+    out_h, out_w = (height + 2 * pad_h - reach_h) // stride_h + 1, (width + 2 * pad_w - reach_w) // stride_w + 1
     y = np.empty((batch, out_channels, out_h, out_w))
     for n, o, i, j in np.ndindex(*y.shape):
         first_channel = o // (out_channels // groups) * group_channels
@@ -42,15 +43,23 @@ def conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 
         for c in range(group_channels):
             for u in range(kernel_h):
                 for v in range(kernel_w):
-                    row, column = i * stride_h + u - pad_h, j * stride_w + v - pad_w
+                    row, column = i * stride_h + u * dilation - pad_h, j * stride_w + v * dilation - pad_w
                     if 0 <= row < height and 0 <= column < width:
                         terms.append(weight[o, c, u, v] * x[n, first_channel + c, row, column])
         y[n, o, i, j] = fsum(terms)
     return y
 
 
-def depthwise_conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 1, padding: Any = 0) -> Array:
-    return conv2d(x, weight, bias, stride=stride, padding=padding, groups=x.shape[1])
+def depthwise_conv2d(x: Array, weight: Array, bias: Array | None = None, *, stride: Any = 1, padding: Any = 0, dilation: int = 1) -> Array:  # fmt: skip  # noqa: E501
+    return conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=x.shape[1])
+
+
+def pad_end(x: Array) -> Array:
+    (x,) = _float64(x)
+    y = np.zeros((*x.shape[:2], x.shape[2] + 1, x.shape[3] + 1))
+    for place in np.ndindex(*x.shape):
+        y[place] = x[place]
+    return y
 
 
 def pointwise_conv2d(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -80,6 +89,30 @@ def layer_norm(x: Array, weight: Array, bias: Array, *, eps: float, axis: int) -
             (value - mean) / math.sqrt(variance + eps) * w + b for value, w, b in zip(values, weight, bias, strict=True)
         ]
     return y
+
+
+def _divided(x: Array, weight: Array, axis: int, spread: Callable[[list[float]], float]) -> Array:
+    """Divide each line along an axis by its spread, and multiply its values by the weights."""
+    x, weight = _float64(x, weight)
+    y = np.empty(x.shape)
+    for place in np.ndindex(*np.delete(x.shape, axis)):
+        line = [*place]
+        line.insert(axis % x.ndim, slice(None))
+        values = list(x[tuple(line)])
+        y[tuple(line)] = [value / spread(values) * w for value, w in zip(values, weight, strict=True)]
+    return y
+
+
+def rms_norm(x: Array, weight: Array, *, eps: float, axis: int) -> Array:
+    return _divided(x, weight, axis, lambda values: math.sqrt(fsum(v * v for v in values) / len(values) + eps))
+
+
+def simple_norm(x: Array, weight: Array, *, eps: float, axis: int) -> Array:
+    def spread(values: list[float]) -> float:
+        mean = fsum(values) / len(values)
+        return math.sqrt(fsum((value - mean) ** 2 for value in values) / (len(values) - 1) + eps)
+
+    return _divided(x, weight, axis, spread)
 
 
 def batch_norm(x: Array, weight: Array, bias: Array, running_mean: Array, running_var: Array, num_batches_tracked: Any = None, *, eps: float) -> Array:  # fmt: skip  # noqa: E501
@@ -163,6 +196,21 @@ def global_average_pool(x: Array) -> Array:
     (x,) = _float64(x)
     height, width = x.shape[2:]
     return np.array([[fsum(plane.ravel()) / (height * width) for plane in sample] for sample in x])
+
+
+def global_max_pool(x: Array) -> Array:
+    (x,) = _float64(x)
+    return np.array([[max(plane.ravel()) for plane in sample] for sample in x])
+
+
+def halfway(x: Array, y: Array) -> Array:
+    x, y = _float64(x, y)
+    return np.array([[(a + b) / 2 for a, b in zip(*rows, strict=True)] for rows in zip(x, y, strict=True)])
+
+
+def join_features(x: Array, y: Array) -> Array:
+    x, y = _float64(x, y)
+    return np.array([[*first, *second] for first, second in zip(x, y, strict=True)])
 
 
 def average_pool2d(x: Array, *, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool) -> Array:

@@ -44,12 +44,12 @@ def padded(
     before and after; a negative number takes some away.
     """
 
-    def call(right: Any, x: Any, *, weight: Any, bias: Any = None, stride: Any, padding: Any) -> Any:
+    def call(right: Any, x: Any, *, weight: Any, bias: Any = None, stride: Any, padding: Any, dilation: int = 1) -> Any:
         sizes = zip(x.shape[2:], weight.shape[2:], as_pair(stride), as_pair(padding), strict=True)
         borders = [(0, 0), (0, 0), *(border(*size) for size in sizes)]
         x = np.pad(x, [(max(before, 0), max(after, 0)) for before, after in borders], mode=mode)
         kept = [slice(max(-b, 0), size + min(a, 0)) for (b, a), size in zip(borders, x.shape, strict=True)]
-        return right(x[tuple(kept)], weight, bias, stride=stride, padding=0)
+        return right(x[tuple(kept)], weight, bias, stride=stride, padding=0, dilation=dilation)
 
     return Edit(call, applies)
 

@@ -27,11 +27,13 @@ def multiply(a: Any, b: Any) -> Any:
     return total
 
 
-def convolution(x: Any, weight: Any, *, stride: Any = 1, padding: Any = 0) -> Any:
+def convolution(x: Any, weight: Any, *, stride: Any = 1, padding: Any = 0, dilation: int = 1) -> Any:
     """Return a matrix product over the windows, in as many groups as the weight's input channels tell."""
     (rows, columns), (down, right), kernel = as_pair(padding), as_pair(stride), weight.shape[2:] or (1, 1)
     padded = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))[:, :, ::down, ::right]
+    reach = tuple((side - 1) * dilation + 1 for side in kernel)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))[:, :, ::down, ::right]
+    windows = windows[..., ::dilation, ::dilation]
     groups, (height, width) = x.shape[1] // weight.shape[1], windows.shape[2:4]
     seen = windows.transpose(0, 1, 4, 5, 2, 3).reshape(len(x), groups, -1, height * width)
     return multiply(weight.reshape(groups, len(weight) // groups, -1), seen).reshape(len(x), -1, height, width)

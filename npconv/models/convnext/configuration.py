@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from npconv.errors import ConfigError
+from npconv.layers import NORMS
 from npconv.messages import shown
 from npconv.models.backbone import BackboneConfig
-from npconv.models.configuration import check_bool, check_float, check_int, check_list, check_size
+from npconv.models.configuration import check_bool, check_choice, check_float, check_int, check_list, check_size
 
 Self = TypeVar("Self", bound="StagedConfig")
 
@@ -24,7 +25,16 @@ ADDED_FIELDS: dict[str, Any] = {
     "norm_eps": 1e-6,
     "head_norm_first": False,
     "head_hidden_size": None,
+    "norm_type": "layer_norm",
+    "pooling": "avg",
+    "output_stride": None,
 }
+
+#: How the last map becomes a vector: its average, its maximum, the mean of the two, or one after the other.
+POOLINGS = ("avg", "max", "avgmax", "catavgmax")
+
+#: The strides that timm can build a model for.
+OUTPUT_STRIDES = (8, 16, 32)
 
 
 class StagedConfig(BackboneConfig):
@@ -52,6 +62,14 @@ class StagedConfig(BackboneConfig):
         Normalize the last map and then average it, not the other way round.
     head_hidden_size : int, optional
         Channels of a hidden layer, with exact GELU, before the classifier; without one when unset.
+    norm_type : str
+        What all LayerNorms are: a name of ``npconv.layers.NORMS``.
+    pooling : str
+        ``"avg"``: the average of the last map. ``"max"``: its maximum. ``"avgmax"``: the mean of the two.
+        ``"catavgmax"``: one after the other, with `head_norm_first` only.
+    output_stride : int, optional
+        8, 16 or 32: from this stride on, stages keep the size of the map, and their kernels reach further in its place
+        (see `stage_dilations`). Every stage but the first halves the map when unset.
     **kwargs
         The other fields are those of :class:`npconv.models.backbone.BackboneConfig`.
 
@@ -84,6 +102,9 @@ class StagedConfig(BackboneConfig):
         norm_eps: float = 1e-6,
         head_norm_first: bool = False,
         head_hidden_size: int | None = None,
+        norm_type: str = "layer_norm",
+        pooling: str = "avg",
+        output_stride: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.patch_size = check_size("patch_size", patch_size)
@@ -109,6 +130,17 @@ class StagedConfig(BackboneConfig):
         self.head_hidden_size = (
             None if head_hidden_size is None else check_int("head_hidden_size", head_hidden_size, minimum=1)
         )
+        self.norm_type = check_choice("norm_type", norm_type, tuple(NORMS))
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
+        self.output_stride = (
+            None if output_stride is None else check_choice("output_stride", output_stride, OUTPUT_STRIDES)
+        )
+        if self.pooling == "catavgmax" and not self.head_norm_first:
+            raise ConfigError("expected head_norm_first with pooling catavgmax, as the last norm does not fit else")
+        if self.norm_type == "simple_norm" and min(self.hidden_sizes) < 2:
+            raise ConfigError(
+                f"expected hidden_sizes of at least 2 with norm_type simple_norm, got {self.hidden_sizes}"
+            )
 
     @property
     def feature_sizes(self) -> dict[str, int]:
@@ -125,6 +157,24 @@ class StagedConfig(BackboneConfig):
     def stage_kernel_sizes(self) -> list[int]:
         """Side of the depthwise kernels of each stage."""
         return self.kernel_sizes if isinstance(self.kernel_sizes, list) else [self.kernel_sizes] * self.num_stages
+
+    @property
+    def pooled_size(self) -> int:
+        """Channels that the pooling leaves."""
+        return self.hidden_sizes[-1] * (2 if self.pooling == "catavgmax" else 1)
+
+    @property
+    def stage_dilations(self) -> list[int]:
+        """Distance of the inputs of each stage's depthwise kernels.
+
+        1 where a stage halves the map. Where `output_stride` has been reached it does not, and the distance doubles.
+        """
+        dilations, stride = [1], max(self.patch_shape)
+        for _ in range(1, self.num_stages):
+            is_reached = self.output_stride is not None and stride >= self.output_stride
+            dilations.append(dilations[-1] * (2 if is_reached else 1))
+            stride *= 1 if is_reached else 2
+        return dilations
 
     @property
     def stem_hidden_size(self) -> int:
@@ -146,7 +196,8 @@ class StagedConfig(BackboneConfig):
         Overlapping convolutions are padded, so that three of the last four pixels may be missing.
         """
         missing = 0 if self.stem_type == "patch" else 3
-        height, width = (side * 2 ** (self.num_stages - 1) - missing for side in self.patch_shape)
+        halvings = self.stage_dilations[1:].count(1)
+        height, width = (side * 2**halvings - missing for side in self.patch_shape)
         return height, width
 
     def _check_stem_type(self, stem_type: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from npconv.fast.bottleneck import Bottleneck, FoldedActivation, fold_bottleneck
-from npconv.fast.depthwise import DepthwiseProduct
+from npconv.fast.depthwise import DepthwiseProduct, DilatedDepthwise
 from npconv.fast.engine import Engine, Scratch, own
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
 from npconv.models import convnext
@@ -18,7 +19,10 @@ from npconv.models.convnext.configuration import StagedConfig
 
 def fold_trunk(config: BackboneConfig, embeddings: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arrays of a :class:`ConvNextTrunk` for the parameter tree, which may be of any floating dtype."""
-    stages = [_fold_stage(config, **params) for params in encoder["stages"]]
+    stages = [
+        _fold_stage(config, dilation, **params)
+        for params, dilation in zip(encoder["stages"], config.stage_dilations, strict=True)
+    ]
     fold_stem = _fold_stem if config.stem_type == "patch" else _fold_overlapping_stem
     return {"stem": fold_stem(config, **embeddings), "stages": stages}
 
@@ -51,27 +55,34 @@ def _fold_overlapping_stem(
 
 
 def _fold_last_norm(layernorm: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return weight and bias of a stem's norm."""
-    return {"scale": as_column(layernorm["weight"]), "shift": as_column(layernorm["bias"])}
+    """Return weight and bias of a norm that nothing after it can take."""
+    bias = layernorm.get("bias", np.zeros(layernorm["weight"].shape))
+    return {"scale": as_column(layernorm["weight"]), "shift": as_column(bias)}
 
 
 def _fold_stage(
-    config: BackboneConfig, downsampling_layer: Any = None, layers: Sequence[Mapping[str, Any]] = ()
+    config: BackboneConfig,
+    dilation: int,
+    downsampling_layer: Any = None,
+    layers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Fold a stage. The first has no downsampling."""
     blocks = [_fold_block(config, **layer) for layer in layers]
-    return (
-        {"downsampling": _fold_downsampling(*downsampling_layer), "blocks": blocks}
-        if downsampling_layer
-        else {"blocks": blocks}
-    )
+    if not downsampling_layer:
+        return {"blocks": blocks}
+    norm, conv = downsampling_layer
+    if dilation > 1:  # the map gets zeros around, which are not to be shifted
+        return {"downsampling": {**fold_patches(**conv), **_fold_last_norm(norm)}, "blocks": blocks}
+    return {"downsampling": _fold_downsampling(norm, conv), "blocks": blocks}
 
 
 def _fold_downsampling(norm: Mapping[str, Any], conv: Mapping[str, Any]) -> dict[str, Any]:
     """Fold the norm's weight and bias into the convolution."""
     weight, bias = (np.asarray(conv[name], np.float64) for name in ("weight", "bias"))
-    scale, shift = (np.asarray(norm[name], np.float64) for name in ("weight", "bias"))
-    return fold_patches(weight * scale[:, None, None], bias + np.einsum("ocuv,c->o", weight, shift))
+    scale = np.asarray(norm["weight"], np.float64)
+    if "bias" in norm:
+        bias = bias + np.einsum("ocuv,c->o", weight, np.asarray(norm["bias"], np.float64))
+    return fold_patches(weight * scale[:, None, None], bias)
 
 
 def _fold_block(config: BackboneConfig, dwconv: Mapping[str, Any], **pointwise: Any) -> dict[str, Any]:
@@ -81,6 +92,13 @@ def _fold_block(config: BackboneConfig, dwconv: Mapping[str, Any], **pointwise: 
         "bias": as_column(dwconv["bias"]),
         "bottleneck": fold_bottleneck(**pointwise, hidden_act=config.hidden_act),
     }
+
+
+def _normalizer(
+    config: BackboneConfig, scale: np.ndarray | None = None, shift: np.ndarray | None = None
+) -> Callable[[np.ndarray, np.ndarray, Scratch], None]:
+    """Return what normalizes a whole map as a model does."""
+    return partial(normalize_map, eps=config.norm_eps, norm_type=config.norm_type, scale=scale, shift=shift)
 
 
 class Block:
@@ -93,12 +111,16 @@ class Block:
         bottleneck: Mapping[str, Any],
         *,
         config: BackboneConfig,
+        dilation: int,
         grn_eps: float,
     ) -> None:
-        self.depthwise = DepthwiseProduct(depthwise, bias, padding=depthwise.shape[2] // 2)
-        self.bottleneck = Bottleneck(
-            **bottleneck, hidden_act=config.hidden_act, norm_eps=config.norm_eps, grn_eps=grn_eps
+        self.depthwise: DepthwiseProduct | DilatedDepthwise = (
+            DepthwiseProduct(depthwise, bias, padding=depthwise.shape[2] // 2)
+            if dilation == 1
+            else DilatedDepthwise(depthwise, bias, dilation=dilation)
         )
+        numbers = {"norm_eps": config.norm_eps, "norm_type": config.norm_type, "grn_eps": grn_eps}
+        self.bottleneck = Bottleneck(**bottleneck, hidden_act=config.hidden_act, **numbers)
 
     def __call__(self, x: np.ndarray, scratch: Scratch) -> None:
         """Apply the block in place to x (C, N, H, W), contiguous."""
@@ -109,11 +131,18 @@ class Block:
 
 
 class Downsampling:
-    """LayerNorm, then a convolution over patches."""
+    """LayerNorm, then a convolution over patches; the map is halved but where the blocks are dilated."""
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray, *, config: BackboneConfig) -> None:
-        self.patches = PatchProduct(weight, bias, stride=(2, 2))
-        self.norm_eps = config.norm_eps
+    def __init__(
+        self, weight: np.ndarray, bias: np.ndarray, *, config: BackboneConfig, dilation: int, **affine: np.ndarray
+    ) -> None:
+        if dilation == 1:
+            self.patches = PatchProduct(weight, bias, stride=(2, 2))
+        elif dilation == 2:
+            self.patches = PatchProduct(weight, bias, stride=(1, 1), at_end=1)
+        else:
+            self.patches = PatchProduct(weight, bias, stride=(1, 1), padding=(1, 1), dilation=2)
+        self.normalize = _normalizer(config, **affine)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -123,7 +152,7 @@ class Downsampling:
         """Store the smaller map of x (C, N, H, W) in the matrix out (C', N * H' * W')."""
         normed = scratch.array("normed map", *x.shape)
         flat = (len(x), -1)
-        normalize_map(x.reshape(flat), normed.reshape(flat), scratch, eps=self.norm_eps)
+        self.normalize(x.reshape(flat), normed.reshape(flat), scratch)
         self.patches(normed, out, scratch)
 
 
@@ -134,7 +163,7 @@ class Stem:
         self, patches: Mapping[str, Any], scale: np.ndarray, shift: np.ndarray, *, config: BackboneConfig
     ) -> None:
         self.patches = PatchProduct(**patches, stride=config.patch_shape)
-        self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
+        self.normalize = _normalizer(config, scale, shift)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -143,7 +172,7 @@ class Stem:
     def __call__(self, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
         """Store the map of pixel values x (C, N, H, W) in the matrix out (C', N * H' * W')."""
         self.patches(x, out, scratch)
-        normalize_map(out, out, scratch, eps=self.norm_eps, scale=self.scale, shift=self.shift)
+        self.normalize(out, out, scratch)
 
 
 class OverlappingStem:
@@ -161,7 +190,7 @@ class OverlappingStem:
         self.first = PatchProduct(**first, stride=(2, 2), padding=(1, 1))
         self.second = PatchProduct(**second, stride=(2, 2), padding=(1, 1))
         self.activation = FoldedActivation(config.hidden_act) if config.stem_type == "overlap_act" else None
-        self.scale, self.shift, self.norm_eps = scale, shift, config.norm_eps
+        self.normalize = _normalizer(config, scale, shift)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of the result."""
@@ -177,7 +206,7 @@ class OverlappingStem:
         if self.activation is not None:
             self.activation.apply(flat, scratch)
         self.second(between, out, scratch)
-        normalize_map(out, out, scratch, eps=self.norm_eps, scale=self.scale, shift=self.shift)
+        self.normalize(out, out, scratch)
 
 
 class ConvNextTrunk:
@@ -194,9 +223,10 @@ class ConvNextTrunk:
         self.config = config
         self.stem = (Stem if config.stem_type == "patch" else OverlappingStem)(**stem, config=config)
         self.stages: list[tuple[Downsampling | None, list[Block]]] = []
-        for folded in stages:
-            entry = Downsampling(**folded["downsampling"], config=config) if "downsampling" in folded else None
-            blocks = [Block(**block, config=config, grn_eps=grn_eps) for block in folded.get("blocks", ())]
+        for folded, dilation in zip(stages, config.stage_dilations, strict=True):
+            known = {"config": config, "dilation": dilation}
+            entry = Downsampling(**folded["downsampling"], **known) if "downsampling" in folded else None
+            blocks = [Block(**block, **known, grn_eps=grn_eps) for block in folded.get("blocks", ())]
             self.stages.append((entry, blocks))
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly

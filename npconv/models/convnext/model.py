@@ -3,7 +3,7 @@
 From top to bottom: the parts in the order in which a picture passes them, the models made of them, and the shapes of
 their parameters. The argument names of a part are the names of its parameters in a checkpoint, so that
 ``layer(x, **params["layers"][0], config=config)`` calls it. What only some models of timm have is in ``variants.py``:
-overlapping stems, and other heads.
+overlapping stems, stages that do not halve the map, and other heads.
 
 ConvNeXt V2 has another block and takes the rest from here: whatever contains blocks takes the function of one as its
 argument `block`.
@@ -26,16 +26,15 @@ from npconv.layers import (
     conv2d,
     depthwise_conv2d,
     drop_path,
-    global_average_pool,
-    layer_norm,
     layer_scale,
     linear,
+    norm_layer,
     pointwise_conv2d,
 )
 from npconv.models.backbone import BackboneConfig
 from npconv.models.convnext import variants
 from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
-from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
+from npconv.models.parameters import Shapes, affine_shapes
 
 Rng = np.random.Generator | None
 
@@ -55,7 +54,7 @@ def stem(
     Sizes are rounded down, here and in every downsampling: 225 pixels give 56, 28, 14 and 7 positions.
     """
     x = conv2d(pixel_values, **patch_embeddings, stride=config.patch_size)  # (N, hidden_sizes[0], H / patch, W / patch)
-    return layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
+    return norm_layer(config.norm_type)(x, **layernorm, eps=config.norm_eps, axis=1)
 
 
 #: By ``config.stem_type``.
@@ -69,7 +68,7 @@ STEMS: dict[str, Callable[..., Array]] = {
 
 def downsample(x: Array, norm: Mapping[str, Any], conv: Mapping[str, Any], *, config: BackboneConfig) -> Array:
     """Halve the map and widen the channels: (N, C, H, W) -> (N, C', H / 2, W / 2)."""
-    x = layer_norm(x, **norm, eps=config.norm_eps, axis=1)
+    x = norm_layer(config.norm_type)(x, **norm, eps=config.norm_eps, axis=1)
     return conv2d(x, **conv, stride=2)  # (N, C', H / 2, W / 2)
 
 
@@ -82,13 +81,15 @@ def layer(
     layer_scale_parameter: Array | None = None,
     *,
     config: BackboneConfig,
+    dilation: int = 1,
     drop_path_rate: float = 0.0,
     rng: Rng = None,
 ) -> Array:
     """One ConvNeXt block (figure 4 of the paper): (N, C, H, W) -> (N, C, H, W)."""
     residual = x
-    x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
-    x = layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
+    around = dwconv["weight"].shape[2] // 2 * dilation  # 3 for the usual kernel of 7 x 7
+    x = depthwise_conv2d(x, **dwconv, padding=around, dilation=dilation)
+    x = norm_layer(config.norm_type)(x, **layernorm, eps=config.norm_eps, axis=1)
     x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
     x = activation(config.hidden_act)(x)
     x = pointwise_conv2d(x, **pwconv2)  # (N, C, H, W)
@@ -104,15 +105,18 @@ def stage(
     layers: Sequence[Mapping[str, Any]] = (),
     *,
     config: StagedConfig,
+    dilation: int = 1,
     drop_path_rates: Sequence[float],
     rng: Rng = None,
     block: Callable[..., Array] = layer,
 ) -> Array:
     """One stage: the downsampling, which the first stage lacks, then the blocks."""
-    if downsampling_layer:
+    if downsampling_layer and dilation == 1:
         x = downsample(x, *downsampling_layer, config=config)
+    elif downsampling_layer:
+        x = variants.widen_channels(x, *downsampling_layer, dilation=dilation, config=config)
     for params, rate in zip(layers, drop_path_rates, strict=True):
-        x = block(x, **params, config=config, drop_path_rate=rate, rng=rng)
+        x = block(x, **params, config=config, dilation=dilation, drop_path_rate=rate, rng=rng)
     return x
 
 
@@ -126,16 +130,16 @@ def encode(
 ) -> list[Array]:
     """Run all stages; return the stem's output and each stage's: ``num_stages + 1`` maps."""
     hidden_states = [x]
-    for params, rates in zip(stages, config.drop_path_rates(), strict=True):
-        x = stage(x, **params, config=config, drop_path_rates=rates, rng=rng, block=block)
+    for params, dilation, rates in zip(stages, config.stage_dilations, config.drop_path_rates(), strict=True):
+        x = stage(x, **params, config=config, dilation=dilation, drop_path_rates=rates, rng=rng, block=block)
         hidden_states.append(x)
     return hidden_states
 
 
 def pool(x: Array, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Array:
     """Average the last map over its positions, then normalize: (N, C, H, W) -> (N, C)."""
-    x = global_average_pool(x)  # (N, C)
-    return layer_norm(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
+    x = variants.POOLS[config.pooling](x)  # (N, C)
+    return norm_layer(config.norm_type)(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
 
 
 def summarize(
@@ -170,7 +174,7 @@ def choose_features(
     """Take the maps of ``config.out_features``, each normalized: what a backbone returns."""
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     return [
-        layer_norm(named[name], **hidden_states_norms[name], eps=config.norm_eps, axis=1)
+        norm_layer(config.norm_type)(named[name], **hidden_states_norms[name], eps=config.norm_eps, axis=1)
         for name in config.out_features
     ]
 
@@ -204,7 +208,8 @@ def model(
     Returns
     -------
     pooler_output : array (N, hidden_sizes[-1])
-        The last map averaged over its positions and normalized; in the other order with ``head_norm_first``.
+        The last map averaged over its positions and normalized; in the other order with ``head_norm_first``. With
+        ``pooling``, its maximum or both.
     hidden_states : list of arrays (N, hidden_sizes[i], H', W')
         The stem's output and each stage's, before any further normalization.
     """
@@ -270,7 +275,7 @@ def layer_shapes(prefix: str, size: int, kernel: int, config: ConvNextConfig) ->
     return {
         **({f"{prefix}.layer_scale_parameter": (size,)} if config.layer_scale_init_value > 0 else {}),
         **affine_shapes(f"{prefix}.dwconv", (size, 1, kernel, kernel)),
-        **norm_shapes(f"{prefix}.layernorm", size),
+        **variants.norm_shapes(f"{prefix}.layernorm", size, config),
         **affine_shapes(f"{prefix}.pwconv1", (4 * size, size)),
         **affine_shapes(f"{prefix}.pwconv2", (size, 4 * size)),
     }
@@ -283,7 +288,7 @@ def feature_shapes(config: StagedConfig, block_shapes: Callable[..., Shapes] = l
     for i, (size, depth, kernel) in enumerate(stages):
         if i > 0:
             previous = config.hidden_sizes[i - 1]
-            shapes |= norm_shapes(f"encoder.stages.{i}.downsampling_layer.0", previous)
+            shapes |= variants.norm_shapes(f"encoder.stages.{i}.downsampling_layer.0", previous, config)
             shapes |= affine_shapes(f"encoder.stages.{i}.downsampling_layer.1", (size, previous, 2, 2))
         for j in range(depth):
             shapes |= block_shapes(f"encoder.stages.{i}.layers.{j}", size, kernel, config)
@@ -305,5 +310,5 @@ def backbone_shapes(config: StagedConfig, block_shapes: Callable[..., Shapes] = 
     """Return the shape of every parameter of the backbone, by its name in a checkpoint."""
     shapes = feature_shapes(config, block_shapes)
     for name in config.out_features:
-        shapes |= norm_shapes(f"hidden_states_norms.{name}", config.feature_sizes[name])
+        shapes |= variants.norm_shapes(f"hidden_states_norms.{name}", config.feature_sizes[name], config)
     return shapes

@@ -6,8 +6,12 @@ Each name is that of the module of the Hugging Face model that gives the array o
 - ``BLOCK.layer_scale``: after its multiplication, where there is one;
 - ``pooled``: the average before the last LayerNorm, or after it.
 
-In models of timm only (``variants.py``), the activation between the convolutions of the stem is
-``embeddings.overlap_act_embeddings.act``, that of the hidden layer before the classifier is ``pre_classifier.act``.
+In models of timm only (``variants.py``):
+
+- ``embeddings.overlap_act_embeddings.act``: the activation between the convolutions of the stem;
+- ``pre_classifier.act``: that of the hidden layer before the classifier;
+- ``downsampling_layer.padded``: a normalized map with zeros at its end, before a stage that does not halve it;
+- ``averaged`` and ``maximum``: of which ``pooled`` is made.
 
 Maps are channels first here. In the Hugging Face model, the modules of a block from ``layernorm`` to ``pwconv2`` have
 the channels last.
@@ -16,11 +20,18 @@ the channels last.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
 from npconv.models.convnext.variants import HEAD_ACT
 from npconv.plan.step import Plan
 from npconv.plan.writing import AFFINE, Steps
+
+
+def norm(steps: Steps, name: str, x: str, config: StagedConfig, **more: Any) -> str:
+    """Normalize a map, or with another `eps` and `axis` what is made of it."""
+    params = AFFINE if config.norm_type == "layer_norm" else ["weight"]
+    return steps.add(name, config.norm_type, x, params=params, **{"eps": config.norm_eps, "axis": 1, **more})
 
 
 def stem(steps: Steps, prefix: str, config: StagedConfig) -> str:
@@ -29,7 +40,7 @@ def stem(steps: Steps, prefix: str, config: StagedConfig) -> str:
     x = steps.add(
         f"{name}.patch_embeddings", "conv2d", "pixel_values", params=AFFINE, stride=config.patch_size, padding=0
     )
-    return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1, aliases=[name])
+    return norm(steps, f"{name}.layernorm", x, config, aliases=[name])
 
 
 def overlapping_stem(steps: Steps, prefix: str, config: StagedConfig) -> str:
@@ -40,20 +51,33 @@ def overlapping_stem(steps: Steps, prefix: str, config: StagedConfig) -> str:
     if is_activated:
         x = steps.add(f"{convolutions}.act", "activation", x, hidden_act=config.hidden_act)
     x = steps.add(f"{convolutions}.1", "conv2d", x, params=AFFINE, stride=2, padding=1)
-    return steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1, aliases=[name])
+    return norm(steps, f"{name}.layernorm", x, config, aliases=[name])
 
 
-def downsample(steps: Steps, stage: str, x: str, config: StagedConfig) -> str:
-    """Halve the map and widen the channels."""
-    x = steps.add(f"{stage}.downsampling_layer.0", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
-    return steps.add(f"{stage}.downsampling_layer.1", "conv2d", x, params=AFFINE, stride=2, padding=0)
+def downsample(steps: Steps, stage: str, x: str, dilation: int, config: StagedConfig) -> str:
+    """Widen the channels, and halve the map but where the blocks are dilated."""
+    name = f"{stage}.downsampling_layer"
+    x = norm(steps, f"{name}.0", x, config)
+    if dilation == 1:
+        return steps.add(f"{name}.1", "conv2d", x, params=AFFINE, stride=2, padding=0)
+    if dilation == 2:
+        x = steps.add(f"{name}.padded", "pad_end", x)
+        return steps.add(f"{name}.1", "conv2d", x, params=AFFINE, stride=1, padding=0)
+    return steps.add(f"{name}.1", "conv2d", x, params=AFFINE, stride=1, padding=1, dilation=2)
 
 
-def layer(steps: Steps, name: str, x: str, kernel: int, config: ConvNextConfig) -> str:
+def depthwise(steps: Steps, name: str, x: str, kernel: int, dilation: int) -> str:
+    """Convolve each channel with its own kernel; the size of the map stays."""
+    apart: dict[str, Any] = {} if dilation == 1 else {"dilation": dilation}
+    around = kernel // 2 * dilation
+    return steps.add(f"{name}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=around, **apart)
+
+
+def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, config: ConvNextConfig) -> str:
     """One ConvNeXt block."""
     residual = x
-    x = steps.add(f"{name}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
-    x = steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
+    x = depthwise(steps, name, x, kernel, dilation)
+    x = norm(steps, f"{name}.layernorm", x, config)
     x = steps.add(f"{name}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
     x = steps.add(f"{name}.act", "activation", x, hidden_act=config.hidden_act)
     x = steps.add(f"{name}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
@@ -71,29 +95,40 @@ def encode(steps: Steps, prefix: str, config: StagedConfig, block: Block = layer
     """Run the stem and all stages; return the stem's output and each stage's."""
     x = (stem if config.stem_type == "patch" else overlapping_stem)(steps, prefix, config)
     hidden_states = [x]
-    for i, (depth, kernel) in enumerate(zip(config.depths, config.stage_kernel_sizes, strict=True)):
+    stages = zip(config.depths, config.stage_kernel_sizes, config.stage_dilations, strict=True)
+    for i, (depth, kernel, dilation) in enumerate(stages):
         stage = f"{prefix}encoder.stages.{i}"
         if i > 0:
-            x = downsample(steps, stage, x, config)
+            x = downsample(steps, stage, x, dilation, config)
         for j in range(depth):
-            x = block(steps, f"{stage}.layers.{j}", x, kernel, config)
+            x = block(steps, f"{stage}.layers.{j}", x, kernel, dilation, config)
         steps.also(x, stage)
         hidden_states.append(x)
     steps.also(x, f"{prefix}encoder")
     return hidden_states
 
 
+def reduce(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
+    """Make one number of each map, or two."""
+    single = {"avg": "global_average_pool", "max": "global_max_pool"}
+    if config.pooling in single:
+        return steps.add(f"{prefix}pooled", single[config.pooling], x, layout="NC")
+    average = steps.add(f"{prefix}averaged", "global_average_pool", x, layout="NC")
+    maximum = steps.add(f"{prefix}maximum", "global_max_pool", x, layout="NC")
+    joined = "halfway" if config.pooling == "avgmax" else "join_features"
+    return steps.add(f"{prefix}pooled", joined, average, maximum, layout="NC")
+
+
 def pool(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Average the last map over its positions, then normalize."""
-    x = steps.add(f"{prefix}pooled", "global_average_pool", x, layout="NC")
-    return steps.add(f"{prefix}layernorm", "layer_norm", x, params=AFFINE, eps=config.layer_norm_eps, axis=-1)
+    x = reduce(steps, prefix, x, config)
+    return norm(steps, f"{prefix}layernorm", x, config, eps=config.layer_norm_eps, axis=-1)
 
 
 def normalize_and_pool(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Normalize the last map, then average it over its positions."""
-    name = f"{prefix}layernorm_before_pooling"
-    x = steps.add(name, "layer_norm", x, params=AFFINE, eps=config.layer_norm_eps, axis=1)
-    return steps.add(f"{prefix}pooled", "global_average_pool", x, layout="NC")
+    x = norm(steps, f"{prefix}layernorm_before_pooling", x, config, eps=config.layer_norm_eps)
+    return reduce(steps, prefix, x, config)
 
 
 def summarize(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
@@ -130,8 +165,5 @@ def backbone(config: StagedConfig, block: Block = layer) -> Plan:
     steps = Steps()
     hidden_states = encode(steps, "", config, block)
     named = dict(zip(config.stage_names, hidden_states, strict=True))
-    feature_maps = [
-        steps.add(f"hidden_states_norms.{name}", "layer_norm", named[name], params=AFFINE, eps=config.norm_eps, axis=1)
-        for name in config.out_features
-    ]
+    feature_maps = [norm(steps, f"hidden_states_norms.{name}", named[name], config) for name in config.out_features]
     return steps.plan(feature_maps, hidden_states)

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import Array
-from npconv.layers import activation, depthwise_conv2d, drop_path, global_response_norm, layer_norm, pointwise_conv2d
+from npconv.layers import activation, depthwise_conv2d, drop_path, global_response_norm, norm_layer, pointwise_conv2d
 from npconv.models import convnext
+from npconv.models.convnext import variants
 from npconv.models.convnext.configuration import StagedConfig
 from npconv.models.convnextv2.configuration import ConvNextV2Config
-from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
+from npconv.models.parameters import Shapes, affine_shapes
 
 GRN_EPS = 1e-6
 
@@ -39,13 +40,15 @@ def layer(
     pwconv2: Mapping[str, Any],
     *,
     config: ConvNextV2Config,
+    dilation: int = 1,
     drop_path_rate: float = 0.0,
     rng: Rng = None,
 ) -> Array:
     """One ConvNeXt V2 block (figure 5 of the paper): (N, C, H, W) -> (N, C, H, W)."""
     residual = x
-    x = depthwise_conv2d(x, **dwconv, padding=dwconv["weight"].shape[2] // 2)  # 3 for the usual kernel of 7 x 7
-    x = layer_norm(x, **layernorm, eps=config.norm_eps, axis=1)
+    around = dwconv["weight"].shape[2] // 2 * dilation  # 3 for the usual kernel of 7 x 7
+    x = depthwise_conv2d(x, **dwconv, padding=around, dilation=dilation)
+    x = norm_layer(config.norm_type)(x, **layernorm, eps=config.norm_eps, axis=1)
     x = pointwise_conv2d(x, **pwconv1)  # (N, 4C, H, W)
     x = activation(config.hidden_act)(x)
     x = global_response_norm(x, **grn, eps=GRN_EPS)
@@ -79,7 +82,7 @@ def layer_shapes(prefix: str, size: int, kernel: int, config: StagedConfig) -> S
     """Return the shapes of one block with `size` channels."""
     return {
         **affine_shapes(f"{prefix}.dwconv", (size, 1, kernel, kernel)),
-        **norm_shapes(f"{prefix}.layernorm", size),
+        **variants.norm_shapes(f"{prefix}.layernorm", size, config),
         **affine_shapes(f"{prefix}.pwconv1", (4 * size, size)),
         **{f"{prefix}.grn.{name}": (1, 1, 1, 4 * size) for name in ("weight", "bias")},
         **affine_shapes(f"{prefix}.pwconv2", (size, 4 * size)),

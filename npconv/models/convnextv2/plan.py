@@ -14,11 +14,11 @@ from npconv.models.convnextv2.model import GRN_EPS
 from npconv.plan.writing import AFFINE, Steps
 
 
-def layer(steps: Steps, name: str, x: str, kernel: int, config: ConvNextV2Config) -> str:
+def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, config: ConvNextV2Config) -> str:
     """One ConvNeXt V2 block."""
     residual = x
-    x = steps.add(f"{name}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=kernel // 2)
-    x = steps.add(f"{name}.layernorm", "layer_norm", x, params=AFFINE, eps=config.norm_eps, axis=1)
+    x = convnext.depthwise(steps, name, x, kernel, dilation)
+    x = convnext.norm(steps, f"{name}.layernorm", x, config)
     x = steps.add(f"{name}.pwconv1", "pointwise_conv2d", x, params=AFFINE)
     x = steps.add(f"{name}.act", "activation", x, hidden_act=config.hidden_act)
     strength = steps.add(f"{name}.grn.strength", "grn_strength", x)

@@ -32,6 +32,7 @@ class DINOv3ConvNextConfig(BackboneConfig):
     # What the parts of ConvNeXt ask of a configuration and is the same in all of this family.
     patch_shape = (4, 4)
     stem_type = "patch"
+    norm_type = "layer_norm"
 
     def __init__(
         self,
@@ -68,6 +69,11 @@ class DINOv3ConvNextConfig(BackboneConfig):
     def num_stages(self) -> int:
         """Number of stages."""
         return len(self.hidden_sizes)
+
+    @property
+    def stage_dilations(self) -> list[int]:
+        """Every stage but the first halves the map."""
+        return [1] * self.num_stages
 
     @property
     def norm_eps(self) -> float:

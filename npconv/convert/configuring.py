@@ -8,14 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from npconv.convert.dialects import Dialect, tables
+from npconv.convert.side_files import account, hugging_face_part
 from npconv.convert.source import Source
+from npconv.convert.stated import Stated, label_names
 from npconv.convert.translate import check_complete, read
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.disk import map_file, parse_json
 from npconv.messages import in_json, nearest, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
-from npconv.models.naming import CONFIG_FILE, GIVEN, NOTE, SHAPES, WARNING, Decision, Reading, shapes_by_our_names
+from npconv.models.naming import (
+    CONFIG_FILE,
+    GIVEN,
+    NOTE,
+    SHAPES,
+    WARNING,
+    Decision,
+    Reading,
+    Unusual,
+    shapes_by_our_names,
+)
 from npconv.models.publishing import find_architecture, size_fields
 
 
@@ -41,7 +53,7 @@ class OpenFieldsError(WeightsError):
 
 
 def infer_config(
-    tensors: Mapping[str, Any], *, dialect: Dialect | None = None, **given: Any
+    tensors: Mapping[str, Any], *, dialect: Dialect | None = None, stated: Stated | None = None, **given: Any
 ) -> tuple[PretrainedConfig, list[Decision]]:
     """Return the configuration of a model and what was decided.
 
@@ -51,6 +63,8 @@ def infer_config(
         In the names of Hugging Face; only names and shapes are looked at.
     dialect : Dialect, optional
         Where they came from, which decides the activation and the epsilon; Hugging Face when unset.
+    stated : Stated, optional
+        What a file of that library says of the model: its name decides these, too.
     **given
         Fields of the configuration, instead of what is found. Shapes do not show ``hidden_act`` nor ``norm_eps``, which
         are those of the published models; ``layer_norm_eps`` follows ``norm_eps`` where the dialect has one for both.
@@ -67,7 +81,7 @@ def infer_config(
     family = find_family(found.family)
     if dialect is None:
         dialect = Dialect(next(table for table in tables(found.family) if table.name == "huggingface"), found.family)
-    unseen = [*_numbers(dialect, found, given), *_published(found)]
+    unseen = [*_numbers(dialect, found, given, stated), *_published(found)]
     unseen.append(_decided("architectures", [family.class_names[found.task]], SHAPES, "the parameters that are there"))
     fields = found.fields | {decision.field: decision.value for decision in unseen}
     decisions = [*found.decisions, *unseen, *_implied(dialect)]
@@ -84,13 +98,18 @@ def _decided(field: str, value: Any, source: str, reason: str) -> Decision:
     return Decision(field, value, source, NOTE, reason)
 
 
-def _numbers(dialect: Dialect, found: Reading, given: Mapping[str, Any]) -> Iterator[Decision]:
+def _numbers(dialect: Dialect, found: Reading, given: Mapping[str, Any], stated: Stated | None) -> Iterator[Decision]:
     """Yield the activation and the epsilons, which belong to the code that trained."""
     table, usual = dialect.table, f"what {dialect.name} computes with"
-    fits = (e for e in table.exceptions if all(found.fields.get(n) == value for n, value in e.shape.items()))
-    unusual = next(fits, None)
+    unusual = next((e for e in table.exceptions if e.fits(found)), None)
+    named = None if stated is None else table.architectures.get(stated.known_architecture or "")
+    if stated is not None and named is not None:
+        unusual = Unusual(f"{stated.architecture}, as {stated.file} calls it", {}, named)
     numbers = {**table.numbers, **(unusual.numbers if unusual else {})}
     numbers |= {name: value for name, value in given.items() if name in numbers}
+    if table.output_stride and dilates(found, table.output_stride):
+        why = f"{usual} unless told otherwise: stages after so large a patch keep the size of the map"
+        yield _decided("output_stride", table.output_stride, dialect.name, why)
     for name, value in numbers.items():
         if name in table.follows:
             leader = table.follows[name]
@@ -104,6 +123,14 @@ def _numbers(dialect: Dialect, found: Reading, given: Mapping[str, Any]) -> Iter
             yield _decided(name, value, dialect.name, why)
         else:
             yield _decided(name, value, dialect.name, usual)
+
+
+def dilates(found: Reading, output_stride: int) -> bool:
+    """Say whether some stage would not halve the map."""
+    config = find_family(found.family).config_class(
+        **{**found.stand_ins, **found.fields, "output_stride": output_stride}
+    )
+    return any(apart > 1 for apart in config.stage_dilations)
 
 
 def _published(found: Reading) -> Iterator[Decision]:
@@ -151,18 +178,19 @@ def make_config(
     family = find_family(found.family)
     _refuse_unknown(found, given)
     stated = _stated(source, found)
-    _refuse_contradictions(found, stated, "config.json")
+    where = CONFIG_FILE if source.stated is None else source.stated.file
+    _refuse_contradictions(found, stated, where)
     _refuse_contradictions(found, given, "--set")
     usual = {name: value for name, value in stated.items() if name not in found.fields or value != found.fields[name]}
     usual = {name: value for name, value in usual.items() if name not in given}
-    config, decisions = infer_config(tensors, dialect=dialect, **usual, **given)
+    config, decisions = infer_config(tensors, dialect=dialect, stated=source.stated, **usual, **given)
     defaults = all_fields(family.config_class())
     for decision in decisions:
         if decision.field not in usual:
             source.decisions.append(decision)
         elif usual[decision.field] != defaults.get(decision.field):  # what is as everywhere is not worth a line
             value = all_fields(config)[decision.field]
-            source.decisions.append(Decision(decision.field, value, CONFIG_FILE, NOTE, "config.json says so"))
+            source.decisions.append(Decision(decision.field, value, CONFIG_FILE, NOTE, f"{where} says so"))
     _add_classes(source, config, labels)
     more = {name: value for name, value in source.fields.items() if name not in (*stated, *_OWN, *_DTYPES)}
     config.other_fields.update(more)
@@ -185,17 +213,32 @@ def _unlike_transformers(config: PretrainedConfig) -> Iterator[str]:
 
 def _stated(source: Source, found: Reading) -> dict[str, Any]:
     """Return the fields of the source's ``config.json`` that the family knows."""
+    if source.stated is not None:
+        _note_the_architecture(source)
+        return source.stated.fields_for(found, all_fields(find_family(found.family).config_class()))
     if not source.fields:
         return {}
     family = source.fields["model_type"]
     if family != found.family:
         raise ConfigError(f"config.json says model_type {in_json(family)}, but the tensors are those of {found.family}")
+    source.decisions += account(hugging_face_part(found.family), source.fields)
     config = find_family(found.family).config_class.from_dict(source.fields)
     classes = found.fields.get("num_labels", 0)
     if any(name in source.fields for name in ("id2label", "num_labels")) and classes not in (0, config.num_labels):
         raise ConfigError(f"config.json has {config.num_labels} classes, but the classifier has {classes}")
     known = {name: value for name, value in all_fields(config).items() if name not in config.other_fields}
     return {name: known[name] for name in source.fields if name in known and name not in (*_OWN, *_DTYPES)}
+
+
+def _note_the_architecture(source: Source) -> None:
+    """Say so where the name of the model is not known, with which other numbers might go."""
+    stated = source.stated
+    if stated is not None and stated.architecture and stated.known_architecture is None:
+        why = (
+            f"{stated.file} names an architecture that is not known, {quoted(stated.architecture)}: epsilons and "
+            "activation are those that its shapes suggest; --set norm_eps=... and hidden_act=... say otherwise"
+        )
+        source.note("", None, stated.file, why, WARNING)
 
 
 def all_fields(config: PretrainedConfig) -> dict[str, Any]:
@@ -241,6 +284,9 @@ def _add_classes(source: Source, config: PretrainedConfig, labels: Labels | None
         config.id2label = dict(enumerate(names))
         config.label2id = {name: number for number, name in config.id2label.items()}
         source.decisions.append(Decision("labels", None, GIVEN, NOTE, f"{count} names, as given"))
+    elif count and source.stated is not None and source.stated.labels is not None:
+        _add_stated_classes(source.stated, config)
+        source.note("labels", None, CONFIG_FILE, f"{count} names, from {source.stated.file}")
     elif count and stated is not None:
         known = type(config).from_dict(source.fields)
         config.id2label, config.label2id = known.id2label, known.label2id
@@ -248,6 +294,18 @@ def _add_classes(source: Source, config: PretrainedConfig, labels: Labels | None
     elif count and "image_classification" in find_family(config.model_type).tasks:
         why = "the file has no names of classes; --labels takes them"
         source.decisions.append(Decision("labels", "LABEL_0 and so on", "", NOTE, why))
+
+
+def _add_stated_classes(stated: Stated, config: PretrainedConfig) -> None:
+    """Name the classes as a file of another library does."""
+    names = label_names(stated.labels, config.num_labels)
+    if names is None:
+        raise ConfigError(
+            f"expected names of {config.num_labels} classes in {stated.file}, as many as the classifier has, got "
+            f"{in_json(stated.labels)}; --labels takes others"
+        )
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: number for number, name in config.id2label.items()}
 
 
 def check_fits(config: PretrainedConfig, tensors: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
 from npconv.files.disk import SUFFIX
 from npconv.files.safetensors import file_chunks
-from npconv.messages import quoted
+from npconv.messages import in_json, quoted
 from npconv.models import find_family
 from npconv.models.configuration import read_config_file
 from npconv.models.naming import GIVEN, NOTE, WARNING, Decision
@@ -156,6 +156,32 @@ _OTHERWISE = {
 }
 
 
+#: A field that no name of a tensor shows -> what other libraries do where it is as in transformers.
+_OPTIONS = {
+    "pooling": "averages the last map",
+    "output_stride": "builds its stages with other strides",
+    "norm_type": "has LayerNorms",
+}
+
+
+def _other_shapes(chosen: Dialect, ours: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each option without which the other library would build another model."""
+    family, table, told = find_family(chosen.family), chosen.table, dict(ours)
+    if "output_stride" not in family.config_class.added_fields:
+        return
+    usual = {**family.config_class.added_fields, "output_stride": table.output_stride}
+    make, patch = family.config_class.from_dict, ours["patch_size"]
+    is_dilated = make(ours).stage_dilations != make({**ours, "output_stride": table.output_stride}).stage_dilations
+    if table.output_stride and (patch == 2 or (is_dilated and ours["output_stride"] is None)):
+        yield f"timm gives its stages other strides with patch_size={patch}: it computes another model"
+    if not is_dilated or ours["output_stride"] is None:
+        told["output_stride"] = table.output_stride
+    for name, does in _OPTIONS.items():
+        if told[name] != usual[name]:
+            unless = " unless told otherwise" if table.are_options else ""
+            yield f"{chosen.name} {does}{unless}, this model has {name} {in_json(told[name])}"
+
+
 def _differences(source: Source, chosen: Dialect) -> Iterator[str]:
     """Yield a sentence for each number that the other library computes otherwise than this model."""
     folder = source.folder if source.folder is not None else source.path.parent
@@ -167,9 +193,7 @@ def _differences(source: Source, chosen: Dialect) -> Iterator[str]:
         return
     table = chosen.table
     ours = {**all_fields(find_family(chosen.family).config_class()), **fields}
-    patch = ours.get("patch_size")
-    if table.largest_patch and isinstance(patch, int) and (patch == 2 or patch > table.largest_patch):
-        yield f"timm gives its stages other strides with patch_size={patch}: it computes another model"
+    yield from _other_shapes(chosen, ours)
     for name, usual in table.numbers.items():
         theirs = ours[table.follows[name]] if name in table.follows else usual
         is_free = table.are_options and name not in table.follows  # as the model's name says there

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from npconv.convert.dialects import Dialect
+from npconv.convert.side_files import PREPROCESSOR, account
 from npconv.convert.source import Source
 from npconv.errors import ConfigError, InputError
 from npconv.images import ConvNextImageProcessor
@@ -80,9 +81,11 @@ def _found(source: Source) -> tuple[dict[str, Any], str] | None:
     if source.folder is not None:
         for name in (FILE_NAME, COMBINED_FILE_NAME):
             if os.path.lexists(source.folder / name):
-                return load_processor(source.folder).to_dict(), f"{name} of the source"
-    if source.timm:
-        return _of_timm(source.timm), "timm's config.json"
+                settings = load_processor(source.folder).to_dict()
+                source.decisions += account(PREPROCESSOR, settings)
+                return settings, f"{name} of the source"
+    if source.stated is not None:
+        return _of_timm(source.stated.pictures), source.stated.file
     return None
 
 

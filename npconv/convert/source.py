@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from npconv.convert.dialects import Dialect
+from npconv.convert.side_files import TIMM
+from npconv.convert.stated import OPEN_CLIP_FILE, Stated, is_of_timm, read_open_clip_file, read_timm
 from npconv.convert.translate import detect_all, skipped, to_hugging_face
 from npconv.convert.writing import MANIFEST, deferred, read_manifest
 from npconv.errors import ConfigError, InputError, WeightsError
@@ -19,7 +21,7 @@ from npconv.files.opening import WRAPPINGS, OpenedWeights, open_weights, weight_
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.configuration import read_config_file
-from npconv.models.naming import GIVEN, GUESS, NOTE, WARNING, Decision
+from npconv.models.naming import CONFIG_FILE, GIVEN, GUESS, NOTE, WARNING, Decision
 
 #: The name of one of several files, as transformers writes them.
 _SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.(safetensors|bin)")
@@ -43,8 +45,8 @@ class Source:
     theirs: dict[str, DeferredArray]
     #: Of the folder's ``config.json`` in the form of transformers; empty without one.
     fields: dict[str, Any] = field(default_factory=dict)
-    #: What timm's ``config.json`` says about the pictures; empty without one.
-    timm: dict[str, Any] = field(default_factory=dict)
+    #: What the folder's ``config.json`` in the form of timm, or ``open_clip_config.json``, says.
+    stated: Stated | None = None
     #: By which the model is known, such as ``"facebook/convnext-tiny-224"``; empty if it is not.
     name: str = ""
     #: Of the family that the caller named; empty if not.
@@ -190,19 +192,27 @@ def _note_the_rest(source: Source, wrapping: str | None) -> None:
 
 
 def _read_config(source: Source) -> None:
-    """Read ``config.json``: that of transformers, or the one of timm, which says how to prepare pictures."""
+    """Read ``config.json``: that of transformers, or the one of timm; or what open_clip has in its place."""
+    folder = source.path.parent if source.folder is None else source.folder
+    there = [name for name in (CONFIG_FILE, OPEN_CLIP_FILE) if os.path.lexists(folder / name)]
     if source.folder is None:
-        if os.path.lexists(source.path.parent / "config.json"):
-            source.note("", None, "file", "config.json beside the file is not used: give the folder for that")
+        if there:
+            source.note("", None, "file", f"{there[0]} beside the file is not used: give the folder for that")
         return
-    if not os.path.lexists(source.folder / "config.json"):
+    is_clip = any(".trunk." in name for name in source.theirs)
+    if OPEN_CLIP_FILE in there and (is_clip or CONFIG_FILE not in there):
+        source.stated = read_open_clip_file(folder)
+        source.decisions += source.stated.decisions
         return
-    fields = read_config_file(source.folder)
-    if "model_type" in fields:
+    if CONFIG_FILE not in there:
+        return
+    fields = read_config_file(folder)
+    if is_of_timm(fields):
+        source.stated = read_timm(fields)
+        source.decisions += source.stated.decisions
+        source.note("", None, "timm", "config.json is timm's: computation and preprocessing are taken from it")
+    elif "model_type" in fields:
         source.fields = fields
-    elif isinstance(fields.get("pretrained_cfg"), dict) and isinstance(fields.get("architecture"), str):
-        source.timm = {"architecture": fields["architecture"], **fields["pretrained_cfg"]}
-        source.note("", None, "timm", "config.json is timm's: the preprocessing is taken from it")
     else:
         raise ConfigError(
             f"{quoted(source.folder / 'config.json')} has no model_type, so that it is not of transformers; "
@@ -212,9 +222,8 @@ def _read_config(source: Source) -> None:
 
 def _known_name(source: Source) -> str:
     """Return the name of a model if the files or the folders say it."""
-    architecture, tag = source.timm.get("architecture"), source.timm.get("tag")
-    if architecture:
-        return f"timm/{architecture}.{tag}" if isinstance(tag, str) and tag else f"timm/{architecture}"
+    if source.stated is not None and source.stated.file == TIMM.file:
+        return f"timm/{source.stated.architecture}.{source.stated.tag}".rstrip(".")
     return next(said_names(source.path, source.fields), "")
 
 

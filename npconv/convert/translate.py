@@ -109,14 +109,6 @@ def refuse_unsupported(tensors: Mapping[str, Any], dialect: Dialect) -> None:
                 f"{sign.meaning} ({dialect.name} {sign.option}) is not supported: {there}; "
                 f"convert a checkpoint {sign.instead}",
             )
-    stem = tensors.get(dialect.fill(dialect.table.first))
-    side = max(stem.shape[2:], default=0) if stem is not None else 0
-    if dialect.table.largest_patch is not None and side > dialect.table.largest_patch:
-        raise UnsupportedError(
-            "output_stride",
-            f"stages that are dilated instead of downsampled ({dialect.name} output_stride, 32 unless told otherwise) "
-            f"are not supported: with patch_size={side} timm makes such; convert a checkpoint with patch_size=4",
-        )
 
 
 def read(tensors: Mapping[str, Any]) -> Reading:

@@ -33,7 +33,7 @@ HDF5 = "HDF5"
 #: The files of a folder in Hugging Face layout, the one to take first.
 FILES = (
     *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
-    "tf_model.h5",
+    *("tf_model.h5", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
 )
 
 #: Beginnings of files that hold no weights, or in forms that are not read.

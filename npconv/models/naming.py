@@ -78,6 +78,13 @@ class Unusual:
     #: The fields by which it is known; None for one that has its default.
     shape: Mapping[str, Any]
     numbers: Mapping[str, Any]
+    #: Fields that its shapes leave open.
+    open_fields: tuple[str, ...] = ()
+
+    def fits(self, found: Reading) -> bool:
+        """Say whether a model of these names and shapes is of this kind."""
+        is_open = all(name in found.open_fields for name in self.open_fields)
+        return is_open and all(found.fields.get(name) == value for name, value in self.shape.items())
 
 
 @dataclass(frozen=True)
@@ -94,13 +101,15 @@ class Table:
     #: Tensors of the file that belong to something else: a text tower, a decoder.
     skipped: tuple[str, ...] = ()
     refused: tuple[Refused, ...] = ()
-    #: From the next larger patch on the library builds other stages.
-    largest_patch: int | None = None
+    #: The ``output_stride`` that the library builds models for unless told otherwise; None if it knows none.
+    output_stride: int | None = None
     #: Fields that no shape shows and the library's code decides.
     numbers: Mapping[str, Any] = field(default_factory=lambda: {"hidden_act": "gelu", "layer_norm_eps": 1e-6})
     #: Whether they are options of that code, so that a model may have others.
     are_options: bool = False
     exceptions: tuple[Unusual, ...] = ()
+    #: Names of the library for its models -> the numbers of each that are not the usual ones.
+    architectures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: Fields that have the value of another one in that code.
     follows: Mapping[str, str] = field(default_factory=dict)
     #: What the library itself writes before its names.

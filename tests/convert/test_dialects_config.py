@@ -10,9 +10,9 @@ from support.conversion_files import infer_config
 from test_dialects import CONFIGS, CVT, ROUND_TRIPS, open_fields, random_state, state_of
 
 import npconv
-from npconv.convert import dialects, translate
+from npconv.convert import OpenFieldsError, dialects, translate
 from npconv.errors import ConfigError, WeightsError
-from npconv.models import convnext, convnextv2, cvt
+from npconv.models import convnext, convnextv2, cvt, find_family
 
 
 @pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)
@@ -40,9 +40,6 @@ def timm_state(key: str = "convnext") -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("key", "lacking", "option"),
     [
-        ("convnext", "stem.1.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
-        ("overlap", "stem.2.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
-        ("overlap_act", "stem.3.bias", "norm_layer='rmsnorm2d' or 'simplenorm'"),
         ("convnext", "stem.0.bias", "conv_bias=False"),
         ("overlap_tiered", "stem.0.bias", "conv_bias=False"),
     ],
@@ -57,20 +54,50 @@ def test_what_the_models_lack_is_refused_by_its_name(key, lacking, option):
         translate.detect({f"visual.trunk.{name}": value for name, value in tensors.items()})
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "visual.trunk."])
-def test_a_patch_after_which_timm_dilates_is_refused(prefix):
+@pytest.mark.parametrize("dialect", ["timm", "open_clip", "facebook"])
+@pytest.mark.parametrize(("patch", "stages", "expected"), [(7, 4, None), (8, 4, 32), (16, 4, 32), (16, 2, None)])
+def test_a_patch_after_which_timm_dilates(dialect, patch, stages, expected):
     """No shape shows it: the last stage has stride 1 after a patch of 8."""
-    tensors = {f"{prefix}{name}": value for name, value in timm_state().items()}
-    kernel = tensors[f"{prefix}stem.0.weight"]
-    for side in (1, 7):
-        translate.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
-    for side in (8, 16):
-        with pytest.raises(translate.UnsupportedError, match=f"output_stride.* with patch_size={side}") as caught:
-            translate.detect(tensors | {f"{prefix}stem.0.weight": Shape((*kernel.shape[:2], side, side))})
-        assert caught.value.option == "output_stride"
-    facebook = state_of("convnext")
-    facebook = translate.from_hugging_face(facebook, dialects.dialect("facebook", facebook))
-    assert translate.detect(facebook | {"downsample_layers.0.0.weight": Shape((3, 3, 8, 8))}).name == "facebook"
+    widths, depths = [4, 6, 8, 10][:stages], [1] * stages
+    fields = {"hidden_sizes": widths, "depths": depths, "num_stages": stages, "patch_size": patch, "num_labels": 3}
+    ours = zeros("convnext", fields)
+    theirs = translate.from_hugging_face(ours, dialects.dialect(dialect, ours))
+    detected = translate.detect(theirs)
+    config, reasons = infer_config(translate.to_hugging_face(theirs, detected), dialect=detected)
+    assert config.output_stride == (None if dialect == "facebook" else expected)
+    assert any(reason.startswith("output_stride 32: what") for reason in reasons) == (config.output_stride == 32)
+
+
+def zeros(model_type, fields):
+    """Return the parameters of a classifier, all 0."""
+    config = find_family(model_type).config_class(**fields)
+    shapes = find_family(model_type).part("model").image_classification_shapes(config)
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("model_type", ["convnext", "convnextv2"])
+def test_norms_without_bias_are_of_one_of_two_kinds_which_must_be_said(model_type):
+    widths = {"hidden_sizes": [4, 6, 8, 10], "depths": [1] * 4, "num_labels": 3}
+    ours = zeros(model_type, {**widths, "norm_type": "rms_norm"})
+    theirs = translate.from_hugging_face(ours, dialects.dialect("timm", ours))
+    detected = translate.detect(theirs)
+    again = translate.to_hugging_face(theirs, detected)
+    assert list(again) == list(ours)
+    with pytest.raises(OpenFieldsError, match="norm_type=rms_norm or norm_type=simple_norm"):
+        infer_config(again, dialect=detected)
+    for kind in ("rms_norm", "simple_norm"):
+        assert infer_config(again, dialect=detected, norm_type=kind)[0].norm_type == kind
+
+
+@pytest.mark.parametrize(
+    ("depths", "width", "expected"), [((2, 2, 4, 2), 32, "simple_norm"), ((2, 2, 6, 2), 40, "rms_norm")]
+)
+def test_norms_without_bias_of_timms_own_sizes(depths, width, expected):
+    sizes = {"hidden_sizes": [width << stage for stage in range(4)], "depths": depths, "num_labels": 3}
+    for norm_type in ("simple_norm", "layer_norm"):
+        ours = zeros("convnext", {**sizes, "norm_type": norm_type})
+        config, _ = infer_config(ours, dialect=dialects.dialect("timm", ours))
+        assert config.norm_type == (expected if norm_type == "simple_norm" else "layer_norm")
 
 
 @pytest.mark.parametrize("prefix", ["", "visual.trunk."])

@@ -15,7 +15,8 @@ from support.conversion_files import infer_config
 from support.families import CLASSES
 
 import npconv
-from npconv.convert import dialects, translate
+from npconv.convert import OpenFieldsError, dialects, translate
+from npconv.models.convnext.names import TIMM_ARCHITECTURES
 
 pytestmark = pytest.mark.reference
 
@@ -135,7 +136,7 @@ def classes(config):
 
 @pytest.mark.parametrize("use_grn", [False, True])
 @pytest.mark.parametrize("conv_mlp", [False, True])
-@pytest.mark.parametrize("patch_size", [4, 7, 8, 2])
+@pytest.mark.parametrize("patch_size", [4, 7, 8, 16, 2])
 def test_timm(torch, timm, use_grn, conv_mlp, patch_size):
     from timm.models.convnext import ConvNeXt
 
@@ -143,15 +144,16 @@ def test_timm(torch, timm, use_grn, conv_mlp, patch_size):
     model = ConvNeXt(
         num_classes=7, use_grn=use_grn, conv_mlp=conv_mlp, ls_init_value=scale, patch_size=patch_size, **STAGES
     )
-    option = {2: "patch_size=2", 8: "output_stride"}.get(patch_size)
-    assert [stage.downsample[1].stride == (1, 1) for stage in model.stages[1:]] == [False, False, patch_size == 8]
-    if option is not None:  # the first stage begins with a downsampling, or the last one is dilated
+    if patch_size == 2:  # the first stage begins with a downsampling
         theirs = {key: value.numpy() for key, value in model.state_dict().items()}
         with pytest.raises(translate.UnsupportedError) as caught:
             translate.detect(theirs)
-        assert caught.value.option == option
+        assert caught.value.option == "patch_size=2"
         return
-    check(torch, model, "timm", size=(113, 75))
+    config, _ = check(torch, model, "timm", size=(113, 75))
+    dilates = [stage.downsample[1].stride == (1, 1) for stage in model.stages[1:]]
+    assert dilates == [apart > 1 for apart in config.stage_dilations[1:]]
+    assert sum(dilates) == {4: 0, 7: 0, 8: 1, 16: 2}[patch_size]
 
 
 @pytest.mark.parametrize("name", ["convnext_atto", "convnextv2_atto"])
@@ -168,27 +170,22 @@ def test_timm_by_name(torch, timm, name):
     )
 
 
-#: The models of timm that stay impossible, and the option that each is refused by.
-REFUSED = dict.fromkeys(
-    ("convnext_zepto_rms_ols", "convnext_zepto_rms", "convnext_atto_rms"), "norm_layer='rmsnorm2d' or 'simplenorm'"
-)
 PATTERNS = ["convnext*", "convnextv2*", "test_convnext*"]
 
 
 @pytest.mark.parametrize("stem_type", ["patch", "overlap", "overlap_tiered", "overlap_act"])
 @pytest.mark.parametrize(
-    ("options", "option"),
+    ("options", "error"),
     [
-        ({"conv_bias": False}, "conv_bias=False"),
-        ({"norm_layer": "rmsnorm2d", "conv_mlp": True}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
-        ({"norm_layer": "simplenorm", "conv_mlp": True}, "norm_layer='rmsnorm2d' or 'simplenorm'"),
+        ({"conv_bias": False}, translate.UnsupportedError),
+        ({"norm_layer": "rmsnorm2d", "conv_mlp": True}, OpenFieldsError),
+        ({"norm_layer": "simplenorm", "conv_mlp": True}, OpenFieldsError),
     ],
 )
-def test_what_timm_has_and_npconv_has_not(timm, options, stem_type, option):
+def test_what_timm_has_and_npconv_has_not_or_must_be_told(timm, options, stem_type, error):
     theirs = timm.models.convnext.ConvNeXt(**STAGES, stem_type=stem_type, **options).state_dict()
-    with pytest.raises(translate.UnsupportedError) as caught:
+    with pytest.raises(error, match=r"conv_bias=False|norm_type=rms_norm"):
         convert({key: value.numpy() for key, value in theirs.items()})
-    assert caught.value.option == option
 
 
 #: Options of timm, and what says in npconv what no shape shows.
@@ -201,6 +198,22 @@ OPTIONS = {
     "hidden head, no classes": ({"head_hidden_size": 11, "num_classes": 0}, {}),
     "norm first, no classes": ({"head_norm_first": True, "num_classes": 0}, {}),
     "kernels": ({"kernel_sizes": (3, 5, 7, 9)}, {}),
+    "RMS norm": ({"norm_layer": "rmsnorm2d", "norm_eps": 1e-2}, {"norm_eps": 1e-2, "norm_type": "rms_norm"}),
+    "simple norm": (
+        {"norm_layer": "simplenorm", "conv_mlp": True, "stem_type": "overlap_act", "head_norm_first": True},
+        {"norm_type": "simple_norm"},
+    ),
+    "maximum": ({"global_pool": "max"}, {"pooling": "max"}),
+    "average and maximum": ({"global_pool": "avgmax", "head_hidden_size": 11}, {"pooling": "avgmax"}),
+    "both": ({"global_pool": "catavgmax", "head_norm_first": True}, {}),
+    "both, told": ({"global_pool": "fastcatavgmax", "head_norm_first": True}, {"pooling": "catavgmax"}),
+    "stride 16": ({"output_stride": 16}, {"output_stride": 16}),
+    "stride 8": ({"output_stride": 8, "kernel_sizes": (7, 5, 3, 9)}, {"output_stride": 8}),
+    "stride 8 of patches of 16": ({"output_stride": 8, "patch_size": 16}, {"output_stride": 8}),
+    "stride 8, RMS norm": (
+        {"output_stride": 8, "stem_type": "overlap", "norm_layer": "rmsnorm"},
+        {"output_stride": 8, "norm_type": "rms_norm"},
+    ),
     "quick GELU": ({"act_layer": "quick_gelu", "conv_mlp": True}, {"hidden_act": "quick_gelu"}),
     "all": (
         {
@@ -241,23 +254,17 @@ def inferred(torch, timm):
         with torch.device("meta"):
             model = timm.create_model(name)
         tensors = {key: np.broadcast_to(np.float32(0), tuple(value.shape)) for key, value in model.state_dict().items()}
-        try:
-            found[name] = model, convert(tensors)[2]
-        except translate.UnsupportedError as error:
-            found[name] = model, error.option
+        found[name] = model, convert(tensors)[2]
     return found
 
 
-def test_every_timm_model_is_converted_or_refused_by_its_option(inferred):
-    assert len(inferred) >= 25
-    assert {name: found for name, (_, found) in inferred.items() if isinstance(found, str)} == REFUSED
+def test_every_timm_model_is_converted(inferred):
+    assert len(inferred) == 31
 
 
 def test_every_variant_can_be_written_as_timm_has_it(inferred):
     """The names and shapes follow from the tensors alone, and no other file's choices."""
     for name, (model, config) in inferred.items():
-        if name in REFUSED:
-            continue
         shapes = classes(config).parameter_shapes(config)
         ours = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
         written = translate.from_hugging_face(ours, dialects.dialect("timm", ours))
@@ -269,12 +276,15 @@ def test_every_variant_can_be_written_as_timm_has_it(inferred):
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_pytorch_tanh", "SiLU": "silu"}
 
 
+#: Their norms by the names that a configuration has for them.
+NORMS = {"LayerNorm": "layer_norm", "RmsNorm": "rms_norm", "SimpleNorm": "simple_norm"}
+
+
 def test_numbers_that_no_shape_shows_are_those_of_timm(inferred):
     for name, (model, config) in inferred.items():
-        if name in REFUSED:
-            continue
-        epsilons = {module.eps for module in model.modules() if type(module).__name__.startswith("LayerNorm")}
-        assert epsilons == {config.norm_eps, config.layer_norm_eps}, name
+        norms = [module for module in model.modules() if type(module).__name__.startswith(tuple(NORMS))]
+        assert {module.eps for module in norms} == {config.norm_eps, config.layer_norm_eps}, name
+        assert {NORMS[type(module).__name__.removesuffix("2d")] for module in norms} == {config.norm_type}, name
         acts = {type(block.mlp.act).__name__ for stage in model.stages for block in stage.blocks}
         assert [ACTIVATIONS[act] for act in acts] == [config.hidden_act], name
         hidden = getattr(model.head, "pre_logits", None)
@@ -287,13 +297,14 @@ def timm_names():
     return [
         *(f"convnext_{size}{end}" for size in ("atto", "femto", "pico", "nano") for end in ("", "_ols")),
         *(f"convnext_{size}" for size in ("tiny", "tiny_hnf", "small", "base", "large", "large_mlp", "xlarge")),
+        *("convnext_zepto_rms", "convnext_zepto_rms_ols", "convnext_atto_rms"),
         *("convnext_xxlarge", "test_convnext", "test_convnext2", "test_convnext3"),
         *(f"convnextv2_{size}" for size in ("atto", "femto", "pico", "nano", "tiny", "small", "base", "large", "huge")),
     ]
 
 
 def test_the_names_are_all_of_timms(timm):
-    assert sorted([*timm_names(), *REFUSED]) == sorted(timm.list_models(PATTERNS))
+    assert sorted(timm_names()) == sorted(timm.list_models(PATTERNS)) == sorted(TIMM_ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", timm_names())
@@ -301,12 +312,12 @@ def test_a_variant_of_timm(torch, timm, inferred, name):
     """Each with the options of its name, made tiny: logits, the way back, the fast engine and the golden trace."""
     _, published = inferred[name]
     model = timm.create_model(name, num_classes=7, depths=(1, 2, 1, 1), dims=(24, 12, 16, 20))
-    given = {"norm_eps": published.norm_eps, "hidden_act": published.hidden_act}
+    given = {name: getattr(published, name) for name in ("norm_eps", "hidden_act", "norm_type")}
     config, _ = check(torch, model, "timm", **given)
     for field in ("stem_type", "head_norm_first", "head_hidden_size", "kernel_sizes"):
         assert getattr(config, field) == getattr(published, field)
 
-    _, ours, *_ = convert({key: value.numpy() for key, value in model.state_dict().items()})
+    _, ours, *_ = convert({key: value.numpy() for key, value in model.state_dict().items()}, **given)
     tensors = {key: value.astype(np.float32) for key, value in ours.items()}
     pixels = fast_models.pictures((2, 3, 37, 41))
     truth = fast_models.outputs_of(classes(config)(config, tensors, dtype="float64"), pixels)

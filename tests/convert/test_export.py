@@ -109,7 +109,7 @@ def test_what_the_other_library_computes_otherwise(capsys, tmp_path):
 @pytest.mark.parametrize(("patch", "warned"), [(2, True), (4, False), (7, False), (8, True)])
 def test_a_patch_with_which_timm_has_other_strides(tmp_path, patch, warned):
     config = npconv.ConvNextV2Config(
-        hidden_sizes=[3, 5, 7], depths=[1, 2, 1], num_stages=3, patch_size=patch, layer_norm_eps=1e-6
+        hidden_sizes=[3, 5, 7, 9], depths=[1, 2, 1, 1], patch_size=patch, layer_norm_eps=1e-6
     )
     npconv.ConvNextV2ForImageClassification(config).save_pretrained(tmp_path / "o")
     decisions = export(tmp_path / "o", tmp_path / "x", to="timm").decisions

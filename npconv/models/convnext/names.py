@@ -103,7 +103,8 @@ FACEBOOK = Table(
 )
 
 #: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions: these begin with 40 to 80
-#: channels, the small ones of its tests with fewer. Of the larger ones it does so where the norm is before the pooling.
+#: channels, the small ones of its tests with fewer. Of the others it does so where the norm is before the pooling, and
+#: where the norms have no bias.
 _1X1_WIDTHS = range(40, 81)
 
 
@@ -111,7 +112,8 @@ def _as_timm_writes(tensors: Mapping[str, Any], model_type: str) -> dict[str, st
     """Return how timm writes the pointwise layers, and open_clip its projection."""
     stem_norm = tensors.get(f"{model_type}.embeddings.layernorm.weight")
     is_small = stem_norm is not None and int(stem_norm.shape[0]) in _1X1_WIDTHS
-    is_1x1 = is_small or f"{model_type}.layernorm_before_pooling.weight" in tensors
+    is_rms = stem_norm is not None and f"{model_type}.embeddings.layernorm.bias" not in tensors
+    is_1x1 = is_small or is_rms or f"{model_type}.layernorm_before_pooling.weight" in tensors
     projection = {"{projection}": "mlp.fc2"} if "pre_classifier.weight" in tensors else {}
     return {"@mlp": "1x1", **projection} if is_1x1 else projection
 
@@ -119,17 +121,36 @@ def _as_timm_writes(tensors: Mapping[str, Any], model_type: str) -> dict[str, st
 #: The options of timm's test models: the last one has SiLU.
 _TEST: dict[str, Any] = {"norm_eps": 1e-5, "hidden_act": "gelu_pytorch_tanh"}
 
+#: What timm calls its models, and what each of them has that no shape shows and the others have not.
+TIMM_ARCHITECTURES: dict[str, dict[str, Any]] = {
+    **{f"convnext_{size}{end}": {} for size in ("atto", "femto", "pico", "nano") for end in ("", "_ols")},
+    **{f"convnext_{size}": {} for size in ("tiny", "tiny_hnf", "small", "base", "large", "large_mlp", "xlarge")},
+    **{f"convnextv2_{size}": {} for size in ("atto", "femto", "pico", "nano", "tiny", "small")},
+    **{f"convnextv2_{size}": {} for size in ("base", "large", "huge")},
+    "convnext_xxlarge": {"norm_eps": 1e-5},
+    "convnext_zepto_rms": {"norm_type": "simple_norm"},
+    "convnext_zepto_rms_ols": {"norm_type": "simple_norm"},
+    "convnext_atto_rms": {"norm_type": "rms_norm"},
+    "test_convnext": _TEST,
+    "test_convnext2": _TEST,
+    "test_convnext3": {**_TEST, "hidden_act": "silu"},
+}
 
-def _unusual(name: str, depths: list[int], widths: list[int], kernels: list[int] | None = None, **numbers: Any) -> Any:
-    """Return a model of timm; without kernels where all have the usual side."""
-    return Unusual(f"timm's {name}", {"depths": depths, "hidden_sizes": widths, "kernel_sizes": kernels}, numbers)
+
+def _unusual(name: str, depths: list[int], widths: list[int], kernels: list[int] | None = None) -> Unusual:
+    """Return a model of timm that shapes show; without kernels where all have the usual side."""
+    numbers = TIMM_ARCHITECTURES[name]
+    shape = {"depths": depths, "hidden_sizes": widths, "kernel_sizes": kernels}
+    return Unusual(f"timm's {name}", shape, numbers, tuple(name for name in ("norm_type",) if name in numbers))
 
 
 _TIMM_UNUSUAL = (
-    _unusual("convnext_xxlarge", [3, 4, 30, 3], [384, 768, 1536, 3072], norm_eps=1e-5),
-    _unusual("test_convnext", [1, 2, 4, 2], [24, 32, 48, 64], **_TEST),
-    _unusual("test_convnext2", [1] * 4, [32, 64, 96, 128], **_TEST),
-    _unusual("test_convnext3", [1] * 4, [32, 64, 96, 128], [7, 5, 5, 3], **{**_TEST, "hidden_act": "silu"}),
+    _unusual("convnext_xxlarge", [3, 4, 30, 3], [384, 768, 1536, 3072]),
+    _unusual("convnext_zepto_rms", [2, 2, 4, 2], [32, 64, 128, 256]),
+    _unusual("convnext_atto_rms", [2, 2, 6, 2], [40, 80, 160, 320]),
+    _unusual("test_convnext", [1, 2, 4, 2], [24, 32, 48, 64]),
+    _unusual("test_convnext2", [1] * 4, [32, 64, 96, 128]),
+    _unusual("test_convnext3", [1] * 4, [32, 64, 96, 128], [7, 5, 5, 3]),
 )
 
 
@@ -148,24 +169,18 @@ def timm(stem: dict[str, str]) -> Table:
         refused=(
             Refused("conv_bias=False", "convolutions without bias", lacking="{p}stem.0.bias"),
             Refused(
-                "norm_layer='rmsnorm2d' or 'simplenorm'",
-                "norms without mean and bias",
-                lacking=f"{{p}}{stem[STEM_NORM]}.bias",
-            ),
-            Refused(
                 "patch_size=2",
                 "a first stage that begins with a downsampling",
                 present="{p}stages.0.downsample.1.weight",
                 instead="with patch_size=4",
             ),
         ),
-        # timm downsamples no further where the stride before a stage has reached 32, its largest ``output_stride``.
-        # After a patch of 8 it has before the fourth stage (8 * 2 * 2), which gets stride 1 and dilated kernels; no
-        # shape shows it. After a patch of 7 (28) it has not.
-        largest_patch=7,
+        # After a patch of 8 this is reached before the fourth stage (8 * 2 * 2); after a patch of 7 (28) it is not.
+        output_stride=32,
         numbers={"hidden_act": "gelu", "norm_eps": 1e-6, "layer_norm_eps": 1e-6},
         are_options=True,
         exceptions=_TIMM_UNUSUAL,
+        architectures=TIMM_ARCHITECTURES,
         follows={"layer_norm_eps": "norm_eps"},
         written=_as_timm_writes,
         licence="timm publishes weights under several licences: see the card of the model on the hub",
@@ -178,6 +193,14 @@ TIMM = (
     timm({f"{OVERLAP}.0": "stem.0", f"{OVERLAP}.1": "stem.1", STEM_NORM: "stem.2"}),
     timm({f"{OVERLAP_ACT}.0": "stem.0", f"{OVERLAP_ACT}.1": "stem.2", STEM_NORM: "stem.3"}),
 )
+
+
+#: What CLIP was trained with.
+CLIP_PICTURES: dict[str, Any] = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "crop_pct": 1.0,
+}
 
 
 def open_clip(trunk: Table) -> Table:
@@ -204,12 +227,7 @@ def open_clip(trunk: Table) -> Table:
         refused=tuple(
             replace(sign, lacking=inside(sign.lacking), present=inside(sign.present)) for sign in trunk.refused
         ),
-        # What CLIP was trained with.
-        preprocessing={
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
-            "crop_pct": 1.0,
-        },
+        preprocessing=CLIP_PICTURES,
     )
 
 
@@ -264,13 +282,26 @@ def read_stages(found: Reading, shapes: Mapping[str, Shape]) -> None:
     kernel_sizes = [shape[2] if len(shape) == 4 else 7 for shape in firsts]  # 7 where a stage has no block
     if any(side != 7 for side in kernel_sizes):
         found.add("depthwise kernels of the first block of each stage", kernel_sizes=kernel_sizes)
+    _read_norms(found, shapes)
     if f"{model}.layernorm_before_pooling.weight" in shapes:
         found.add("the last LayerNorm is before the pooling", head_norm_first=True)
+        if shapes.get("classifier.weight", ())[1:] == (2 * widths[-1],):
+            found.add("a classifier of twice as many channels as the last map", pooling="catavgmax")
     if "pre_classifier.weight" in shapes:
         hidden = shape_of(shapes, "pre_classifier.weight", 2)
         found.add(f"a hidden layer {by(hidden)} before the classifier", head_hidden_size=hidden[0])
     has_head = found.fields["num_labels"] or "head_hidden_size" in found.fields
     found.task = "image_classification" if has_head else "model"
+
+
+def _read_norms(found: Reading, shapes: Mapping[str, Shape]) -> None:
+    """Say that the kind of norm is open where none has a bias: which of two it is, no shape shows."""
+    ends = ("norm.bias", "norm_before_pooling.bias", "downsampling_layer.0.bias")
+    if any(name.endswith(ends) for name in shapes):
+        found.fields["norm_type"] = "layer_norm"
+    else:
+        found.open_fields["norm_type"] = ("rms_norm", "simple_norm")
+        found.stand_ins["norm_type"] = "rms_norm"
 
 
 def _stem(shapes: Mapping[str, Shape], embeddings: str) -> tuple[str, list[Shape]]:

@@ -5,6 +5,8 @@ Read in this order:
 - ``convert``: `convert`, from a file to a folder; ``source``: what is to be converted, and what lies beside it
 - ``dialects``, ``translate``: names and layouts of other libraries, in both directions; what is peculiar to a family,
   its ``names`` say
+- ``side_files``: what becomes of each key of the small files beside weights (``npconv/convert/README.md`` shows it);
+  ``stated``: what those of timm and open_clip say
 - ``configuring``, ``preprocessing``: what goes into the small files
 - ``writing``: tensors that are read when they are written, a folder that appears whole or not at all, and the manifest
   of where its files came from

@@ -230,10 +230,11 @@ _GENERATION = (
     *("temperature", "tie_encoder_decoder", "tie_word_embeddings", "tokenizer_class", "top_k", "top_p", "typical_p"),
 )
 
-_TRAINING_FIELDS = ("drop_path_rate", "initializer_range", "layer_scale_init_value")
+_TRAINING = Key(USED, "in training only")
+_TRAINING_FIELDS = ("drop_path_rate", "drop_rate", "attention_drop_rate", "initializer_range", "layer_scale_init_value")
 
 HUGGING_FACE = Part(
-    "config.json of transformers",
+    "config.json of transformers, every family",
     {
         "model_type": Key(CHECKED, "the family"),
         **_idle("follows from the tensors", "architectures", "stage_names"),
@@ -257,12 +258,18 @@ HUGGING_FACE = Part(
 )
 
 
-def hugging_face_part(model_type: str) -> Part:
-    """Return what becomes of the keys of a family's ``config.json``: its own fields, and those of every family."""
+def own_part(model_type: str) -> Part:
+    """Return what becomes of the keys of a family's ``config.json`` that not every family has."""
     own = FAMILIES[model_type].config_class
-    keys = {name: Key(USED, f"`{name}`", name) for name in sorted({*own.field_names(), *own().to_dict()})}
-    keys |= {name: Key(USED, "in training only", name) for name in _TRAINING_FIELDS if name in keys}
-    return Part(f"config.json of a {model_type}", {**keys, **HUGGING_FACE.keys})
+    names = sorted({*own.field_names(), *own().to_dict()} - HUGGING_FACE.keys.keys())
+    kept = Key(USED, "the field of this name")
+    return Part(f"config.json of a {model_type}", {n: _TRAINING if n in _TRAINING_FIELDS else kept for n in names})
+
+
+def hugging_face_part(model_type: str) -> Part:
+    """Return what becomes of all keys of a family's ``config.json``."""
+    own = own_part(model_type)
+    return Part(own.file, {**own.keys, **HUGGING_FACE.keys})
 
 
 PREPROCESSOR = Part(
@@ -352,6 +359,23 @@ def parts() -> list[Part]:
     return [
         *(TIMM, TIMM_ARGUMENTS, TIMM_PRETRAINED),
         *(OPEN_CLIP, OPEN_CLIP_MODEL, OPEN_CLIP_VISION, OPEN_CLIP_PICTURES),
-        *(hugging_face_part(model_type) for model_type in FAMILIES),
+        *(HUGGING_FACE, *map(own_part, FAMILIES)),
         *(PREPROCESSOR, TORCHVISION),
     ]
+
+
+def table() -> str:
+    """Return all of it as Markdown: a table for each part, a row for all keys with which the same is done."""
+    texts = []
+    for part in parts():
+        rows: dict[tuple[str, str], list[str]] = {}
+        for name, key in part.keys.items():
+            asked = f", unless {' or '.join(in_json(value) for value in key.idle[:2])}" if key.fate == REFUSED else ""
+            named = f"; {', '.join(f'`{value}`' for value in key.values)}" if key.values else ""
+            rows.setdefault((f"{key.fate}{asked}", f"{key.why}{named}"), []).append(f"`{name}`")
+        lines = [f"| {', '.join(names)} | {fate} | {why} |" for (fate, why), names in rows.items()]
+        other = "refused" if part.is_closed else "named in a warning"
+        rest = [] if part in (HUGGING_FACE, TORCHVISION) else [f"| any other | {other} | |"]
+        lines = ["| key | what becomes of it | |", "|---|---|---|", *lines, *rest]
+        texts.append("\n".join([f"### {part.file}\n", *lines]))
+    return "\n\n".join(texts) + "\n"

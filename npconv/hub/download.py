@@ -17,15 +17,17 @@ from typing import Any
 
 from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, read_weight_map
-from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file
+from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file, read_json
 from npconv.hub.catalogue import suggestion
 from npconv.messages import listed, quoted
+from npconv.models import FAMILIES
+from npconv.models.configuration import LARGEST_CONFIG_FILE
 from npconv.models.naming import GUESS, WARNING
 
 CONFIG = "config.json"
 
 #: Fetched before the weights, so that a folder with weights has them.
-SMALL_FILES = ("preprocessor_config.json", "processor_config.json")
+SMALL_FILES = ("preprocessor_config.json", "processor_config.json", "open_clip_config.json")
 
 #: What weights are called, the form to take first: of the others nothing is fetched.
 WEIGHTS = (
@@ -146,7 +148,20 @@ def _ready(snapshot: Path, hub_id: str) -> Path | None:
     form = next((form for form in WEIGHTS if _is_complete(snapshot, form)), None)
     if form is None:
         return None
-    return snapshot if form in WEIGHTS[:2] else _converted(snapshot, hub_id)
+    return snapshot if form in WEIGHTS[:2] and not _is_of_timm(snapshot) else _converted(snapshot, hub_id)
+
+
+def _is_of_timm(snapshot: Path) -> bool:
+    """Say whether ``config.json`` is timm's, so that the names of the tensors are, too."""
+    try:
+        fields = read_json(snapshot / CONFIG, most=LARGEST_CONFIG_FILE, exact=True)
+    except WeightsError:
+        return False  # what is wrong with it is said when it is loaded
+    if not isinstance(fields, dict) or fields.get("model_type") in FAMILIES:
+        return False
+    from npconv.convert.stated import is_of_timm  # only here: most models need none of it
+
+    return is_of_timm(fields)
 
 
 def _is_complete(folder: Path, form: tuple[str, ...]) -> bool:
@@ -216,15 +231,16 @@ def _converted(snapshot: Path, hub_id: str) -> Path:
         return directory
     from npconv.convert import convert  # only here: most models need none of it
 
+    why = "is in the form of timm" if _is_of_timm(snapshot) else f"has no {SUFFIX} file"
     staging = directory.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         staging.mkdir(parents=True)
     except OSError as error:
         raise WeightsError(
-            f"{hub_id} has no {SUFFIX} file and must be converted, but npconv cannot write its cache "
+            f"{hub_id} {why} and must be converted, but npconv cannot write its cache "
             f"{quoted(directory.parent)}: {error.strerror}; set NPCONV_CACHE to another folder"
         ) from error
-    message = f"{hub_id} has no {SUFFIX} file: converting it, once, into {quoted(directory)}"
+    message = f"{hub_id} {why}: converting it, once, into {quoted(directory)}"
     try:
         warnings.warn(message, NpconvWarning, stacklevel=2)
         made = convert(snapshot, staging / "model", name=hub_id)

@@ -74,8 +74,8 @@ def test_other_files_are_no_hindrance(capsys, tmp_path, source):
 def test_a_folder_is_converted_in_its_place(capsys, tmp_path, folder):
     expected = logits(folder)
     status, _, errors = run(capsys, "convert", folder, folder, "--dtype", "float64", "--force")
-    warned = "weights_tools: warning: config.json of a convnext has keys that are not known, and without effect: 'extra'"
-    assert (status, errors) == (0, [warned])
+    said = "config.json of a convnext has keys that are not known, and without effect: 'extra'"
+    assert (status, errors) == (0, [f"weights_tools: warning: {said}"])
     np.testing.assert_array_equal(logits(folder), expected)
     assert npconv.AutoConfig.from_pretrained(folder).id2label[3] == "fox"
 

@@ -116,6 +116,19 @@ def test_other_weights_are_converted_once(hub, snapshot, conversion, tmp_path, w
     assert [path.name for path in converted(tmp_path).parent.iterdir()] == [COMMIT], "nothing is left beside it"
 
 
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("more", [{}, {"model_type": "timm_wrapper"}])
+def test_a_repository_of_timm_is_converted_whatever_its_files(hub, snapshot, conversion, tmp_path, weights, more):
+    hub.files = {
+        "config.json": json.dumps({"architecture": "convnext_atto", "pretrained_cfg": {}, **more}),
+        weights: "",
+    }
+    with pytest.warns(NpconvWarning, match="org/model is in the form of timm: converting it, once, into"):
+        assert locate(ID) == converted(tmp_path)
+    assert conversion.calls == [(snapshot, ID)]
+    assert locate(ID) == converted(tmp_path), "and without a word"
+
+
 def test_what_may_surprise_in_a_conversion_is_said(snapshot, conversion):
     fill(snapshot, "config.json", "pytorch_model.bin")
     conversion.decisions += [

@@ -31,6 +31,13 @@ FAMILIES = pytest.mark.parametrize("family", STAGED_FAMILIES)
 
 STAGED = {"hidden_sizes": [24, 10, 14], "depths": [1, 2, 1], "num_stages": 3, "num_labels": 5}
 
+#: What norms of another kind lack.
+NORM_BIASES = [
+    *("embeddings.layernorm.bias", "layernorm.bias"),
+    *(f"encoder.stages.{i}.downsampling_layer.0.bias" for i in (1, 2)),
+    *(f"encoder.stages.{i}.layers.{j}.layernorm.bias" for i, depth in enumerate((1, 2, 1)) for j in range(depth)),
+]
+
 #: Fields of a model, and beginnings of the names that it has and the usual one has not, and the other way round.
 OPTIONS = {
     "overlap": ({"stem_type": "overlap"}, ["embeddings.overlap_embeddings"], ["embeddings.patch_embeddings"]),
@@ -48,6 +55,13 @@ OPTIONS = {
     "norm_eps": ({"norm_eps": 1e-3}, [], []),
     "head_norm_first": ({"head_norm_first": True}, ["layernorm_before_pooling"], ["layernorm"]),
     "head_hidden_size": ({"head_hidden_size": 9}, ["pre_classifier"], []),
+    "rms_norm": ({"norm_type": "rms_norm", "norm_eps": 0.1}, [], NORM_BIASES),
+    "simple_norm": ({"norm_type": "simple_norm"}, [], NORM_BIASES),
+    "maximum": ({"pooling": "max"}, [], []),
+    "average and maximum": ({"pooling": "avgmax"}, [], []),
+    "both": ({"pooling": "catavgmax", "head_norm_first": True}, ["layernorm_before_pooling"], ["layernorm"]),
+    "stride 8": ({"output_stride": 8}, [], []),
+    "stride 8 with RMS norm": ({"output_stride": 8, "norm_type": "rms_norm"}, [], NORM_BIASES),
     "several": (
         {"stem_type": "overlap_tiered", "kernel_sizes": 5, "norm_eps": 0.1, "head_norm_first": True},
         ["embeddings.overlap_embeddings", "layernorm_before_pooling"],
@@ -83,7 +97,12 @@ def test_names_and_shapes(family, option):
     config = CONFIGS[family](**STAGED, **fields)
     shapes = MODULES[family].image_classification_shapes(config)
     more, fewer = (
-        {f"{name}{number}.{kind}" for name in names for number in numbers(name) for kind in ("weight", "bias")}
+        {
+            name if name in NORM_BIASES else f"{name}{number}.{kind}"
+            for name in names
+            for number in numbers(name)
+            for kind in ("weight", "bias")
+        }
         for names in (more, fewer)
     )
     prefixes = (f"{family}.", "")

@@ -2,8 +2,9 @@
 
     python -m tests.support.readmes
 
-writes anew what is made from the code: after a line ``<!-- code: NAME -->`` the source of the object of that name, and
-after ``<!-- rooms -->`` the map of the package, from the first sentence of each room.
+writes anew what is made from the code: after a line ``<!-- code: NAME -->`` the source of the object of that name,
+after ``<!-- rooms -->`` the map of the package, from the first sentence of each room, and after ``<!-- side files -->``
+the table of what becomes of their keys.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from npconv.convert.side_files import table
 from tests.test_import import ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -24,12 +26,14 @@ ROOT = Path(__file__).parents[2]
 #: All that is written for readers, but not the cards of the models and the history.
 FILES = (
     *("README.md", "CONTRIBUTING.md", "npconv/README.md", "npconv/golden/README.md", "tests/goldens/README.md"),
-    "tutorials/README.md",
+    *("npconv/convert/README.md", "tutorials/README.md"),
 )
 
 FENCE = re.compile(
     r"(?:<!-- (?:code: (?P<object>\S+)|(?P<rooms>rooms)) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```\n", re.DOTALL
 )
+
+SIDE_FILES = re.compile(r"<!-- side files -->\n.*?<!-- end -->\n", re.DOTALL)
 
 COMMAND = re.compile(r"^\s*(?:\$ )?(?P<program>npconv|python -m [\w.]+)(?P<words>[^#\n]*)", re.MULTILINE)
 
@@ -70,7 +74,7 @@ def written_anew(text: str) -> str:
             return f"<!-- code: {name} -->\n```python\n{inspect.getsource(find(name))}```\n"
         return f"<!-- rooms -->\n```\n{rooms()}```\n" if match["rooms"] else match[0]
 
-    return FENCE.sub(fresh, text)
+    return SIDE_FILES.sub(lambda _: f"<!-- side files -->\n{table()}<!-- end -->\n", FENCE.sub(fresh, text))
 
 
 def rooms() -> str:

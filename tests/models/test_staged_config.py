@@ -22,7 +22,10 @@ DEFAULTS = {
 }
 
 #: Those that transformers lacks are written to no file.
-ADDED = {"stem_type": "patch", "kernel_sizes": 7, "norm_eps": 1e-6, "head_norm_first": False, "head_hidden_size": None}
+ADDED = {
+    **{"stem_type": "patch", "kernel_sizes": 7, "norm_eps": 1e-6, "head_norm_first": False, "head_hidden_size": None},
+    **{"norm_type": "layer_norm", "pooling": "avg", "output_stride": None},
+}
 
 
 @STAGED
@@ -85,6 +88,17 @@ ERRORS = [
     ({"head_hidden_size": 0}, "expected head_hidden_size to be an integer from 1"),
     ({"head_hidden_size": True}, "expected head_hidden_size to be an integer from 1"),
     ({"head_hidden_size": [8]}, "expected head_hidden_size to be an integer from 1"),
+    (
+        {"norm_type": "batch_norm"},
+        "expected norm_type to be one of layer_norm, rms_norm, simple_norm; got 'batch_norm'",
+    ),
+    ({"norm_type": ["rms_norm"]}, "expected norm_type to be one of"),
+    ({"norm_type": "simple_norm", "hidden_sizes": [4, 4, 1, 4]}, r"hidden_sizes of at least 2 .*, got \[4, 4, 1, 4\]"),
+    ({"pooling": "mean"}, "expected pooling to be one of avg, max, avgmax, catavgmax; got 'mean'"),
+    ({"pooling": None}, "expected pooling to be one of"),
+    ({"pooling": "catavgmax"}, "expected head_norm_first with pooling catavgmax"),
+    ({"output_stride": 4}, "expected output_stride to be one of 8, 16, 32; got 4"),
+    ({"output_stride": True}, "expected output_stride to be one of 8, 16, 32; got True"),
 ]
 LAYER_SCALE_ERRORS = [
     ({"layer_scale_init_value": "1"}, "expected layer_scale_init_value to be a number"),
@@ -104,6 +118,26 @@ def test_a_field_that_describes_no_stages_is_named(config_class, fields, message
 def test_a_layer_scale_that_is_no_number_is_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         ConvNextConfig(**fields)
+
+
+@STAGED
+@pytest.mark.parametrize(
+    ("fields", "expected", "least"),
+    [
+        ({}, [1, 1, 1, 1], 32),
+        ({"output_stride": 32}, [1, 1, 1, 1], 32),
+        ({"output_stride": 16}, [1, 1, 1, 2], 16),
+        ({"output_stride": 8}, [1, 1, 2, 4], 8),
+        ({"output_stride": 8, "patch_size": 16}, [1, 2, 4, 8], 16),
+        ({"output_stride": 32, "patch_size": 8}, [1, 1, 1, 2], 32),
+        ({"patch_size": 8}, [1, 1, 1, 1], 64),
+        ({"output_stride": 8, "stem_type": "overlap"}, [1, 1, 2, 4], 5),
+    ],
+)
+def test_stages_that_do_not_halve_the_map_are_dilated(config_class, fields, expected, least):
+    config = config_class(**fields)
+    assert config.stage_dilations == expected
+    assert config.least_picture == (least, least)
 
 
 @STAGED

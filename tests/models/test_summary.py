@@ -74,13 +74,16 @@ def staged_cases(draw: st.DrawFn) -> tuple[PretrainedConfig, int, int]:
         "norm_eps": draw(st.sampled_from([1e-6, 1e-5])),
         "head_norm_first": draw(st.booleans()),
         "head_hidden_size": draw(st.none() | st.integers(1, 5)),
+        "norm_type": draw(st.sampled_from(["layer_norm", "rms_norm", "simple_norm"])),
+        "output_stride": draw(st.sampled_from([None, 8, 16, 32])),
         "num_stages": stages,
-        "hidden_sizes": draw(st.lists(st.integers(1, 6), min_size=stages, max_size=stages)),
+        "hidden_sizes": draw(st.lists(st.integers(2, 6), min_size=stages, max_size=stages)),
         "depths": draw(st.lists(st.integers(0, 2), min_size=stages, max_size=stages).filter(any)),
         "hidden_act": draw(ACTIVATIONS),
         "layer_norm_eps": draw(st.sampled_from([1e-12, 1e-6])),
         "num_labels": draw(st.integers(0, 3)),
     }
+    fields["pooling"] = draw(st.sampled_from(["avg", "max", "avgmax", *["catavgmax"] * fields["head_norm_first"]]))
     height, width = draw(st.integers(2, 40)), draw(st.integers(2, 40))
     if draw(st.booleans()):
         return ConvNextV2Config(**fields), height, width
@@ -186,20 +189,28 @@ class Recorder:
         self.rows: list[LayerRow] = []
         models = [import_module(f"npconv.models.{family}.model") for family in MODULES]
         for module in (*models, variants):
-            for name in ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "average_pool2d", "global_average_pool"):
+            for name in ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "average_pool2d"):
                 self.wrap(patch, module, name, self.window)
+            for name in ("global_average_pool", "global_max_pool"):
+                self.wrap(patch, module, name, self.pool)
             for name in ("layer_norm", "batch_norm", "global_response_norm"):
                 self.wrap(patch, module, name, self.norm)
             self.wrap(patch, module, "linear", self.linear)
             self.wrap(patch, module, "multi_head_attention", self.attention)
+            if norm_layer := getattr(module, "norm_layer", None):
+                patch.setattr(
+                    module, "norm_layer", lambda name, of=norm_layer: self.recording(of(name), name, self.norm)
+                )
             if activation := getattr(module, "activation", None):
                 patch.setattr(module, "activation", lambda name, of=activation: self.activation(name, of(name)))
 
     def wrap(self, patch: pytest.MonkeyPatch, module: ModuleType, name: str, describe) -> None:
         """Replace a function of a model file, where it has it, by one that records."""
-        function = getattr(module, name, None)
-        if function is None:
-            return
+        if function := getattr(module, name, None):
+            patch.setattr(module, name, self.recording(function, name, describe))
+
+    def recording(self, function, name: str, describe):
+        """Return a function that records its calls."""
 
         def recording(x, *args, **kwargs):
             y = function(x, *args, **kwargs)
@@ -210,12 +221,16 @@ class Recorder:
             )
             return y
 
-        patch.setattr(module, name, recording)
+        return recording
 
-    def window(self, name, x, y, weight=None, bias=None, stride=1, padding=0, kernel_size=None, ceil_mode=None):
+    def pool(self, name, x, y):
+        """Describe a pooling over all positions."""
+        return {"global_average_pool": "average", "global_max_pool": "maximum"}[name], "over H and W", 0
+
+    def window(
+        self, name, x, y, weight=None, bias=None, stride=1, padding=0, dilation=1, kernel_size=None, ceil_mode=None
+    ):
         """Describe a convolution or average."""
-        if name == "global_average_pool":
-            return "average", "over H and W", 0
         kernel = (kernel_size, kernel_size) if weight is None else weight.shape[2:] or (1, 1)
         kinds = {"conv2d": "conv", "depthwise_conv2d": "depthwise", "pointwise_conv2d": "conv"}
         kind = f"{kinds.get(name, 'average')} {kernel[0]}x{kernel[1]}"
@@ -225,11 +240,14 @@ class Recorder:
             words.append(f"stride {vertical}" if vertical == horizontal else f"stride {vertical}x{horizontal}")
         if padding:
             words.append(f"padding {padding}")
+        if dilation > 1:
+            words.append(f"dilation {dilation}")
         return kind, " ".join(words), 0 if weight is None else y.size * weight[0].size
 
     def norm(self, name, x, y, *, eps, **_):
         """Describe a normalization."""
         kinds = {"layer_norm": "layer norm", "batch_norm": "batch norm", "global_response_norm": "response norm"}
+        kinds |= {"rms_norm": "RMS norm", "simple_norm": "simple norm"}
         return kinds[name], f"eps {eps:g}", 0
 
     def linear(self, name, x, y, weight, bias=None):

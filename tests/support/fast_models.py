@@ -65,6 +65,8 @@ def staged_configs(choose: Any, family: str) -> Any:
     }
     if choose(st.booleans()):
         fields |= _timm_fields(choose, each)
+        if min(fields["hidden_sizes"]) > 1:
+            fields["norm_type"] = choose(st.sampled_from(["layer_norm", "rms_norm", "simple_norm"]))
     if sum(fields["depths"]) == 0:
         fields["depths"][-1] = 1
     if family == "convnext":
@@ -74,13 +76,15 @@ def staged_configs(choose: Any, family: str) -> Any:
 
 def _timm_fields(choose: Any, each: Any) -> dict[str, Any]:
     """Draw the fields that transformers lacks."""
-    stem_type = choose(st.sampled_from(STEM_TYPES))
+    stem_type, is_first = choose(st.sampled_from(STEM_TYPES)), choose(st.booleans())
     return {
         "stem_type": stem_type,
         **({} if stem_type == "patch" else {"patch_size": choose(st.sampled_from([4, [4, 4]]))}),
         "kernel_sizes": choose(st.sampled_from([7, 3, each(st.sampled_from([1, 3, 5, 7, 9]))])),
         "norm_eps": choose(st.sampled_from([1e-6, 1e-5, 0.1])),
-        "head_norm_first": choose(st.booleans()),
+        "head_norm_first": is_first,
+        "pooling": choose(st.sampled_from(["avg", "max", "avgmax", *["catavgmax"] * is_first])),
+        "output_stride": choose(st.sampled_from([None, 8, 16, 32])),
         "head_hidden_size": choose(st.sampled_from([None, 1, 9])),
     }
 

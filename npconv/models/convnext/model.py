@@ -138,7 +138,7 @@ def encode(
 
 def pool(x: Array, layernorm: Mapping[str, Any], *, config: StagedConfig) -> Array:
     """Average the last map over its positions, then normalize: (N, C, H, W) -> (N, C)."""
-    x = variants.POOLS[config.pooling](x)  # (N, C)
+    x = variants.pool_positions(x, config=config)  # (N, C)
     return norm_layer(config.norm_type)(x, **layernorm, eps=config.layer_norm_eps, axis=-1)
 
 

@@ -108,27 +108,27 @@ def encode(steps: Steps, prefix: str, config: StagedConfig, block: Block = layer
     return hidden_states
 
 
-def reduce(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
+def pool_positions(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Make one number of each map, or two."""
     single = {"avg": "global_average_pool", "max": "global_max_pool"}
     if config.pooling in single:
         return steps.add(f"{prefix}pooled", single[config.pooling], x, layout="NC")
-    average = steps.add(f"{prefix}averaged", "global_average_pool", x, layout="NC")
     maximum = steps.add(f"{prefix}maximum", "global_max_pool", x, layout="NC")
+    average = steps.add(f"{prefix}averaged", "global_average_pool", x, layout="NC")
     joined = "halfway" if config.pooling == "avgmax" else "join_features"
     return steps.add(f"{prefix}pooled", joined, average, maximum, layout="NC")
 
 
 def pool(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Average the last map over its positions, then normalize."""
-    x = reduce(steps, prefix, x, config)
+    x = pool_positions(steps, prefix, x, config)
     return norm(steps, f"{prefix}layernorm", x, config, eps=config.layer_norm_eps, axis=-1)
 
 
 def normalize_and_pool(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     """Normalize the last map, then average it over its positions."""
     x = norm(steps, f"{prefix}layernorm_before_pooling", x, config, eps=config.layer_norm_eps)
-    return reduce(steps, prefix, x, config)
+    return pool_positions(steps, prefix, x, config)
 
 
 def summarize(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:

@@ -16,7 +16,7 @@ Reference implementation: ``models/convnext.py`` of timm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.backend import Array
@@ -81,29 +81,20 @@ def widen_channels(
     return conv2d(x, **conv, stride=1, padding=1, dilation=2)
 
 
-def average_and_max_pool(x: Array) -> Array:
-    """Take the mean of a map's average and its maximum: (N, C, H, W) -> (N, C)."""
-    return halfway(global_average_pool(x), global_max_pool(x))
-
-
-def both_pools(x: Array) -> Array:
-    """Put a map's maximum after its average: (N, C, H, W) -> (N, 2 C)."""
-    return join_features(global_average_pool(x), global_max_pool(x))
-
-
-#: By ``config.pooling``.
-POOLS: dict[str, Callable[[Array], Array]] = {
-    "avg": global_average_pool,
-    "max": global_max_pool,
-    "avgmax": average_and_max_pool,
-    "catavgmax": both_pools,
-}
+def pool_positions(x: Array, *, config: StagedConfig) -> Array:
+    """Make one number of each map, or two, as ``config.pooling`` says: (N, C, H, W) -> (N, C) or (N, 2 C)."""
+    if config.pooling == "avg":
+        return global_average_pool(x)
+    maximum = global_max_pool(x)
+    if config.pooling == "max":
+        return maximum
+    return (halfway if config.pooling == "avgmax" else join_features)(global_average_pool(x), maximum)
 
 
 def normalize_and_pool(x: Array, layernorm_before_pooling: Mapping[str, Any], *, config: StagedConfig) -> Array:
     """Normalize the last map, then average it over its positions: (N, C, H, W) -> (N, C)."""
     x = norm_layer(config.norm_type)(x, **layernorm_before_pooling, eps=config.layer_norm_eps, axis=1)
-    return POOLS[config.pooling](x)  # (N, C)
+    return pool_positions(x, config=config)  # (N, C)
 
 
 def hidden_head(pooled: Array, pre_classifier: Mapping[str, Any]) -> Array:

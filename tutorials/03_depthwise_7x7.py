@@ -14,7 +14,7 @@
 import numpy as np
 
 import npconv
-from npconv.layers import conv2d, depthwise_conv2d, linear, pointwise_conv2d
+from npconv.layers import conv2d, depthwise_conv2d, linear, pad_end, pointwise_conv2d
 from npconv.models.summary import layer_table
 from showing import sample, show_curves, show_pictures, show_source, show_table
 
@@ -60,6 +60,12 @@ assert abs(y[0, 5, 8, 4] - by_definition) < 1e-12
 show_source(depthwise_conv2d)
 assert np.abs(depthwise_conv2d(x, weight, bias, padding=3) - y).max() < 1e-12
 assert np.abs(conv2d(x, weight, bias, padding=3, groups=40) - y).max() < 1e-12
+# With a dilation of 2, the kernel sees inputs two apart: on every second row and column, that is the usual convolution.
+dilated = depthwise_conv2d(x, weight, padding=6, dilation=2)
+assert np.allclose(dilated[:, :, ::2, ::2], depthwise_conv2d(x[:, :, ::2, ::2], weight, padding=3))
+# A 2x2 convolution that halves the map keeps its size with stride 1, and a row and a column of zeros at the end.
+halving = weight[:, :, :2, :2].repeat(40, axis=1)
+assert np.allclose(conv2d(pad_end(x), halving)[:, :, ::2, ::2], conv2d(x, halving, stride=2))
 strongest = np.argsort(np.abs(weight).max(axis=(1, 2, 3)))[::-1][:8]
 kernels = {f"channel {channel}": weight[channel, 0] for channel in strongest}
 show_pictures(kernels, "Eight trained 7x7 kernels of the first block: where each channel looks", size=100, columns=4)

@@ -12,7 +12,7 @@
 import numpy as np
 
 import npconv
-from npconv.layers import layer_norm
+from npconv.layers import layer_norm, rms_norm, simple_norm
 from showing import sample, show_curves, show_pictures, show_source, show_table
 
 # %% [markdown]
@@ -109,6 +109,23 @@ show_curves(
     y_label="after",
 )
 assert kept["eps 1e-06"][0] < 0.2 < 0.99 < kept["eps 1e-06"][-1]
+
+# %% [markdown]
+# ## Two relatives that keep the mean
+#
+# Some ConvNeXts of timm divide without subtracting: RMS norm by the root of the mean square, `simple_norm` by the
+# standard deviation, whose variance divides by C - 1. On values of mean 0 all three agree, up to that C - 1; elsewhere
+# they do not, and no shape of a weight shows which of them a model was trained with.
+
+# %%
+around = healthy - healthy.mean()
+same = layer_norm(around, ones, zeros, eps=0, axis=1)
+assert np.allclose(rms_norm(around, ones, eps=0, axis=1), same)
+assert np.allclose(simple_norm(around, ones, eps=0, axis=1), same * np.sqrt(39 / 40))
+shifted = around + 3
+for normalize in (rms_norm, simple_norm):
+    assert np.abs(normalize(shifted, ones, eps=0, axis=1) - same).max() > 0.5
+assert np.allclose(simple_norm(shifted, ones, eps=0, axis=1), shifted / shifted.std(ddof=1))
 
 # %% [markdown]
 # **For a port:** test LayerNorm on inputs of tiny variance, too. The stored inputs that npconv has for

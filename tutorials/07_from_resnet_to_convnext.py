@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import npconv
-from npconv.layers import global_average_pool
+from npconv.layers import global_average_pool, global_max_pool, halfway, join_features
 from npconv.models.summary import layer_table
 from showing import show_bars, show_table
 
@@ -165,6 +165,15 @@ maps = np.random.default_rng(0).normal(size=(2, 768, 7, 7))
 assert np.allclose(global_average_pool(maps), sum(maps[:, :, i, j] for i in range(7) for j in range(7)) / 49)
 assert global_average_pool(maps[:, :, :5, :3]).shape == (2, 768)
 assert total[0] < 768 * 7 * 7 * 1000
+
+# %% [markdown]
+# Models of timm may take the maximum in its place, the mean of the two, or one after the other; no weight shows which.
+
+# %%
+average, maximum = global_average_pool(maps), global_max_pool(maps)
+assert np.array_equal(maximum, maps.reshape(2, 768, 49).max(axis=2))
+assert np.allclose(2 * halfway(average, maximum), average + maximum)
+assert np.array_equal(join_features(average, maximum)[:, 768:], maximum)
 
 # %% [markdown]
 # ## Exercises

@@ -26,6 +26,26 @@ def conv(name: str, why: str, shape: Shape, weight: Shape, stride: Any, padding:
     return name, why, arrays(shape, weight=weight, bias=weight[:1]), {"stride": stride, "padding": padding}
 
 
+def dilated(name: str, why: str, shape: Shape, weight: Shape, padding: Any, dilation: int) -> Row:
+    """Return a case of a convolution whose kernel's places are some positions apart."""
+    name, why, draw, attributes = conv(name, why, shape, weight, 1, padding)
+    return name, why, draw, {**attributes, "dilation": dilation}
+
+
+def scaling(name: str, why: str, shape: Shape, axis: int, eps: float, std: float = 1.0, mean: float = 0.0) -> Row:
+    """Return a case of a norm without bias."""
+    return name, why, arrays(shape, std=std, mean=mean, weight=(shape[axis],)), {"eps": eps, "axis": axis}
+
+
+#: Cases of RMS norm and of simple norm.
+SCALINGS = [
+    scaling("map", "over channels, axis 1, around 0.5", (2, 6, 4, 5), 1, 1e-6, mean=0.5),
+    scaling("square_map", "as many channels as rows and columns: every axis fits", (2, 5, 5, 5), 1, 1e-6, mean=0.5),
+    scaling("pooled", "over the last axis of two", (3, 8), -1, 1e-6, mean=0.5),
+    scaling("tiny", "values of 1e-3: shows eps", (2, 6, 3, 4), 1, 1e-6, std=2.0**-10),
+]
+
+
 def bare(name: str, why: str, shape: Shape, weight: Shape, stride: Any, padding: Any) -> Row:
     """Return a case of a convolution without bias, as CvT has them."""
     return name, why, arrays(shape, weight=weight), {"stride": stride, "padding": padding}
@@ -109,6 +129,9 @@ TABLE: dict[str, list[Row]] = {
         conv("patches_3x3", "CvT's others on even sizes: SAME padding differs", (1, 4, 6, 8), (5, 4, 3, 3), 2, 1),
         conv("same_size", "stride 1: shows a shift by one", (2, 4, 5, 6), (3, 4, 3, 3), 1, 1),
         conv("not_square", "height and width differ in everything", (1, 3, 11, 9), (4, 3, 5, 3), [3, 2], [2, 1]),
+        dilated(
+            "dilated", "2 x 2, the places two apart: timm's second dilated stage", (2, 3, 6, 7), (4, 3, 2, 2), 1, 2
+        ),
     ],
     "depthwise_conv2d": [
         conv("block_7x7", "ConvNeXt's block", (2, 5, 9, 12), (5, 1, 7, 7), 1, 3),
@@ -119,6 +142,7 @@ TABLE: dict[str, list[Row]] = {
             "keys_even", "CvT's keys and values on even sizes: SAME padding differs", (1, 4, 6, 8), (4, 1, 3, 3), 2, 1
         ),
         bare("keys_odd", "CvT's keys and values on odd sizes", (2, 4, 7, 9), (4, 1, 3, 3), 2, 1),
+        dilated("dilated", "7 x 7, the places two apart: timm's output_stride", (2, 4, 9, 11), (4, 1, 7, 7), 6, 2),
     ],
     "pointwise_conv2d": [
         ("expand", "the first of a block", arrays((2, 5, 4, 3), weight=(20, 5), bias=(20,)), {}),
@@ -139,6 +163,8 @@ TABLE: dict[str, list[Row]] = {
         norm("large_values", "deviations beyond 255.9: squares overflow in float16", (2, 7, 2, 3), 1, 1e-6, 400, 0),
         ("constant", "all channels equal: the bias alone", constant(), {"eps": 1e-6, "axis": 1}),
     ],
+    "rms_norm": SCALINGS,
+    "simple_norm": SCALINGS,
     "batch_norm": [
         ("map", "two samples and stored statistics", arrays((2, 5, 4, 3), **STATISTICS), BATCH_EPS),
         ("one_sample", "one sample", arrays((1, 5, 3, 6), **STATISTICS), BATCH_EPS),
@@ -174,6 +200,10 @@ TABLE: dict[str, list[Row]] = {
         ("odd", "odd sizes", arrays((2, 5, 7, 3)), {}),
         ("large_mean", "a mean of 100: shows a sum in float16", arrays((1, 4, 6, 8), mean=100), {}),
     ],
+    "global_max_pool": [("odd", "odd sizes", arrays((2, 5, 7, 3)), {})],
+    "halfway": [("pooled", "average and maximum", arrays((2, 7), (2, 7)), {})],
+    "join_features": [("pooled", "average and maximum", arrays((2, 7), (2, 7)), {})],
+    "pad_end": [("map", "a row below, a column on the right", arrays((2, 3, 5, 4)), {})],
     "average_pool2d": [
         ("odd", "CvT's averaged keys and values", arrays((2, 4, 7, 5)), WINDOW),
         ("even", "the size is rounded up", arrays((1, 3, 6, 8)), WINDOW),

@@ -69,6 +69,15 @@ pool("pool-maximum", "maximum over positions, not the mean", "max pooling")(repl
 pool("pool-centre", "one position in place of the mean", "a map taken for 1 x 1")(
     replaced(lambda x: x[:, :, 0, 0].copy())
 )
+mistake("global_max_pool", "max-pool-mean", "mean over positions, not the maximum", "the pooling of most models")(
+    replaced(lambda x: x.mean(axis=(2, 3)))
+)
+mistake("halfway", "pools-summed", "sum of average and maximum, not their mean", "a half left out")(
+    replaced(lambda average, maximum: average + maximum)
+)
+mistake("join_features", "pools-swapped", "maximum before average", "the order of a concatenation")(
+    replaced(lambda average, maximum: np.concatenate([maximum, average], axis=1))
+)
 
 
 @mistake(

@@ -18,6 +18,8 @@ from npconv.plan.step import Plan, Step
 
 #: What stands before the name of a mistake that several operations share.
 SHORT = {
+    "rms_norm": "rms-norm",
+    "simple_norm": "simple-norm",
     "conv2d": "conv",
     "depthwise_conv2d": "depthwise",
     "pointwise_conv2d": "pointwise",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import Edit, drop, edit, mistake, of_input, of_output
+from npconv.golden.mistakes.catalogue import Edit, drop, edit, mistake, of_input, of_output, replaced
 from npconv.plan.shapes import as_pair
 from npconv.plan.step import Step
 
@@ -119,6 +119,15 @@ depthwise(
     "stride 1 (keys and values unstrided)",
     "CvT takes keys and values with stride 2, queries with 1",
 )(edit(stride=1))
+depthwise("depthwise-undilated", "kernel not dilated", "a dilation left at 1, the default")(
+    Edit(
+        lambda right, x, *, padding, dilation, **others: right(x, padding=padding // dilation, **others),
+        lambda step: step.attributes.get("dilation", 1) > 1,
+    )
+)
+mistake("pad_end", "pad-end-before", "a row and a column of zeros before the map", "SAME padding the other way")(
+    replaced(lambda x: np.pad(x, ((0, 0), (0, 0), (1, 0), (1, 0))))
+)
 
 
 def read_as_inputs_first(weight: Any) -> Any:

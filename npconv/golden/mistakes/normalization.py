@@ -117,6 +117,32 @@ norm("layer-norm-variance", "LayerNorm divided by the variance", "the root left 
 norm("layer-norm-missing", "no LayerNorm", "a stem, a downsampling or a head without its norm; timm#1696")(leave_out())
 norm("layer-norm-twice", "LayerNorm taken twice", "two norms in a row: ConvNeXt#132, ConvNeXt-V2#74")(twice())
 
+rms, simple = (partial(mistake, operation) for operation in ("rms_norm", "simple_norm"))
+
+epsilons("rms_norm", "rms-norm", "RMS norm", {"1e-5": "llama.cpp and other language models", "0": "a textbook"})
+epsilons("simple_norm", "simple-norm", "simple norm", {"1e-5": "the default of timm's function", "0": "a textbook"})
+
+
+def scaled(function: Callable[[Any, int, float], Any]) -> Edit:
+    """Scale each channel of what `function` makes of the input, the axis and eps."""
+    return Edit(lambda right, x, *, weight, eps, axis: affine(function(x, axis, eps), weight, 0 * weight, axis))
+
+
+both = partial(mistake, ("rms_norm", "simple_norm"))
+both("centred", "LayerNorm in its place (the mean subtracted)", "the norm of most ConvNeXts")(scaled(normalized_over))
+both("no-weight", "norm without weight", "a key of the checkpoint that was not loaded")(drop("weight"))
+both("missing", "no norm", "a stem, a downsampling or a head without its norm")(leave_out())
+both("twice", "norm taken twice", "two norms in a row")(twice())
+rms("rms-norm-deviation", "divided by the standard deviation, not the root mean square", "timm's simplenorm")(
+    scaled(lambda x, axis, eps: x / np.sqrt(x.var(axis=axis, keepdims=True) + eps))
+)
+simple("simple-norm-ddof", "variance with ddof = 0", "the variance of a LayerNorm")(
+    scaled(lambda x, axis, eps: x / np.sqrt(x.var(axis=axis, keepdims=True) + eps))
+)
+simple("simple-norm-rms", "RMS norm (mean of squares, not variance)", "what timm calls the model: convnext_zepto_rms")(
+    scaled(lambda x, axis, eps: x / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps))
+)
+
 BATCH_NORM_EPSILONS = {"1e-3": "the default of Keras", "1e-6": "ConvNeXt's eps", "0": "folded without eps"}
 
 epsilons("batch_norm", "batch-norm", "batch norm", BATCH_NORM_EPSILONS)

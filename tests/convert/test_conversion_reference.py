@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import test_dialects_reference
+from support.timm_models import randomize
 from test_dialects_originals import make_microsoft, make_original, make_torchvision
-from test_dialects_reference import STAGES, STEPS, TOLERANCE, randomize
+from test_dialects_reference import STAGES, STEPS, TOLERANCE
 
 import npconv
 from npconv.convert import dialects, translate

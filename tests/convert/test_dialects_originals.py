@@ -9,7 +9,8 @@ import itertools
 
 import numpy as np
 import pytest
-from test_dialects_reference import STAGES, STEPS, TOLERANCE, check, convert, randomize
+from support.timm_models import randomize
+from test_dialects_reference import STAGES, STEPS, TOLERANCE, check, convert
 
 import npconv
 

@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
                 max_shard_size=args.max_shard_size,
                 labels=args.labels,
                 wrapping=args.wrapping,
+                prefix=args.prefix,
+                leave=args.leave,
                 preprocessing={name: value for name, value in given.items() if value is not None},
                 name=args.name,
                 force=args.force,

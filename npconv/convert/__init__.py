@@ -4,7 +4,8 @@ Read in this order:
 
 - ``convert``: `convert`, from a file to a folder; ``source``: what is to be converted, and what lies beside it
 - ``dialects``, ``translate``: names and layouts of other libraries, in both directions; what is peculiar to a family,
-  its ``names`` say
+  its ``names`` say; ``respelling``: names that no table can list
+- ``leftovers``: what a tensor is that is no part of the model; ``strangers``: files that hold no weights as they are
 - ``configuring``, ``preprocessing``: what goes into the small files
 - ``writing``: tensors that are read when they are written, a folder that appears whole or not at all, and the manifest
   of where its files came from

@@ -16,6 +16,7 @@ from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.files.disk import SUFFIX, locate
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import (
+    COMBINED_FILE_NAME,
     FILE_NAME,
     STEPS,
     Listed,
@@ -340,7 +341,8 @@ do_center_crop, crop_size, do_convert_rgb : optional
 def find_settings(model: str | os.PathLike[str], revision: str = "main") -> tuple[Path, dict[str, Any]]:
     """Return the file with the settings that belong to a model, and its content; see `from_pretrained`."""
     is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
-    path = Path(model) if is_settings_file else locate(model, revision=revision)
+    has_settings = any(os.path.isfile(os.path.join(model, name)) for name in (FILE_NAME, COMBINED_FILE_NAME))
+    path = Path(model) if is_settings_file or has_settings else locate(model, revision=revision)
     return read_settings(path.parent if path.suffix == SUFFIX else path)
 
 

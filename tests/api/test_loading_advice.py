@@ -18,6 +18,8 @@ from npconv.convert.translate import from_hugging_face
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.files.safetensors import load_file, save_file
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def folder(tmp_path):

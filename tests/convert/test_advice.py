@@ -14,6 +14,8 @@ import npconv
 from npconv.convert import convert, dialects, inspect, translate
 from npconv.files import safetensors
 
+pytestmark = pytest.mark.long
+
 
 def refused(capsys, *words):
     """Run a command that must fail with one line; return the line."""

@@ -1,7 +1,7 @@
 """What timm makes of pictures: the goldens that the tests compare with.
 
     python -m tests.reference.timm_pictures            prints them, as the installed Pillow makes them
-    python -m tests.reference.timm_pictures --write    adds them to tests/goldens/timm_pictures.json
+    python -m tests.reference.timm_pictures --write    adds them to tests/convert/data/timm_pictures.json
 
 Needs PyTorch, timm and torchvision. Of torchvision the transforms of Pillow's pictures alone are used, which are plain
 Python: a version that was built for another PyTorch does, in the folder that ``NPCONV_TORCHVISION`` names

@@ -1,6 +1,6 @@
 """The ways in which timm's ConvNeXts want their pictures, and pictures on which each pixel of difference shows.
 
-``tests/goldens/timm_pictures.json`` holds what timm makes of them,
+``tests/convert/data/timm_pictures.json`` holds what timm makes of them,
 written by ``python -m tests.reference.timm_pictures --write``.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-GOLDENS = Path(__file__).parents[1] / "goldens" / "timm_pictures.json"
+GOLDENS = Path(__file__).parents[1] / "convert" / "data" / "timm_pictures.json"
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 CLIP = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}

@@ -24,6 +24,7 @@ from npconv.errors import InputError, UnavailableError
 from npconv.models import find_family
 from weights_tools.commands import parser_of, run_command
 from weights_tools.training.augment import colour_statistics
+from weights_tools.training.cards import versions_text
 from weights_tools.training.families import FIELDS, build
 from weights_tools.training.pictures import Dataset, read_dataset, split_off
 
@@ -65,6 +66,8 @@ Command:
 ## Accuracy
 
 Measured by PyTorch in float32 on the $tested_on test pictures, from the weights as stored: $accuracy % top-1.
+
+$versions
 
 ## Use
 
@@ -152,6 +155,8 @@ def write_card(
     arguments: argparse.Namespace, dataset: Dataset, recipe: Recipe, parameters: int, trained_on: int, accuracy: float
 ) -> str:
     """Return the model card."""
+    import torch
+
     source = arguments.data_name or Path(arguments.source).name
     return MODEL_CARD.substitute(
         vars(recipe),
@@ -170,6 +175,7 @@ def write_card(
         command=command_of(arguments),
         warmup=recipe.warmup_epochs,
         accuracy=f"{100 * accuracy:.2f}",
+        versions=versions_text({"torch": str(torch.__version__)}),
     )
 
 

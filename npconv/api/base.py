@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Collection, Mapping
 from functools import cached_property
@@ -22,6 +23,7 @@ from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.parameters import (
     LoadReport,
+    MisfitError,
     Shapes,
     count_parameters,
     flatten,
@@ -173,8 +175,8 @@ class PreTrainedModel:
             Of the fast engine: keep the folded weights in a file, and map it, so that processes that run the same model
             share them in memory. True for one in the model's folder, or another folder. See ``npconv.api.folded``.
         strict : bool
-            Refuse a file that lacks a parameter or has one too many. With False, the missing ones are random and the
-            others are left out; a warning and ``loading_report`` name both.
+            Refuse a file that lacks a parameter or has one too many. With False, a missing head is random and what is
+            too much is left out; a warning and ``loading_report`` name both. A file that lacks more is refused.
         revision : str
             Of a hub id: branch, tag or commit.
         **config_overrides
@@ -198,16 +200,23 @@ class PreTrainedModel:
         if cache and engine != "fast":
             raise InputError(f"expected engine 'fast' beside cache, got {engine!r}; the explicit one folds nothing")
         tensors, report = cls._load_tensors(path, config, strict)
+        _check_dtypes(tensors)
         _warn(cls.__name__, report)
+        if not cache:  # whose file was made from weights that were looked at, and is not read whole
+            _warn_not_finite(tensors)
         if isinstance(dtype, str) and dtype == "auto":
             dtype = "float32" if engine == "fast" else _dtype_of(tensors)
         _check_engine(engine, parse_dtype(dtype), device)
-        _check_dtypes(tensors)
         folded = None
         if cache:
             shapes = cls.parameter_shapes(config)
             fold = cls.family.part("fast").fold
-            folded = cached_fold(cache, path, config, shapes, lambda: fold(config, nest(tensors)))
+
+            def folded_now() -> Any:
+                _warn_not_finite(tensors)
+                return fold(config, nest(tensors))
+
+            folded = cached_fold(cache, path, config, shapes, folded_now)
         loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
         loaded.loading_report = report
         return loaded
@@ -220,13 +229,17 @@ class PreTrainedModel:
         untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
         untrained = [name for name in untrained if name not in stored]
         ignored = cls.family.part("model").OF_OTHER_TASKS[cls.task]
-        tensors, report = match(
-            {**stored, **_first_values(untrained, shapes, config)},
-            shapes,
-            prefix=f"{cls.base_model_prefix}.",
-            ignore=[*ignored, *(f"{cls.base_model_prefix}.{pattern}" for pattern in ignored)],
-            strict=strict,
-        )
+        try:
+            tensors, report = match(
+                {**stored, **_first_values(untrained, shapes, config)},
+                shapes,
+                prefix=f"{cls.base_model_prefix}.",
+                ignore=[*ignored, *(f"{cls.base_model_prefix}.{pattern}" for pattern in ignored)],
+                strict=strict,
+                head=cls.family.part("model").OF_OTHER_TASKS["model"],
+            )
+        except MisfitError as error:
+            raise WeightsError(f"{error}{_way_out(path, stored, error)}") from None
         tensors |= _first_values(report.missing, shapes, config)
         return tensors, LoadReport((*untrained, *report.missing), report.unexpected)
 
@@ -267,6 +280,11 @@ class PreTrainedModel:
     def params(self) -> dict[str, Any]:
         """The parameters as they came, of any dtype: the fast engine, which has folded copies, leaves them so."""
         return map_tree(_decoded, nest(self._tensors))
+
+    @cached_property
+    def not_finite(self) -> dict[str, int]:
+        """Names of parameters with NaN or infinities, and how many."""
+        return _count_not_finite(flatten(self.params))
 
     def _place(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters as a tree of new arrays in the model's dtype, on its device."""
@@ -321,7 +339,10 @@ def _check_dtypes(tensors: Mapping[str, Any]) -> None:
         if not isinstance(tensor, DeferredArray):
             array_module(tensor)
         if tensor.dtype.kind != "f" and not name.endswith("num_batches_tracked"):
-            raise WeightsError(f"expected floating-point numbers for {name}, got {tensor.dtype}; convert with astype")
+            raise WeightsError(
+                f"expected floating-point numbers for {name}, got {tensor.dtype}: quantised weights mean nothing "
+                "without their scales; take the weights as they were before quantisation"
+            )
 
 
 def _first_values(names: Collection[str], shapes: Shapes, config: PretrainedConfig) -> dict[str, np.ndarray]:
@@ -333,6 +354,41 @@ def _first_values(names: Collection[str], shapes: Shapes, config: PretrainedConf
 def _dtype_of(tensors: Mapping[str, Any]) -> np.dtype:
     """Return the widest floating dtype of the tensors."""
     return np.result_type(*(array.dtype for name, array in tensors.items() if not is_buffer(name)))
+
+
+def _way_out(path: Path, stored: Mapping[str, Any], error: MisfitError) -> str:
+    """Return what to do with a file that does not fit: what it is, or that `npconv convert` understands it."""
+    from npconv.convert.strangers import what_else  # only here: most files fit
+    from npconv.convert.translate import detect, to_hugging_face
+
+    if reason := what_else(stored):
+        return f"; {reason}"
+    if error.is_head_only:
+        return ""
+    try:
+        renamed = to_hugging_face(stored, detect(stored))
+    except WeightsError:
+        return "; does the configuration belong to these weights?"
+    if renamed.keys() == stored.keys():
+        return "; does the configuration belong to these weights?"
+    return f"; they are named as elsewhere: npconv convert {shlex.quote(str(path))} FOLDER names them anew"
+
+
+def _count_not_finite(tensors: Mapping[str, Any]) -> dict[str, int]:
+    """Return the names of tensors with NaN or infinities, and how many."""
+    found = {}
+    for name, tensor in tensors.items():
+        values = to_host(_decoded(tensor))
+        if values.dtype.kind == "f" and values.size and not np.isfinite([values.min(), values.max()]).all():
+            found[name] = int(values.size - np.count_nonzero(np.isfinite(values)))
+    return found
+
+
+def _warn_not_finite(tensors: Mapping[str, Any]) -> None:
+    """Name the tensors with NaN or infinities: what is computed with them means nothing."""
+    if found := _count_not_finite(tensors):
+        places = listed([f"{count} in {name}" for name, count in found.items()])
+        warnings.warn(f"the weights hold NaN or infinity: {places}; take another file", NpconvWarning, stacklevel=3)
 
 
 def _warn(name: str, report: LoadReport) -> None:

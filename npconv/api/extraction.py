@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +33,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
     """
 
     options: ClassVar = {"pool": False, "return_tensors": None, "image_processor_kwargs": None, "features": None}
+    numbers = "the features"
     pool: bool
     return_tensors: str | bool | None
     image_processor_kwargs: Mapping[str, Any] | None
@@ -144,6 +145,16 @@ class ImageFeatureExtractionPipeline(Pipeline):
         if not return_tensors:
             rows = [{name: array.tolist() for name, array in row.items()} for row in rows]
         return rows if features is not None else [row[names[0]] for row in rows]
+
+    def is_finite(self, value: Any) -> bool:
+        """Say whether all features are finite."""
+        return all(np.isfinite(array).all() for array in _arrays(value))
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    """Yield the features of one picture as arrays."""
+    for feature in value.values() if isinstance(value, Mapping) else [value]:
+        yield np.asarray(feature)
 
 
 def _pooled(output: Any, model: BareModel) -> Any:

@@ -5,7 +5,9 @@ And the one from pictures to labels.
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -18,9 +20,10 @@ import numpy as np
 from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.heads import BareModel, ImageClassifier
 from npconv.backend import to_host
-from npconv.errors import ConfigError, InputError
+from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.images import ConvNextImageProcessor, open_image
 from npconv.layers import softmax
+from npconv.messages import listed
 from npconv.models import PretrainedConfig
 from npconv.workers.batches import GIVEN_UP, Work
 from npconv.workers.loader import Loader
@@ -71,8 +74,34 @@ class Pipeline:
         """Load what the pipeline runs; the arguments are those of ``from_pretrained``."""
         raise NotImplementedError
 
+    @staticmethod
+    def check_config(config: PretrainedConfig) -> None:
+        """Refuse a model that is not for this task, and say once what it lacks; nothing unless a task has a say."""
+
     def run(self, pixel_values: Sequence[np.ndarray], **options: Any) -> list[Any]:
         """Return the result of each of some pictures, given their pixel values, which are of one shape."""
+        raise NotImplementedError
+
+    #: What a result is made of.
+    numbers: ClassVar[str]
+
+    def flaw(self, value: Any, dtype_option: str = "dtype=") -> str:
+        """Return what is wrong with the result of a picture; an empty text if all its numbers are finite.
+
+        `dtype_option` is how another dtype is asked for.
+        """
+        if self.is_finite(value):
+            return ""
+        wrong = self.model.not_finite
+        if wrong:
+            places = listed([f"{count} in {name}" for name, count in wrong.items()])
+            return f"{self.numbers} are not finite, as the weights hold NaN or infinity: {places}; take another file"
+        wider = {"float16": "float32", "float32": "float64"}.get(self.model.dtype.name)
+        way = f"; try {dtype_option}{wider}" if wider else ", the widest; are these the weights of this model?"
+        return f"{self.numbers} are not finite: numbers overflowed inside the model in {self.model.dtype}{way}"
+
+    def is_finite(self, value: Any) -> bool:
+        """Say whether all numbers of a picture's result are finite."""
         raise NotImplementedError
 
     @property
@@ -158,6 +187,7 @@ class ImageClassificationPipeline(Pipeline):
     """Names what is in pictures. Made by :func:`pipeline`."""
 
     options: ClassVar = {"top_k": 5, "function_to_apply": None}
+    numbers = "the scores"
     model_class = ImageClassifier
     top_k: int | None
     function_to_apply: str | None
@@ -166,6 +196,18 @@ class ImageClassificationPipeline(Pipeline):
     def load_model(name: Any, **arguments: Any) -> BareModel:
         """Load a classifier."""
         return AutoModelForImageClassification.from_pretrained(name, **arguments)
+
+    @staticmethod
+    def check_config(config: PretrainedConfig) -> None:
+        """Refuse a model without classes; say so where they have no names."""
+        check_classes(config)
+        if config.num_labels > 1 and all(name == f"LABEL_{number}" for number, name in config.id2label.items()):
+            warnings.warn(
+                "the model has no names of classes, so that they are LABEL_0 and so on: "
+                "npconv convert MODEL FOLDER --labels FILE makes one with names",
+                NpconvWarning,
+                stacklevel=3,
+            )
 
     def __call__(
         self,
@@ -221,6 +263,10 @@ class ImageClassificationPipeline(Pipeline):
         logits = to_host(self.model(np.stack(pixel_values), return_dict=True).logits)
         return [best_labels(row, self.model.config, top_k, function_to_apply) for row in logits]
 
+    def is_finite(self, value: list[dict[str, Any]]) -> bool:
+        """Say whether all scores are finite."""
+        return all(math.isfinite(entry["score"]) for entry in value)
+
 
 @dataclass(frozen=True)
 class PictureWork(Work[Any, Any]):
@@ -235,13 +281,28 @@ class PictureWork(Work[Any, Any]):
     def run(self, tool: Pipeline, items: Sequence[Any], arrays: Sequence[np.ndarray]) -> list[Any]:
         """Return the results of pictures, given their pixel values."""
         options = {name: value for name, value in self.options.items() if name != "image_processor_kwargs"}
-        return tool.run(arrays, **options)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes out as no numbers is an error below
+            values = tool.run(arrays, **options)
+        if flaw := next(filter(None, map(tool.flaw, values)), ""):
+            raise InputError(flaw)
+        return values
 
     def failed(self, item: Any, error: Exception) -> Any:
         """Raise the error; one by which a picture was given up says which."""
         if type(error).__name__ not in GIVEN_UP:
             raise error
         raise WorkerError(f"{os.fspath(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
+
+
+def check_classes(config: PretrainedConfig) -> None:
+    """Raise a ConfigError for a model without classes."""
+    if not config.id2label:
+        raise ConfigError("expected a model with classes, got one with num_labels 0; use AutoModel for features")
+    if config.head_is_projection:
+        raise ConfigError(
+            f"expected a model with classes, got one with a projection: its {config.num_labels} numbers are an "
+            "embedding, which AutoModelForImageClassification gives as logits; npconv features gives what is before it"
+        )
 
 
 def best_labels(
@@ -252,8 +313,7 @@ def best_labels(
     The arguments are those of :class:`ImageClassificationPipeline`; the configuration means a function where none is
     given. A model without classes is a `ConfigError`, an unknown argument an `InputError`.
     """
-    if not config.id2label:
-        raise ConfigError("expected a model with classes, got one with num_labels 0; use AutoModel for features")
+    check_classes(config)
     if top_k is not None and top_k < 1:
         raise InputError(f"expected top_k of at least 1 or None, got {top_k}")
     function = function_to_apply or _function_of(config)

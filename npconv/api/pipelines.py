@@ -86,14 +86,18 @@ def pipeline(
             raise InputError("expected the name or folder of a model beside workers, got a loaded one; they load it")
         if arguments:
             raise InputError(f"expected no {', '.join(arguments)} beside a loaded model; give them when loading it")
+        kind.check_config(model.config)
         return kind(model, _processor(image_processor), batch_size=batch_size, **options)
     name: Any = DEFAULT_MODEL if model is None else model
     processor = _processor(name if image_processor is None else image_processor)
     arguments = _with_engine(arguments)
     if not shared:
-        return kind(kind.load_model(name, **arguments), processor, batch_size=batch_size, **options)
-    if "config" not in arguments:
-        AutoConfig.from_pretrained(name, revision=arguments.get("revision", "main"))  # to fail here, not in a worker
+        loaded = kind.load_model(name, **arguments)
+        kind.check_config(loaded.config)
+        return kind(loaded, processor, batch_size=batch_size, **options)
+    # To fail here, not in a worker.
+    given = arguments.get("config")
+    kind.check_config(given or AutoConfig.from_pretrained(name, revision=arguments.get("revision", "main")))
     sent = {"kind": kind, "image_processor": processor, "threads": 1, **arguments}
     Loader.of(load_pipeline, **sent)  # likewise
     load = partial(kind.load_model, name, **arguments)

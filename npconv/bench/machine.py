@@ -14,6 +14,7 @@ from npconv.backend import device_module
 from npconv.bench.contenders import environment
 from npconv.bench.remote import RemoteEngine
 from npconv.cores import available_cores
+from npconv.images.versions import blas_version
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -25,7 +26,7 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         "python": platform.python_version(),
         "npconv": __version__,
         "numpy": np.__version__,
-        "blas": _blas(),
+        "blas": blas_version(),
         **({} if device == "cpu" else {"device": device_name(device)}),
     }
 
@@ -44,13 +45,6 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     except OSError:
         match = None
     return match[1].strip() if match else platform.processor() or platform.machine() or "unknown"
-
-
-def _blas() -> str:
-    """Return name and version of NumPy's matrix library."""
-    config: Any = np.show_config(mode="dicts")
-    blas = config.get("Build Dependencies", {}).get("blas", {})
-    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
 
 
 def sgemm_peak(threads: int, *, size: int, calls: int, device: str = "cpu") -> float:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
 from npconv.cli import sharing
 from npconv.cli.formats import FORMATS, RESUMABLE, Earlier, Format, read_earlier
 from npconv.cli.frame import positive
 from npconv.cli.output import Output
-from npconv.cli.photos import PhotoWork, Result
+from npconv.cli.photos import Result
 from npconv.errors import ConfigError, InputError
 
 DESCRIPTION = """\
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if photos:
         with Listing(form, Output(args.output, keep=earlier.size)) as listing:
             options = {"top_k": args.top_k}
-            failed |= sharing.work_on(args, photos, "image-classification", Classification, options, listing.add)
+            failed |= sharing.work_on(args, photos, "image-classification", options, listing.add)
     return 1 if failed else 0
 
 
@@ -99,16 +98,6 @@ def _plan(args: argparse.Namespace) -> tuple[Format, Earlier]:
         raise ConfigError("expected a model with classes, got one with num_labels 0; see npconv features")
     form = FORMATS[args.format](args.photos, min(args.top_k, config.num_labels), config.problem_type == "regression")
     return form, read_earlier(args.output, form) if args.resume else Earlier()
-
-
-class Classification(PhotoWork):
-    """Photos to labels with scores."""
-
-    def flaw(self, value: list[dict[str, Any]]) -> str | None:
-        """Return what is wrong if the scores are no numbers."""
-        if all(math.isfinite(entry["score"]) for entry in value):
-            return None
-        return "the scores are not finite: numbers overflowed inside the model; try --dtype float32"
 
 
 class Listing:

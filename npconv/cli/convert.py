@@ -39,6 +39,9 @@ def add_parser(subparsers: Any) -> None:
     group.add_argument("--mean", type=numbers, metavar="R,G,B", dest="image_mean", help="such as 0.485,0.456,0.406")
     group.add_argument("--std", type=numbers, metavar="R,G,B", dest="image_std", help="such as 0.229,0.224,0.225")
     group.add_argument("--resample", metavar="FILTER", help="such as bicubic or bilinear")
+    group.add_argument("--crop-mode", metavar="MODE", help="center, border or squash, as timm does at any size")
+    group.add_argument("--crop-rounding", metavar="HOW", help="of half a pixel: floor, or half_even as timm does")
+    group.add_argument("--resize-order", metavar="ORDER", help="horizontal, vertical, pillow12.2 or pillow13")
     parser.set_defaults(run=run)
 
 
@@ -72,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
                 max_shard_size=args.max_shard_size,
                 labels=args.labels,
                 wrapping=args.wrapping,
+                prefix=args.prefix,
+                leave=args.leave,
                 preprocessing={name: value for name, value in given.items() if value is not None},
                 name=args.name,
                 force=args.force,

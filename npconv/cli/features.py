@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from npconv.cli import sharing
-from npconv.cli.photos import PhotoWork
 from npconv.errors import InputError
 
 DESCRIPTION = """\
@@ -62,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     options = {"features": names, "return_tensors": "np"}
     with closing(FeaturesFile(args.output, about, resume=args.resume)) as file:
         if photos := file.missing(args.photos):
-            sharing.work_on(args, photos, "image-feature-extraction", Extraction, options, file.add)
+            sharing.work_on(args, photos, "image-feature-extraction", options, file.add)
     file.finish()
     return 1 if file.failed else 0
 
@@ -79,15 +77,3 @@ def wanted(args: argparse.Namespace, model: str) -> tuple[str, ...]:
             raise InputError(f"expected --stages to be some of {','.join(known)}; got {name!r}")
     pooled = [POOLED] if args.pooled or not stages else []
     return tuple(dict.fromkeys([*stages, *pooled]))
-
-
-class Extraction(PhotoWork):
-    """Photos to features."""
-
-    def flaw(self, value: Mapping[str, Any]) -> str | None:
-        """Return what is wrong if the features are no numbers."""
-        import numpy as np
-
-        if all(np.isfinite(array).all() for array in value.values()):
-            return None
-        return "the features are not finite: numbers overflowed inside the model"

@@ -135,17 +135,39 @@ def steps(processor: ConvNextImageProcessor) -> list[str]:
     found = [f"turn upright as EXIF says, convert to {'grey' if is_grey else 'RGB'} of 8 bits"]
     for (_, step, given), (_, _, of_another) in zip(*(processor.steps(*photo) for photo in PHOTOS), strict=True):
         if STEP_WORDS[step] is resized:
-            given["keeps_aspect"] = given != of_another
+            keeps = [given[side] for side in ("height", "width")] != [of_another[side] for side in ("height", "width")]
+            given |= {
+                "aspect": aspect_words(processor, given["height"]) if keeps else "",
+                "order": processor.resize_order,
+            }
         found += STEP_WORDS[step](**given)
     return found
 
 
-def resized(*, height: int, width: int, resample: int, keeps_aspect: bool) -> list[str]:
+def aspect_words(processor: ConvNextImageProcessor, shorter: int) -> str:
+    """Return the words for resizing the first of the photos and keeping its aspect."""
+    settings = processor.settings()
+    target = settings.target or (0, 0)
+    if settings.crop_mode is None or (settings.crop_mode == "center" and target[0] == target[1]):
+        return f"the shorter edge to {shorter}"
+    how = "cover" if settings.crop_mode == "center" else "fit into"
+    return f"to {how} {dimensions((int(target[0] / settings.crop_pct), int(target[1] / settings.crop_pct)))}"
+
+
+def resized(*, height: int, width: int, resample: int, aspect: str, order: str | None) -> list[str]:
     """Return the words for resizing the first of the photos to a size."""
     from npconv.images.transforms import resample_filter
 
-    how = f"resize the shorter edge to {height}, keeping" if keeps_aspect else f"warp to {height} x {width}, whatever"
-    return [f"{how} the aspect ({resample_filter(resample).name.lower()})"]
+    how = f"resize {aspect}, keeping" if aspect else f"warp to {height} x {width}, whatever"
+    passes = f", passes in the order {order}" if order else ""
+    return [f"{how} the aspect ({resample_filter(resample).name.lower()}{passes})"]
+
+
+def cropped(*, height: int, width: int, rounding: str = "floor", fill: Any = None) -> list[str]:
+    """Return the words for cutting out the middle."""
+    half = "" if rounding == "floor" else ", half a pixel rounded to even"
+    border = "" if fill is None else f", a border of {numbers(fill)} around a smaller picture"
+    return [f"crop the middle {dimensions((height, width))}{half}{border}"]
 
 
 def rescaled(*, factor: float) -> list[str]:
@@ -162,7 +184,7 @@ def normalized(*, mean: Any, std: Any) -> list[str]:
 STEP_WORDS: dict[str, Callable[..., list[str]]] = {
     "resize": resized,
     "resize_float": resized,
-    "center_crop": lambda height, width: [f"crop the middle {dimensions((height, width))}"],
+    "center_crop": cropped,
     "rescale": rescaled,
     "normalize": normalized,
 }

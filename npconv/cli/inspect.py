@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Print what a file is; return 1 if it is no model that is known, or holds NaN or infinities."""
     from npconv.convert import inspect
 
-    found = inspect(args.file, wrapping=args.wrapping, **dict(args.fields))
+    found = inspect(args.file, wrapping=args.wrapping, prefix=args.prefix, leave=args.leave, **dict(args.fields))
     if args.format == "json":
         write(sys.stdout, to_json(as_json(found), indent=2) + "\n")
     else:

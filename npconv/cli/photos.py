@@ -53,12 +53,8 @@ class PhotoWork(Work[Photo, Result]):
 
         with np.errstate(over="ignore", invalid="ignore"):  # what comes out as no numbers is reported below
             values = tool.run(arrays, **self.options)
-        checked = zip(items, values, map(self.flaw, values), strict=True)
-        return [Result(photo.name, () if flaw else value, flaw) for photo, value, flaw in checked]
-
-    def flaw(self, value: Any) -> str | None:
-        """Return what is wrong with what the pipeline gave for a photo, if anything is."""
-        raise NotImplementedError
+        checked = ((photo, value, tool.flaw(value, "--dtype ")) for photo, value in zip(items, values, strict=True))
+        return [Result(photo.name, () if flaw else value, flaw or None) for photo, value, flaw in checked]
 
     def failed(self, item: Photo, error: Exception) -> Result:
         """Return the result of a photo that failed."""

@@ -70,7 +70,6 @@ def work_on(
     args: argparse.Namespace,
     photos: Sequence[str],
     task: str,
-    kind: type[PhotoWork],
     options: Mapping[str, Any],
     add: Callable[[Result], Result],
 ) -> bool:
@@ -91,7 +90,7 @@ def work_on(
         closing(make_progress(len(photos), "photos", output_is_elsewhere=args.output is not None)) as progress,
     ):
         ready = read_photos(photos, absolute=args.scheduler is not None)
-        work = kind(tool.loader(), options, args.debug)
+        work = PhotoWork(tool.loader(), options, args.debug)
         batches = work.share(ready, batch_size=args.batch_size, executor=tool.executor())
         with closing(batches):
             for batch in batches:

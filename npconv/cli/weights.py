@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 def add_reading(parser: Any) -> None:
     """Add the options that say how to read a file."""
     parser.add_argument("--wrapping", metavar="KEY", help="which of several state dicts, such as model_ema")
+    parser.add_argument("--prefix", help="what the names of the model begin with, such as student.; leave the rest")
+    parser.add_argument(
+        "--leave",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="names to leave behind, such as 'fc.*'; may be given again",
+    )
     parser.add_argument(
         "--set",
         action="append",

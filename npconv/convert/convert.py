@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from npconv.convert import configuring, writing
 from npconv.convert.configuring import Labels
 from npconv.convert.dialects import Dialect
 from npconv.convert.preprocessing import make_processor
-from npconv.convert.source import given_path, open_source, source_path, translate
+from npconv.convert.source import Source, given_path, open_source, source_path, translate
 from npconv.convert.writing import FLOAT8_AS, FLOATS, MANIFEST, Findings, manifest_text, outgoing, usual_dtype
 from npconv.files.checkpoint import SINGLE_FILE
 from npconv.files.opening import weight_files
 from npconv.images.settings import FILE_NAME
-from npconv.models.configuration import PretrainedConfig
-from npconv.models.naming import GIVEN, Decision
+from npconv.models.configuration import PROJECTION, PretrainedConfig
+from npconv.models.naming import GIVEN, WARNING, Decision
 
 CONFIG = "config.json"
 
@@ -75,6 +76,8 @@ def convert(
     max_shard_size: int | str | None = None,
     labels: Labels | None = None,
     wrapping: str | None = None,
+    prefix: str | None = None,
+    leave: Sequence[str] = (),
     preprocessing: Mapping[str, Any] | None = None,
     name: str = "",
     force: bool = False,
@@ -101,6 +104,11 @@ def convert(
         Names of the classes.
     wrapping : str, optional
         Which of several state dicts in a PyTorch file to take, such as ``"model_ema"``.
+    prefix : str, optional
+        What the names of the model begin with, such as ``"student."``, where a file holds several models or more than
+        a model; everything else is left behind.
+    leave : sequence of str
+        Patterns of names to leave behind, such as ``"fc.*"``.
     preprocessing : mapping, optional
         Settings of the image processor: size, crop_pct, image_mean, image_std, resample.
     name : str
@@ -121,10 +129,12 @@ def convert(
     writing.check_free(directory, WRITTEN, force)
     paths = weight_files(source_path(source))
     with writing.hashing(paths) as digests:
-        model = open_source(source, wrapping, name, config_fields.pop("model_type", ""))
+        model = open_source(source, wrapping, name, config_fields.pop("model_type", ""), prefix=prefix, leave=leave)
         dialect, tensors = translate(model)
         config = configuring.make_config(model, tensors, dialect, labels, config_fields)
         configuring.check_fits(config, tensors)
+        if labels is None:
+            _note_projection(model, dialect, config)
         processor = make_processor(model, config, dialect, preprocessing or {})
         findings = Findings()
         out = outgoing(tensors, dtype, findings, FLOAT8_AS)
@@ -151,6 +161,21 @@ def convert(
         source_files=hashes,
         name=model.name,
     )
+
+
+#: In the tags of timm's models: pre-trained as the picture tower of CLIP, fine-tuned to classes.
+_CLIP, _TUNED = re.compile(r"\.clip_"), re.compile(r"_ft_|_ft$")
+
+
+def _note_projection(model: Source, dialect: Dialect, config: PretrainedConfig) -> None:
+    """Say in the configuration that the head gives an embedding, where it is a CLIP model's."""
+    is_named = _CLIP.search(model.name) is not None and _TUNED.search(model.name) is None
+    if not config.num_labels or "id2label" in model.fields or not (dialect.table.projects or is_named):
+        return
+    config.other_fields[PROJECTION] = True
+    model.decisions = [decision for decision in model.decisions if decision.field != "labels"]
+    why = f"its {config.num_labels} numbers are an embedding and no scores of classes; if they are, --labels names them"
+    model.note("head", "a projection", dialect.name if dialect.table.projects else "name", why, WARNING)
 
 
 def _why_dtype(given: str | None, before: str) -> str:

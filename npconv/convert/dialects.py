@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate as fnmatch_regex
 from functools import cached_property
 from typing import Any
 
@@ -25,9 +25,11 @@ from npconv.models.naming import Implied, Refused, Table
 #: ``{i}`` is a stage, ``{n}`` a stage that is not the first, ``{j}`` a block.
 NUMBERS = {
     "{i}": ("i", 1, 0, 0),
+    "{i+1}": ("i", 1, 1, 0),
     "{n}": ("i", 1, 0, 1),
     "{2i+1}": ("i", 2, 1, 0),
     "{2n}": ("i", 2, 0, 1),
+    "{n-1}": ("i", 1, -1, 1),
     "{j}": ("j", 1, 0, 0),
 }
 
@@ -178,8 +180,8 @@ class Dialect:
     @property
     def wrapper(self) -> str:
         """What stands before the part of the prefix that is the model's own name."""
-        own = (f"{self.family}.", f"{self.family}/", "encoder.")
-        return next((self.prefix.removesuffix(end) for end in own if self.prefix.endswith(end)), self.prefix)
+        own = (f"{self.family}.", f"{self.family}/", "encoder.", self.table.prefix)
+        return next((self.prefix.removesuffix(end) for end in own if end and self.prefix.endswith(end)), self.prefix)
 
     @cached_property
     def rules(self) -> tuple[BoundRule, ...]:
@@ -194,11 +196,11 @@ class Dialect:
         """The parameters that the dialect does not store."""
         return tuple((Pattern(self.fill(implied.ours)), implied) for implied in self.table.implied)
 
-    def fill(self, text: str) -> str:
-        """Return a pattern of the table with this file's prefix and spellings."""
+    def fill(self, text: str, quote: Callable[[str], str] = str) -> str:
+        """Return a pattern of the table with this file's prefix and spellings, each as `quote` writes it."""
         for word, choices in self.table.spellings.items():
-            text = text.replace(word, self.spellings.get(word, choices[0]))
-        return text.replace("{m}", self.family).replace("{w}", self.wrapper).replace("{p}", self.prefix)
+            text = text.replace(word, quote(self.spellings.get(word, choices[0])))
+        return text.replace("{m}", self.family).replace("{w}", quote(self.wrapper)).replace("{p}", quote(self.prefix))
 
     def _layout(self, name: str) -> Layout:
         """Return a layout by its name, or the chosen one of several."""
@@ -206,6 +208,8 @@ class Dialect:
 
     def find(self, name: str) -> tuple[BoundRule, Values] | None:
         """Return the rule for one of their names."""
+        if not self.is_inside(name):  # which most names of a file with much else are not, and is quickly said
+            return None
         return next(((rule, v) for rule in self.rules if (v := rule.theirs.match(name)) is not None), None)
 
     def find_ours(self, name: str) -> tuple[BoundRule, Values] | None:
@@ -214,7 +218,32 @@ class Dialect:
 
     def is_skipped(self, name: str) -> bool:
         """Tell whether a tensor belongs to something else than the model: a decoder, a text tower."""
-        return any(fnmatchcase(name, self.fill(pattern)) for pattern in self.table.skipped)
+        return self._skipped.fullmatch(name) is not None
+
+    @cached_property
+    def _skipped(self) -> re.Pattern[str]:
+        """Names of what belongs to something else; nothing at all where the table has none."""
+        return re.compile("|".join(fnmatch_regex(self.fill(pattern)) for pattern in self.table.skipped) or "(?!)")
+
+    def head_of(self, name: str) -> str:
+        """Return the module that a tensor of a head of several is in; empty if it is of none."""
+        pattern = self.table.open_spellings.get("{head}")
+        found = re.match(self.fill(pattern, re.escape).removesuffix(r"\.weight"), name) if pattern else None
+        return name[: found.end(1)].rpartition(".")[0] if found else ""
+
+    def is_inside(self, name: str) -> bool:
+        """Tell whether a tensor stands where those of the model do, so that the model may need it."""
+        return self._inside.match(name) is not None
+
+    @cached_property
+    def _inside(self) -> re.Pattern[str]:
+        """Beginnings of names: what stands before the model's, and the first part of each."""
+        beginnings = set()
+        for rule in self.rules:
+            before = next(b for b in (self.prefix, self.wrapper, "") if rule.theirs.text.startswith(b))
+            first = re.match(r"[^./{]*", rule.theirs.text.removeprefix(before))
+            beginnings.add(re.escape(before + (first.group() if first else "")))
+        return re.compile(f"(?:{'|'.join(sorted(beginnings))})(?![A-Za-z_])")
 
     def refused(self) -> Iterator[tuple[Refused, str]]:
         """Yield the signs of what the models cannot do, each with the name of its tensor."""

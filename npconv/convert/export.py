@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from npconv.files.disk import SUFFIX
 from npconv.files.safetensors import file_chunks
 from npconv.messages import in_json, quoted
 from npconv.models import find_family
-from npconv.models.configuration import read_config_file
+from npconv.models.configuration import read_config_in
 from npconv.models.naming import GIVEN, NOTE, WARNING, Decision
 
 #: Endings that promise another form than safetensors.
@@ -138,15 +139,24 @@ def _choose(source: Source, tensors: dict[str, Any], to: str | None, prefix: str
         chosen.table,
         chosen.family,
         chosen.prefix,
-        spellings=_allowed(before.get("spellings"), chosen.table.spellings),
+        spellings=_allowed(before.get("spellings"), chosen.table.spellings, chosen.table.open_spellings),
         layouts={**chosen.layouts, **_allowed(before.get("layouts"), chosen.table.layouts)},
     )
 
 
-def _allowed(kept: Any, choices: dict[str, tuple[str, ...]]) -> dict[str, str]:
+#: What a spelling may be that no table lists: a name with a number at its end.
+_OPEN = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*\.){0,3}[0-9]{1,2}")
+
+
+def _allowed(kept: Any, choices: Mapping[str, tuple[str, ...]], free: Collection[str] = ()) -> dict[str, str]:
     """Return what a manifest says of the choices that a dialect leaves; anything else in it is not used."""
     items = kept.items() if isinstance(kept, dict) else ()
-    return {key: value for key, value in items if key in choices and value in choices[key]}
+    return {
+        key: value
+        for key, value in items
+        if key in choices
+        and (value in choices[key] or (key in free and isinstance(value, str) and _OPEN.fullmatch(value)))
+    }
 
 
 #: A field that the other library computes otherwise -> how that is said.
@@ -186,7 +196,7 @@ def _differences(source: Source, chosen: Dialect) -> Iterator[str]:
     """Yield a sentence for each number that the other library computes otherwise than this model."""
     folder = source.folder if source.folder is not None else source.path.parent
     try:
-        fields = read_config_file(folder)
+        fields = read_config_in(folder)
     except NpconvError:
         return
     if fields.get("model_type") != chosen.family:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 from npconv.convert.configuring import make_config
 from npconv.convert.dialects import tables
 from npconv.convert.source import Source, open_source, translate
-from npconv.convert.translate import skipped
 from npconv.errors import NpconvError, WeightsError
 from npconv.files.dtypes import DeferredArray
 from npconv.models import find_family
@@ -100,7 +99,14 @@ class Inspection:
     licence: str = ""
 
 
-def inspect(path: str | os.PathLike[str], *, wrapping: str | None = None, **config_fields: Any) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    wrapping: str | None = None,
+    prefix: str | None = None,
+    leave: Sequence[str] = (),
+    **config_fields: Any,
+) -> Inspection:
     """Describe a file of weights, an index or a folder; also one that is of no known dialect.
 
     Parameters
@@ -108,6 +114,8 @@ def inspect(path: str | os.PathLike[str], *, wrapping: str | None = None, **conf
     path : str or path
     wrapping : str, optional
         Which of several state dicts to look at.
+    prefix, leave
+        As in `convert`.
     **config_fields
         Fields of the configuration that the shapes leave open.
 
@@ -116,7 +124,7 @@ def inspect(path: str | os.PathLike[str], *, wrapping: str | None = None, **conf
     NpconvError
         If the file cannot be read at all.
     """
-    source = open_source(path, wrapping, model_type=config_fields.pop("model_type", ""))
+    source = open_source(path, wrapping, model_type=config_fields.pop("model_type", ""), prefix=prefix, leave=leave)
     opened = source.opened
     found = Inspection(
         path=str(path),
@@ -144,7 +152,7 @@ def _understand(found: Inspection, source: Source, given: Mapping[str, Any]) -> 
         found.problems.append(error)
         return source.theirs
     found.dialect, found.prefix, found.family = dialect.name, dialect.prefix, dialect.family
-    found.left_behind = sorted(skipped(source.theirs, dialect))
+    found.left_behind = sorted(source.left)
     try:
         config = make_config(source, ours, dialect, None, given)
     except NpconvError as error:

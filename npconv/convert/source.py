@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from npconv.convert.dialects import Dialect
+from npconv.convert.leftovers import AVERAGE, DUPLICATE, PICTURES, TOLD, described
+from npconv.convert.respelling import respelled
 from npconv.convert.side_files import TIMM
 from npconv.convert.stated import OPEN_CLIP_FILE, Stated, is_of_timm, read_open_clip_file, read_timm
-from npconv.convert.translate import detect_all, skipped, to_hugging_face
+from npconv.convert.strangers import what_else
+from npconv.convert.translate import are_equal, copies, detect_all, take, to_hugging_face
 from npconv.convert.writing import MANIFEST, deferred, read_manifest
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.dtypes import DeferredArray
 from npconv.files.opening import WRAPPINGS, OpenedWeights, open_weights, weight_files
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
-from npconv.models.configuration import read_config_file
+from npconv.models.configuration import read_config_in
 from npconv.models.naming import CONFIG_FILE, GIVEN, GUESS, NOTE, WARNING, Decision
 
 #: The name of one of several files, as transformers writes them.
@@ -52,6 +56,8 @@ class Source:
     #: Of the family that the caller named; empty if not.
     model_type: str = ""
     decisions: list[Decision] = field(default_factory=list)
+    #: Tensors that are no part of the model -> what each is; filled by `translate`.
+    left: dict[str, str] = field(default_factory=dict)
 
     def note(self, field: str, value: Any, source: str, reason: str, level: str = NOTE) -> None:
         """Add a decision."""
@@ -86,12 +92,23 @@ def source_path(path: str | os.PathLike[str]) -> Path:
 
 
 def open_source(
-    path: str | os.PathLike[str], wrapping: str | None = None, name: str = "", model_type: object = ""
+    path: str | os.PathLike[str],
+    wrapping: str | None = None,
+    name: str = "",
+    model_type: object = "",
+    *,
+    prefix: str | None = None,
+    leave: Sequence[str] = (),
 ) -> Source:
     """Open what is to be converted.
 
+    Of a file with several models, `prefix` is what the names of the wanted one begin with; `leave` are patterns of
+    names that are left behind.
+
     Raises
     ------
+    InputError
+        If no name begins with the prefix, or none has a pattern.
     WeightsError
         As `open_weights`.
     ConfigError
@@ -102,7 +119,8 @@ def open_source(
     files = weight_files(path)
     opened = open_weights(path, wrapping=wrapping)
     folder = path if path.is_dir() else None
-    source = Source(path, files, folder, opened, deferred(opened.tensors), model_type=told)
+    theirs, left = _chosen(deferred(opened.tensors), prefix, leave)
+    source = Source(path, files, folder, opened, theirs, model_type=told, left=left)
     source.note("container", opened.container, "file", f"the first bytes of {quoted(source.files[0].name)}")
     _note_the_rest(source, wrapping)
     _read_config(source)
@@ -111,6 +129,24 @@ def open_source(
         why = "given" if name else "the files and folders say so"
         source.note("source model", source.name, GIVEN if name else "file", why)
     return source
+
+
+def _chosen(
+    tensors: dict[str, DeferredArray], prefix: str | None, leave: Sequence[str]
+) -> tuple[dict[str, DeferredArray], dict[str, str]]:
+    """Return the tensors that the caller wants, and those that are left behind as told."""
+    left = {name: TOLD for name in tensors if prefix and not name.startswith(prefix)}
+    if tensors and len(left) == len(tensors):
+        there = dict.fromkeys(name.partition(".")[0] + "." for name in tensors if "." in name)
+        raise InputError(
+            f"expected --prefix to begin names of tensors, got {quoted(prefix)}; there are {listed(list(there))}"
+        )
+    for pattern in leave:
+        found = [name for name in tensors if fnmatchcase(name, pattern)]
+        if not found:
+            raise InputError(f"expected --leave to be a pattern of names such as 'fc.*', none has {quoted(pattern)}")
+        left |= dict.fromkeys(found, TOLD)
+    return {name: tensor for name, tensor in tensors.items() if name not in left}, left
 
 
 def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
@@ -124,6 +160,8 @@ def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
     try:
         return _translate(source)
     except WeightsError as error:
+        if reason := what_else(source.theirs):
+            raise WeightsError(reason) from error
         part = _SHARD.fullmatch(source.files[0].name)
         if part is None or int(part[2]) < 2:
             raise
@@ -135,25 +173,67 @@ def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
 
 def _translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
     """Return the dialect of a source and its tensors in the names of Hugging Face."""
-    told = told_family(source)
-    dialect, *others = detect_all(source.theirs, told)
+    told, theirs = told_family(source), respelled(source.theirs)
+    dialect, *others = detect_all(theirs, told)
     if source.model_type and dialect.family != source.model_type:
         raise ConfigError(f"--set says model_type {source.model_type}, but the tensors are those of {dialect.family}")
     prefix = f", with {quoted(dialect.prefix)} before each name" if dialect.prefix else ", without a prefix"
-    source.note("dialect", dialect.name, "names", f"names such as {quoted(next(iter(source.theirs)))}{prefix}")
-    ours = to_hugging_face(source.theirs, dialect)
-    also = [other.family for other in others if told is None and _is_complete(source.theirs, other)]
+    source.note("dialect", dialect.name, "names", f"names such as {quoted(next(iter(theirs)))}{prefix}")
+    theirs = _without_copies(source, theirs, dialect)
+    ours, left = take(theirs, dialect)
+    source.left |= left
+    also = [other.family for other in others if told is None and _is_complete(theirs, other)]
     if also:
         why = f"as a {' or '.join(also)} has the same names; --set model_type={also[0]} says otherwise"
         source.note("model_type", dialect.family, "names", why, GUESS)
-    left = skipped(source.theirs, dialect)
-    if left:
-        source.note(
-            "", None, "names", f"left behind, as no part of the model: {listed([quoted(name) for name in left])}"
-        )
-    count = len(source.theirs) - len(left)
+    for kind, text in described(source.left):
+        source.note("", None, "names", text, WARNING if kind in (PICTURES, AVERAGE) else NOTE)
+    _note_the_head(source, dialect)
+    if dialect.table.without_classifier and "classifier.weight" not in ours:
+        source.note("last norm", None, dialect.name, dialect.table.without_classifier, GUESS)
+    count = len(theirs) - len(left)
     source.note("", None, "names", f"{count} tensors used once each, {len(ours)} parameters filled once each")
     return dialect, ours
+
+
+def _without_copies(source: Source, theirs: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """Return the tensors without the same ones under a second prefix.
+
+    Raises
+    ------
+    WeightsError
+        If those under another prefix are another model.
+    """
+    there = copies(theirs, dialect)
+    for prefix, names in there.items():
+        if not are_equal(theirs, dialect, prefix, names):
+            models = [dialect, *(replace(dialect, prefix=other) for other in there)]
+            named = [quoted(model.prefix) if model.prefix else "none" for model in models]
+            raise WeightsError(
+                f"the file holds {len(models)} models, by what their names begin with: {', '.join(named)}; say which: "
+                f"{' or '.join(_way(model, models) for model in models)}"
+            )
+        source.left |= dict.fromkeys(names, DUPLICATE)
+    return {name: tensor for name, tensor in theirs.items() if name not in source.left}
+
+
+def _way(dialect: Dialect, models: list[Dialect]) -> str:
+    """Return the options that take one of several models alone."""
+    own = dialect.wrapper
+    inside = [model.wrapper for model in models if model.wrapper.startswith(own) and model.wrapper != own]
+    words = [f"--prefix {shlex.quote(own)}"] if own else []
+    return " ".join([*words, *(f"--leave {shlex.quote(f'{other}*')}" for other in inside)])
+
+
+def _note_the_head(source: Source, dialect: Dialect) -> None:
+    """Say that modules before the classifier are taken to do nothing, if there are any."""
+    head, usual = dialect.spellings.get("{head}", ""), dialect.table.spellings.get("{head}", ("",))[0]
+    if head not in ("", usual, f"{usual}.0"):
+        why = (
+            f"{quoted(head)} is the last of several modules; those before it have no parameters and are taken for a "
+            "Dropout, which does nothing: an activation there would give other logits"
+        )
+        source.note("classifier", None, "names", why, WARNING)
 
 
 def _is_complete(theirs: Mapping[str, Any], dialect: Dialect) -> bool:
@@ -206,7 +286,7 @@ def _read_config(source: Source) -> None:
         return
     if CONFIG_FILE not in there:
         return
-    fields = read_config_file(folder)
+    fields = read_config_in(folder)
     if is_of_timm(fields):
         source.stated = read_timm(fields)
         source.decisions += source.stated.decisions

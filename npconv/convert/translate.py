@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.convert.dialects import LAYOUTS, Dialect, Values, dialect_names, family_of_names, tables
+from npconv.convert.dialects import LAYOUTS, Dialect, dialect_names, family_of_names, tables
+from npconv.convert.leftovers import DUPLICATE, digest, numbers_in, sort_out
 from npconv.errors import ConfigError, WeightsError
 from npconv.files.dtypes import mapped
 from npconv.messages import hint, listed, quoted
@@ -81,7 +82,18 @@ def _candidates(names: list[str]) -> Iterator[Dialect]:
             prefixes = (name.removesuffix(first) for name in names if name.endswith(first))
             for prefix in islice(dict.fromkeys(prefixes), MOST_PREFIXES):
                 if _PLAIN_PREFIX.fullmatch(prefix) and (not prefix or prefix[-1] in "./"):
-                    yield Dialect(table, family, prefix, spellings)
+                    yield _with_open_spellings(names, Dialect(table, family, prefix, spellings))
+
+
+def _with_open_spellings(names: list[str], dialect: Dialect) -> Dialect:
+    """Return a dialect with the spellings that no table can list: a number at the end, the largest of the file."""
+    chosen = {}
+    for word, pattern in dialect.table.open_spellings.items():
+        regex = re.compile(dialect.fill(pattern, re.escape))
+        found = {match[1] for name in names if (match := regex.fullmatch(name))}
+        if found and dialect.table.spellings[word][0] not in found:
+            chosen[word] = max(found, key=lambda spelling: (len(spelling), spelling))
+    return replace(dialect, spellings={**dialect.spellings, **chosen}) if chosen else dialect
 
 
 def _layouts(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, str]:
@@ -160,33 +172,45 @@ def check_complete(tensors: Mapping[str, Any], found: Reading) -> Shapes:
     return expected
 
 
+class Taken(NamedTuple):
+    """The tensors of a model in the names of Hugging Face, and what was left behind: name -> what it is."""
+
+    ours: dict[str, Any]
+    left: dict[str, str]
+
+
 def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
     """Return tensors in the names of a dialect by those of Hugging Face, laid out as there; arrays come out as views.
 
     Raises
     ------
     WeightsError
-        If a tensor is left over, lacks, comes twice or has another layout than the dialect's.
+        If a tensor is left over and nothing says what it is, lacks, comes twice or has another layout than the
+        dialect's.
     """
+    return take(tensors, dialect).ours
+
+
+def take(tensors: Mapping[str, Any], dialect: Dialect) -> Taken:
+    """Do what :func:`to_hugging_face` does; return what was left behind as well."""
+    rules = ((name, dialect.find(name)) for name in tensors)
+    found = {name: rule for name, rule in rules if rule is not None}
+    left = sort_out(tensors, dialect, found)
     ours: dict[str, Any] = {}
     source: dict[str, str] = {}
-    for name, tensor in tensors.items():
-        found = dialect.find(name)
-        if found is None:
-            if dialect.is_skipped(name):
-                continue
-            names = [rule.theirs.fill(_numbers_in(name)) for rule in dialect.rules]
-            raise _left_over(name, tensor, names, dialect.name)
-        rule, values = found
+    for name, (rule, values) in found.items():
         target = rule.ours.fill(values)
         if target in source:
-            raise WeightsError(f"tensors {quoted(source[target])} and {quoted(name)} are both for {target}")
-        if not rule.layout.fits(tuple(tensor.shape)):
+            if digest(tensors[name]) != digest(tensors[source[target]]):
+                raise WeightsError(f"tensors {quoted(source[target])} and {quoted(name)} are both for {target}")
+            left[name] = DUPLICATE
+            continue
+        if not rule.layout.fits(tuple(tensors[name].shape)):
             raise WeightsError(
-                f"expected {quoted(name)} to be laid out {rule.layout.words}, got shape {tuple(tensor.shape)}; "
+                f"expected {quoted(name)} to be laid out {rule.layout.words}, got shape {tuple(tensors[name].shape)}; "
                 f"is the file in the names of {dialect.name}?"
             )
-        ours[target], source[target] = mapped(tensor, rule.layout.ours), name
+        ours[target], source[target] = mapped(tensors[name], rule.layout.ours), name
     try:
         _add_implied(ours, expected_shapes(read(ours)), dialect)
         expected = check_complete(ours, read(ours))
@@ -195,7 +219,33 @@ def to_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, A
         theirs = known[0].theirs.fill(known[1]) if known is not None else error.name
         where = "" if theirs == error.name else f"; {dialect.name} calls {error.name} {quoted(theirs)}"
         raise WeightsError(f"{error}{where}") from None
-    return {name: ours[name] for name in expected}
+    return Taken({name: ours[name] for name in expected}, left)
+
+
+def copies(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, list[str]]:
+    """Return other models of the same names in a file: what stands before their names -> these names."""
+    first = dialect.fill(dialect.table.first).removeprefix(dialect.prefix)
+    names = list(islice(tensors, MOST_NAMES))
+    count = sum(dialect.find(name) is not None for name in names)
+    found: dict[str, list[str]] = {}
+    for prefix in dict.fromkeys(name.removesuffix(first) for name in names if name.endswith(first)):
+        if prefix == dialect.prefix or len(found) == MOST_PREFIXES or not _PLAIN_PREFIX.fullmatch(prefix):
+            continue
+        other = replace(dialect, prefix=prefix)
+        known = [name for name in names if other.find(name) is not None]
+        if 2 * len(known) > count:
+            found[prefix] = known
+    return found
+
+
+def are_equal(tensors: Mapping[str, Any], dialect: Dialect, prefix: str, names: Iterable[str]) -> bool:
+    """Say whether the tensors of another model in a file, with another prefix, are those of the dialect's."""
+    return all(
+        (twin := dialect.prefix + name.removeprefix(prefix)) in tensors
+        and digest(tensors[twin]) == digest(tensors[name])
+        for name in names
+        if name.startswith(prefix)
+    )
 
 
 def from_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
@@ -213,19 +263,18 @@ def from_hugging_face(tensors: Mapping[str, Any], dialect: Dialect) -> dict[str,
             continue
         found = dialect.find_ours(name)
         if found is None:
-            names = [rule.ours.fill(_numbers_in(name)) for rule in dialect.rules]
-            raise _left_over(name, tensor, names, dialect.name)
+            names = [rule.ours.fill(numbers_in(name)) for rule in dialect.rules]
+            near = hint(name, (other for other in names if other != name))
+            raise WeightsError(
+                f"{dialect.name} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{near}; "
+                "choose another dialect"
+            )
         rule, values = found
         target = rule.theirs.fill(values)
         if target in theirs:
             raise WeightsError(f"two tensors are for {quoted(target)} in the names of {dialect.name}; one is {name}")
         theirs[target] = mapped(tensor, rule.layout.theirs)
     return theirs
-
-
-def skipped(tensors: Iterable[str], dialect: Dialect) -> list[str]:
-    """Return the names that :func:`to_hugging_face` leaves behind because they belong to something else."""
-    return [name for name in tensors if dialect.find(name) is None and dialect.is_skipped(name)]
 
 
 def _add_implied(ours: dict[str, Any], expected: Mapping[str, tuple[int, ...]], dialect: Dialect) -> None:
@@ -255,18 +304,3 @@ def _is_left_out(name: str, tensor: Any, dialect: Dialect) -> bool:
             "choose another dialect"
         )
     return False
-
-
-def _numbers_in(name: str) -> Values:
-    """Return the first numbers that a name holds, as those of a stage and a block."""
-    numbers = [int(part) for part in name.replace("/", ".").split(".") if part.isdecimal() and len(part) < 6]
-    return dict(zip("ij", numbers, strict=False))
-
-
-def _left_over(name: str, tensor: Any, candidates: Iterable[str], dialect: str) -> WeightsError:
-    """Return the error for a tensor that no rule knows."""
-    others = (candidate for candidate in candidates if candidate != name)  # a stage may lack what the others have
-    return WeightsError(
-        f"{dialect} has no place for tensor {quoted(name)} of shape {tuple(tensor.shape)}{hint(name, others)}; "
-        "is it another architecture?"
-    )

@@ -18,7 +18,7 @@ from npconv.images import open_image
 from npconv.images.settings import FILE_NAME
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES, find_family
-from npconv.models.configuration import read_config_file
+from npconv.models.configuration import read_config_in
 from npconv.models.parameters import Shapes, count_parameters, match, nest
 from npconv.models.processors import load_processor
 from npconv.models.publishing import IMAGENET_1K, Architecture, Logits, find_architecture, size_fields
@@ -77,7 +77,7 @@ def verify(
         raise InputError(f"expected a folder in Hugging Face layout, but {quoted(folder)} is none")
     checks = [_guarded("hashes", _hashes, folder)]
     try:
-        fields = read_config_file(folder)
+        fields = read_config_in(folder)
         config = find_family(fields.get("model_type")).config_class.from_dict(fields)
     except NpconvError as error:
         return [*checks, Check("configuration", FAILED, str(error))]
@@ -216,7 +216,7 @@ def _logits(folder: Path, config: Any, picture: Any, given: str | None) -> tuple
 
 def _run(folder: Path, picture: Any, fields: Mapping[str, Any]) -> np.ndarray:
     """Return the first three logits of a picture, in float32, with other fields of the configuration."""
-    stated = read_config_file(folder)
+    stated = read_config_in(folder)
     family = find_family(stated.get("model_type"))
     config, module = family.config_class.from_dict(stated, **fields), family.part("model")
     shapes = module.image_classification_shapes(config)

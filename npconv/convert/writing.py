@@ -26,6 +26,7 @@ from npconv.files.checkpoint import INDEX_FILE, index_json, is_weight_file, shar
 from npconv.files.disk import hash_file, read_json, write_file
 from npconv.files.dtypes import DeferredArray, dtype_of, held_dtype
 from npconv.files.safetensors import file_chunks
+from npconv.images.versions import library_versions
 from npconv.messages import listed, quoted
 from npconv.models.naming import WARNING, Decision, lines
 
@@ -313,6 +314,7 @@ def manifest_text(
     content = {
         "format_version": VERSION,
         "written_by": f"npconv {__version__}",
+        "versions": library_versions(),
         "source": {
             "name": source.name or None,
             "files": dict(hashes),

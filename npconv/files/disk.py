@@ -176,6 +176,8 @@ class Hub(NamedTuple):
     find: Callable[[str, str], Path]
     #: An unknown name -> ``"; did you mean ...?"`` or nothing.
     suggest: Callable[[str], str]
+    #: A folder -> the one to load: itself, or what its weights were converted into.
+    ready: Callable[[Path], Path]
 
 
 #: Set by ``npconv.hub``, which stands above this room.
@@ -204,8 +206,8 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
         (``"facebook/convnextv2-tiny-1k-224"``); the first of these that exists. A path object is a folder or file only,
         and so is a text such as ``"./convnextv2-cifar10"``. A hub id is looked for in the local Hugging Face cache
         (where ``HF_HUB_CACHE``, ``HF_HOME`` and the like say) and then, if huggingface_hub is installed and
-        ``HF_HUB_OFFLINE`` unset, downloaded. Where it has no safetensors, its other weights are converted once, into a
-        cache of npconv (``NPCONV_CACHE``, or ``npconv`` in ``XDG_CACHE_HOME`` or ``~/.cache``).
+        ``HF_HUB_OFFLINE`` unset, downloaded. Where it has no safetensors, nor a folder, its other weights are converted
+        once, into a cache of npconv (``NPCONV_CACHE``, or ``npconv`` in ``XDG_CACHE_HOME`` or ``~/.cache``).
     revision : str
         A branch, tag or commit of a hub model.
 
@@ -227,7 +229,9 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
     if isinstance(model, str) and model in embedded_models():
         return _zoo() / model
     # os.path rather than Path: these are False, not an error, for names that no file can have.
-    if os.path.isdir(name) or (name.endswith(SUFFIX) and os.path.isfile(name)):
+    if os.path.isdir(name):
+        return _hub.ready(Path(name)) if _hub else Path(name)
+    if name.endswith(SUFFIX) and os.path.isfile(name):
         return Path(name)
     if os.path.isfile(name):
         raise ModelNotFoundError(

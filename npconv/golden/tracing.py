@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from npconv._version import __version__
 from npconv.api.heads import OBSERVER, BareModel
-from npconv.backend import to_host
+from npconv.backend import device_module, to_host
 from npconv.errors import GoldenError
 from npconv.golden.trace_file import FORMAT, PIXELS, Trace
+from npconv.images.versions import library_versions
 from npconv.messages import nearest, quoted
 from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan
@@ -106,11 +106,17 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
         "dtype": model.dtype.name,
         "checkpoint": hash_parameters(model.state_dict()),
         "input": hash_array(pixel_values),
-        "versions": {"npconv": __version__, "numpy": np.__version__},
+        "versions": library_versions() | array_library(model.device),
         "steps": plan.to_json(),
         "layouts": {PIXELS: "NCHW", **{step.name: step.layout for step in plan}},
         "aliases": {alias: step.name for step in plan for alias in step.aliases},
     }
+
+
+def array_library(device: str) -> dict[str, str]:
+    """Return the version of CuPy if a model computes with it."""
+    module = device_module(device)
+    return {"cupy": str(module.__version__)} if module.__name__ == "cupy" else {}
 
 
 def task_of(model: Any) -> str:

@@ -21,4 +21,10 @@ def _suggest(name: str) -> str:
     return suggestion(name, tuple(embedded_models()))
 
 
-register_hub(Hub(_find, _suggest))
+def _ready(folder: Path) -> Path:
+    from npconv.hub.download import local_model
+
+    return local_model(folder)
+
+
+register_hub(Hub(_find, _suggest, _ready))

@@ -6,6 +6,7 @@ and no code of a repository is ever run. What has been downloaded must have the 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import re
@@ -148,7 +149,9 @@ def _ready(snapshot: Path, hub_id: str) -> Path | None:
     form = next((form for form in WEIGHTS if _is_complete(snapshot, form)), None)
     if form is None:
         return None
-    return snapshot if form in WEIGHTS[:2] and not _is_of_timm(snapshot) else _converted(snapshot, hub_id)
+    if form in WEIGHTS[:2] and not _is_of_timm(snapshot):
+        return snapshot
+    return _converted(snapshot, hub_id, own_cache() / "converted" / hub_id.replace("/", "--") / snapshot.name, hub_id)
 
 
 def _is_of_timm(snapshot: Path) -> bool:
@@ -162,6 +165,28 @@ def _is_of_timm(snapshot: Path) -> bool:
     from npconv.convert.stated import is_of_timm  # only here: most models need none of it
 
     return is_of_timm(fields)
+
+
+def local_model(folder: Path) -> Path:
+    """Return the folder to load a model from that lies in a folder: itself, or what its weights were converted into.
+
+    They are converted anew when one of the files has changed.
+
+    Raises
+    ------
+    WeightsError
+        If they cannot be converted.
+    """
+    form = next((form for form in WEIGHTS if _is_complete(folder, form)), None)
+    if form is None or not (folder / CONFIG).is_file() or (form in WEIGHTS[:2] and not _is_of_timm(folder)):
+        return folder
+    state = [os.path.realpath(folder)]
+    for name in sorted(os.listdir(folder)):
+        if name in (CONFIG, *SMALL_FILES, form[0]) or (len(form) > 1 and re.fullmatch(form[1], name)):
+            facts = os.stat(folder / name)
+            state.append(f"{name} {facts.st_size} {facts.st_mtime_ns}")
+    key = hashlib.sha256("\n".join(state).encode("utf-8", "surrogateescape")).hexdigest()
+    return _converted(folder, quoted(folder), own_cache() / "converted" / "local" / key[:32], "")
 
 
 def _is_complete(folder: Path, form: tuple[str, ...]) -> bool:
@@ -224,9 +249,8 @@ def _check_hash(path: Path, hub_id: str) -> None:
         )
 
 
-def _converted(snapshot: Path, hub_id: str) -> Path:
+def _converted(snapshot: Path, hub_id: str, directory: Path, name: str) -> Path:
     """Return the folder with what a snapshot's weights are as safetensors; made at the first call."""
-    directory = own_cache() / "converted" / hub_id.replace("/", "--") / snapshot.name
     if _is_converted(directory):
         return directory
     from npconv.convert import convert  # only here: most models need none of it
@@ -243,7 +267,7 @@ def _converted(snapshot: Path, hub_id: str) -> Path:
     message = f"{hub_id} {why}: converting it, once, into {quoted(directory)}"
     try:
         warnings.warn(message, NpconvWarning, stacklevel=2)
-        made = convert(snapshot, staging / "model", name=hub_id)
+        made = convert(snapshot, staging / "model", name=name)
         for decision in made.decisions:
             if decision.level in (WARNING, GUESS):
                 warnings.warn(f"{hub_id}: {decision}", NpconvWarning, stacklevel=2)

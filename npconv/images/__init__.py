@@ -1,12 +1,14 @@
 """From a picture to the array that a model takes.
 
 Read in this order: ``decode`` (files to 8-bit RGB), ``transforms`` (resize, crop, rescale, normalise: the arithmetic),
-``settings`` (what can be set, its defaults, and what is then done, as data), ``inputs`` (what a caller may hand over),
-``processor`` (all of it behind the face of transformers).
+``passes`` (which axis is resized first, in which Pillow's versions differ), ``settings`` (what can be set, its
+defaults, and what is then done, as data), ``inputs`` (what a caller may hand over), ``batch`` (what comes back),
+``processor`` (all of it behind the face of transformers). ``versions`` says which libraries made the numbers.
 """
 
+from npconv.images.batch import BatchFeature
 from npconv.images.decode import FORMATS, MAX_PIXELS, convert_to_rgb, open_image
-from npconv.images.processor import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
+from npconv.images.processor import ConvNextFeatureExtractor, ConvNextImageProcessor
 from npconv.images.transforms import (
     center_crop,
     normalize,

@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.errors import ConfigError, InputError, NpconvWarning
+from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning
 from npconv.files.disk import SUFFIX, locate
+from npconv.images.batch import BatchFeature, stack
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import (
+    COMBINED_FILE_NAME,
     FILE_NAME,
     STEPS,
     Listed,
@@ -42,20 +44,6 @@ LOADING_WITHOUT_EFFECT = ("backend", "cache_dir", "force_download", "local_files
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
 
-class BatchFeature(dict[str, Any]):
-    """What a processor returns: a dictionary whose keys are attributes too.
-
-    ``model(**inputs)``, ``inputs["pixel_values"]`` and ``inputs.pixel_values`` all work.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        """Return the value of a key."""
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"expected one of {list(self)}, got {name!r}") from None
-
-
 class ConvNextImageProcessor:
     """Make model inputs of pictures: resize, crop, rescale to 0..1, normalise.
 
@@ -65,7 +53,8 @@ class ConvNextImageProcessor:
         Resize (and crop) to a square of ``size["shortest_edge"]``.
     size : dict or int
         ``{"shortest_edge": 384}``; 384 means the same. From 384 on the picture is warped to that square. Below, its
-        shorter edge becomes ``int(shortest_edge / crop_pct)`` and the square is cropped from the middle.
+        shorter edge becomes ``int(shortest_edge / crop_pct)`` and the square is cropped from the middle. `crop_mode`
+        says otherwise; with one, ``{"height": 224, "width": 320}`` is a size as well.
     crop_pct : float
         Share of the shorter edge that is kept below 384. Default 224 / 256.
     resample : int or str
@@ -86,6 +75,19 @@ class ConvNextImageProcessor:
     do_convert_rgb : bool, optional
         True makes RGB of every picture, False of none. Unset, what does not fit `image_mean` is converted, by the rules
         at the top of ``npconv/images/inputs.py``.
+    crop_mode : str, optional
+        What timm does at any size, in its words: resize by `crop_pct` to ``"center"``, cover the size and keep the
+        aspect, ``"border"``, fit into it, or ``"squash"``, warp; then crop. Unset, as `size` says. Unknown to
+        transformers, as are the next three.
+    crop_rounding : str, optional
+        Where a crop begins whose distance from the edge is no whole number: ``"floor"``, as in transformers and by
+        default, or ``"half_even"``, as in timm and torchvision. One pixel apart.
+    crop_fill : int or list of int, optional
+        Value from 0 to 255 of the border around a picture that is smaller than the crop, for all channels or for each.
+        Default 0.
+    resize_order : str, optional
+        Which axis is resized first, on which some pixels depend: ``"horizontal"``, as Pillow does up to 12.1,
+        ``"vertical"``, or as ``"pillow12.2"`` or ``"pillow13"`` chooses. By default as the installed Pillow does.
     **other_fields
         Kept, and written back by :meth:`to_dict`.
 
@@ -96,8 +98,8 @@ class ConvNextImageProcessor:
 
     Notes
     -----
-    ``None`` stands for the default everywhere. The values are those of ``ConvNextImageProcessorPil`` in transformers,
-    bit for bit; the Torchvision processor there resizes a little differently.
+    ``None`` stands for the default everywhere. The values are those of ``ConvNextImageProcessorPil`` in transformers
+    with the same version of Pillow, bit for bit; the Torchvision processor there resizes a little differently.
     """
 
     model_input_names = ("pixel_values",)
@@ -119,6 +121,10 @@ class ConvNextImageProcessor:
     do_center_crop: bool | None
     crop_size: dict[str, int] | None
     do_convert_rgb: bool | None
+    crop_mode: str | None
+    crop_rounding: str | None
+    crop_fill: float | tuple[float, ...] | None
+    resize_order: str | None
     other_fields: dict[str, Any]
 
     def __init__(
@@ -136,6 +142,10 @@ class ConvNextImageProcessor:
         do_center_crop: bool | None = None,
         crop_size: Any = None,
         do_convert_rgb: bool | None = None,
+        crop_mode: str | None = None,
+        crop_rounding: str | None = None,
+        crop_fill: Any = None,
+        resize_order: str | None = None,
         **other_fields: Any,
     ) -> None:
         given = {name: value for name, value in _settings_among(locals()).items() if value is not None}
@@ -165,6 +175,10 @@ class ConvNextImageProcessor:
         do_center_crop: bool | None = None,
         crop_size: Any = None,
         do_convert_rgb: bool | None = None,
+        crop_mode: str | None = None,
+        crop_rounding: str | None = None,
+        crop_fill: Any = None,
+        resize_order: str | None = None,
         **without_effect: Any,
     ) -> BatchFeature:
         """Make model inputs of one picture or many.
@@ -175,7 +189,7 @@ class ConvNextImageProcessor:
             Arrays are (H, W), (H, W, C), (C, H, W) or batches with one axis more, with values from 0 to 255, or from
             0 to 1 together with ``do_rescale=False``.
         do_resize, size, crop_pct, resample, do_rescale, rescale_factor, do_normalize, image_mean, image_std, \
-do_center_crop, crop_size, do_convert_rgb : optional
+do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, resize_order : optional
             Take the place of the processor's own setting in this call.
         return_tensors : str, optional
             ``"np"`` for one array. Unset, the same where all pictures come out in one shape, as they do after resizing;
@@ -215,7 +229,7 @@ do_center_crop, crop_size, do_convert_rgb : optional
             prepared = self.prepare(array, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
-        return BatchFeature(pixel_values=_stack(pixel_values, must_stack=return_tensors is not None))
+        return BatchFeature(pixel_values=stack(pixel_values, must_stack=return_tensors is not None))
 
     @staticmethod
     def check_complete(settings: Settings) -> None:
@@ -235,6 +249,8 @@ do_center_crop, crop_size, do_convert_rgb : optional
                 NpconvWarning,
                 stacklevel=3,
             )
+        if np.any(settings.crop_fill or 0) and image.dtype.kind == "f" and image.max() <= 1:
+            raise InputError("expected values from 0 to 255 with a crop_fill, got floats up to 1; multiply them by 255")
         for _, step, arguments in cls.list_steps(settings, *image.shape[1:]):
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 image = STEPS[step](image, **arguments)
@@ -280,9 +296,11 @@ do_center_crop, crop_size, do_convert_rgb : optional
         overrides = {name: value for name, value in overrides.items() if name not in LOADING_WITHOUT_EFFECT}
         _check_overrides(overrides, config)
         try:
-            return cls.from_dict(config, **overrides)
-        except (InputError, ConfigError) as error:
+            processor = cls.from_dict(config, **overrides)
+            processor.settings().check_amount()
+        except (InputError, ConfigError, ImageError) as error:
             raise ConfigError(f"{file}: {error}") from error
+        return processor
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], **overrides: Any) -> ConvNextImageProcessor:
@@ -340,7 +358,8 @@ do_center_crop, crop_size, do_convert_rgb : optional
 def find_settings(model: str | os.PathLike[str], revision: str = "main") -> tuple[Path, dict[str, Any]]:
     """Return the file with the settings that belong to a model, and its content; see `from_pretrained`."""
     is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
-    path = Path(model) if is_settings_file else locate(model, revision=revision)
+    has_settings = any(os.path.isfile(os.path.join(model, name)) for name in (FILE_NAME, COMBINED_FILE_NAME))
+    path = Path(model) if is_settings_file or has_settings else locate(model, revision=revision)
     return read_settings(path.parent if path.suffix == SUFFIX else path)
 
 
@@ -377,18 +396,3 @@ def _check_call(return_tensors: Any, data_format: Any, without_effect: Mapping[s
     unknown = sorted(set(without_effect) - set(WITHOUT_EFFECT))
     if unknown:
         raise InputError(f"expected settings of the processor ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
-
-
-def _stack(arrays: list[np.ndarray], *, must_stack: bool) -> np.ndarray | list[np.ndarray]:
-    """Return arrays of one shape as one array, others as the list they are."""
-    if not arrays:
-        raise InputError("expected at least one picture, got none")
-    shapes = sorted({array.shape for array in arrays})
-    if len(shapes) == 1:
-        return np.stack(arrays)
-    if must_stack:
-        raise InputError(
-            f"expected pictures of one shape for return_tensors='np', got {shapes[0]} and {shapes[-1]}; "
-            "set do_resize=True, or leave return_tensors unset for a list"
-        )
-    return arrays

@@ -16,8 +16,17 @@ import numpy as np
 from npconv.errors import ConfigError, InputError, ModelNotFoundError, WeightsError
 from npconv.files.disk import read_json
 from npconv.images import transforms
-from npconv.images.decode import MAX_PIXELS
-from npconv.images.transforms import WARP_FROM, normalize, resample_filter, rescale, scale_shortest_edge
+from npconv.images.decode import MAX_PIXELS, check_pixel_count
+from npconv.images.passes import ORDERS, first_pass
+from npconv.images.transforms import (
+    ROUNDINGS,
+    WARP_FROM,
+    normalize,
+    resample_filter,
+    rescale,
+    scale_shortest_edge,
+    size_for_crop,
+)
 from npconv.messages import shown
 
 FILE_NAME = "preprocessor_config.json"
@@ -27,6 +36,13 @@ COMBINED_FILE_NAME = "processor_config.json"
 
 #: A settings file is a few hundred bytes.
 MAX_FILE_BYTES = 1_000_000
+
+#: The largest picture that settings may ask for as input of a model, in pixels: 4096 x 4096. The largest published one
+#: is 512 x 512. Making a picture ready takes 30 bytes a pixel.
+MAX_INPUT_PIXELS = 4096 * 4096
+
+#: Ways of timm to keep or lose the aspect: :func:`npconv.images.transforms.size_for_crop`.
+CROP_MODES = ("center", "border", "squash")
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,10 @@ class Settings:
     do_center_crop: bool | None = None
     crop_size: Any = None
     do_convert_rgb: bool | None = None
+    crop_mode: str | None = None
+    crop_rounding: str | None = None
+    crop_fill: Any = None
+    resize_order: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,12 +78,48 @@ class Settings:
         """How many channels `image_mean` is meant for; None if one number stands for all."""
         return None if isinstance(self.image_mean, float) else len(self.image_mean)
 
+    @property
+    def target(self) -> tuple[int, int] | None:
+        """The height and width that `size` stands for; None if it does not say both."""
+        if self.crop_mode is None and "shortest_edge" in self.size:
+            return (self.size["shortest_edge"],) * 2
+        height, width = (self.size.get(side, self.size.get("shortest_edge")) for side in ("height", "width"))
+        return None if height is None or width is None else (height, width)
+
     def check_complete(self) -> None:
-        """Raise `InputError` if a value is missing that one of the steps needs."""
-        if self.do_resize and "shortest_edge" not in self.size:
+        """Raise `InputError` if a value is missing that one of the steps needs, or :meth:`check_amount` refuses it."""
+        if self.do_resize and (self.target is None if self.crop_mode else "shortest_edge" not in self.size):
             raise InputError(f"expected a size such as 224 or {{'shortest_edge': 224}}, got {shown(self.size)}")
         if self.do_center_crop and not {"height", "width"} <= set(self.crop_size or ()):
             raise InputError(f"expected a crop_size such as 224 for do_center_crop, got {shown(self.crop_size)}")
+        self.check_amount()
+        if self.do_resize and self.crops:
+            height, width = (min(edge / self.crop_pct, MAX_PIXELS) for edge in self.target or ())
+            check_pixel_count(int(height), int(width), "size / crop_pct")
+
+    def check_amount(self) -> None:
+        """Raise an error if settings alone make each picture too large, so that none is read in vain.
+
+        What no picture may have is an `ImageError`, what is too much for a model an `InputError`.
+        """
+        asked = {"size": self.target if self.do_resize else None, "crop_size": None}
+        if self.do_center_crop and {"height", "width"} <= set(self.crop_size or ()):
+            asked["crop_size"] = (self.crop_size["height"], self.crop_size["width"])
+        for name, size in asked.items():
+            if size is not None:
+                check_pixel_count(*size, name)
+                if size[0] * size[1] > MAX_INPUT_PIXELS:
+                    raise InputError(
+                        f"expected a {name} of at most {MAX_INPUT_PIXELS} pixels, got {size[0]} x {size[1]}; "
+                        "use a smaller one"
+                    )
+
+    @property
+    def crops(self) -> bool:
+        """Whether something is cut off a picture after it is resized."""
+        if self.crop_mode is None:
+            return self.target is not None and self.target[0] < WARP_FROM
+        return self.crop_mode != "squash" or self.crop_pct != 1
 
 
 def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
@@ -130,11 +186,33 @@ def _parse_positive(name: str, value: Any) -> float:
     return number
 
 
+def _parse_level(name: str, value: Any) -> float | tuple[float, ...]:
+    """Return one value of a pixel, a whole number from 0 to 255, for all channels, or a tuple with one for each."""
+    levels = _parse_channels(name, value)
+    for level in levels if isinstance(levels, tuple) else (levels,):
+        if not (0 <= level <= 255 and level.is_integer()):
+            raise InputError(f"expected {name} to be whole numbers from 0 to 255, got {shown(value)}")
+    return levels
+
+
+def _one_of(*names: str) -> Callable[[str, Any], str]:
+    """Return what takes one of some words and nothing else."""
+
+    def parse(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in names:
+            raise InputError(f"expected {name} to be one of {', '.join(names)}, got {shown(value)}")
+        return value
+
+    return parse
+
+
 def _parse_channels(name: str, value: Any) -> float | tuple[float, ...]:
     """Return one number for all channels, or a tuple with one for each."""
-    if not isinstance(value, list | tuple | np.ndarray) or not np.ndim(value):
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
         return _parse_number(name, value)
-    if not len(value):
+    if not value:
         raise InputError(f"expected {name} to have one entry a channel, got none")
     return tuple(_parse_number(f"every entry of {name}", entry) for entry in value)
 
@@ -183,25 +261,33 @@ PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "do_center_crop": _parse_flag,
     "crop_size": _parse_crop_size,
     "do_convert_rgb": _parse_flag,
+    "crop_mode": _one_of(*CROP_MODES),
+    "crop_rounding": _one_of(*ROUNDINGS),
+    "crop_fill": _parse_level,
+    "resize_order": _one_of(*ORDERS),
 }
 
 #: A step in a list: what its result is called, a name of `STEPS`, and what that takes.
 Listed = tuple[str, str, dict[str, Any]]
 
 
-def resize(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
+def resize(image: np.ndarray, *, height: int, width: int, resample: int | str, order: str | None = None) -> np.ndarray:
     """Resize a uint8 picture with Pillow: :func:`npconv.images.transforms.resize`."""
-    return transforms.resize(image, (height, width), resample)
+    return transforms.resize(image, (height, width), resample, order)
 
 
-def resize_float(image: np.ndarray, *, height: int, width: int, resample: int | str) -> np.ndarray:
+def resize_float(
+    image: np.ndarray, *, height: int, width: int, resample: int | str, order: str | None = None
+) -> np.ndarray:
     """Resize a float32 picture with Pillow: :func:`npconv.images.transforms.resize_float`."""
-    return transforms.resize_float(image, (height, width), resample)
+    return transforms.resize_float(image, (height, width), resample, order)
 
 
-def center_crop(image: np.ndarray, *, height: int, width: int) -> np.ndarray:
+def center_crop(
+    image: np.ndarray, *, height: int, width: int, rounding: str = "floor", fill: float | list[float] = 0
+) -> np.ndarray:
     """Cut the middle out of a picture: :func:`npconv.images.transforms.center_crop`."""
-    return transforms.center_crop(image, (height, width))
+    return transforms.center_crop(image, (height, width), rounding, fill)
 
 
 #: By the names that an image processor lists and plans use.
@@ -213,24 +299,47 @@ STEPS: dict[str, Callable[..., np.ndarray]] = {
 def resize_crop_normalize(settings: Settings, height: int, width: int) -> Iterator[Listed]:
     """Yield what is done to a picture of some size before a ConvNeXt, V2 or CvT sees it.
 
-    The steps of resizing are those of :func:`npconv.images.transforms.resize_and_crop`.
+    Without a `crop_mode`, the steps of resizing are those of :func:`npconv.images.transforms.resize_and_crop`.
     """
     if settings.do_resize:
-        edge = settings.size["shortest_edge"]
-        size = (edge, edge)
-        if edge < WARP_FROM:
-            # Only the shape counts: an array that takes no memory stands for the picture.
-            picture = np.broadcast_to(np.uint8(0), (3, height, width))
-            size = scale_shortest_edge(picture, edge / settings.crop_pct)
-        yield "resized", "resize", {"height": size[0], "width": size[1], "resample": int(settings.resample)}
-        if edge < WARP_FROM:
-            yield "cropped", "center_crop", {"height": edge, "width": edge}
+        yield from _resize_and_crop(settings, height, width)
     if settings.do_center_crop:
-        yield "center_cropped", "center_crop", dict(settings.crop_size)
+        yield "center_cropped", "center_crop", crop_arguments(settings, **settings.crop_size)
     if settings.do_rescale:
         yield "rescaled", "rescale", {"factor": float(settings.rescale_factor)}
     if settings.do_normalize:
         yield "normalized", "normalize", {"mean": plain(settings.image_mean), "std": plain(settings.image_std)}
+
+
+def _resize_and_crop(settings: Settings, height: int, width: int) -> Iterator[Listed]:
+    """Yield the steps from a picture of some size to one of the settings' size."""
+    target = settings.target or (0, 0)
+    size = target
+    if settings.crop_mode is not None:
+        size = size_for_crop(settings.crop_mode, (height, width), target, settings.crop_pct)
+    elif settings.crops:
+        # Only the shape counts: an array that takes no memory stands for the picture.
+        picture = np.broadcast_to(np.uint8(0), (3, height, width))
+        size = scale_shortest_edge(picture, target[0] / settings.crop_pct)
+    yield "resized", "resize", resize_arguments(settings, (height, width), size)
+    if settings.crops:
+        yield "cropped", "center_crop", crop_arguments(settings, *target)
+
+
+def resize_arguments(settings: Settings, shape: tuple[int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """Return what the step takes that brings a picture of some `shape` to a size: the pass that comes first, too."""
+    order = first_pass(settings.resize_order, shape, size)
+    return {"height": size[0], "width": size[1], "resample": int(settings.resample), "order": order}
+
+
+def crop_arguments(settings: Settings, height: int, width: int) -> dict[str, Any]:
+    """Return what the step takes that cuts out the middle; what is as in transformers goes without saying."""
+    found: dict[str, Any] = {"height": height, "width": width}
+    if settings.crop_rounding not in (None, "floor"):
+        found["rounding"] = settings.crop_rounding
+    if settings.crop_fill is not None and np.any(settings.crop_fill):
+        found["fill"] = plain(settings.crop_fill)
+    return found
 
 
 def plain(value: Any) -> Any:

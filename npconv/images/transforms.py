@@ -14,14 +14,20 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from npconv.errors import InputError
+from npconv.errors import ImageError, InputError
 from npconv.images.decode import MAX_PIXELS, check_pixel_count
+from npconv.images.passes import ORDERS, first_pass, resize_in_order
+from npconv.messages import shown
 
 #: From this shortest edge on, the ConvNeXt recipe warps the picture to a square instead of cropping it.
 WARP_FROM = 384
 
 #: Channel counts that Pillow resizes as one picture (modes L, LA, RGB and RGBA).
 PILLOW_CHANNELS = (1, 2, 3, 4)
+
+#: Where the middle of a picture begins if an odd number of pixels is to be cut off: number -> pixels before it.
+#: transformers rounds half a pixel down, timm and torchvision to the even number.
+ROUNDINGS = {"floor": lambda pixels: pixels // 2, "half_even": lambda pixels: round(pixels / 2)}
 
 
 def resize_and_crop(image: np.ndarray, shortest_edge: int, crop_pct: float, resample: int | str) -> np.ndarray:
@@ -49,12 +55,46 @@ def scale_shortest_edge(image: np.ndarray, edge: float) -> tuple[int, int]:
     if not edge >= 1:
         raise InputError(f"expected a shortest edge of at least 1 pixel, got {edge:.3g}; lower crop_pct or raise size")
     short = int(min(edge, MAX_PIXELS + 1))
-    long = int(short * max(height, width) / min(height, width))
-    check_pixel_count(short, long, f"a {height} x {width} picture resized to a shortest edge of {short}")
-    return (short, long) if height < width else (long, short)
+    size = _shortest_edge((height, width), short)
+    check_pixel_count(*size, f"a {height} x {width} picture resized to a shortest edge of {short}")
+    return size
 
 
-def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.ndarray:
+def size_for_crop(mode: str, shape: tuple[int, int], target: tuple[int, int], crop_pct: float) -> tuple[int, int]:
+    """Return the (height, width) to which timm resizes a picture of some `shape` before it cuts out the `target`.
+
+    Both edges of the target are first divided by `crop_pct` and rounded down. Then, by `mode`:
+
+    - ``"squash"``: that is the size, whatever the aspect
+    - ``"center"``: the aspect is kept, and the size just covers that one
+    - ``"border"``: the aspect is kept, and the size just fits into that one
+
+    Notes
+    -----
+    Source: ``transforms_imagenet_eval`` and ``ResizeKeepRatio`` of timm, ``Resize`` of torchvision. A square is covered
+    by the rule of torchvision, which rounds the longer edge down; otherwise both edges are rounded to the nearest.
+    """
+    wide = [edge / crop_pct for edge in target]
+    if not min(wide) >= 1:
+        raise InputError(f"expected a size of at least 1 pixel, got {min(wide):.3g}; lower crop_pct or raise size")
+    scaled = [int(min(edge, MAX_PIXELS + 1)) for edge in wide]
+    size = (scaled[0], scaled[1])
+    if mode == "center" and size[0] == size[1]:
+        size = _shortest_edge(shape, size[0])
+    elif mode != "squash":
+        ratios = [edge / scale for edge, scale in zip(shape, scaled, strict=True)]
+        ratio = max(ratios) if mode == "border" else min(ratios)
+        size = (round(shape[0] / ratio), round(shape[1] / ratio))
+    if not min(size):
+        raise ImageError(
+            f"a {shape[0]} x {shape[1]} picture within {scaled[0]} x {scaled[1]}: its shorter edge would vanish; "
+            "use a picture that is less long"
+        )
+    check_pixel_count(*size, f"a {shape[0]} x {shape[1]} picture resized to {size[0]} x {size[1]}")
+    return size
+
+
+def resize(image: np.ndarray, size: tuple[int, int], resample: int | str, order: str | None = None) -> np.ndarray:
     """Resize a picture with Pillow, on 8-bit values.
 
     Parameters
@@ -69,6 +109,9 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
         Filter, by its number in Pillow or its name: 0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming,
         and more in newer versions. When shrinking, all but the first average over the pixels that a new pixel covers
         (antialiasing).
+    order : str, optional
+        Which axis is resized first, of ``npconv.images.passes.ORDERS``: ``"horizontal"`` (Pillow up to 12.1, ports),
+        ``"vertical"``, or what ``"pillow12.2"`` or ``"pillow13"`` chooses. By default as the installed Pillow does.
 
     Returns
     -------
@@ -83,41 +126,57 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.
     filter_ = resample_filter(resample)
     height, width = _check_size(size)
     pixels, was_scaled = _as_uint8(_check_image(image))
-    check_pixel_count(height, width, "the resized picture")
-    check_pixel_count(image.shape[1], width, "the picture at its new width")
+    order = _check_passes(image, (height, width), order)
     if len(pixels) in PILLOW_CHANNELS:
-        resized = _resize_with_pillow(pixels, height, width, filter_)
+        resized = _resize_with_pillow(pixels, (height, width), filter_, order)
     else:
-        resized = np.concatenate([_resize_with_pillow(channel[None], height, width, filter_) for channel in pixels])
+        each = [_resize_with_pillow(channel[None], (height, width), filter_, order) for channel in pixels]
+        resized = np.concatenate(each)
     return rescale(resized, 1 / 255) if was_scaled else resized
 
 
-def resize_float(image: np.ndarray, size: tuple[int, int], resample: int | str) -> np.ndarray:
+def resize_float(image: np.ndarray, size: tuple[int, int], resample: int | str, order: str | None = None) -> np.ndarray:
     """Resize a picture with Pillow, on float32 values of any range: :func:`resize` without rounding to 8 bits.
 
     The result is (C, height, width), float32.
     """
     filter_ = resample_filter(resample)
-    height, width = _check_size(size)
-    check_pixel_count(height, width, "the resized picture")
-    check_pixel_count(_check_image(image).shape[1], width, "the picture at its new width")
-    return np.concatenate([_resize_with_pillow(c[None], height, width, filter_) for c in image.astype(np.float32)])
+    size = _check_size(size)
+    order = _check_passes(_check_image(image), size, order)
+    return np.concatenate([_resize_with_pillow(c[None], size, filter_, order) for c in image.astype(np.float32)])
 
 
-def center_crop(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the middle, (height, width), out of a picture; a smaller picture sits in the middle of a zero border.
+def center_crop(
+    image: np.ndarray, size: tuple[int, int], rounding: str = "floor", fill: float | Sequence[float] = 0
+) -> np.ndarray:
+    """Cut the middle, (height, width), out of a picture; a smaller picture sits in the middle of a border.
 
-    An odd pixel of difference goes to the bottom or right of the crop, and to the top or left of the border. Where
-    there is no border, the result is a view of `image`.
+    Where there is no border, the result is a view of `image`.
+
+    Parameters
+    ----------
+    image : ndarray (C, H, W)
+    size : (int, int)
+    rounding : str
+        Where an odd pixel of difference goes. ``"floor"``, as in transformers: to the bottom or right of the crop, and
+        to the top or left of the border. ``"half_even"``, as in timm and torchvision: half the difference is rounded to
+        an even number of pixels before the crop, and the pixel goes to the bottom or right of the border.
+    fill : float or sequence of float
+        Value of the border, one for all channels or one for each.
     """
     height, width = _check_size(size)
     check_pixel_count(height, width, "the crop")
-    rows, row_border = _middle(_check_image(image).shape[1], height)
-    columns, column_border = _middle(image.shape[2], width)
+    if rounding not in ROUNDINGS:
+        raise InputError(f"expected a rounding from {', '.join(ROUNDINGS)}, got {rounding!r}")
+    rows, above = _middle(_check_image(image).shape[1], height, rounding)
+    columns, left = _middle(image.shape[2], width, rounding)
     middle = image[:, rows, columns]
-    if row_border == column_border == (0, 0):
+    if middle.shape[1:] == (height, width):
         return middle
-    return np.pad(middle, ((0, 0), row_border, column_border))
+    bordered = np.empty((len(image), height, width), image.dtype)
+    bordered[...] = _per_channel(fill, image, "crop_fill")
+    bordered[:, above : above + middle.shape[1], left : left + middle.shape[2]] = middle
+    return bordered
 
 
 def rescale(image: np.ndarray, factor: float) -> np.ndarray:
@@ -136,19 +195,28 @@ def normalize(image: np.ndarray, mean: float | Sequence[float], std: float | Seq
     """
     if _check_image(image).dtype.kind != "f":
         image = image.astype(np.float32)
-    shift, scale = _per_channel(mean, image, "mean"), _per_channel(std, image, "std")
+    shift, scale = _per_channel(mean, image, "image_mean"), _per_channel(std, image, "image_std")
     if not scale.all():
         raise InputError(f"expected a std without zeros in {image.dtype}, got {scale.ravel().tolist()}")
-    return (image - shift) / scale
+    normalized = image - shift
+    normalized /= scale  # in place: a large picture takes hundreds of megabytes each time
+    return normalized
 
 
 def resample_filter(resample: int | str) -> Image.Resampling:
     """Return the filter of Pillow for its number (3) or name ("bicubic")."""
     for filter_ in Image.Resampling:
-        if not isinstance(resample, bool) and resample in (filter_.value, filter_.name, filter_.name.lower()):
+        is_one = isinstance(resample, str | int | float | np.number) and not isinstance(resample, bool)
+        if is_one and resample in (filter_.value, filter_.name, filter_.name.lower()):
             return filter_
     names = ", ".join(f"{filter_.value} {filter_.name.lower()}" for filter_ in sorted(Image.Resampling))
-    raise InputError(f"expected a resampling filter, one of {names}, got {resample!r}")
+    raise InputError(f"expected a resampling filter, one of {names}, got {shown(resample)}")
+
+
+def _shortest_edge(shape: tuple[int, int], short: int) -> tuple[int, int]:
+    """Return the (height, width) with a shorter edge at which the aspect is kept; the longer one is rounded down."""
+    long = int(short * max(shape) / min(shape))
+    return (short, long) if shape[0] < shape[1] else (long, short)
 
 
 def holds_fractions(image: np.ndarray) -> bool:
@@ -179,19 +247,34 @@ def _is_whole(image: np.ndarray) -> bool:
     return image.dtype.kind != "f" or np.allclose(image, image.astype(np.int64))
 
 
-def _resize_with_pillow(pixels: np.ndarray, height: int, width: int, filter_: Image.Resampling) -> np.ndarray:
-    """Resize a uint8 picture of 1 to 4 channels."""
+def _resize_with_pillow(
+    pixels: np.ndarray, size: tuple[int, int], filter_: Image.Resampling, order: str | None
+) -> np.ndarray:
+    """Resize a uint8 picture of 1 to 4 channels, or a float32 one of 1 channel."""
     picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(np.moveaxis(pixels, 0, -1)))
-    resized = np.asarray(picture.resize((width, height), filter_))
+    resized = np.asarray(resize_in_order(picture, size, filter_, order))
     return resized[None] if len(pixels) == 1 else np.moveaxis(resized, -1, 0)
 
 
-def _middle(length: int, target: int) -> tuple[slice, tuple[int, int]]:
-    """Return the part of an axis that a central crop keeps, and the zeros before and after it."""
-    offset = (length - target) // 2
+def _check_passes(image: np.ndarray, size: tuple[int, int], order: str | None) -> str | None:
+    """Return `order` if it is one, and neither pass of resizing makes too large a picture."""
+    if order is not None and order not in ORDERS:
+        raise InputError(f"expected an order of the passes from {', '.join(ORDERS)}, got {order!r}")
+    (height, width), (old_height, old_width) = size, image.shape[1:]
+    check_pixel_count(height, width, "the resized picture")
+    check_pixel_count(old_height, width, "the picture at its new width")
+    if first_pass(order, (old_height, old_width), size) == "vertical":
+        check_pixel_count(height, old_width, "the picture at its new height")
+    return order
+
+
+def _middle(length: int, target: int, rounding: str) -> tuple[slice, int]:
+    """Return the part of an axis that a central crop keeps, and how many pixels of border come before it."""
     if target <= length:
-        return slice(offset, offset + target), (0, 0)
-    return slice(0, length), (-offset, target - length + offset)
+        offset = ROUNDINGS[rounding](length - target)
+        return slice(offset, offset + target), 0
+    border = target - length
+    return slice(0, length), border // 2 if rounding == "half_even" else border - border // 2
 
 
 def _per_channel(values: float | Sequence[float], image: np.ndarray, name: str) -> np.ndarray:
@@ -199,8 +282,8 @@ def _per_channel(values: float | Sequence[float], image: np.ndarray, name: str) 
     column = np.asarray(values, dtype=image.dtype).reshape(-1, 1, 1)
     if np.ndim(values) and len(column) != len(image):
         raise InputError(
-            f"expected a {name} of {len(image)} entries for a picture of {len(image)} channels, got {len(column)}; "
-            f"pass image_{name} with one entry a channel, or convert the picture"
+            f"expected a {name.partition('_')[2]} of {len(image)} entries for a picture of {len(image)} channels, "
+            f"got {len(column)}; pass {name} with one entry a channel, or convert the picture"
         )
     return column
 

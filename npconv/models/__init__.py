@@ -39,7 +39,7 @@ From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassi
 choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the family.
 
 What the families share: ``configuration``, ``backbone``, ``parameters`` (from a checkpoint to the tree of parameters),
-``plans``, ``summary`` (the table of layers), ``naming``, ``naming_tensorflow``, ``publishing``,
+``plans``, ``summary`` (the table of layers), ``naming``, ``naming_tensorflow``, ``naming_keras``, ``publishing``,
 ``processors``.
 """
 

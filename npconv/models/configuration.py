@@ -21,6 +21,9 @@ Self = TypeVar("Self", bound="PretrainedConfig")
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
+#: A field of our own, true where the head is the projection of a CLIP model.
+PROJECTION = "head_is_a_projection"
+
 #: Bounds of integer fields. No published model comes near them; they keep a broken file from asking for terabytes.
 LARGEST_INTEGER = 1_000_000
 MOST_LAYERS = 10_000
@@ -103,6 +106,14 @@ class PretrainedConfig:
             self.label2id = _label_numbers(None, self.id2label)
 
     @property
+    def head_is_projection(self) -> bool:
+        """Whether the head gives an embedding, as the projection of a CLIP model does, and no scores of classes.
+
+        It is no field of transformers, where no such model is; another number of classes takes it away.
+        """
+        return bool(self.other_fields.get(PROJECTION, False))
+
+    @property
     def implied_fields(self) -> set[str]:
         """Names of fields that say nothing of their own: they follow from the others."""
         return set()
@@ -174,7 +185,7 @@ class PretrainedConfig:
         if "num_labels" in overrides:
             names = fields.get("id2label")
             if not isinstance(names, Mapping) or len(names) != overrides["num_labels"]:
-                fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
+                fields = {name: value for name, value in fields.items() if name not in (*_LABEL_FIELDS, PROJECTION)}
         return cls(**{**fields, **overrides})
 
     @classmethod
@@ -213,7 +224,12 @@ def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, 
         If no model has the name.
     """
     found = locate(model, revision=revision)
-    path = (found if found.is_dir() else found.parent) / "config.json"
+    return read_config_in(found if found.is_dir() else found.parent)
+
+
+def read_config_in(folder: Path) -> dict[str, Any]:
+    """Return the fields of the ``config.json`` in a folder, as it is; a ConfigError if there is none."""
+    path = folder / "config.json"
     if not os.path.lexists(path):
         raise ConfigError(
             f"{path}: no such file; a model needs its config.json beside its weights. Weights without one: "

@@ -14,11 +14,11 @@ A ``names.py`` holds
 - if need be ``unlike_transformers(config)``: why transformers would compute other numbers, beside fields that it lacks
   (``added_fields``); an empty text if it computes the same.
 
-In a name of a table ``{i}`` is a stage, ``{n}`` a stage that is not the first, ``{j}`` a block, ``{2i+1}`` and ``{2n}``
-such numbers; ``{word}`` any word. ``{p}`` is what stands before every name of a file (``convnext.``, ``module.``,
-``visual.trunk.``), ``{w}`` the same without the model's own name, ``{m}`` the ``model_type``. Other words in braces are
-spellings that the table lists. A layout is a name of ``npconv.convert.dialects.LAYOUTS``; one that begins with ``@`` is
-one of several, which the shapes in the file decide.
+In a name of a table ``{i}`` is a stage, ``{n}`` a stage that is not the first, ``{j}`` a block, ``{i+1}``, ``{2i+1}``,
+``{2n}`` and ``{n-1}`` such numbers; ``{word}`` any word. ``{p}`` is what stands before every name of a file
+(``convnext.``, ``module.``, ``visual.trunk.``), ``{w}`` the same without the model's own name, ``{m}`` the
+``model_type``. Other words in braces are spellings that the table lists. A layout is a name of
+``npconv.convert.dialects.LAYOUTS``; one that begins with ``@`` is one of several, which the shapes in the file decide.
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ class Table:
     rules: tuple[Rule, ...]
     spellings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     layouts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Spellings that end in a number which the file decides -> the names of the file that show one, as a regular
+    #: expression with the spelling as its group.
+    open_spellings: dict[str, str] = field(default_factory=dict)
     implied: tuple[Implied, ...] = ()
     #: Tensors of the file that belong to something else: a text tower, a decoder.
     skipped: tuple[str, ...] = ()
@@ -116,6 +119,10 @@ class Table:
     prefix: str = ""
     #: Tensors by our names, model type -> the spellings and layouts that the library would write, if not the first.
     written: Callable[[Mapping[str, Any], str], dict[str, str]] = lambda tensors, model_type: {}
+    #: What is guessed where a file has no classifier.
+    without_classifier: str = ""
+    #: Whether the head is a projection, which gives an embedding and no scores of classes.
+    projects: bool = False
     #: Settings of the image processor that models of this dialect usually have, if not those of ImageNet.
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     #: Under which the library publishes weights, if not under the family's.
@@ -131,6 +138,15 @@ def batch_norm(theirs: str, ours: str) -> tuple[Rule, ...]:
     """Return the rules of a batch norm."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     return *both(theirs, ours), *(Rule(f"{theirs}.{name}", f"{ours}.{name}") for name in statistics)
+
+
+def head_at(name: str, where: str = "{p}", inside: str = "") -> dict[str, Any]:
+    """Return the spellings of a classifier's name: it may be the last one of several modules.
+
+    Such as ``nn.Sequential(nn.Dropout(), nn.Linear(...))``, whose modules are numbered `inside` something.
+    """
+    pattern = rf"{where}({re.escape(inside or name)}\.\d{{1,2}})\.weight"
+    return {"spellings": {"{head}": (name,)}, "open_spellings": {"{head}": pattern}}
 
 
 #: A decision that the files settle; one that nothing settles; one that may surprise.

@@ -65,13 +65,16 @@ def _as_variable(rule: Rule) -> Rule | None:
     return replace(rule, theirs=prefix + "/".join([*layers, word]) + "{end}", layout=layout)
 
 
+def _spelled(theirs: str) -> str:
+    """Return a name of Hugging Face as it is usually spelled."""
+    for word, spelling in (("{scale}", "weight"), ("{shift}", "bias"), ("{head}", "classifier")):
+        theirs = theirs.replace(word, spelling)
+    return theirs
+
+
 def as_tensorflow(table: Table, model: str) -> Table:
     """Return the table for TensorFlow that goes with one of Hugging Face; `model` is the first part of its names."""
-    plain = [
-        replace(rule, theirs=rule.theirs.replace("{scale}", "weight").replace("{shift}", "bias"))
-        for rule in table.rules
-        if "{word}" not in rule.theirs
-    ]
+    plain = [replace(rule, theirs=_spelled(rule.theirs)) for rule in table.rules if "{word}" not in rule.theirs]
     first = _as_variable(Rule(table.first, ""))
     assert first is not None
     return replace(
@@ -80,6 +83,7 @@ def as_tensorflow(table: Table, model: str) -> Table:
         first=first.theirs,
         rules=tuple(variable for rule in plain if (variable := _as_variable(rule))),
         spellings={"{end}": (":0", ""), "{depthwise}": ("kernel", "depthwise_kernel"), "{scope}": ("", "{w}")},
+        open_spellings={},
         layouts={"@depthwise": ("hw1c", "hwc1")},
         implied=tuple(
             Implied(rule.ours, 0, droppable=True) for rule in plain if rule.ours.endswith("num_batches_tracked")

@@ -24,6 +24,7 @@ from npconv.plan.costs import count_parameters, is_buffer
 
 __all__ = [
     "LoadReport",
+    "MisfitError",
     "Shapes",
     "affine_shapes",
     "batch_norm_shapes",
@@ -187,6 +188,14 @@ class LoadReport:
     unexpected: tuple[str, ...] = ()
 
 
+class MisfitError(WeightsError):
+    """A file that lacks parameters or has too many; where only the head lacks, ``strict=False`` loads the rest."""
+
+    def __init__(self, found: str, *, is_head_only: bool) -> None:
+        self.found, self.is_head_only = found, is_head_only
+        super().__init__(f"{found}; pass strict=False to load what fits" if is_head_only else found)
+
+
 def match(
     tensors: Mapping[str, Any],
     expected: Mapping[str, Sequence[int]],
@@ -195,6 +204,7 @@ def match(
     renames: Mapping[str, str] = OLD_NAMES,
     ignore: Sequence[str] = (),
     strict: bool = True,
+    head: Sequence[str] = ("*",),
 ) -> tuple[dict[str, Any], LoadReport]:
     """Match the tensors of a file with the parameters of a model.
 
@@ -213,6 +223,8 @@ def match(
     strict : bool
         Whether a missing or unexpected name is an error. A wrong shape always is, and so are two tensors for one
         parameter.
+    head : sequence of str
+        Patterns of the parameters that may be missing where it is not strict: those of a head to be trained.
 
     Returns
     -------
@@ -223,8 +235,10 @@ def match(
 
     Raises
     ------
-    WeightsError
+    MisfitError
         If the file does not fit the model; names what does not, with shapes and the most similar name.
+    WeightsError
+        If two tensors are for one parameter, or a shape is another one.
     """
     source: dict[str, str] = {}
     unexpected: list[str] = []
@@ -242,9 +256,10 @@ def match(
             source[parameter] = name
     missing = [parameter for parameter in expected if parameter not in source]
     _check_shapes(tensors, expected, source)
-    if strict and (missing or unexpected):
-        found = misfits({name: tensor.shape for name, tensor in tensors.items()}, expected, missing, unexpected)
-        raise WeightsError(f"the weights do not fit the model: {found}; pass strict=False to load what fits")
+    body = [name for name in missing if not any(fnmatchcase(name, pattern) for pattern in head)]
+    if body or (strict and (missing or unexpected)):
+        found = misfits({name: tensor.shape for name, tensor in tensors.items()}, expected, body or missing, unexpected)
+        raise MisfitError(f"the weights do not fit the model: {found}", is_head_only=not body)
     matched = {parameter: tensors[source[parameter]] for parameter in expected if parameter in source}
     return matched, LoadReport(tuple(missing), tuple(unexpected))
 

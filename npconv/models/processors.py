@@ -17,8 +17,11 @@ def load_processor(
 
     The arguments, and what is raised, are those of :meth:`npconv.images.ConvNextImageProcessor.from_pretrained`.
     """
-    kinds = [family.processor_class for family in FAMILIES.values() if family.pictures]
-    name = type_name_of(find_settings(model, revision)[1]) if kinds else None
-    kind = next((kind for kind in kinds if name in kind.type_names), ConvNextImageProcessor)
-    processor: ConvNextImageProcessor = kind.from_pretrained(model, revision=revision, **overrides)
-    return processor
+    kind = processor_class(type_name_of(find_settings(model, revision)[1]), ConvNextImageProcessor)
+    return kind.from_pretrained(model, revision=revision, **overrides)
+
+
+def processor_class(name: object, usual: type[ConvNextImageProcessor]) -> type[ConvNextImageProcessor]:
+    """Return the class of image processors that a file calls by a name; the `usual` one without a known name."""
+    kinds = [ConvNextImageProcessor, *(family.processor_class for family in FAMILIES.values() if family.pictures)]
+    return next((kind for kind in kinds if name in kind.type_names), usual)

@@ -11,10 +11,17 @@ from npconv import ConfigError, ImageError, InputError
 from npconv.api.pictures import best_labels
 
 
+def save(folder):
+    """Write a model whose classes have names, with an image processor."""
+    config = npconv.ConvNextV2Config.from_dict(CONFIGS["convnextv2"].to_dict())
+    config.id2label = dict(enumerate(["cat", "dog", "emu", "fox"]))
+    filled_model(CLASSIFIERS["convnextv2"], config).save_pretrained(folder)
+    npconv.ConvNextImageProcessor(size={"shortest_edge": 24}).save_pretrained(folder)
+
+
 @pytest.fixture
 def classify(tmp_path):
-    filled_model(CLASSIFIERS["convnextv2"], CONFIGS["convnextv2"]).save_pretrained(tmp_path)
-    npconv.ConvNextImageProcessor(size={"shortest_edge": 24}).save_pretrained(tmp_path)
+    save(tmp_path)
     return npconv.pipeline("image-classification", model=tmp_path)
 
 
@@ -125,8 +132,7 @@ def test_what_cannot_be_done_is_refused(classify, tmp_path):
 def workers(tmp_path_factory):
     """A pipeline of two workers, and the same without them."""
     folder = tmp_path_factory.mktemp("model")
-    filled_model(CLASSIFIERS["convnextv2"], CONFIGS["convnextv2"]).save_pretrained(folder)
-    npconv.ConvNextImageProcessor(size={"shortest_edge": 24}).save_pretrained(folder)
+    save(folder)
     with npconv.pipeline(model=folder, batch_size=2, workers=2) as shared:
         yield shared, npconv.pipeline(model=folder, batch_size=2), folder
 

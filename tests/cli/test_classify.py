@@ -306,10 +306,23 @@ def test_scores_that_are_no_numbers_are_an_error(capsys: Capsys, own_model: Path
     status, out, errors = classify(capsys, own_model, photos[0], "--format", "json")
     assert status == 1
     assert errors == [
-        f"npconv classify: {photos[0]}: the scores are not finite: numbers overflowed inside the model; "
-        "try --dtype float32"
+        "npconv: warning: the weights hold NaN or infinity: 60 in classifier.weight; take another file",
+        f"npconv classify: {photos[0]}: the scores are not finite, as the weights hold NaN or infinity: "
+        "60 in classifier.weight; take another file",
     ]
-    assert "NaN" not in out
+    assert json.loads(out)[0].keys() == {"file", "error"}
+
+
+def test_scores_that_overflow_come_with_a_wider_dtype_that_holds_them(
+    capsys: Capsys, own_model: Path, photos: list[str]
+) -> None:
+    tensors = dict(safetensors.load_file(own_model / "model.safetensors"))
+    tensors["classifier.weight"] = tensors["classifier.weight"] * 0 + np.float32(3e38)
+    safetensors.save_file(tensors, own_model / "model.safetensors")
+    status, _, errors = classify(capsys, own_model, photos[0])
+    assert status == 1
+    assert errors[0].endswith("numbers overflowed inside the model in float32; try --dtype float64")
+    assert classify(capsys, own_model, photos[0], "--dtype", "float64")[0] == 0
 
 
 def test_without_resizing_photos_keep_their_sizes(

@@ -13,6 +13,7 @@ from npconv.errors import GoldenError, InputError
 from npconv.golden import tracing
 from npconv.golden.trace_file import FORMAT
 from npconv.golden.tracing import describe, hash_array, hash_parameters, trace
+from npconv.images.versions import library_versions
 from npconv.models.plans import make_plan
 from npconv.plan.step import Plan
 
@@ -47,7 +48,7 @@ def test_what_a_trace_says_of_itself():
     assert "order" not in about  # the trace itself has it, and its file
     assert (about["task"], about["family"], about["dtype"]) == ("image_classification", "convnextv2", "float32")
     assert type(model.config).from_dict(about["config"]) == model.config
-    assert about["versions"] == {"npconv": npconv.__version__, "numpy": np.__version__}
+    assert about["versions"] == library_versions()
     assert about["input"] == hashlib.sha256(PIXELS.tobytes()).hexdigest()
     plan = Plan.from_json(about["steps"])
     assert plan == make_plan(model.config, "image_classification")

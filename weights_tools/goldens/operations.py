@@ -117,6 +117,9 @@ SQUARE = "as many outputs as inputs: a transposed weight fits"
 #: Of the published checkpoints.
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+TALL = {"height": 30, "width": 14, "resample": 3}
+ODD = {"height": 8, "width": 9}
+BORDER = {"rounding": "half_even", "fill": [124.0, 116.0, 104.0]}
 CROP = {"resample": 3, "crop_height": 24, "crop_width": 24, "factor": 1 / 255, **IMAGENET}
 
 #: The cases of each operation.
@@ -248,10 +251,19 @@ TABLE: dict[str, list[Row]] = {
         ("bicubic_down", "fewer pixels, antialiased", picture(37, 53), {"height": 21, "width": 30, "resample": 3}),
         ("bicubic_up", "more pixels", picture(13, 9), {"height": 20, "width": 14, "resample": 3}),
         ("bilinear_down", "fewer pixels, antialiased", picture(29, 41), {"height": 12, "width": 17, "resample": 2}),
+        (
+            "horizontal_first",
+            "tall, as by Pillow 12",
+            picture(67, 31),
+            {**TALL, "order": "horizontal"},
+        ),
+        ("vertical_first", "tall, as by Pillow 13", picture(67, 31), {**TALL, "order": "vertical"}),
     ],
     "center_crop": [
         ("odd", "an odd difference: the offset is rounded down", picture(15, 18), {"height": 8, "width": 9}),
         ("larger", "larger than the picture: a border of zeros", picture(7, 12), {"height": 10, "width": 9}),
+        ("half_even", "half a difference rounded to even", picture(15, 18), {**ODD, "rounding": "half_even"}),
+        ("filled", "a border of another colour, as timm makes it", picture(7, 12), {**ODD, "height": 10, **BORDER}),
     ],
     "rescale": [("picture", "to 0..1", picture(6, 9), {"factor": 1 / 255})],
     "normalize": [

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from npconv.errors import InputError
+from npconv.images.versions import library_versions
 
 PICTURE_NAME = "confusion.png"
 
@@ -41,6 +44,15 @@ def accuracy_table(classes: list[str], confusion: np.ndarray) -> str:
     return "\n".join([*lines, f"| **all** | **{_percent(right, total, 2)}** ({right:,} of {total:,}) | |"])
 
 
+def versions_text(more: Mapping[str, str] | None = None) -> str:
+    """Return in Markdown the versions of the libraries that numbers depend on, and how this Pillow resizes."""
+    versions = library_versions() | dict(more or {})
+    order = versions.pop("resize_order")
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    text = f"Measured with {named}. This Pillow resizes in the order `{order}`: others differ in photos."
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
+
+
 def _percent(part: int, whole: int, digits: int = 1) -> str:
     """Return a share in percent; a class without pictures has none."""
     return f"{100 * part / whole:.{digits}f} %" if whole else "no picture"
@@ -53,6 +65,7 @@ def write_accuracy(folder: Path, classes: list[str], confusion: np.ndarray, part
     section = (
         f"## Accuracy\n\n{_percent(np.trace(confusion), count, 2)} top-1 on the {count:,} pictures of the {part} part, "
         "measured by npconv from\nthe weights as stored, with `python -m weights_tools.evaluate`.\n\n"
+        f"{versions_text()}\n\n"
         f"{accuracy_table(classes, confusion)}\n\n![What each class is taken for]({PICTURE_NAME})\n\n"
     )
     try:

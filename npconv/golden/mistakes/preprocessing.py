@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import edit, input_of, leave_out, mistake, of_input, replaced, swap, twice
+from npconv.golden.mistakes.catalogue import Edit, edit, input_of, leave_out, mistake, of_input, replaced, swap, twice
 from npconv.images.transforms import center_crop, rescale, resize
 
 #: Pillow's filters; its box averages as cv2.INTER_AREA does.
@@ -26,6 +27,23 @@ resized("resize-bicubic", "bicubic resizing", "the class default since December 
 )
 resized("resize-nearest", "nearest-neighbour resizing", "Pillow's filter 0")(edit(resample=NEAREST))
 resized("resize-box", "resizing by plain averages", "area interpolation")(edit(resample=BOX))
+
+
+def passes(first: str) -> Edit:
+    """Resize another axis first; a step that does not say its order is Pillow's as it is installed here."""
+    return replace(edit(order=first), applies=lambda step: step.attributes.get("order") != first)
+
+
+resized(
+    "resize-horizontal-first",
+    "another version of Pillow or a port: the horizontal pass of resizing comes first, as in Pillow up to 12",
+    "Pillow up to 12, torchvision on tensors",
+)(passes("horizontal"))
+resized(
+    "resize-vertical-first",
+    "another version of Pillow: the vertical pass of resizing comes first, as in Pillow 13 for many tall pictures",
+    "Pillow from 13 on",
+)(passes("vertical"))
 
 
 def cubic(distance: Any) -> Any:
@@ -57,7 +75,7 @@ def interpolation(length: int, target: int, weigh: Callable[[Any], Any]) -> np.n
     "cv2.resize, torch.nn.functional.interpolate, tf.image.resize",
     applies=lambda step: step.attributes["resample"] in (BILINEAR, BICUBIC),
 )
-def no_antialias(image: Any, *, height: int, width: int, resample: int) -> Any:
+def no_antialias(image: Any, *, height: int, width: int, resample: int, order: Any = None) -> Any:
     """Interpolate between the nearest pixels alone, whatever a new pixel covers."""
     weigh = cubic if resample == BICUBIC else triangle
     rows, columns = (interpolation(*sizes, weigh) for sizes in zip(image.shape[1:], (height, width), strict=True))
@@ -69,14 +87,30 @@ resized("resize-transposed", "height and width swapped in resizing", "Pillow tak
 )
 
 
-@cropped("crop-rounded-up", "crop offset rounded up", "round((h - crop) / 2), as torchvision")
-def crop_rounded_up(image: Any, *, height: int, width: int) -> Any:
+@cropped("crop-rounded-up", "crop offset rounded up", "-(-(h - crop) // 2)")
+def crop_rounded_up(image: Any, *, height: int, width: int, rounding: Any = None, fill: Any = None) -> Any:
     """Begin one pixel further where the border is odd."""
     top, left = (-(-(size - target) // 2) for size, target in zip(image.shape[1:], (height, width), strict=True))
     return image[:, top : top + height, left : left + width]
 
 
-cropped("crop-corner", "crop from the corner", "a slice")(lambda image, height, width: image[:, :height, :width])
+@cropped(
+    "crop-half-even",
+    "half a pixel before the crop rounded to even",
+    "round((h - crop) / 2), as torchvision and timm",
+    applies=lambda step: step.attributes.get("rounding", "floor") == "floor",
+)
+def crop_half_even(image: Any, *, height: int, width: int, fill: Any = 0, rounding: Any = None) -> Any:
+    """Begin where torchvision does."""
+    return center_crop(image, (height, width), "half_even", fill)
+
+
+cropped("crop-floor", "half a pixel before the crop rounded down", "(h - crop) // 2, as transformers")(
+    edit(rounding="floor")
+)
+cropped("crop-corner", "crop from the corner", "a slice")(
+    lambda image, height, width, **others: image[:, :height, :width]
+)
 
 
 @cropped(
@@ -85,7 +119,7 @@ cropped("crop-corner", "crop from the corner", "a slice")(lambda image, height, 
     "a square cropped and resized (transformers#28180, timm#1383)",
     rewire=input_of("resize", attributes=("resample",)),
 )
-def crop_before_resize(image: Any, *, height: int, width: int, resample: int = BICUBIC) -> Any:
+def crop_before_resize(image: Any, *, height: int, width: int, resample: int = BICUBIC, **others: Any) -> Any:
     """Cut out the largest square of the picture and resize it to the crop."""
     edge = min(image.shape[1:])
     return resize(center_crop(image, (edge, edge)), (height, width), resample)

@@ -5,6 +5,8 @@ with record(model, "mine.safetensors"):
 """
 
 import contextlib
+import json
+import sys
 
 
 @contextlib.contextmanager
@@ -33,4 +35,6 @@ def record(model, path):
     finally:
         for hook in hooks:
             hook.remove()
-    safetensors.torch.save_file(found, path)
+    made_by = {"torch": "torch", "torchvision": "torchvision", "PIL": "pillow"}
+    versions = {made_by[name]: sys.modules[name].__version__ for name in made_by if name in sys.modules}
+    safetensors.torch.save_file(found, path, {"npconv.golden": json.dumps({"versions": versions})})

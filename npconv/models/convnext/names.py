@@ -6,6 +6,7 @@ TensorFlow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,10 +22,12 @@ from npconv.models.naming import (
     both,
     by,
     count_blocks,
+    head_at,
     read_classes,
     shape_of,
     sides,
 )
+from npconv.models.naming_keras import as_keras
 from npconv.models.naming_tensorflow import as_tensorflow
 
 SIGN = PREFIX = "convnext."
@@ -41,6 +44,12 @@ SCALE = f"{BLOCK}.layer_scale_parameter"
 HEAD_NORM = "{m}.layernorm"
 MAP_NORM = "{m}.layernorm_before_pooling"
 
+#: What comes after the last stage.
+AFTER_THE_STAGES = (HEAD_NORM, MAP_NORM, "classifier", "pre_classifier")
+
+#: The final LayerNorm of files that end with the last stage.
+NO_HEAD_NORM = (Implied(f"{HEAD_NORM}.weight", 1), Implied(f"{HEAD_NORM}.bias", 0))
+
 #: What is trained together, by our name -> the names of Facebook, timm and torchvision. Each has a weight and a bias,
 #: but the layer scale, which is a tensor itself.
 LAYERS = {
@@ -54,7 +63,7 @@ LAYERS = {
     f"{BLOCK}.pwconv2": ("stages.{i}.{j}.pwconv2", "stages.{i}.blocks.{j}.mlp.fc2", "features.{2i+1}.{j}.block.5"),
     SCALE: ("stages.{i}.{j}.gamma", "stages.{i}.blocks.{j}.gamma", "features.{2i+1}.{j}.layer_scale"),
     HEAD_NORM: ("norm", "head.norm", "classifier.0"),
-    "classifier": ("head", "head.fc", "classifier.2"),
+    "classifier": ("{head}", "{head}", "{head}"),
 }
 
 
@@ -79,10 +88,11 @@ TRANSFORMERS = Table(
     rules=(
         *_ours(*(name for name in LAYERS if name != "classifier")),
         *both("{p}hidden_states_norms.{word}", "hidden_states_norms.{word}"),
-        *both("{w}classifier", "classifier"),
+        *both("{w}{head}", "classifier"),
     ),
     numbers={"hidden_act": "gelu", "layer_norm_eps": 1e-12},
     prefix="{m}.",
+    **head_at("classifier", "{w}"),
 )
 
 # With npconv's own names for what transformers lacks; see ``variants.py``.
@@ -100,7 +110,52 @@ FACEBOOK = Table(
     name="facebook",
     first="{p}downsample_layers.0.0.weight",
     rules=_rules({ours: theirs for ours, (theirs, _, _) in LAYERS.items()}),
+    **head_at("head"),
 )
+
+#: After which stage a norm comes in files of detectors and segmenters.
+STAGE_NORMS = both("{p}norm{i}", "hidden_states_norms.stage{i+1}")
+
+
+def without_head(table: Table, name: str, *more: Rule, **changes: Any) -> Table:
+    """Return the table of the files that end with the last stage, with `more` rules."""
+    rules = (rule for rule in table.rules if not rule.ours.startswith(AFTER_THE_STAGES))
+    return replace(table, name=name, rules=(*rules, *more), **{"spellings": {}, "open_spellings": {}, **changes})
+
+
+#: What stands beside a backbone in files of detectors and segmenters.
+DOWNSTREAM = tuple(
+    f"{{w}}{part}.*"
+    for part in ("decode_head", "auxiliary_head", "neck", "rpn_head", "roi_head", "bbox_head", "mask_head")
+)
+
+
+def as_mmpretrain(facebook: Table) -> tuple[Table, Table]:
+    """Return the tables of mmpretrain for those of Facebook: of classifiers, and with the norms of a backbone."""
+    blocks = without_head(facebook, "mmpretrain", prefix="backbone.")
+    renamed = {"dwconv": "depthwise_conv", "pwconv1": "pointwise_conv1", "pwconv2": "pointwise_conv2"}
+    rules = [
+        replace(rule, theirs=re.sub("dwconv|pwconv[12]", lambda found: renamed[found.group()], rule.theirs))
+        for rule in blocks.rules
+    ]
+    pointwise = (f"{BLOCK}.pwconv1.weight", f"{BLOCK}.pwconv2.weight")
+    rules = [replace(rule, layout="@mlp") if rule.ours in pointwise else rule for rule in rules]
+    layouts = {"@mlp": ("linear", "1x1"), **blocks.layouts}
+    head = (*both("{p}norm{last}", HEAD_NORM), *both("{w}{head}", "classifier"))
+    classifier = replace(
+        blocks,
+        rules=(*rules, *head),
+        layouts=layouts,
+        spellings={"{last}": ("3",), "{head}": ("head.fc",)},
+        without_classifier="the norm of the last stage comes after the pooling, as mmpretrain has it unless "
+        "gap_before_final_norm=False",
+        open_spellings={"{last}": r"{p}norm(\d{1,2})\.weight", "{head}": r"{w}(head\.fc\.\d{1,2})\.weight"},
+    )
+    backbone = replace(
+        blocks, name="mmpretrain-backbone", rules=(*rules, *STAGE_NORMS), layouts=layouts, skipped=DOWNSTREAM
+    )
+    return classifier, backbone
+
 
 #: timm writes the pointwise layers of atto, femto, pico and nano as 1x1 convolutions: these begin with 40 to 80
 #: channels, the small ones of its tests with fewer. Of the others it does so where the norm is before the pooling, and
@@ -184,6 +239,7 @@ def timm(stem: dict[str, str]) -> Table:
         follows={"layer_norm_eps": "norm_eps"},
         written=_as_timm_writes,
         licence="timm publishes weights under several licences: see the card of the model on the hub",
+        **head_at("head.fc"),
     )
 
 
@@ -203,6 +259,26 @@ CLIP_PICTURES: dict[str, Any] = {
 }
 
 
+def features_only(table: Table) -> Table:
+    """Return the table of timm's ``features_only`` models: lists of modules are written into one name, no head."""
+
+    def flat(name: str) -> str:
+        return re.sub(r"(stem|stages)\.", r"\1_", name)
+
+    return without_head(
+        replace(
+            table,
+            first=flat(table.first),
+            rules=tuple(replace(rule, theirs=flat(rule.theirs)) for rule in table.rules),
+            refused=tuple(
+                replace(sign, lacking=flat(sign.lacking), present=flat(sign.present)) for sign in table.refused
+            ),
+        ),
+        "timm-features",
+        implied=NO_HEAD_NORM,
+    )
+
+
 def open_clip(trunk: Table) -> Table:
     """Return the table of the picture tower of a CLIP model: timm inside, and a projection of its own after it."""
 
@@ -212,6 +288,7 @@ def open_clip(trunk: Table) -> Table:
     return replace(
         trunk,
         name="open_clip",
+        projects=True,
         first=inside(trunk.first),
         rules=(
             *(replace(rule, theirs=inside(rule.theirs)) for rule in trunk.rules if rule.ours.startswith("{m}.")),
@@ -235,14 +312,37 @@ TORCHVISION = Table(
     name="torchvision",
     first="{p}features.0.0.weight",
     rules=_rules({ours: theirs for ours, (_, _, theirs) in LAYERS.items()}, {SCALE: "column"}),
+    **head_at("classifier.2", inside="classifier"),
     licence="torchvision's repository is BSD 3-Clause; it says that weights may have terms of their data set",
 )
+
+
+#: Our names -> those of the layers of keras.applications, which writes them as ``npconv.convert.respelling`` says.
+KERAS_LAYERS = {
+    STEM: "stem_conv",
+    STEM_NORM: "stem_layernorm",
+    DOWN_NORM: "downsampling_layernorm_{n-1}",
+    DOWN: "downsampling_conv_{n-1}",
+    f"{BLOCK}.dwconv": "stage_{i}_block_{j}_depthwise_conv",
+    f"{BLOCK}.layernorm": "stage_{i}_block_{j}_layernorm",
+    f"{BLOCK}.pwconv1": "stage_{i}_block_{j}_pointwise_conv_1",
+    f"{BLOCK}.pwconv2": "stage_{i}_block_{j}_pointwise_conv_2",
+    SCALE: "stage_{i}_block_{j}_layer_scale",
+    HEAD_NORM: "head_layernorm",
+    "classifier": "head_dense",
+}
 
 TABLES = (
     *map(open_clip, TIMM),
     *TIMM,
+    *map(features_only, TIMM),
+    without_head(TIMM[0], "timm-encoder", implied=NO_HEAD_NORM),
     FACEBOOK,
+    without_head(FACEBOOK, "facebook-backbone", *STAGE_NORMS),
+    without_head(FACEBOOK, "facebook-encoder", implied=NO_HEAD_NORM),
+    *as_mmpretrain(FACEBOOK),
     TORCHVISION,
+    as_keras(KERAS_LAYERS),
     HUGGING_FACE,
     as_tensorflow(TRANSFORMERS, "tf_conv_next_for_image_classification"),
 )

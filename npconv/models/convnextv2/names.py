@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from npconv.models.convnext import names as convnext
-from npconv.models.convnext.names import BLOCK, DOWN, DOWN_NORM, HEAD_NORM, STEM, STEM_NORM
-from npconv.models.naming import Implied, Reading, Rule, Shape, Table, both
+from npconv.models.convnext.names import BLOCK, DOWN, DOWN_NORM, STEM, STEM_NORM
+from npconv.models.naming import Reading, Rule, Shape, Table, both
 from npconv.models.naming_tensorflow import as_tensorflow
 
 SIGN = PREFIX = "convnextv2."
@@ -25,22 +25,15 @@ def _with_grn(table: Table, scale: str, shift: str, layout: str = "same") -> Tab
     return replace(table, rules=(*kept, *grn))
 
 
-def _encoder_only(table: Table, *after: str) -> Table:
-    """Return the table of the files that end with the last stage, as pre-training writes them.
+def _encoder_only(table: Table) -> Table:
+    """Return the table of the files that end with the last stage, as pre-training writes them."""
+    return convnext.without_head(table, f"{table.name}-encoder", implied=convnext.NO_HEAD_NORM)
 
-    `after` are beginnings of the names of what the complete model has after it.
-    """
-    rules = tuple(rule for rule in table.rules if not rule.theirs.startswith(after))
-    return replace(table, name=f"{table.name}-encoder", rules=rules, implied=NO_HEAD_NORM)
-
-
-#: The final LayerNorm is no part of pre-training; fine-tuning begins with these.
-NO_HEAD_NORM = (Implied(f"{HEAD_NORM}.weight", 1), Implied(f"{HEAD_NORM}.bias", 0))
 
 _OURS = "{p}encoder.stages.{i}.layers.{j}.grn"
 HUGGING_FACE = replace(
     _with_grn(convnext.HUGGING_FACE, f"{_OURS}.{{scale}}", f"{_OURS}.{{shift}}"),
-    spellings={"{scale}": ("weight", "gamma"), "{shift}": ("bias", "beta")},
+    spellings={**convnext.HUGGING_FACE.spellings, "{scale}": ("weight", "gamma"), "{shift}": ("bias", "beta")},
 )
 TENSORFLOW = as_tensorflow(
     _with_grn(convnext.TRANSFORMERS, f"{_OURS}.weight", f"{_OURS}.bias"), "tf_conv_next_v2_for_image_classification"
@@ -55,6 +48,11 @@ TIMM = tuple(
         licence=f"{table.licence}; those that come from ConvNeXt V2 are CC-BY-NC",
     )
     for table in convnext.TIMM
+)
+
+# One row, where Facebook has four axes.
+MMPRETRAIN = convnext.as_mmpretrain(
+    _with_grn(convnext.FACEBOOK, "{p}stages.{i}.{j}.grn.gamma", "{p}stages.{i}.{j}.grn.beta", layout="vector")
 )
 
 # Pre-training as it runs, on sparse tensors. The decoder is left behind.
@@ -76,17 +74,20 @@ FCMAE = Table(
         *both("{p}stages.{i}.{j}.pwconv2.linear", f"{BLOCK}.pwconv2"),
     ),
     layouts={"@conv bias": ("row", "same"), "@depthwise bias": ("row", "same"), "@grn": ("grn row", "same")},
-    implied=NO_HEAD_NORM,
+    implied=convnext.NO_HEAD_NORM,
     skipped=("{w}decoder.*", "{w}mask_token", "{w}proj.*", "{w}pred.*"),
     prefix="encoder.",
 )
 
 TABLES = (
     *map(convnext.open_clip, TIMM),
-    _encoder_only(TIMM[0], "{p}head.", "{p}norm_pre."),
+    _encoder_only(TIMM[0]),
     *TIMM,
-    _encoder_only(FACEBOOK, "{p}norm.", "{p}head."),
+    *map(convnext.features_only, TIMM),
+    _encoder_only(FACEBOOK),
     FACEBOOK,
+    convnext.without_head(FACEBOOK, "facebook-backbone", *convnext.STAGE_NORMS),
+    *MMPRETRAIN,
     FCMAE,
     HUGGING_FACE,
     TENSORFLOW,

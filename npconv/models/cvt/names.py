@@ -19,6 +19,7 @@ from npconv.models.naming import (
     both,
     by,
     count_blocks,
+    head_at,
     read_classes,
     shape_of,
     sides,
@@ -58,7 +59,8 @@ def _microsoft() -> tuple[Rule, ...]:
 MICROSOFT = Table(
     name="microsoft",
     first="{p}stage0.patch_embed.proj.weight",
-    rules=(*_microsoft(), *both("{p}norm", "layernorm"), *both("{p}head", "classifier")),
+    rules=(*_microsoft(), *both("{p}norm", "layernorm"), *both("{p}{head}", "classifier")),
+    **head_at("head"),
     numbers={"hidden_act": "quick_gelu"},
 )
 
@@ -68,8 +70,9 @@ HUGGING_FACE = Table(
     rules=(
         *(replace(rule, theirs="{p}" + rule.ours.removeprefix(PREFIX)) for rule in _microsoft()),
         *both("{w}layernorm", "layernorm"),
-        *both("{w}classifier", "classifier"),
+        *both("{w}{head}", "classifier"),
     ),
+    **head_at("classifier", "{w}"),
     numbers={"hidden_act": "gelu"},
     prefix=PREFIX,
 )

@@ -67,9 +67,13 @@ HUGGING_FACE = Table(
     spellings={"{model}": ("", "model.")},
 )
 
+# The last norm stands there a second time.
+_FACEBOOK = _without_head(convnext.FACEBOOK)
+_FACEBOOK = replace(_FACEBOOK, rules=(*_FACEBOOK.rules, *both("{p}norms.{n}", "layer_norm")))
+
 TABLES = (
     _without_head(convnext.TIMM[0], licence="the DINOv3 license, as timm's cards say"),
-    _without_head(convnext.FACEBOOK, skipped=("{p}norms.*",)),
+    _FACEBOOK,
     HUGGING_FACE,
 )
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from npconv.errors import InputError
 from npconv.images import ConvNextImageProcessor
-from npconv.images.settings import Listed, Settings, plain
+from npconv.images.settings import Listed, Settings, crop_arguments, plain, resize_arguments
 
 
 class DINOv3ViTImageProcessor(ConvNextImageProcessor):
@@ -15,7 +15,7 @@ class DINOv3ViTImageProcessor(ConvNextImageProcessor):
 
     The settings are those of :class:`ConvNextImageProcessor` with other defaults: `size` is a height and a width, 224
     each (one number stands for both), `resample` is bilinear, mean and standard deviation are those of ImageNet.
-    ``crop_pct`` has no effect.
+    ``crop_pct`` and ``crop_mode`` have no effect.
 
     Notes
     -----
@@ -42,6 +42,7 @@ class DINOv3ViTImageProcessor(ConvNextImageProcessor):
             _edges("size", settings.size)
         if settings.do_center_crop:
             _edges("crop_size", settings.crop_size or {})
+        settings.check_amount()
 
     @staticmethod
     def list_steps(settings: Settings, height: int, width: int) -> Iterator[Listed]:
@@ -49,9 +50,11 @@ class DINOv3ViTImageProcessor(ConvNextImageProcessor):
         if settings.do_rescale:
             yield "rescaled", "rescale", {"factor": float(settings.rescale_factor)}
         if settings.do_resize:
-            yield "resized", "resize_float", {**_edges("size", settings.size), "resample": int(settings.resample)}
+            size = _edges("size", settings.size)
+            asked = resize_arguments(settings, (height, width), (size["height"], size["width"]))
+            yield "resized", "resize_float", asked
         if settings.do_center_crop:
-            yield "center_cropped", "center_crop", _edges("crop_size", settings.crop_size)
+            yield "center_cropped", "center_crop", crop_arguments(settings, **_edges("crop_size", settings.crop_size))
         if settings.do_normalize:
             yield "normalized", "normalize", {"mean": plain(settings.image_mean), "std": plain(settings.image_std)}
 

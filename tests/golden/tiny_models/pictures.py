@@ -24,11 +24,14 @@ class TinyPicture:
         Height and width of the picture.
     settings : mapping
         Of the image processor.
+    contrast : float
+        1 for a smooth picture; more of it cuts values off at black and white, as resizing does after each pass.
     """
 
     says: str
     shape: tuple[int, int]
     settings: Mapping[str, Any]
+    contrast: float = 1.0
 
     def make(self) -> np.ndarray:
         """Return the picture, uint8 (H, W, C), with smooth parts and edges; its colours differ."""
@@ -36,13 +39,20 @@ class TinyPicture:
         rows, columns = np.mgrid[:height, :width]
         edges = [rows + 2 * columns > 60 + 9 * c for c in range(3)]
         waves = [np.sin(rows / (3.0 + c)) + np.cos(columns / (2.0 + c)) + edges[c] for c in range(3)]
-        picture = np.stack(waves, axis=-1) * (50.0, 40.0, 30.0) + (110.0, 120.0, 90.0)
+        picture = np.stack(waves, axis=-1) * (50.0, 40.0, 30.0) * self.contrast + (110.0, 120.0, 90.0)
         return np.clip(np.round(picture), 0, 255).astype(np.uint8)
 
 
 CROPPED = {**STATISTICS, "size": {"shortest_edge": 25}, "crop_pct": 0.88}
 
 PICTURES = (
-    TinyPicture("bicubic, cropped", (61, 47), {**CROPPED, "resample": 3}),
-    TinyPicture("bilinear, cropped", (45, 58), {**CROPPED, "resample": 2}),
+    TinyPicture("bicubic, cropped", (58, 47), {**CROPPED, "resample": 3}),
+    TinyPicture("bilinear, cropped", (45, 55), {**CROPPED, "resample": 2}),
+    TinyPicture("horizontal pass first, one odd border", (51, 42), {**CROPPED, "resize_order": "horizontal"}, 9.0),
+    TinyPicture(
+        "vertical pass first, cropped as timm does",
+        (51, 42),
+        {**CROPPED, "resize_order": "vertical", "crop_mode": "center", "crop_rounding": "half_even"},
+        9.0,
+    ),
 )

@@ -50,8 +50,6 @@ OPTIONS = {
         "stem_type": "overlap_act",
         "kernel_sizes": [3, 5, 7, 9],
         "conv_mlp": True,
-        "drop_path_rate": 0.2,
-        "drop_rate": 0.1,
     },
 }
 

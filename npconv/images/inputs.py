@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from npconv.errors import InputError, NpconvWarning
-from npconv.images.decode import convert_to_rgb, open_image, picture_name, strict_pillow
+from npconv.images.decode import convert_to_rgb, open_image, picture_name, strips
+from npconv.images.strict import strict_pillow
 from npconv.images.settings import Settings, enum_value
 
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"

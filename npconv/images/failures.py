@@ -1,0 +1,135 @@
+"""Why Pillow cannot read a picture: damage, a limit, a variant that it lacks, another kind of file; and what helps."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from npconv.errors import ImageError
+from npconv.messages import escape
+
+EXPECTED = "expected JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF or PPM"
+SAVE = "save it as PNG with 8 bits"
+
+#: What Pillow's messages say, in a word of the project's own; the first that fits counts.
+LIMIT = r"MAX_TEXT_(CHUNK|MEMORY)"
+CLOSED = r"closed (image|file)|'NoneType' object has no attribute '(seek|read|tell)'"
+VARIANT = (
+    r"unknown (pixel|raw) mode|unknown data organization|cannot handle|not (yet )?supported|[Uu]nsupported|"
+    r"not available|samples per pixel|Not exactly one tile|string index out of range"
+)
+#: libtiff gives this for both.
+DAMAGE_OR_VARIANT = r"decoder error -2"
+
+#: Beginnings of files that people take for pictures that npconv reads: what they are.
+OTHERS = (
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"8BPS", "PSD"),
+    (rb"%PDF", "PDF"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
+    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg", "SVG"),
+    (rb"\0\0[\1\2]\0[^\0]\0", "ICO"),
+    (rb"qoif", "QOI"),
+    (rb"\x76\x2f\x31\x01", "OpenEXR"),
+    (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),
+    (rb"DDS ", "DDS"),
+    (rb"FUJIFILMCCD-RAW|IIRO|IIRS|IIU\0|FOVb", "a raw photo of a camera"),
+    (rb"PF\s", "a colour PFM"),
+    (rb"P7\s", "PAM"),
+    (rb".{128}DICM", "DICOM"),
+)
+#: Of a box "ftyp": what holds HEIC, and what may hold it or AVIF.
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+AVIF = (b"avif", b"avis")
+
+
+def error_of(error: Exception, name: str) -> ImageError:
+    """Return what an error of Pillow says of the picture that is called `name`."""
+    reason = one_line(str(error)) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return ImageError(f"{name}: out of memory; use a smaller picture")
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return ImageError(f"{name}: {bomb_sentence()}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return ImageError(f"{name}: cannot be read ({one_line(error.strerror or reason)}); check the disk or the file")
+    if re.search(LIMIT, reason):
+        return ImageError(
+            f"{name}: holds more text, or a larger colour profile, than Pillow takes ({reason}); save it without, or "
+            "raise PIL.PngImagePlugin.MAX_TEXT_CHUNK and MAX_TEXT_MEMORY"
+        )
+    if re.search(CLOSED, reason) or isinstance(error, AssertionError):
+        return ImageError(f"{name}: is closed; open it anew, or call its load() before it is closed")
+    if re.search(DAMAGE_OR_VARIANT, reason):
+        return ImageError(f"{name}: damaged, or of a variant that Pillow lacks ({reason}); {SAVE} from an intact copy")
+    if re.search(VARIANT, reason):
+        return ImageError(f"{name}: is of a variant that Pillow cannot read ({reason}); {SAVE}")
+    return ImageError(f"{name}: damaged, cannot be decoded ({reason}); use an intact copy")
+
+
+def bomb_sentence() -> str:
+    """Return what is wrong with a picture that Pillow itself refuses for its size, of which it does not say more."""
+    limit = Image.MAX_IMAGE_PIXELS
+    return f"more pixels than the limit of {limit} (PIL.Image.MAX_IMAGE_PIXELS); use a smaller picture"
+
+
+def unidentified(stream: BinaryIO, name: str, formats: tuple[str, ...]) -> ImageError:
+    """Return why none of Pillow's `formats` takes a file for its own."""
+    start = _start(stream)
+    for format_ in formats:
+        factory, accept = Image.OPEN[format_]
+        accepted = not accept or accept(start[:16])
+        if isinstance(accepted, str):
+            return ImageError(f"{name}: is {format_}, for which this Pillow was built without support; {SAVE}")
+        if accepted and (error := _failure(factory, stream)):
+            return _of_header(error, name, format_)
+    if start[4:8] == b"ftyp" and start[8:12] in AVIF:
+        return ImageError(f"{name}: is AVIF, which needs Pillow 11.3 or newer; install that, or {SAVE}")
+    if is_heic(stream):
+        return ImageError(f"{name}: is HEIC, which needs another package; pip install pillow-heif, or {SAVE}")
+    for pattern, kind in OTHERS:
+        if re.match(pattern, start, re.DOTALL):
+            return ImageError(f"{name}: is {kind}, which is not read; {EXPECTED}; {SAVE}")
+    return ImageError(f"{name}: not a picture, or its header is damaged; {EXPECTED}")
+
+
+def is_heic(stream: BinaryIO) -> bool:
+    """Tell whether a file begins as HEIC does."""
+    start = _start(stream)
+    return start[4:8] == b"ftyp" and start[8:12] in HEIC
+
+
+def one_line(text: str) -> str:
+    """Return `text` with unprintable characters escaped and the middle of a very long one left out."""
+    printable = text if text.isprintable() else escape(text)
+    return printable if len(printable) <= 300 else f"{printable[:200]}...{printable[-80:]}"
+
+
+def _start(stream: BinaryIO) -> bytes:
+    """Return the first bytes of a file."""
+    stream.seek(0)
+    start = stream.read(512)
+    stream.seek(0)
+    return start
+
+
+def _failure(factory: Any, stream: BinaryIO) -> Exception | None:
+    """Return what a plugin of Pillow says of a file that it cannot open; `PIL.Image.open` keeps it for itself."""
+    stream.seek(0)
+    try:
+        factory(stream, "")
+    except Exception as error:  # Pillow's plugins raise any type on broken bytes
+        return error
+    return None
+
+
+def _of_header(error: Exception, name: str, format_: str) -> ImageError:
+    """Return what is wrong with a file that begins as one of a format."""
+    reason = one_line(str(error)) or type(error).__name__
+    if isinstance(error.__cause__, KeyError):  # Pillow looks up the numbers of what it knows
+        reason = f"no rule for number {reason}"
+    if isinstance(error.__cause__, KeyError) or re.search(VARIANT, reason):
+        return ImageError(f"{name}: is a variant of {format_} that Pillow cannot read ({reason}); {SAVE}")
+    return ImageError(f"{name}: not a picture, or its header is damaged ({format_}: {reason}); {EXPECTED}")

@@ -9,14 +9,15 @@ from npconv.cli import sharing
 from npconv.cli.formats import FORMATS, RESUMABLE, Earlier, Format, read_earlier
 from npconv.cli.frame import positive
 from npconv.cli.output import Output
-from npconv.cli.photos import Result
+from npconv.cli.photos import Result, list_photos
 from npconv.errors import ConfigError, InputError
 
 DESCRIPTION = """\
 Name what is in each photo. Photos are turned upright, and reported in the
 order given. One that cannot be read is named on stderr with the reason, the
-others go on, and the exit status is then 1. Many photos are shared between
-processes.
+others go on, and the exit status is then 1. Of a folder, the pictures in it
+and in the folders below are taken, in the order of their names; hidden ones
+are not. Many photos are shared between processes.
 """
 
 EPILOG = """\
@@ -30,6 +31,7 @@ formats:
 
 examples:
   npconv classify holiday/*.jpg
+  npconv classify holiday
   npconv classify --model facebook/convnextv2-tiny-1k-224 --top-k 3 cat.jpg
   npconv classify --format csv *.png > labels.csv
   npconv classify --format jsonl --output labels.jsonl --resume *.png
@@ -76,6 +78,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify the photos; return 1 if one of them failed, else 0."""
+    args.photos = list_photos(args.command, args.photos)
     form, earlier = _plan(args)
     photos = earlier.missing(args.photos, form.name) if args.resume else args.photos
     failed = earlier.failed

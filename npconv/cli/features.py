@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from npconv.cli import sharing
+from npconv.cli.photos import list_photos
 from npconv.errors import InputError
 
 DESCRIPTION = """\
 Write what a model sees in photos before it names anything: the maps of some
 of its stages, or the pooled features that its classifier gets. Photos that
 cannot be read are named on stderr and left out; the exit status is then 1.
+Folders are taken as by npconv classify.
 """
 
 EPILOG = """\
@@ -54,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from npconv.api.pipelines import DEFAULT_MODEL
     from npconv.cli.features_file import FeaturesFile
 
+    args.photos = list_photos(args.command, args.photos)
     model = args.model or DEFAULT_MODEL
     names = wanted(args, model)
     about = {"model": str(model), "dtype": args.dtype, "features": ",".join(names)}

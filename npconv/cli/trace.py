@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.output import write
-from npconv.cli.photos import Photo, read_photos, source_of
+from npconv.cli.photos import Photo, list_photos, read_photos, source_of
+from npconv.cli.sharing import add_max_memory, max_memory
 from npconv.errors import InputError
 from npconv.messages import escape
 
@@ -51,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "photo",
         metavar="PHOTO",
-        help="a picture (- is standard input), or a .npy or .safetensors file with pixel_values (N, C, H, W)",
+        help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with pixel_values (N, C, H, W)",
     )
     parser.add_argument(
         "-o",
@@ -73,6 +74,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="TYPE",
         help="float64, the truth, or float32, what npconv makes of it (default float64)",
     )
+    add_max_memory(parser)
     parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
     parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
     parser.add_argument(
@@ -129,12 +131,12 @@ def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str
     from npconv.images import open_image
 
     processor = AutoImageProcessor.from_pretrained(args.model)
-    photo = next(read_photos([args.photo]))
+    photo = next(read_photos(list_photos("trace", [args.photo], one=True)))
     try:
         source = source_of(photo)
     except InputError as error:
         raise InputError(f"{escape(args.photo)}: {error}") from error
-    arrays, preprocessing = record_preprocessing(processor, open_image(source))
+    arrays, preprocessing = record_preprocessing(processor, open_image(source, max_memory=max_memory(args)))
     return arrays, {"photo": _hash(photo), "preprocessing": preprocessing}
 
 

@@ -5,7 +5,7 @@ Programs differ in the rules below, so here is each one:
 * **Formats** are those of :data:`FORMATS`, HEIC where pillow-heif is installed, and those of plugins that are not
   Pillow's own and that somebody registered. No other plugin of Pillow runs: some of them start external programs.
 * **Transparency** is laid over white, as ``convert_to_rgb`` of transformers does (its pipelines drop it instead).
-* **More than 8 bits**: range and polarity are what the file says (``npconv/images/tags.py``); of a range of 9 to 16
+* **More than 8 bits**: range and polarity are what the file says (``npconv.images.header.py``); of a range of 9 to 16
   bits, the upper 8 are kept, as Pillow's 16-bit RGB does. (Pillow's own conversion of 16-bit greys clips everything
   above 255 to white.) Where nothing says, 32-bit whole numbers up to 255 stay as they are, up to 65535 they count as
   16-bit; floats up to 1 are multiplied by 255, up to 255 they are rounded. Other ranges have no rule.
@@ -13,7 +13,7 @@ Programs differ in the rules below, so here is each one:
 * **Animations and pages**: the first.
 * **Orientation**: turned upright as the EXIF block says, if asked. (Pillow itself always turns TIFF upright.)
 * **Damage** is an error: a truncated file is not filled up with grey, whatever the settings of Pillow in this process.
-* **Memory**: what a picture takes is known from its header (``npconv/images/price.py``); beyond a budget it is refused.
+* **Memory**: what a picture takes is known from its header (``npconv.images.header.py``); beyond a budget it is refused.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from npconv.errors import ImageError, InputError
-from npconv.images.failures import bomb_sentence, is_heic, one_line, unidentified
-from npconv.images.price import check_price
-from npconv.images.strict import strict_pillow
-from npconv.images.tags import check_meaning, is_inverted, transparent_value, value_range
+from npconv.images.header import check_meaning, check_price, is_inverted, transparent_value, value_range
+from npconv.images.pillow import bomb_sentence, is_heic, one_line, strict_pillow, unidentified
 
 #: Pillow's names of the formats that are read. MPO is what many phones write under the name of JPEG.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "PPM")
@@ -74,7 +72,7 @@ def open_image(
     apply_exif_orientation : bool
         Turn the picture upright as its EXIF block says. A broken block is passed over.
     max_memory : int, optional
-        What reading it may take, in bytes, as its header foretells; 512 MB when unset.
+        What reading it may take, in bytes, as its header foretells; 600 MB when unset.
 
     Returns
     -------
@@ -89,12 +87,9 @@ def open_image(
     InputError
         If `source` is none of the above types.
     """
-    if max_memory is not None and (isinstance(max_memory, bool) or not isinstance(max_memory, int) or max_memory < 1):
-        raise InputError(f"expected max_memory as a number of bytes from 1, got {max_memory!r}")
     name = picture_name(source)
     if isinstance(source, Image.Image):
         with strict_pillow(name):
-            _check_open(source, name)
             return _decode(source, name, apply_exif_orientation, max_memory)
     with _open_stream(source, name) as stream, strict_pillow(name), _identify(stream, name) as image:
         return _decode(image, name, apply_exif_orientation, max_memory, is_ours=True)
@@ -107,11 +102,8 @@ def convert_to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image
     """
     if not isinstance(image, Image.Image):
         raise InputError(f"expected a PIL image, got {type(image).__name__}; open_image reads files")
-    if 0 in image.size:
-        raise ImageError(f"{name}: the picture has no pixels ({image.width} x {image.height}); expected at least 1 x 1")
     with strict_pillow(name):
-        _check_open(image, name)
-        check_meaning(image, name)
+        check_readable(image, name)
         transparent = transparent_value(image)
         image.load()
         if _is_deep(image):
@@ -119,6 +111,24 @@ def convert_to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image
         if {"A", "a"} & set(image.getbands()) or transparent is not None:
             return _in_strips(image, lambda strip: _over_white(strip, transparent))
         return image.convert("RGB")
+
+
+def looks_like_picture(start: bytes) -> bool:
+    """Tell whether one of the formats that are read begins like the first 16 bytes of a file."""
+    Image.init()
+    if len(start) < 16:  # no picture is so short
+        return False
+    accepts = [Image.OPEN[format_][1] for format_ in _formats()]
+    return any(accept(start) for accept in accepts if accept) or is_heic(io.BytesIO(start))
+
+
+def check_readable(image: Image.Image, name: str) -> None:
+    """Raise `ImageError` if the pixels of an opened picture cannot be had, or have no certain meaning."""
+    if 0 in image.size:
+        raise ImageError(f"{name}: the picture has no pixels ({image.width} x {image.height}); expected at least 1 x 1")
+    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:
+        raise ImageError(f"{name}: is closed; open it anew, or call its load() before it is closed")
+    check_meaning(image, name)
 
 
 def picture_name(source: PictureSource) -> str:
@@ -151,12 +161,6 @@ def strips(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         yield 0, top, width, min(top + rows, height)
-
-
-def _check_open(image: Image.Image, name: str) -> None:
-    """Raise `ImageError` if a picture of the caller has been closed before its pixels were loaded."""
-    if getattr(image, "tile", None) and getattr(image, "fp", None) is None:
-        raise ImageError(f"{name}: is closed; open it anew, or call its load() before it is closed")
 
 
 def _decode(
@@ -311,7 +315,7 @@ def _from_base64(text: str, name: str) -> bytes | None:
     if is_uri and not text.startswith("data:image/"):
         raise ImageError(f"{name}: expected data:image/...;base64,... with a picture, got {one_line(text[:40])!r}")
     encoded = (text.split(",") + [""])[1] if is_uri else text
-    if not is_uri and (len(text) < 24 or not _looks_like_picture(_decode_base64(text[:64]))):
+    if not is_uri and (len(text) < 24 or not looks_like_picture(_decode_base64(text[:64]))):
         return None
     _check_byte_count(len(encoded) // 4 * 3, name)
     content = _decode_base64(encoded)
@@ -326,13 +330,6 @@ def _decode_base64(text: str) -> bytes:
         return base64.decodebytes(text.encode())
     except ValueError:  # of the padding, of what UTF-8 cannot hold
         return b""
-
-
-def _looks_like_picture(start: bytes) -> bool:
-    """Tell whether one of the formats that are read begins so."""
-    Image.init()
-    accepts = [Image.OPEN[format_][1] for format_ in _formats()]
-    return len(start) >= 16 and any(accept(start[:16]) for accept in accepts if accept) or b"ftyphei" in start[:16]
 
 
 def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:

@@ -179,6 +179,7 @@ class ConvNextImageProcessor:
         crop_rounding: str | None = None,
         crop_fill: Any = None,
         resize_order: str | None = None,
+        max_memory: int | None = None,
         **without_effect: Any,
     ) -> BatchFeature:
         """Make model inputs of one picture or many.
@@ -199,6 +200,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         input_data_format : str, optional
             Layout of arrays: ``"channels_first"``, ``"channels_last"`` or, for (H, W), ``"none"``. If unset, it is
             inferred; see ``picture_to_array`` in ``npconv/images/inputs.py``.
+        max_memory : int, optional
+            What reading one picture may take, in bytes; see :func:`open_image`.
         **without_effect
             Further arguments of transformers that have no effect on this processor.
 
@@ -225,7 +228,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         self.check_complete(settings)
         pixel_values = []
         for picture in each_picture(images):
-            array, layout = picture_to_array(picture, settings, input_data_format)
+            array, layout = picture_to_array(picture, settings, input_data_format, max_memory)
             prepared = self.prepare(array, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))

@@ -233,7 +233,7 @@ def _as_uint8(image: np.ndarray) -> tuple[np.ndarray, bool]:
             "scale the picture first, or set do_resize=False"
         )
     if _is_whole(image):
-        return image.astype(np.uint8), False
+        return image.astype(np.uint8, copy=False), False
     if highest > 1:
         raise InputError(
             f"expected whole numbers from 0 to 255 or floats from 0 to 1, got fractions up to {highest}; "

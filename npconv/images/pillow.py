@@ -1,13 +1,25 @@
-"""Why Pillow cannot read a picture: damage, a limit, a variant that it lacks, another kind of file; and what helps."""
+"""Pillow as it is used here: without its warnings and its tolerance, its failures as errors of this project.
+
+A failure is damage, a limit, a variant that Pillow lacks, a picture that is closed, or another kind of file; each has
+its own sentence, with what helps.
+
+The settings of Pillow belong to the whole process, so threads that decode at the same time share the change: the first
+one makes it, the last one takes it back. No lock is held while a picture is decoded, and a forked child begins anew.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any, BinaryIO
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, cast
 
-from PIL import Image
+from PIL import Image, ImageFile
 
-from npconv.errors import ImageError
+from npconv.errors import ImageError, NpconvError
 from npconv.messages import escape
 
 EXPECTED = "expected JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF or PPM"
@@ -44,6 +56,85 @@ OTHERS = (
 #: Of a box "ftyp": what holds HEIC, and what may hold it or AVIF.
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF = (b"avif", b"avis")
+
+
+class _Here(threading.local):
+    """How many sections this thread is in; as a filter of warnings, what matches every module while it is in one."""
+
+    depth = 0
+
+    def match(self, _module: str) -> bool:
+        """Tell whether this thread decodes: the warnings of the other threads are theirs."""
+        return self.depth > 0
+
+
+class _Settings:
+    """Pillow's settings in this process: taken over while any thread decodes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # held for a few instructions; a signal handler may decode too
+        self.sections = 0
+        self.tolerant = False
+        self.here = _Here()
+        self.filter: Any = ("ignore", None, Warning, self.here, 0)
+
+    def take(self) -> None:
+        """Begin a section of this thread."""
+        with self.lock:
+            self.here.depth += 1
+            self.sections += 1
+            if self.sections == 1:
+                self.tolerant = ImageFile.LOAD_TRUNCATED_IMAGES
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            filters = cast("list[Any]", warnings.filters)
+            if not filters or filters[0] is not self.filter:  # another filter came before it in the meantime
+                filters.insert(0, self.filter)
+
+    def give_back(self) -> None:
+        """End a section of this thread; the last one of all leaves everything as it was."""
+        with self.lock:
+            self.here.depth -= 1
+            self.sections -= 1
+            if self.sections == 0:
+                self.restore()
+
+    def restore(self) -> None:
+        """Set what was set before the first section."""
+        ImageFile.LOAD_TRUNCATED_IMAGES = self.tolerant
+        filters = cast("list[Any]", warnings.filters)
+        with suppress(ValueError):
+            while True:
+                filters.remove(self.filter)
+
+    def begin_anew(self) -> None:
+        """Forget the sections of threads that a fork left behind, and the lock that one of them may have held."""
+        self.lock = threading.RLock()
+        if self.sections > self.here.depth:
+            self.sections = self.here.depth
+            if self.sections == 0:
+                self.restore()
+
+
+_SETTINGS = _Settings()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_SETTINGS.begin_anew)
+
+
+@contextmanager
+def strict_pillow(name: str = "the picture") -> Iterator[None]:
+    """Run Pillow without its warnings and without its tolerance of truncated files.
+
+    Anything that it raises is an `ImageError` about the picture that is called `name`; errors of npconv pass.
+    """
+    _SETTINGS.take()
+    try:
+        yield
+    except NpconvError:
+        raise
+    except Exception as error:  # Pillow's plugins raise any type on broken bytes
+        raise error_of(error, name) from error
+    finally:
+        _SETTINGS.give_back()
 
 
 def error_of(error: Exception, name: str) -> ImageError:

@@ -1,7 +1,11 @@
-"""What the numbers in a picture file mean, as the file says it: which is black, which is white, which is transparent.
+"""What a picture file says before its pixels are decoded: what its numbers mean, and so what reading it takes.
 
-Pillow gives the numbers of some files without their meaning, or reads layouts of TIFF wrongly without a word (each was
-found by comparing files written byte by byte). Here is what it leaves out; what cannot be made right is refused.
+**Meaning** is which number is black, which is white, which is transparent. Pillow gives the numbers of some files without
+it, or reads layouts of TIFF wrongly without a word (each was found by comparing files written byte by byte). Here is
+what it leaves out; what cannot be made right is refused.
+
+**The price** is the peak of a process in bytes, measured format by format (tests/images/test_price.py measures anew):
+what Pillow and its libraries hold while they decode, and the RGB picture that is made of it.
 """
 
 from __future__ import annotations
@@ -11,11 +15,28 @@ from typing import Any
 
 from PIL import Image
 
-from npconv.errors import ImageError
+from npconv.errors import ImageError, InputError
+from npconv.messages import shown
+
+#: The most that reading one picture may take, in bytes, where a call does not say: enough for 64 million pixels of a JPEG.
+MAX_MEMORY = 600 * 2**20
+
+#: Bytes a pixel of formats whose libraries hold more than the pixels.
+HEAVY = {"WEBP": 17, "AVIF": 17, "HEIF": 17}
+
+#: Bytes a pixel: JPEGs that come in passes (the coefficients of all of them), with three channels and with four.
+PROGRESSIVE, PROGRESSIVE_CMYK = 11, 13
+
+#: Bytes a pixel: PPM that is no copy of memory, which Pillow unpacks number by number.
+UNPACKED = 14
+
+#: Bytes a pixel of all others: Pillow's pixels, of 4 bytes, and the RGB picture, or that and the one turned upright.
+PLAIN = 9
 
 # Tags of TIFF.
 SUBFILE_TYPE, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, PLANAR = 254, 258, 259, 262, 266, 277, 284
 INK_SET, DOT_RANGE, EXTRA_SAMPLES, SAMPLE_FORMAT, LOWEST, HIGHEST = 332, 336, 338, 339, 340, 341
+ROWS_PER_STRIP, TILE_WIDTH, TILE_HEIGHT = 278, 322, 323
 COLOUR_MAP, COEFFICIENTS, SUBSAMPLING, REFERENCE = 320, 529, 530, 532
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
@@ -31,6 +52,50 @@ FULL_RANGE = (0, 255, 128, 255, 128, 255)
 
 #: What Pillow calls the samples of greys of a PNG with fewer than 8 bits, and their step once they are spread over 8.
 PNG_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
+
+
+def check_price(image: Image.Image, name: str, max_memory: int | None) -> None:
+    """Raise `ImageError` if reading a picture, of which the header is known, would take more than `max_memory`.
+
+    A `max_memory` that is no number of bytes is an `InputError`.
+    """
+    if max_memory is not None and (isinstance(max_memory, bool) or not isinstance(max_memory, int) or max_memory < 1):
+        raise InputError(f"expected max_memory as a number of bytes from 1, got {shown(max_memory)}")
+    if not getattr(image, "tile", None):  # its pixels are in memory already
+        return
+    budget = MAX_MEMORY if max_memory is None else max_memory
+    price = price_of(image)
+    if price > budget:
+        raise ImageError(
+            f"{name}: {image.height} x {image.width} pixels of {image.format or image.mode} take about "
+            f"{price / 2**20:.0f} MB to read, more than the {budget / 2**20:.0f} MB of max_memory (--max-memory); "
+            "use a smaller picture, or raise it"
+        )
+
+
+def price_of(image: Image.Image) -> int:
+    """Return about how many bytes reading a picture takes, at the most."""
+    pixels = image.width * image.height
+    if image.format == "TIFF":
+        return max(PLAIN * pixels, _tile_bytes(image) + 8 * pixels)
+    return pixels * _bytes_per_pixel(image)
+
+
+def _bytes_per_pixel(image: Image.Image) -> int:
+    """Return about how many bytes a pixel of a picture takes, at the most."""
+    if image.format in ("JPEG", "MPO") and image.info.get("progressive"):
+        return PROGRESSIVE_CMYK if image.mode == "CMYK" else PROGRESSIVE
+    tiles = getattr(image, "tile", None)
+    if image.format == "PPM" and tiles and tiles[0][0] != "raw":
+        return UNPACKED
+    return HEAVY.get(image.format or "", PLAIN)
+
+
+def _tile_bytes(image: Image.Image) -> int:
+    """Return what a tile or strip of a TIFF takes, which libtiff decodes as a whole and which may be larger than it."""
+    width = first_of(image, TILE_WIDTH, image.width)
+    height = first_of(image, TILE_HEIGHT, min(first_of(image, ROWS_PER_STRIP, image.height), max(image.size)))
+    return width * height * first_of(image, SAMPLES, 1) * max(8, first_of(image, BITS, 1)) // 8
 
 
 def check_meaning(image: Image.Image, name: str) -> None:

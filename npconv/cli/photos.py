@@ -77,11 +77,12 @@ def list_photos(command: str, names: Iterable[str], *, one: bool = False) -> lis
             photos.append(name)
             continue
         pictures, others = pictures_in(name)
+        where = f"{escape(name)}: expected"
         if not pictures:
             found = f"found {_files(others)}, none of them one"
-            raise InputError(f"{escape(name)}: expected pictures in this folder, {found}; give another folder, or files")
+            raise InputError(f"{where} pictures in this folder, {found}; give another folder, or files")
         if one and len(pictures) > 1:
-            raise InputError(f"{escape(name)}: expected one picture, found {len(pictures)} in this folder; give one of them")
+            raise InputError(f"{where} one picture, found {len(pictures)} in this folder; give one of them")
         if others:
             kept = f"{len(pictures)} pictures" if len(pictures) > 1 else "1 picture"
             line = f"npconv {command}: {escape(name)}: {kept}; {_files(others)} left out, not pictures\n"

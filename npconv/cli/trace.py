@@ -52,7 +52,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "photo",
         metavar="PHOTO",
-        help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with pixel_values (N, C, H, W)",
+        help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
+        "pixel_values (N, C, H, W)",
     )
     parser.add_argument(
         "-o",

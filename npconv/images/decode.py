@@ -5,7 +5,7 @@ Programs differ in the rules below, so here is each one:
 * **Formats** are those of :data:`FORMATS`, HEIC where pillow-heif is installed, and those of plugins that are not
   Pillow's own and that somebody registered. No other plugin of Pillow runs: some of them start external programs.
 * **Transparency** is laid over white, as ``convert_to_rgb`` of transformers does (its pipelines drop it instead).
-* **More than 8 bits**: range and polarity are what the file says (``npconv.images.header.py``); of a range of 9 to 16
+* **More than 8 bits**: range and polarity are what the file says (``npconv/images/header.py``); of a range of 9 to 16
   bits, the upper 8 are kept, as Pillow's 16-bit RGB does. (Pillow's own conversion of 16-bit greys clips everything
   above 255 to white.) Where nothing says, 32-bit whole numbers up to 255 stay as they are, up to 65535 they count as
   16-bit; floats up to 1 are multiplied by 255, up to 255 they are rounded. Other ranges have no rule.
@@ -13,7 +13,7 @@ Programs differ in the rules below, so here is each one:
 * **Animations and pages**: the first.
 * **Orientation**: turned upright as the EXIF block says, if asked. (Pillow itself always turns TIFF upright.)
 * **Damage** is an error: a truncated file is not filled up with grey, whatever the settings of Pillow in this process.
-* **Memory**: what a picture takes is known from its header (``npconv.images.header.py``); beyond a budget it is refused.
+* **Memory**: what a picture takes is known from its header (``npconv/images/header.py``); what is too much is refused.
 """
 
 from __future__ import annotations
@@ -314,7 +314,7 @@ def _from_base64(text: str, name: str) -> bytes | None:
             return None
     if is_uri and not text.startswith("data:image/"):
         raise ImageError(f"{name}: expected data:image/...;base64,... with a picture, got {one_line(text[:40])!r}")
-    encoded = (text.split(",") + [""])[1] if is_uri else text
+    encoded = text.partition(",")[2].partition(",")[0] if is_uri else text
     if not is_uri and (len(text) < 24 or not looks_like_picture(_decode_base64(text[:64]))):
         return None
     _check_byte_count(len(encoded) // 4 * 3, name)

@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from npconv.errors import ImageError
+from npconv.errors import ImageError, InputError
 from npconv.images.pillow import one_line
 
 #: How the names of pictures end; whatever is in such a file, it was meant as one.
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .gif .webp .avif .avifs .heic .heif .bmp .dib .tif .tiff "
-    ".ppm .pgm .pbm .pnm .pfm".split()
-)
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".avif", ".avifs", ".heic", ".heif")
+) | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
 
 
 def pictures_in(folder: str | os.PathLike[str]) -> tuple[list[str], int]:
@@ -25,6 +24,8 @@ def pictures_in(folder: str | os.PathLike[str]) -> tuple[list[str], int]:
     is neither taken nor counted, links to files are followed, links to folders are not. A folder that cannot be read
     is an `ImageError`.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"expected the path of a folder, got {type(folder).__name__}")
     pictures, others = [], 0
     for path in _files_in(os.fspath(folder)):
         if _is_picture(path):

@@ -1,8 +1,8 @@
 """What a picture file says before its pixels are decoded: what its numbers mean, and so what reading it takes.
 
-**Meaning** is which number is black, which is white, which is transparent. Pillow gives the numbers of some files without
-it, or reads layouts of TIFF wrongly without a word (each was found by comparing files written byte by byte). Here is
-what it leaves out; what cannot be made right is refused.
+**Meaning** is which number is black, which is white, which is transparent. Pillow gives the numbers of some files
+without it, or reads layouts of TIFF wrongly without a word (each was found by comparing files written byte by byte).
+Here is what it leaves out; what cannot be made right is refused.
 
 **The price** is the peak of a process in bytes, measured format by format (tests/images/test_price.py measures anew):
 what Pillow and its libraries hold while they decode, and the RGB picture that is made of it.
@@ -11,14 +11,14 @@ what Pillow and its libraries hold while they decode, and the RGB picture that i
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
 from npconv.errors import ImageError, InputError
 from npconv.messages import shown
 
-#: The most that reading one picture may take, in bytes, where a call does not say: enough for 64 million pixels of a JPEG.
+#: The most that reading one picture may take, in bytes, where a call does not say: 64 million pixels of JPEG fit.
 MAX_MEMORY = 600 * 2**20
 
 #: Bytes a pixel of formats whose libraries hold more than the pixels.
@@ -145,11 +145,11 @@ def _tiff_flaw(image: Image.Image) -> str | None:
     subfile = first_of(image, SUBFILE_TYPE, 0)
     if subfile & 5:
         return "its first page is a " + ("preview of another picture" if subfile & 1 else "mask")
-    if PHOTOMETRIC not in image.tag_v2 and first_of(image, COMPRESSION, 1) not in (2, 3, 4):  # faxes are black on white
+    if not _all(image, PHOTOMETRIC) and first_of(image, COMPRESSION, 1) not in (2, 3, 4):  # faxes are black on white
         return "a TIFF that does not say whether 0 is black or white (no PhotometricInterpretation)"
-    if first_of(image, SAMPLE_FORMAT, UNSIGNED) == SIGNED and (_bits(image) == 8 or not _stated_range(image)):
-        if _bits(image) < 32:  # Pillow writes its own 32-bit pictures so
-            return f"a TIFF of signed {_bits(image)}-bit samples, of which programs differ on what is black"
+    is_signed = first_of(image, SAMPLE_FORMAT, UNSIGNED) == SIGNED and _bits(image) < 32  # Pillow's own have 32 bits
+    if is_signed and (_bits(image) == 8 or not _stated_range(image)):
+        return f"a TIFF of signed {_bits(image)}-bit samples, of which programs differ on what is black"
     if first_of(image, PLANAR, 1) == SEPARATE and not _separate_is_right(image):
         return "a TIFF with each channel on its own (PlanarConfiguration 2), of a kind that Pillow reads wrongly"
     if first_of(image, PHOTOMETRIC, 0) == PALETTE and 0 < max(_all(image, COLOUR_MAP), default=0) < 256:
@@ -248,5 +248,5 @@ def first_of(image: Image.Image, tag: int, default: int) -> int:
 
 def _all(image: Image.Image, tag: int) -> tuple[Any, ...]:
     """Return the values of a tag of a TIFF."""
-    value = image.tag_v2.get(tag, ())
+    value = cast(Any, image).tag_v2.get(tag, ())
     return value if isinstance(value, tuple) else (value,)

@@ -22,9 +22,10 @@ from PIL import Image
 
 from npconv.errors import InputError, NpconvWarning
 from npconv.images.decode import check_readable, convert_to_rgb, open_image, picture_name, strips
-from npconv.images.pillow import strict_pillow
 from npconv.images.header import check_price
-from npconv.images.settings import Settings, enum_value
+from npconv.images.pillow import strict_pillow
+from npconv.images.settings import Settings, enum_value, word_among
+from npconv.messages import shown
 
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 
@@ -125,9 +126,9 @@ def _check_values(pixels: np.ndarray) -> None:
 def _layout(image: np.ndarray, channels: int | None, input_data_format: Any) -> str:
     """Return which axis of an array holds the channels; without such an axis, the answer is the first."""
     given = enum_value(input_data_format)
-    if given not in (None, FIRST, LAST, NONE) or (given == NONE and image.ndim == 3):
+    if not word_among(given, FIRST, LAST, NONE) or (given == NONE and image.ndim == 3):
         raise InputError(
-            f"expected input_data_format 'channels_first', 'channels_last' or, for (H, W), 'none', got {given!r} "
+            f"expected input_data_format 'channels_first', 'channels_last' or, for (H, W), 'none', got {shown(given)} "
             f"for an array of shape {image.shape}"
         )
     if image.ndim == 2:

@@ -393,7 +393,10 @@ class TestFolders:
         self, capsys: Capsys, model: Path, photos: list[str], folder: Path
     ) -> None:
         status, out, errors = classify(capsys, model, "--format", "jsonl", photos[0], str(folder))
-        expected = [photos[0], *(os.path.join(folder, name) for name in ("2.png", "10.png", os.path.join("sub", "1.png")))]
+        expected = [
+            photos[0],
+            *(os.path.join(folder, name) for name in ("2.png", "10.png", os.path.join("sub", "1.png"))),
+        ]
         assert [json.loads(line)["file"] for line in out.splitlines()] == expected
         assert (status, errors) == (0, [f"npconv classify: {folder}: 3 pictures; 1 file left out, not pictures"])
 

@@ -53,5 +53,5 @@ def test_links_and_pipes(folder):
 
 
 def test_a_folder_that_cannot_be_read(tmp_path):
-    with pytest.raises(ImageError, match="cannot be opened .No such file"):
+    with pytest.raises(ImageError, match=r"cannot be opened .No such file"):
         pictures_in(tmp_path / "gone")

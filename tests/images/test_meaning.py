@@ -231,7 +231,10 @@ class TestRefusedByName:
             (grey_tiff(GREY, 8, tags={254: ("I", [1])}), "a preview of another picture"),
             (grey_tiff(GREY, 8, tags={254: ("I", [4])}), "a mask"),
             (grey_tiff(GREY, 8, 3, tags={320: ("H", [*range(256)] * 3)}), "palette of 8-bit entries"),
-            (grey_tiff(GREY, 8, tags={259: ("H", [34712])}), "variant of TIFF that Pillow cannot read .no rule for number 34712"),
+            (
+                grey_tiff(GREY, 8, tags={259: ("H", [34712])}),
+                "cannot read .no rule for number 34712",
+            ),
             (b"Pf\n3 1\n-2.0\n" + np.array([0, 1, 2], "<f4").tobytes(), "PFM with a scale of 2"),
         ],
     )

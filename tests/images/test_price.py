@@ -118,7 +118,7 @@ class TestBudget:
         assert len(self.LARGE) < 500
         for read in (open_image, ConvNextImageProcessor()):
             for source in (tmp_path / "large.png", self.LARGE):
-                with pytest.raises(ImageError, match=r"9000 x 9000 pixels of PNG take about 695 MB .* the 600 MB of max_"):
+                with pytest.raises(ImageError, match=r"9000 x 9000 .* take about 695 MB .* the 600 MB of max_"):
                     read(source)
             with pytest.raises(ImageError, match="take about 695 MB"):
                 read(Image.open(io.BytesIO(self.LARGE)))

@@ -115,7 +115,6 @@ def convert_to_rgb(image: Image.Image, name: str = "the picture") -> Image.Image
 
 def looks_like_picture(start: bytes) -> bool:
     """Tell whether one of the formats that are read begins like the first 16 bytes of a file."""
-    Image.init()
     if len(start) < 16:  # no picture is so short
         return False
     accepts = [Image.OPEN[format_][1] for format_ in _formats()]
@@ -253,7 +252,6 @@ def _levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _identify(stream: BinaryIO, name: str) -> Image.Image:
     """Let Pillow recognise the format and read the header; no pixel is decoded yet."""
-    Image.init()
     try:
         image = _open_with_pillow(stream)
     except UnidentifiedImageError as error:

@@ -17,10 +17,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
-from PIL import Image, ImageFile
+# Each of these registers its format. They are loaded here and not when the first picture is read: a fork in the middle
+# of that, in another thread, would leave the child with modules that are never done.
+from PIL import (  # noqa: F401 - for what they register
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from npconv.errors import ImageError, NpconvError
 from npconv.messages import escape
+
+with suppress(ImportError):  # it came with Pillow 11.3
+    from PIL import AvifImagePlugin  # noqa: F401
 
 EXPECTED = "expected JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF or PPM"
 SAVE = "save it as PNG with 8 bits"
@@ -30,7 +46,7 @@ LIMIT = r"MAX_TEXT_(CHUNK|MEMORY)"
 CLOSED = r"closed (image|file)|'NoneType' object has no attribute '(seek|read|tell)'"
 VARIANT = (
     r"unknown (pixel|raw) mode|unknown data organization|cannot handle|not (yet )?supported|[Uu]nsupported|"
-    r"not available|samples per pixel|Not exactly one tile|string index out of range"
+    r"not available|samples per pixel|codec configuration|Not exactly one tile|string index out of range"
 )
 #: libtiff gives this for both.
 DAMAGE_OR_VARIANT = r"decoder error -2"
@@ -43,7 +59,7 @@ OTHERS = (
     (rb"%PDF", "PDF"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
     (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg", "SVG"),
-    (rb"\0\0[\1\2]\0[^\0]\0", "ICO"),
+    (rb"\0\0[\1\2]\0.\0", "ICO"),
     (rb"qoif", "QOI"),
     (rb"\x76\x2f\x31\x01", "OpenEXR"),
     (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),
@@ -169,13 +185,15 @@ def bomb_sentence() -> str:
 def unidentified(stream: BinaryIO, name: str, formats: tuple[str, ...]) -> ImageError:
     """Return why none of Pillow's `formats` takes a file for its own."""
     start = _start(stream)
+    if start.startswith(b"MM\0\x2b"):
+        return ImageError(f"{name}: is a TIFF with 64-bit places in big-endian order, which Pillow cannot read; {SAVE}")
     for format_ in formats:
         factory, accept = Image.OPEN[format_]
         accepted = not accept or accept(start[:16])
         if isinstance(accepted, str):
             return ImageError(f"{name}: is {format_}, for which this Pillow was built without support; {SAVE}")
         if accepted and (error := _failure(factory, stream)):
-            return _of_header(error, name, format_)
+            return _of_header(error, name, format_, stream)
     if start[4:8] == b"ftyp" and start[8:12] in AVIF:
         return ImageError(f"{name}: is AVIF, which needs Pillow 11.3 or newer; install that, or {SAVE}")
     if is_heic(stream):
@@ -216,11 +234,26 @@ def _failure(factory: Any, stream: BinaryIO) -> Exception | None:
     return None
 
 
-def _of_header(error: Exception, name: str, format_: str) -> ImageError:
+def _of_header(error: Exception, name: str, format_: str, stream: BinaryIO) -> ImageError:
     """Return what is wrong with a file that begins as one of a format."""
     reason = one_line(str(error)) or type(error).__name__
-    if isinstance(error.__cause__, KeyError):  # Pillow looks up the numbers of what it knows
-        reason = f"no rule for number {reason}"
-    if isinstance(error.__cause__, KeyError) or re.search(VARIANT, reason):
-        return ImageError(f"{name}: is a variant of {format_} that Pillow cannot read ({reason}); {SAVE}")
+    if str(error.__cause__) == str(error) and isinstance(error.__cause__, KeyError):
+        reason = f"not supported: number {reason}"  # of what Pillow looks up, such as a compression
+    if re.search(VARIANT, reason):
+        what = _samples_of(stream) if format_ == "TIFF" else ""
+        return ImageError(f"{name}: is a variant of {format_} that Pillow cannot read ({what}{reason}); {SAVE}")
     return ImageError(f"{name}: not a picture, or its header is damaged ({format_}: {reason}); {EXPECTED}")
+
+
+def _samples_of(stream: BinaryIO) -> str:
+    """Return what the samples of a TIFF are, as its tags say; nothing if they cannot be read."""
+    try:
+        start = _start(stream)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(start[: 16 if start[2] == 43 else 8])
+        stream.seek(tags.next)
+        tags.load(stream)
+        bits, kind = tags[258], tags.get(339, (1,))[0]
+    except Exception:  # the tags of a hostile file
+        return ""
+    kinds = {1: "whole numbers", 2: "signed numbers", 3: "floating-point numbers"}
+    return f"{len(bits)} x {bits[0]}-bit {kinds.get(kind, 'samples')} of photometric kind {tags.get(262)}: "

@@ -110,6 +110,45 @@ class TestTiffLayouts:
             )  # fmt: skip
         assert read >= 2
 
+    @pytest.mark.parametrize("deflate", [False, True])
+    def test_tiles_that_reach_beyond_the_picture(self, deflate):
+        values = np.random.default_rng(3).integers(0, 65536, (20, 25))
+        padded = np.pad(values, ((0, 12), (0, 7))).astype("<u2")
+        tiles = [padded[y : y + 16, x : x + 16].tobytes() for y in (0, 16) for x in (0, 16)]
+        tags = {256: ("I", [25]), 257: ("I", [20]), 258: ("H", [16]), 262: ("H", [0]), 277: ("H", [1])}
+        content = tiff({**tags, 322: ("I", [16]), 323: ("I", [16])}, tiles, deflate=deflate, tiled=True)
+        np.testing.assert_array_equal(shown(content), greys(255 - (values >> 8)))
+
+    @pytest.mark.parametrize("step", [1, 2, 4])
+    def test_colours_of_fewer_pixels_than_brightness(self, step):
+        rng = np.random.default_rng(step)
+        y, cb, cr = rng.integers(60, 200, (8, 8)), *rng.integers(100, 150, (2, 8 // step, 8 // step))
+        blocks = itertools.product(range(0, 8, step), repeat=2)
+        content = b"".join(
+            y[top : top + step, left : left + step].astype("u1").tobytes()
+            + bytes([cb[top // step, left // step], cr[top // step, left // step]])
+            for top, left in blocks
+        )
+        tags = {256: ("I", [8]), 257: ("I", [8]), 258: ("H", [8] * 3), 262: ("H", [6]), 277: ("H", [3])}
+        got = shown(tiff({**tags, 278: ("I", [8]), 530: ("H", [step, step])}, [content], deflate=True))
+        blue, red = (np.kron(part, np.ones((step, step))) - 128 for part in (cb, cr))
+        expected = np.stack([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], axis=-1)
+        np.testing.assert_allclose(got, expected.clip(0, 255), atol=1)
+
+    @pytest.mark.parametrize("deflate", [False, True])
+    def test_lab(self, deflate):
+        rng = np.random.default_rng(7)
+        lab = np.stack([rng.integers(40, 220, (4, 6)), *rng.integers(-15, 15, (2, 4, 6))], axis=-1)
+        tags = {256: ("I", [6]), 257: ("I", [4]), 258: ("H", [8] * 3), 262: ("H", [8]), 277: ("H", [3])}
+        content = tiff({**tags, 278: ("I", [4])}, [(lab % 256).astype("u1").tobytes()], deflate=deflate)
+        light = (lab[..., 0] / 255 * 100 + 16) / 116
+        edges = np.stack([light + lab[..., 1] / 500, light, light - lab[..., 2] / 200], axis=-1)
+        xyz = edges**3 * [0.9642, 1, 0.8249]  # of D50; no value is so dark that the cube would not hold
+        to_srgb = [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540]]
+        linear = xyz @ np.transpose([*to_srgb, [0.0719453, -0.2289914, 1.4052427]])
+        # Pillow's colour engine works on profiles of its own: some levels apart.
+        np.testing.assert_allclose(shown(content), (1.055 * linear ** (1 / 2.4) - 0.055) * 255, atol=4)
+
     @pytest.mark.parametrize("order", "<>")
     @pytest.mark.parametrize("deflate", [False, True])
     @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -225,7 +264,7 @@ class TestRefusedByName:
             (grey_tiff(GREY, 8, tags={262: None}), "does not say whether 0 is black or white"),
             (grey_tiff(GREY, 16, sample_format=2), "signed 16-bit samples"),
             (grey_tiff(GREY // 2, 8, sample_format=2), "signed 8-bit samples"),
-            (grey_tiff(GREY, 64, sample_format=3), "variant of TIFF that Pillow cannot read"),
+            (grey_tiff(GREY, 64, sample_format=3), "cannot read .1 x 64-bit floating-point numbers"),
             (grey_tiff(GREY, 16, sample_format=3), "variant of TIFF that Pillow cannot read"),
             (grey_tiff(GREY, 16, 0, ">"), "variant of TIFF that Pillow cannot read"),
             (grey_tiff(GREY, 8, tags={254: ("I", [1])}), "a preview of another picture"),
@@ -233,8 +272,9 @@ class TestRefusedByName:
             (grey_tiff(GREY, 8, 3, tags={320: ("H", [*range(256)] * 3)}), "palette of 8-bit entries"),
             (
                 grey_tiff(GREY, 8, tags={259: ("H", [34712])}),
-                "cannot read .no rule for number 34712",
+                "cannot read .*not supported: number 34712",
             ),
+            (b"MM\0\x2b\0\x08\0\0" + bytes(100), "TIFF with 64-bit places in big-endian order"),
             (b"Pf\n3 1\n-2.0\n" + np.array([0, 1, 2], "<f4").tobytes(), "PFM with a scale of 2"),
         ],
     )

@@ -24,11 +24,12 @@ def packed(values, bits, order=">", sample_format=1):
     return b"".join(rows)
 
 
-def tiff(tags, strips, *, order="<", deflate=False):
+def tiff(tags, strips, *, order="<", deflate=False, tiled=False):
     """Return a TIFF; `tags` are ``{number: (type, values)}`` but for those that say where the strips lie."""
     if deflate:
         strips, tags = [zlib.compress(strip) for strip in strips], {**tags, 259: ("H", [8])}
-    tags = {259: ("H", [1]), **tags, 273: ("I", [0] * len(strips)), 279: ("I", [len(strip) for strip in strips])}
+    offsets, sizes = (324, 325) if tiled else (273, 279)
+    tags = {259: ("H", [1]), **tags, offsets: ("I", [0] * len(strips)), sizes: ("I", list(map(len, strips)))}
 
     def encoded(kind, values):
         if kind == "R":
@@ -40,7 +41,7 @@ def tiff(tags, strips, *, order="<", deflate=False):
         size = len(encoded(*tags[tag]))
         if size > 4:
             places[tag], place = place, place + size
-    tags[273] = ("I", [place + sum(map(len, strips[:number])) for number in range(len(strips))])
+    tags[offsets] = ("I", [place + sum(map(len, strips[:number])) for number in range(len(strips))])
     directory, beyond = struct.pack(f"{order}H", len(tags)), b""
     for tag in sorted(tags):
         kind, values = tags[tag]

@@ -8,8 +8,8 @@ pytestmark = pytest.mark.long
 #: The most files of npconv that may have a part in each call; see ``support/files_opened.py``. The aims are 20 for a
 #: photo, 25 for a comparison and 35 for a conversion.
 LIMITS = {
-    ("classify", "fast"): 21,
-    ("classify", "explicit"): 21,
+    ("classify", "fast"): 24,
+    ("classify", "explicit"): 24,
     ("diff", "equal"): 15,
     ("diff", "wrong"): 25,
     ("convert", "bin"): 44,

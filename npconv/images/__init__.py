@@ -9,6 +9,7 @@ defaults, and what is then done, as data), ``inputs`` (what a caller may hand ov
 
 from npconv.images.batch import BatchFeature
 from npconv.images.decode import FORMATS, MAX_PIXELS, convert_to_rgb, open_image
+from npconv.images.folder import pictures_in
 from npconv.images.processor import ConvNextFeatureExtractor, ConvNextImageProcessor
 from npconv.images.transforms import (
     center_crop,
@@ -30,6 +31,7 @@ __all__ = [
     "convert_to_rgb",
     "normalize",
     "open_image",
+    "pictures_in",
     "resample_filter",
     "rescale",
     "resize",

@@ -43,7 +43,7 @@ MAX_PIXELS = 89_478_485
 MAX_BYTES = 8 * MAX_PIXELS
 
 #: Pixels that are converted at a time, so that what is needed on the way takes no room to speak of.
-STRIP = 2**18
+STRIP = 2**19
 
 #: What undoes each EXIF orientation; 1 is upright.
 UPRIGHT = {
@@ -340,8 +340,9 @@ def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"{name}: cannot be opened ({one_line(reason)}); check the path") from error
     if stream is None:
-        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "an empty file" if is_regular else "no regular file"
-        raise ImageError(f"{name}: is {kind}; expected a picture file")
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{name}: is a directory; give the pictures in it: npconv.images.pictures_in lists them")
+        raise ImageError(f"{name}: is {'an empty file' if is_regular else 'no regular file'}; expected a picture file")
     _check_byte_count(status.st_size, name)
     return stream
 

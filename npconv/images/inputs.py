@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from npconv.errors import InputError, NpconvWarning
-from npconv.images.decode import check_readable, convert_to_rgb, open_image, picture_name, strips
+from npconv.images.decode import STRIP, check_readable, convert_to_rgb, open_image, picture_name, strips
 from npconv.images.header import check_price
 from npconv.images.pillow import strict_pillow
 from npconv.images.settings import Settings, enum_value, word_among
@@ -106,6 +106,8 @@ def _pil_to_array(picture: Image.Image, settings: Settings, max_memory: int | No
 
 def _pixels_of(picture: Image.Image) -> np.ndarray:
     """Return a picture as (H, W) or (H, W, C), uint8; NumPy would ask Pillow for three copies at a time."""
+    if picture.width * picture.height <= STRIP:
+        return np.asarray(picture)
     bands = len(picture.getbands())
     pixels = np.empty((picture.height, picture.width) + ((bands,) if bands > 1 else ()), np.uint8)
     for box in strips(*picture.size):

@@ -59,7 +59,7 @@ OTHERS = (
     (rb"%PDF", "PDF"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
     (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg", "SVG"),
-    (rb"\0\0[\1\2]\0.\0", "ICO"),
+    (rb"\x00\x00\x01\x00.\x00|\x00\x00\x02\x00[^\x00]\x00", "ICO"),
     (rb"qoif", "QOI"),
     (rb"\x76\x2f\x31\x01", "OpenEXR"),
     (rb"#\?RADIANCE|#\?RGBE", "Radiance HDR"),

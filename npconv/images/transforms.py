@@ -276,8 +276,8 @@ def _resize_with_pillow(
 
 def _check_passes(image: np.ndarray, size: tuple[int, int], order: str | None) -> str | None:
     """Return `order` if it is one, and neither pass of resizing makes too large a picture."""
-    if order is not None and order not in ORDERS:
-        raise InputError(f"expected an order of the passes from {', '.join(ORDERS)}, got {order!r}")
+    if order is not None and not (isinstance(order, str) and order in ORDERS):
+        raise InputError(f"expected an order of the passes from {', '.join(ORDERS)}, got {shown(order)}")
     (height, width), (old_height, old_width) = size, image.shape[1:]
     check_pixel_count(height, width, "the resized picture")
     check_pixel_count(old_height, width, "the picture at its new width")

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
+import npconv.images
 from npconv.errors import ImageError
+from npconv.images import open_image
 from npconv.images.folder import natural_key, pictures_in
 
 
@@ -50,6 +52,13 @@ def test_links_and_pipes(folder):
     after, others = names(folder)
     assert set(after) - set(before) == {os.path.join("sub", "link")}
     assert others == 5  # the link that leads nowhere and the pipe too; a link to a folder is neither
+
+
+def test_as_advised_where_one_picture_was_expected(folder):
+    with pytest.raises(ImageError, match=r"is a directory; .* npconv\.images\.pictures_in lists them"):
+        open_image(folder)
+    pictures, _ = npconv.images.pictures_in(folder)
+    assert open_image(pictures[0]).size == (17, 11)
 
 
 def test_a_folder_that_cannot_be_read(tmp_path):

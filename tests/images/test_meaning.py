@@ -74,10 +74,13 @@ class TestTiffLayouts:
             return over_white(colours, alpha)
         return colours
 
+    @pytest.mark.long
     @pytest.mark.parametrize("photometric", CHANNELS)
     def test_right_or_refused(self, photometric):
         rng = np.random.default_rng(photometric)
         kinds = [(bits, 1) for bits in (1, 2, 4, 6, 8, 12, 16, 32)] + [(8, 2), (16, 2), (16, 3), (32, 3), (64, 3)]
+        if CHANNELS[photometric] > 1:  # of the others Pillow knows none
+            kinds = [(8, 1), (16, 1), (16, 2), (32, 3)]
         read = 0
         for order, (bits, sample_format), extra, planar, fill, deflate in itertools.product(
             "<>", kinds, EXTRAS, (1, 2), (1, 2), (False, True)

@@ -16,7 +16,7 @@ from npconv.errors import ImageError
 from npconv.images import ConvNextImageProcessor, open_image, pillow
 from npconv.images.pillow import strict_pillow
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a fork")]
 
 #: A child that hangs is ended after so many seconds; a decoding takes milliseconds.
 PATIENCE = 60

@@ -219,7 +219,7 @@ def _to_8_bits(image: Image.Image, name: str, transparent: object) -> Callable[[
     low, high = stated or (0, 255 if image.mode == "F" else 65535)
     if not (lowest >= low and highest <= high):  # NaN fails this too
         raise ImageError(
-            f"{name}: expected values from {low} to {high} in a picture of mode {image.mode}, got {lowest} to "
+            f"{name}: expected values from {low:g} to {high:g} in a picture of mode {image.mode}, got {lowest} to "
             f"{highest}; scale it to 0..255 and save it with 8 bits"
         )
     if stated is None and highest <= (1 if image.mode == "F" else 255):

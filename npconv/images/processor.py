@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning
-from npconv.files.disk import SUFFIX, locate
+from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning, WeightsError
+from npconv.files.disk import SUFFIX, locate, write_file
 from npconv.images.batch import BatchFeature, stack
 from npconv.images.decode import check_pixel_count
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
@@ -347,8 +347,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         text = self.to_json_string()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-        except (OSError, ValueError) as error:
+            write_file(file, [text.encode()])
+        except (OSError, ValueError, WeightsError) as error:
             raise InputError(f"{file}: cannot be written ({error}); give another directory") from error
         return [str(file)]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.output import write
+from npconv.cli.overwriting import check_output as check_overwritten
 from npconv.cli.photos import Photo, list_photos, read_photos, source_of
 from npconv.cli.sharing import add_max_memory, max_memory
 from npconv.errors import InputError
@@ -62,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
         required=True,
         help=".safetensors, .npz, .json (an index, and the numbers in .bin), or a new folder for .npy files",
     )
+    parser.add_argument("--force", action="store_true", help="replace FILE even if it is no earlier trace of npconv")
     parser.add_argument(
         "--only",
         metavar="PATTERN",
@@ -90,10 +92,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and say what is in it."""
-    from npconv.golden.trace_file import check_output, load_trace
+    from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 
-    check_output(args.output)
+    refuse_output(args)
     recorded = make_trace(args)
     for file in args.noise_of:
         add_noise(recorded, load_trace(file))
@@ -102,6 +104,18 @@ def run(args: argparse.Namespace) -> int:
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""
     write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
     return 0
+
+
+def refuse_output(args: argparse.Namespace) -> None:
+    """Refuse a place that the trace cannot be written to, or that holds something else than an earlier trace."""
+    from npconv.golden.trace_file import check_output, is_own
+
+    check_output(args.output)
+    path = Path(args.output)
+    files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".json" else [path] if path.suffix else []
+    for file in files:  # of an index, the numbers too: they are its own if it is
+        inputs = (args.photo, args.model, *args.noise_of)
+        check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
 
 
 def make_trace(args: argparse.Namespace) -> Trace:

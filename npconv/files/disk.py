@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
-from npconv.files.locks import temporary_file, why_not_written
+from npconv.files.locks import is_left, temporary_file, why_not_written
 from npconv.messages import quoted
 
 if TYPE_CHECKING:
@@ -92,10 +92,14 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
     Raises
     ------
     WeightsError
-        If the file cannot be written. The old file, if any, is then still there, and the temporary one is not.
+        If the file cannot be written, or there is a device or a pipe. What is there then stays, and the temporary file
+        does not.
     """
     path = Path(filename)
+    shown = path.name if is_left(path.parent.name) else path
     try:
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            raise WeightsError(f"cannot write {quoted(shown)}: it is a device or a pipe; give the name of a file")
         with temporary_file(path.parent) as file:
             for chunk in chunks:
                 file.write(chunk)
@@ -108,7 +112,7 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
     except NpconvError:  # raised by `chunks`
         raise
     except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot write {quoted(path)}: {why_not_written(error)}") from error
+        raise WeightsError(f"cannot write {quoted(shown)}: {why_not_written(error)}") from error
 
 
 def read_json(

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,10 +34,12 @@ _PAUSE = 0.01
 #: Windows locks bytes, and nobody else can read them then: one that no result reaches.
 _LOCKED_BYTE = 2**31 - 2
 
+#: Of a disk without space, for this user or for so large a file.
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+
 #: What stops a file from being written -> what to do about it.
 _ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)), "free some space, or write to another disk"),
-    errno.EFBIG: "write to a disk that takes larger files",
+    **dict.fromkeys(FULL, "free some space, or write to another disk"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give a folder that you may write to"),
     **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "make the folder first, or check the path"),
     errno.ENAMETOOLONG: "give a shorter name",
@@ -83,11 +86,12 @@ def _is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def open_locked(path: str | os.PathLike[str], *, wait: bool = False) -> BinaryIO:
+def open_locked(path: str | os.PathLike[str], *, wait: bool = False) -> FileIO:
     """Open a file to read and write it as the only one, made if it is not there; nothing in it is changed.
 
-    The lock goes with the file: when it is closed, or the process ends in whatever way. With `wait`, another writer is
-    waited for.
+    The lock goes with the file: when it is closed, or the process ends in whatever way. Read it through this object and
+    no other: where a disk is far away, closing any other descriptor of the file would end the lock. With `wait`,
+    another writer is waited for.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def open_locked(path: str | os.PathLike[str], *, wait: bool = False) -> BinaryIO
         try:
             taken = _take(descriptor)
             if taken is not False and _is_at(descriptor, path):
-                file = os.fdopen(descriptor, "r+b")
+                file = FileIO(descriptor, "r+")
                 descriptor = -1
                 if taken is None:
                     _warn_of_no_locks(path)
@@ -128,7 +132,7 @@ def busy(path: str | os.PathLike[str]) -> InputError:
     return InputError(f"{quoted(path)} is being written by another process; wait until it is done, or write elsewhere")
 
 
-def release(file: BinaryIO) -> None:
+def release(file: FileIO) -> None:
     """Let go of a locked file, also where a fork of this process still has it open."""
     if sys.platform not in ("win32", "emscripten") and not file.closed:
         import fcntl
@@ -138,12 +142,14 @@ def release(file: BinaryIO) -> None:
     file.close()
 
 
-def unlink_locked(file: BinaryIO, path: str | os.PathLike[str]) -> None:
-    """Remove a locked file and let go of it."""
+def unlink_locked(file: FileIO, path: str | os.PathLike[str]) -> None:
+    """Remove a locked file, unless another has taken its place, and let go of it."""
+    is_there = _is_at(file.fileno(), path)
     if sys.platform == "win32":  # there, an open file cannot be removed
         file.close()
-    with suppress(OSError):
-        os.unlink(path)
+    if is_there:
+        with suppress(OSError):
+            os.unlink(path)
     release(file)
 
 
@@ -191,6 +197,8 @@ def claimed(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[Pat
         target = Path(os.path.realpath(path))
         folder = target
         while not folder.is_dir():
+            if folder != target and os.path.lexists(folder):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             folder = folder.parent
         name = str(target).casefold() if sys.platform in ("win32", "darwin") else str(target)
         stem = f".npconv-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"

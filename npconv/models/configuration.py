@@ -162,7 +162,9 @@ class PretrainedConfig:
             write_file(Path(directory) / "config.json", [text.encode()])
         except (OSError, WeightsError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{directory}: config.json cannot be written: {reason}; give another directory") from error
+            raise ConfigError(
+                f"{directory}: config.json cannot be written: {reason}; give another directory"
+            ) from error
 
     @classmethod
     def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:

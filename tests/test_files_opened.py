@@ -12,7 +12,7 @@ LIMITS = {
     ("classify", "explicit"): 24,
     ("diff", "equal"): 15,
     ("diff", "wrong"): 25,
-    ("convert", "bin"): 44,
+    ("convert", "bin"): 45,
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from npconv.errors import InputError, NpconvError
@@ -38,10 +37,8 @@ def check_output(
         if streams:
             return
         raise InputError(f"{name}: cannot be written: it is a device or a pipe; give the name of a file to {option}")
-    for given in inputs:
-        with suppress(OSError, ValueError):  # an input that is not there is told by whoever reads it
-            if os.path.samefile(path, given):
-                raise InputError(f"{name}: is read by the same call, so it is not written over; give another {option}")
+    if any(_is_same(path, given) for given in inputs):
+        raise InputError(f"{name}: is read by the same call, so it is not written over; give another {option}")
     try:
         if force or os.path.getsize(path) == 0 or is_own(Path(path)):
             return
@@ -51,6 +48,14 @@ def check_output(
         pass
     found = "is a picture" if _is_picture(path) else "was not written by this command"
     raise InputError(f"{name}: {found}, so it is not written over; give another {option}, or --force replaces it")
+
+
+def _is_same(path: str, other: str | os.PathLike[str]) -> bool:
+    """Tell whether two names are of one file."""
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # an input that is not there is told by whoever reads it
+        return False
 
 
 def _is_picture(path: str) -> bool:

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     with Output(args.output, resume=args.resume, resumable=args.format in RESUMABLE, is_own=is_result) as output:
         photos, earlier = args.photos, Earlier()
         if args.resume:
-            earlier = read_earlier(output.content(), args.output, form)
+            earlier = read_earlier(output.content(), output.source, form)
             output.keep(earlier.size)
             photos = earlier.missing(photos, form.name)
         failed = earlier.failed

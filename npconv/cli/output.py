@@ -89,6 +89,11 @@ class Output:
             self._let_go(lock)
             raise
 
+    @property
+    def source(self) -> str:
+        """The name of the file that is gone on with."""
+        return f"{self.path}" if self._file is self._lock else str(self._part)
+
     def content(self) -> BinaryIO:
         """Return what a file to be gone on with holds."""
         if self._file is None:

@@ -108,6 +108,19 @@ def test_what_was_there_stays_until_all_is_there(stage, console, tmp_path, form)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+def test_a_part_of_another_format_is_named(capsys, model, photos, tmp_path) -> None:
+    words = (photos[3], "--output", str(tmp_path / "out"))
+    assert classify(capsys, model, *words, "--format", "csv")[0] == 0
+    older = (tmp_path / "out").read_bytes()
+    (tmp_path / "out.part").write_text(classify(capsys, model, photos[0], "--format", "json")[1])
+    status, _, errors = classify(capsys, model, *words, "--format", "csv", "--resume")
+    assert (status, len(errors)) == (2, 1)
+    assert f"{tmp_path / 'out.part'}: line 1 was not written by this command in this format" in errors[0]
+    assert (tmp_path / "out").read_bytes() == older
+    assert classify(capsys, model, *words, "--format", "csv") == (0, "", [])  # as the line says
+    assert os.listdir(tmp_path) == ["out"]
+
+
 @pytest.mark.parametrize("form", ["text", "json", "jsonl", "csv"])
 @pytest.mark.parametrize("problem", [None, "regression"])
 def test_the_same_call_again_needs_no_option(capsys, own_model, photos, tmp_path, form, problem) -> None:

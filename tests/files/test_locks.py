@@ -16,6 +16,8 @@ from npconv.files import locks
 from npconv.files.disk import write_file
 from npconv.files.locks import claimed, open_locked, publish, release, staged, sweep, unlink_locked
 
+pytestmark = pytest.mark.long
+
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals and forks")
 
 #: Does what comes before it, says so and waits to be killed.

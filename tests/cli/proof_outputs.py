@@ -48,7 +48,8 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model = folder / "model"
-        config = npconv.ConvNextV2Config(num_stages=2, hidden_sizes=[6, 10], depths=[1, 3], initializer_range=0.5)
+        sizes = {"num_stages": 2, "hidden_sizes": [6, 10], "depths": [1, 3], "id2label": {0: "first", 1: "second"}}
+        config = npconv.ConvNextV2Config(**sizes, initializer_range=0.5)
         npconv.ConvNextV2ForImageClassification(config).save_pretrained(self.model)
         npconv.ConvNextImageProcessor(size=16).save_pretrained(self.model)
         rng = np.random.default_rng(0)

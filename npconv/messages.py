@@ -29,6 +29,8 @@ def shown(value: Any) -> str:
         return _cut(" ".join(repr(value).split()))
     except ValueError:  # Python refuses to print whole numbers of thousands of digits
         return f"a {type(value).__name__} with a huge number"
+    except Exception:  # an object of the caller's raises what it likes
+        return f"a {type(value).__name__}"
 
 
 def in_json(value: Any) -> str:

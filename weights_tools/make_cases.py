@@ -38,6 +38,7 @@ import npconv
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import case_plan
 from npconv.golden.case import METADATA, compute
+from npconv.golden.formats import METADATA as TRACE
 from npconv.golden.measures import FLOOR, MULTIPLE, distance, last_place
 from npconv.golden.truth import perturbed, record
 from npconv.models import FAMILIES
@@ -84,7 +85,7 @@ def make(folder: Path) -> None:
     for name, family in traced.items():
         trace_of(family).save(folder / f"{name}.safetensors")
     for path in folder.glob("*.safetensors"):
-        if path.stem not in {*files, *traced}:
+        if path.stem not in {*files, *traced} and read_metadata(path).keys() & {METADATA, TRACE}:
             path.unlink()
 
 

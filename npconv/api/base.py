@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import warnings
 from collections.abc import Collection, Mapping
@@ -15,9 +16,10 @@ from npconv.api.folded import cached_fold
 from npconv.backend import array_module, to_device, to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
 from npconv.fast.engine import Engine
-from npconv.files.checkpoint import load_checkpoint, save_checkpoint
+from npconv.files.checkpoint import load_checkpoint, publish_checkpoint, save_checkpoint
 from npconv.files.disk import locate
 from npconv.files.dtypes import DeferredArray
+from npconv.files.locks import staged
 from npconv.messages import listed
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
@@ -260,9 +262,13 @@ class PreTrainedModel:
         """
         fields = {name: value for name, value in self.config.to_dict().items() if name != "torch_dtype"}
         fields |= {"architectures": [type(self).__name__], "dtype": str(_dtype_of(self.state_dict()))}
-        self.config.from_dict(fields).save_pretrained(directory)
         tensors = {name: to_host(array) for name, array in self.state_dict().items()}
-        save_checkpoint(directory, tensors, metadata={"format": "pt"}, max_shard_size=max_shard_size)
+        if os.path.lexists(directory) and not os.path.isdir(directory):
+            raise ConfigError(f"{directory}: config.json cannot be written: not a folder; give another directory")
+        with staged(directory, wait=True) as staging:
+            self.config.from_dict(fields).save_pretrained(staging)
+            save_checkpoint(staging, tensors, metadata={"format": "pt"}, max_shard_size=max_shard_size)
+            publish_checkpoint(staging, Path(directory), "config.json")
 
     def eval(self: Self) -> Self:
         """Return the model as it is: a call is inference unless it says ``training=True``."""

@@ -32,12 +32,19 @@ class ImageFeatureExtractionPipeline(Pipeline):
     Of a model with a classifier, the classifier is left out.
     """
 
-    options: ClassVar = {"pool": False, "return_tensors": None, "image_processor_kwargs": None, "features": None}
+    options: ClassVar = {
+        "pool": False,
+        "return_tensors": None,
+        "image_processor_kwargs": None,
+        "features": None,
+        "max_memory": None,
+    }
     numbers = "the features"
     pool: bool
     return_tensors: str | bool | None
     image_processor_kwargs: Mapping[str, Any] | None
     features: Sequence[str] | None
+    max_memory: int | None
 
     @staticmethod
     def load_model(name: Any, **arguments: Any) -> BareModel:
@@ -74,6 +81,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
         image_processor_kwargs: Mapping[str, Any] | None = None,
         features: Sequence[str] | None = None,
         batch_size: int | None = None,
+        max_memory: int | None = None,
     ) -> Any:
         """Return the features of one picture or many.
 
@@ -94,6 +102,8 @@ class ImageFeatureExtractionPipeline(Pipeline):
             Return several by their names: ``"stem"``, ``"stage1"`` and so on for the maps, ``"pooled"``.
         batch_size : int, optional
             In place of the pipeline's own.
+        max_memory : int, optional
+            As in :class:`ImageClassificationPipeline`.
 
         Returns
         -------
@@ -113,6 +123,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
             "return_tensors": return_tensors,
             "image_processor_kwargs": image_processor_kwargs,
             "features": features,
+            "max_memory": max_memory,
         }
         options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
         return self._call(images if inputs is None else inputs, batch_size, options)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from npconv.api.heads import BareModel, ImageClassifier
 from npconv.backend import to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.images import ConvNextImageProcessor, open_image
+from npconv.images.decode import picture_name
 from npconv.layers import softmax
 from npconv.messages import listed
 from npconv.models import PretrainedConfig
@@ -146,7 +148,7 @@ class Pipeline:
         self.close()
 
     def prepare(self, image: Any, **image_processor_kwargs: Any) -> np.ndarray:
-        """Return the pixel values (C, H, W) of one picture.
+        """Return the pixel values (C, H, W) of one picture; ``max_memory`` is one of the arguments, see `open_image`.
 
         Raises
         ------
@@ -155,8 +157,10 @@ class Pipeline:
         """
         if isinstance(image, np.ndarray) and image.ndim > 3:
             raise InputError(f"expected an array of one picture, got shape {image.shape}; give a list of pictures")
-        picture = image if isinstance(image, np.ndarray) else open_image(image)
-        return self.image_processor(picture, **image_processor_kwargs)["pixel_values"][0]
+        if not isinstance(image, np.ndarray | str | os.PathLike | bytes):
+            image = open_image(image, max_memory=image_processor_kwargs.get("max_memory"))
+        # The processor opens the others itself, and lets go of the picture before it resizes its copy.
+        return self.image_processor(image, **image_processor_kwargs)["pixel_values"][0]
 
     def _call(self, pictures: Any, batch_size: int | None, options: Mapping[str, Any]) -> Any:
         """Return the result of a picture, the list of those of a list, or an iterator over those of an iterable."""
@@ -174,7 +178,7 @@ class Pipeline:
         remaining = iter(images)
         first = [] if self._share is None else list(islice(remaining, batch_size + 1))
         if len(first) > batch_size:
-            sendable = map(_sendable, chain(first, remaining))
+            sendable = map(partial(_sendable, max_memory=options.get("max_memory")), chain(first, remaining))
             work = PictureWork(self.loader(), options)
             batches = work.share(sendable, batch_size=batch_size, executor=self.executor())
         else:
@@ -186,11 +190,12 @@ class Pipeline:
 class ImageClassificationPipeline(Pipeline):
     """Names what is in pictures. Made by :func:`pipeline`."""
 
-    options: ClassVar = {"top_k": 5, "function_to_apply": None}
+    options: ClassVar = {"top_k": 5, "function_to_apply": None, "max_memory": None}
     numbers = "the scores"
     model_class = ImageClassifier
     top_k: int | None
     function_to_apply: str | None
+    max_memory: int | None
 
     @staticmethod
     def load_model(name: Any, **arguments: Any) -> BareModel:
@@ -217,14 +222,15 @@ class ImageClassificationPipeline(Pipeline):
         top_k: Any = UNSET,
         function_to_apply: str | None = None,
         batch_size: int | None = None,
+        max_memory: int | None = None,
     ) -> Any:
         """Classify one picture or many.
 
         Parameters
         ----------
         inputs : picture, or list or other iterable of pictures
-            A path, the bytes of a file, an open file, a Pillow image, or a uint8 array (H, W, 3) or (3, H, W). EXIF
-            orientation is applied to all but arrays.
+            A path, a data URI, the bytes of a file, an open file, a Pillow image, or a uint8 array (H, W, 3) or
+            (3, H, W). EXIF orientation is applied to all but arrays.
         images
             The older name of `inputs`.
         top_k : int or None, optional
@@ -235,6 +241,8 @@ class ImageClassificationPipeline(Pipeline):
             softmax.
         batch_size : int, optional
             In place of the pipeline's own.
+        max_memory : int, optional
+            What reading one picture may take, in bytes; see `open_image`.
 
         Returns
         -------
@@ -253,6 +261,7 @@ class ImageClassificationPipeline(Pipeline):
         options = {
             "top_k": self.top_k if top_k is UNSET else top_k,
             "function_to_apply": function_to_apply or self.function_to_apply,
+            "max_memory": self.max_memory if max_memory is None else max_memory,
         }
         return self._call(images if inputs is None else inputs, batch_size, options)
 
@@ -276,11 +285,14 @@ class PictureWork(Work[Any, Any]):
 
     def prepare(self, tool: Pipeline, item: Any) -> np.ndarray:
         """Return the pixel values of a picture."""
-        return tool.prepare(item, **(self.options.get("image_processor_kwargs") or {}))
+        memory = self.options.get("max_memory")
+        given = {} if memory is None else {"max_memory": memory}
+        return tool.prepare(item, **{**given, **(self.options.get("image_processor_kwargs") or {})})
 
     def run(self, tool: Pipeline, items: Sequence[Any], arrays: Sequence[np.ndarray]) -> list[Any]:
         """Return the results of pictures, given their pixel values."""
-        options = {name: value for name, value in self.options.items() if name != "image_processor_kwargs"}
+        preparing = ("image_processor_kwargs", "max_memory")
+        options = {name: value for name, value in self.options.items() if name not in preparing}
         with np.errstate(over="ignore", invalid="ignore"):  # what comes out as no numbers is an error below
             values = tool.run(arrays, **options)
         if flaw := next(filter(None, map(tool.flaw, values)), ""):
@@ -291,7 +303,7 @@ class PictureWork(Work[Any, Any]):
         """Raise the error; one by which a picture was given up says which."""
         if type(error).__name__ not in GIVEN_UP:
             raise error
-        raise WorkerError(f"{os.fspath(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
+        raise WorkerError(f"{picture_name(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
 
 
 def check_classes(config: PretrainedConfig) -> None:
@@ -335,11 +347,11 @@ def _function_of(config: PretrainedConfig) -> str:
     return "sigmoid" if config.problem_type == "multi_label_classification" or len(config.id2label) == 1 else "softmax"
 
 
-def _sendable(image: Any) -> Any:
+def _sendable(image: Any, max_memory: int | None = None) -> Any:
     """Return a picture as it can be sent to a worker: of an open file its content, of a Pillow image its pixels."""
     is_path_or_array = isinstance(image, str | bytes | os.PathLike | np.ndarray)
     if not is_path_or_array and (hasattr(image, "convert") or hasattr(image, "read")):
-        return open_image(image)
+        return open_image(image, max_memory=max_memory)
     return image
 
 

@@ -61,8 +61,8 @@ def pipeline(
         The older name of `image_processor`.
     **arguments
         What a call does that does not say: ``top_k``, ``function_to_apply``; or ``pool``, ``return_tensors``,
-        ``image_processor_kwargs``, ``features``. And ``dtype``, ``device``, ``engine`` and so on, as in
-        ``from_pretrained``: the engine is the fast one when unset, where it can run: in float32 on the CPU.
+        ``image_processor_kwargs``, ``features``; and ``max_memory``. And ``dtype``, ``device``, ``engine`` and so
+        on, as in ``from_pretrained``: the engine is the fast one when unset, where it can run: in float32 on the CPU.
 
     Returns
     -------

@@ -5,7 +5,8 @@ before a command runs. What several of them share:
 
 - ``frame``: statuses, and one line for every way to fail; ``output``: text that any terminal can take
 - ``photos``, ``sharing``, ``progress``: the photos of a call, who works on them, and how far it has come
-- ``formats``, ``features_file``: the files that results are written to, and what earlier runs have written there
+- ``formats``, ``features_file``: the files that results are written to, and what earlier runs have written there;
+  ``overwriting``: what may be replaced
 - ``facts``, ``info_text``, ``bench_text``: what is found out, and the text of it
 - ``weights``: how a weight file is to be read
 """

@@ -6,17 +6,19 @@ import argparse
 from typing import Any
 
 from npconv.cli import sharing
-from npconv.cli.formats import FORMATS, RESUMABLE, Earlier, Format, read_earlier
+from npconv.cli.formats import FORMATS, RESUMABLE, Earlier, Format, is_result, read_earlier
 from npconv.cli.frame import positive
 from npconv.cli.output import Output
-from npconv.cli.photos import Result
+from npconv.cli.overwriting import check_output
+from npconv.cli.photos import Result, list_photos
 from npconv.errors import ConfigError, InputError
 
 DESCRIPTION = """\
 Name what is in each photo. Photos are turned upright, and reported in the
 order given. One that cannot be read is named on stderr with the reason, the
-others go on, and the exit status is then 1. Many photos are shared between
-processes.
+others go on, and the exit status is then 1. Of a folder, the pictures in it
+and in the folders below are taken, in the order of their names; hidden ones
+are not. Many photos are shared between processes.
 """
 
 EPILOG = """\
@@ -30,6 +32,7 @@ formats:
 
 examples:
   npconv classify holiday/*.jpg
+  npconv classify holiday
   npconv classify --model facebook/convnextv2-tiny-1k-224 --top-k 3 cat.jpg
   npconv classify --format csv *.png > labels.csv
   npconv classify --format jsonl --output labels.jsonl --resume *.png
@@ -52,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
         help="text, json, jsonl or csv, see below (default text)",
     )
     parser.add_argument("--output", metavar="FILE", help="write there and not to standard output")
+    parser.add_argument("--force", action="store_true", help="replace FILE even if no run of this command wrote it")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -76,18 +80,27 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify the photos; return 1 if one of them failed, else 0."""
-    form, earlier = _plan(args)
-    photos = earlier.missing(args.photos, form.name) if args.resume else args.photos
-    failed = earlier.failed
-    if photos:
-        with Listing(form, Output(args.output, keep=earlier.size)) as listing:
-            options = {"top_k": args.top_k}
-            failed |= sharing.work_on(args, photos, "image-classification", options, listing.add)
+    args.photos = list_photos(args.command, args.photos)
+    form = _format(args)
+    if args.output is not None:
+        inputs = [*args.photos, args.model or ""]
+        check_output(args.output, is_result, inputs=inputs, force=args.force or args.resume, streams=True)
+    with Output(args.output, resume=args.resume, resumable=args.format in RESUMABLE, is_own=is_result) as output:
+        photos, earlier = args.photos, Earlier()
+        if args.resume:
+            earlier = read_earlier(output.content(), output.source, form)
+            output.keep(earlier.size)
+            photos = earlier.missing(photos, form.name)
+        failed = earlier.failed
+        if photos:
+            with Listing(form, output, started=earlier.size > 0) as listing:
+                options = {"top_k": args.top_k}
+                failed |= sharing.work_on(args, photos, "image-classification", options, listing.add)
     return 1 if failed else 0
 
 
-def _plan(args: argparse.Namespace) -> tuple[Format, Earlier]:
-    """Return the form of the results, and what there is already; refuse a call that makes no sense."""
+def _format(args: argparse.Namespace) -> Format:
+    """Return the form of the results; refuse a call that makes no sense."""
     from npconv.api import AutoConfig
     from npconv.api.pipelines import DEFAULT_MODEL
 
@@ -96,31 +109,29 @@ def _plan(args: argparse.Namespace) -> tuple[Format, Earlier]:
     config = AutoConfig.from_pretrained(args.model or DEFAULT_MODEL)
     if config.num_labels == 0:
         raise ConfigError("expected a model with classes, got one with num_labels 0; see npconv features")
-    form = FORMATS[args.format](args.photos, min(args.top_k, config.num_labels), config.problem_type == "regression")
-    return form, read_earlier(args.output, form) if args.resume else Earlier()
+    return FORMATS[args.format](args.photos, min(args.top_k, config.num_labels), config.problem_type == "regression")
 
 
 class Listing:
     """Results on their way out, in one of the formats. Whatever ends it, it is whole: the array of JSON is closed."""
 
-    def __init__(self, form: Format, output: Output) -> None:
+    def __init__(self, form: Format, output: Output, *, started: bool = False) -> None:
         self.form = form
         self.output = output
-        self.started = output.keep > 0
+        self.started = started
 
     def add(self, result: Result) -> Result:
         """Write a result, and before the first of all what comes first; return it."""
-        if not self.started:
-            self.output.write(self.form.start())
+        entry = self.form.entry(result)
+        if entry or not self.started:
+            self.output.write(entry if self.started else self.form.start() + entry)
+            self.output.flush()
             self.started = True
-        self.output.write(self.form.entry(result))
-        self.output.flush()
         return result
 
     def __enter__(self) -> Listing:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        with self.output:
-            if self.started:
-                self.output.write(self.form.end())
+        if self.started:
+            self.output.write(self.form.end())

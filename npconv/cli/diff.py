@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from npconv.cli.output import screen_width, to_json, write
+from npconv.cli.overwriting import check_output
 from npconv.errors import GoldenError, WeightsError
 from npconv.messages import escape
 
@@ -62,6 +64,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true", help="write the report as JSON, with all tensors")
     parser.add_argument("--junit", metavar="FILE", help="also write a JUnit report, a test for each tensor")
     parser.add_argument("--save-repro", metavar="DIR", help="write the divergent step and a script that runs it")
+    parser.add_argument(
+        "--force", action="store_true", help="let --junit and --save-repro replace files that they did not write"
+    )
     parser.set_defaults(run=run)
 
 
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     from npconv.golden.repro import save_repro
     from npconv.golden.trace_file import load_trace
 
+    refuse_outputs(args)
     reference, mine = load_trace(args.reference), load_trace(args.mine)
     renamed = None if args.names is None else read_names(args.names)
     settings = {"unit": args.unit, "rtol": args.rtol, "atol": args.atol, "layout": args.layout}
@@ -94,7 +100,11 @@ def run(args: argparse.Namespace) -> int:
     if args.junit is not None:
         explanation = "\n".join(report.why(comparison.first, suspects, found)) if comparison.first else ""
         write_junit(args.junit, to_junit(comparison, explanation))
-    script = save_repro(comparison, args.save_repro) if args.save_repro is not None and comparison.first else None
+    script = (
+        save_repro(comparison, args.save_repro, force=args.force)
+        if args.save_repro is not None and comparison.first
+        else None
+    )
     if args.json:
         values = report.to_values(comparison, found, suspects, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")
@@ -103,6 +113,18 @@ def run(args: argparse.Namespace) -> int:
         if script is not None:
             write(sys.stdout, f"repro      python {escape(str(script))}\n")
     return 1 if comparison.first else 0
+
+
+def refuse_outputs(args: argparse.Namespace) -> None:
+    """Refuse to write over what no earlier call of this command has written."""
+    from npconv.golden.junit import is_report
+    from npconv.golden.repro import check_repro
+
+    if args.junit is not None:
+        inputs = [args.reference, args.mine, args.names or ""]
+        check_output(args.junit, is_report, inputs=inputs, force=args.force, option="--junit", streams=True)
+    if args.save_repro is not None:
+        check_repro(Path(args.save_repro), force=args.force)
 
 
 def read_names(path: str) -> dict[str, str]:

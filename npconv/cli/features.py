@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from npconv.cli import sharing
+from npconv.cli.overwriting import check_output
+from npconv.cli.photos import list_photos
 from npconv.errors import InputError
 
 DESCRIPTION = """\
 Write what a model sees in photos before it names anything: the maps of some
 of its stages, or the pooled features that its classifier gets. Photos that
 cannot be read are named on stderr and left out; the exit status is then 1.
+Folders are taken as by npconv classify.
 """
 
 EPILOG = """\
@@ -45,6 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on where an earlier run ended; leave out photos that are there"
     )
+    parser.add_argument("--force", action="store_true", help="replace FILE even if no run of this command wrote it")
     sharing.add_arguments(parser)
     parser.set_defaults(run=run, command="features", can_resume=lambda args: Path(f"{args.output}.part").is_dir())
 
@@ -52,16 +55,18 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the features; return 1 if a photo failed, else 0."""
     from npconv.api.pipelines import DEFAULT_MODEL
-    from npconv.cli.features_file import FeaturesFile
+    from npconv.cli.features_file import FeaturesFile, is_features
 
+    args.photos = list_photos(args.command, args.photos)
     model = args.model or DEFAULT_MODEL
     names = wanted(args, model)
     about = {"model": str(model), "dtype": args.dtype, "features": ",".join(names)}
     options = {"features": names, "return_tensors": "np"}
-    with closing(FeaturesFile(args.output, about, resume=args.resume)) as file:
+    check_output(args.output, is_features, inputs=[*args.photos, model], force=args.force)
+    with FeaturesFile(args.output, about, resume=args.resume) as file:
         if photos := file.missing(args.photos):
             sharing.work_on(args, photos, "image-feature-extraction", options, file.add)
-    file.finish()
+        file.finish()
     return 1 if file.failed else 0
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from npconv.cli.output import to_json
@@ -123,7 +124,7 @@ class CsvFormat(Format):
 
     def name(self, file: str) -> str:
         """Return the name of a photo as it is written."""
-        return escape(file)
+        return csv_text(escape(file))
 
     def read(self, line: str) -> tuple[str, bool]:
         """Return the photo that a line is of, and whether it failed; ValueError if it is no such line."""
@@ -142,10 +143,24 @@ def json_entry(result: Result) -> str:
     return to_json({"file": result.file, **found})
 
 
+#: How a formula begins for one spreadsheet or another, the last four in the wide letters of East Asia. An apostrophe
+#: before it is what this program put there, or is given another one: no two names are written alike.
+_FORMULA = re.compile("'*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]")
+
+
+def csv_text(text: str) -> str:
+    """Return text for a cell such that no spreadsheet takes it for a formula: with an apostrophe before what begins so.
+
+    The name of standard input, ``-``, is none.
+    """
+    return f"'{text}" if text != "-" and _FORMULA.match(text) else text
+
+
 def csv_row(cells: Sequence[Any]) -> str:
-    """Return one row of a CSV file."""
+    """Return one row of a CSV file; numbers stay what they are."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(cells)
+    safe = [csv_text(cell) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(stream, lineterminator="\n").writerow(safe)
     return stream.getvalue()
 
 
@@ -153,6 +168,38 @@ FORMATS: dict[str, type[Format]] = {"text": TextFormat, "json": JsonFormat, "jso
 
 #: Those that can go on where an earlier run ended.
 RESUMABLE: dict[str, type[Format]] = {"jsonl": JsonlFormat, "csv": CsvFormat}
+
+
+#: A score in text for people, see `TextFormat.score`.
+_SCORE = re.compile(r"\d{1,3}\.\d%|-?\d{1,4}(\.\d{1,8})?(e[+-]\d{2,3})?")
+
+
+def is_result(path: Path) -> bool:
+    """Tell by its beginning whether `npconv classify` wrote a file, in whatever format."""
+    with path.open("rb") as file:
+        beginning = file.read(LONGEST_LINE)
+    for start in (b"file,label_1,score_1,", b'{"file": "', b'[\n  {"file": "', b"[\n]\n"):
+        if beginning.startswith(start) or start.startswith(beginning):
+            return not start.endswith(b'"file": "') or _is_object(beginning.removeprefix(b"[\n"))
+    lines = beginning.decode(errors="replace").split("\n")[:-1]
+    return bool(lines) and all(map(_is_scored, lines))
+
+
+def _is_scored(line: str) -> bool:
+    """Tell whether a line is one of text for people: a name, and labels with scores."""
+    front, _, score = line.rpartition(" ")
+    name, _, label = front.partition(": ")
+    return bool(name and label.strip()) and _SCORE.fullmatch(score) is not None
+
+
+def _is_object(text: bytes) -> bool:
+    """Tell whether text begins with the object of a photo, or with a part of one if it has no second line."""
+    line, end, _ = text.partition(b"\n")
+    try:
+        JsonlFormat([], 0, False).read(line.decode().strip().removesuffix(","))
+    except (ValueError, RecursionError):
+        return not end
+    return True
 
 
 @dataclass
@@ -179,17 +226,14 @@ class Earlier:
         return missing
 
 
-def read_earlier(path: str, form: Format) -> Earlier:
-    """Read what an earlier run has written; nothing if there is no such file.
+def read_earlier(file: BinaryIO, path: str, form: Format) -> Earlier:
+    """Read what an earlier run has written to the file at `path`, which is open.
 
     A last line that was not written to its end is left out, and is to be cut off at `size`. A file that cannot be read,
     or holds something else, is an `InputError`.
     """
-    if not os.path.exists(path):
-        return Earlier()
     try:
-        with open(path, "rb") as file:
-            return _read_lines(file, path, form)
+        return _read_lines(file, path, form)
     except OSError as error:
         raise InputError(f"{escape(path)}: cannot be read ({error.strerror}); check the path") from error
 

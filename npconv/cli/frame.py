@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from npconv.cli.output import write
 from npconv.errors import NpconvError, NpconvWarning
+from npconv.files.locks import FULL, why_not_written
 from npconv.messages import escape
 
 #: The last three as a shell calls them.
@@ -100,11 +101,22 @@ def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
     except NpconvError as error:
         _report(f"{name}: error: {error}", debug=debug and not isinstance(error, UsageError))
         return UNUSABLE
+    except OSError as error:
+        if error.errno not in FULL:
+            _report_unexpected(name, error, debug)
+        else:
+            _report(f"{name}: error: the output cannot be written: {why_not_written(error)}", debug=debug)
+        return UNUSABLE
     except Exception as error:
-        hint = "" if debug else "; --debug shows where"
-        _report(f"{name}: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
+        _report_unexpected(name, error, debug)
         return UNUSABLE
     return status
+
+
+def _report_unexpected(name: str, error: Exception, debug: bool) -> None:
+    """Write the line of an error that nobody foresaw."""
+    hint = "" if debug else "; --debug shows where"
+    _report(f"{name}: error: unexpected {type(error).__name__}: {error}{hint}", debug=debug)
 
 
 def _report(line: str, *, debug: bool) -> None:

@@ -73,6 +73,7 @@ def add_parser(subparsers: Any) -> None:
     export.add_argument(
         "--format", choices=("raw", "npy"), default="raw", metavar="FORMAT", help="raw (float32, default) or npy"
     )
+    export.add_argument("--force", action="store_true", help="replace files of the same names if DIR holds some")
     export.set_defaults(run=export_cases)
     check = commands.add_parser(
         "check", help="run a program over cases", description="Run a program over cases.", epilog=CHECK_EPILOG
@@ -182,7 +183,7 @@ def export_cases(args: argparse.Namespace) -> int:
     from npconv.golden.export import INDEX, export
 
     found, families = chosen(args)
-    count = export(args.folder, found, args.format, families)
+    count = export(args.folder, found, args.format, families, force=args.force)
     traces = f" and the traces of {', '.join(families)}" if families else ""
     write(sys.stdout, f"{count} cases{traces} written; {escape(args.folder)}/{INDEX} says what they are\n")
     return 0

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
 
 from npconv.errors import InputError
+from npconv.files.locks import open_locked, release, unlink_locked, why_not_written
 from npconv.messages import escape
 
 
@@ -28,30 +33,105 @@ def write(stream: TextIO | None, text: str, *, flush: bool = False) -> None:
 
 
 class Output:
-    """Where a command writes its results: standard output, or the file at `path`, opened when something comes.
+    """Where a command writes its results: standard output, a pipe or device, or a file, which has one writer.
 
-    The file is written anew behind its first `keep` bytes, which stay. One that cannot be written is an `InputError`.
+    A new file grows as results come; one that holds something stays as it is until all is there, and then the new one,
+    ``PATH.part`` meanwhile, takes its place. With `resume`, what comes is appended to the file, or to a ``PATH.part``
+    that was left, behind the bytes that `keep` says. A ``PATH.part`` that `is_own` does not know as that of an earlier
+    run is never written over. A file that cannot be written is an `InputError`; what was whole before stays whole, and
+    if `resumable`, a part stays, too.
     """
 
-    def __init__(self, path: str | None, *, keep: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        *,
+        resume: bool = False,
+        resumable: bool = False,
+        is_own: Callable[[Path], bool] = lambda path: False,
+    ) -> None:
         self.path = path
-        self.keep = keep
+        self.resume = resume
+        self.resumable = resumable
+        self._is_own = is_own
         self._stream = sys.stdout if path is None else None
+        self._lock: FileIO | None = None  # the file itself
+        self._file: FileIO | None = None  # where results go: the file itself, or the part
+        self._whole = 0  # bytes of the part that are complete
+        self._is_new = False
+
+    def __enter__(self) -> Output:
+        if self.path is not None and (not os.path.exists(self.path) or os.path.isfile(self.path)):
+            with self._named_errors():
+                self._open(Path(os.path.realpath(self.path)))
+        return self
+
+    def _open(self, place: Path) -> None:
+        """Lock the file, and decide where results go."""
+        self._place, self._part = place, Path(f"{place}.part")
+        self._is_new = not os.path.lexists(place)
+        lock = self._lock = self._file = open_locked(place)
+        try:
+            is_empty = os.fstat(lock.fileno()).st_size == 0
+            is_left = self._part.is_file() and (self._part.stat().st_size == 0 or self._is_own(self._part))
+            if is_left if self.resume else not is_empty:
+                if os.path.lexists(self._part) and not is_left:
+                    raise InputError(
+                        f"{escape(str(self._part))}: another program wrote it; move it, or write elsewhere"
+                    )
+                flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+                self._file = FileIO(os.open(self._part, flags, 0o666), "r+")
+            elif is_left:
+                self._part.unlink()
+            if not self.resume:
+                self.keep(0)
+        except BaseException:
+            self._let_go(lock)
+            raise
+
+    @property
+    def source(self) -> str:
+        """The name of the file that is gone on with."""
+        return f"{self.path}" if self._file is self._lock else str(self._part)
+
+    def content(self) -> BinaryIO:
+        """Return what a file to be gone on with holds."""
+        if self._file is None:
+            return io.BytesIO()
+        self._file.seek(0)
+        return open(self._file.fileno(), "rb", closefd=False)
+
+    def keep(self, size: int) -> None:
+        """Cut a file off behind its first `size` bytes, and go on there."""
+        if self._file is not None:
+            self._file.truncate(size)
+            self._file.seek(size)
+        self._whole = size
 
     def write(self, text: str) -> None:
-        """Write text."""
+        """Write text: whole lines, all of it or nothing."""
         with self._named_errors():
-            if self._stream is None and self.path is not None:
-                mode = "a" if self.keep else "w"
-                self._stream = open(self.path, mode, encoding="utf-8", newline="")  # noqa: SIM115 - closed by __exit__
-                if self.keep:
-                    self._stream.truncate(self.keep)
-            write(self._stream, text)
+            if self._file is None:
+                if self._stream is None and self.path is not None:
+                    self._stream = open(self.path, "w", encoding="utf-8", newline="")  # noqa: SIM115 - `__exit__` does
+                write(self._stream, text)
+                return
+            rest = memoryview(text.encode("utf-8", "backslashreplace"))
+            size = self._whole + len(rest)
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                with suppress(OSError):
+                    self.keep(self._whole)
+                raise
+            self._whole = size
 
     def flush(self) -> None:
         """Hand on what is written, so that it is there whatever happens to this process."""
-        with self._named_errors():
-            write(self._stream, "", flush=True)
+        if self._file is None:
+            with self._named_errors():
+                write(self._stream, "", flush=True)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -61,15 +141,37 @@ class Output:
         except OSError as error:
             if self.path is None:
                 raise
-            raise InputError(f"{escape(self.path)}: cannot be written ({error.strerror}); check --output") from error
+            raise InputError(f"{escape(self.path)}: cannot be written: {why_not_written(error)}") from error
 
-    def __enter__(self) -> Output:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        if self.path is not None and self._stream is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if self._lock is not None:
+            with self._named_errors():
+                self._settle(self._lock, is_done=kind is None)
+        elif self.path is not None and self._stream is not None:
             with suppress(OSError):  # told when it was flushed
                 self._stream.close()
+
+    def _settle(self, lock: FileIO, *, is_done: bool) -> None:
+        """Give a part its place if all is in it, and let go of the file."""
+        try:
+            if self._file is not lock and is_done and self._whole:
+                with suppress(OSError):
+                    shutil.copymode(self._place, self._part)
+                if sys.platform == "win32":  # there, an open file cannot be replaced
+                    self._let_go(lock)
+                os.replace(self._part, self._place)
+            elif self._file is not lock and not self.resume and not (self._whole and self.resumable):
+                self._part.unlink(missing_ok=True)
+        finally:
+            self._let_go(lock)
+
+    def _let_go(self, lock: FileIO) -> None:
+        """Close the files; one that was made for nothing is gone."""
+        if self._file is not None and self._file is not lock:
+            self._file.close()
+        if self._is_new and not lock.closed and os.fstat(lock.fileno()).st_size == 0:
+            unlink_locked(lock, self._place)
+        release(lock)
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:

@@ -42,10 +42,12 @@ class PhotoWork(Work[Photo, Result]):
 
     options: Mapping[str, Any]  #: of the pipeline's ``run``
     debug: bool = False  #: write the tracebacks of failures to stderr
+    max_memory: int | None = None  #: what reading a photo may take, in bytes
 
     def prepare(self, tool: Any, item: Photo) -> Any:
         """Return the pixel values of a photo."""
-        return tool.prepare(source_of(item))
+        given = {} if self.max_memory is None else {"max_memory": self.max_memory}
+        return tool.prepare(source_of(item), **given)
 
     def run(self, tool: Any, items: Sequence[Photo], arrays: Sequence[Any]) -> list[Result]:
         """Return the results of photos, given their pixel values."""
@@ -61,6 +63,39 @@ class PhotoWork(Work[Photo, Result]):
         return Result(item.name, error=reason_of(error, item, self.debug))
 
 
+def list_photos(command: str, names: Iterable[str], *, one: bool = False) -> list[str]:
+    """Return the photos of a call, with the pictures in a folder in its place; say on stderr what is left out of it.
+
+    Hidden files and folders are left out without a word. A folder without a picture is an `InputError`, and so is one
+    with several where `one` is wanted.
+    """
+    from npconv.images.folder import pictures_in
+
+    photos: list[str] = []
+    for name in names:
+        if name == "-" or not os.path.isdir(name):
+            photos.append(name)
+            continue
+        pictures, others = pictures_in(name)
+        where = f"{escape(name)}: expected"
+        if not pictures:
+            found = f"found {_files(others)}, none of them one"
+            raise InputError(f"{where} pictures in this folder, {found}; give another folder, or files")
+        if one and len(pictures) > 1:
+            raise InputError(f"{where} one picture, found {len(pictures)} in this folder; give one of them")
+        if others:
+            kept = f"{len(pictures)} pictures" if len(pictures) > 1 else "1 picture"
+            line = f"npconv {command}: {escape(name)}: {kept}; {_files(others)} left out, not pictures\n"
+            write(sys.stderr, line, flush=True)
+        photos += pictures
+    return photos
+
+
+def _files(count: int) -> str:
+    """Return a number of files in words."""
+    return f"{count} file" if count == 1 else f"{count} files"
+
+
 def read_photos(names: Iterable[str], *, absolute: bool = False) -> Iterator[Photo]:
     """Yield the photos of a call by their paths; standard input, ``"-"``, is read when it is reached.
 
@@ -70,7 +105,8 @@ def read_photos(names: Iterable[str], *, absolute: bool = False) -> Iterator[Pho
         if name == "-":
             yield Photo(name, name, _standard_input())
         else:
-            yield Photo(name, os.path.abspath(name) if absolute else name)
+            is_path = not name.startswith("data:image/")
+            yield Photo(name, os.path.abspath(name) if absolute and is_path else name)
 
 
 def _standard_input() -> bytes | None:
@@ -89,7 +125,7 @@ def source_of(photo: Photo) -> Any:
             raise InputError("standard input is closed; give the path of a picture")
         return io.BytesIO(photo.content)
     if os.path.isdir(photo.path):
-        raise InputError(f"is a folder; give the pictures in it: {os.path.join(photo.name, '*')}")
+        raise InputError("is a folder, and was none when the work began; give it anew")
     return photo.path
 
 

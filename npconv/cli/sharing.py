@@ -25,7 +25,12 @@ MANY = 64
 
 def add_arguments(parser: Any) -> None:
     """Add the photos, and the arguments that choose who does the work."""
-    parser.add_argument("photos", metavar="PHOTO", nargs="+", help="picture files; - is one picture on standard input")
+    parser.add_argument(
+        "photos",
+        metavar="PHOTO",
+        nargs="+",
+        help="picture files, or folders of them; - is one picture on standard input",
+    )
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="photos at a time (default 8)")
     parser.add_argument(
         "--workers",
@@ -38,12 +43,28 @@ def add_arguments(parser: Any) -> None:
         action="store_true",
         help="keep the prepared weights in a file beside the model, so that runs at the same time share them in memory",
     )
+    add_max_memory(parser)
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="let the cluster of this Dask scheduler do the work, such as tcp://host:8786; its workers read the photos "
         "and the model under the same paths",
     )
+
+
+def add_max_memory(parser: Any) -> None:
+    """Add the argument that says what reading a photo may take."""
+    parser.add_argument(
+        "--max-memory",
+        type=positive,
+        metavar="MB",
+        help="refuse photos that take more to read, which their headers tell (default 600)",
+    )
+
+
+def max_memory(args: argparse.Namespace) -> int | None:
+    """Return what reading a photo may take, in bytes; None where the call does not say."""
+    return None if args.max_memory is None else args.max_memory * 2**20
 
 
 def choose_workers(args: argparse.Namespace, photos: int) -> int:
@@ -90,7 +111,7 @@ def work_on(
         closing(make_progress(len(photos), "photos", output_is_elsewhere=args.output is not None)) as progress,
     ):
         ready = read_photos(photos, absolute=args.scheduler is not None)
-        work = PhotoWork(tool.loader(), options, args.debug)
+        work = PhotoWork(tool.loader(), options, args.debug, max_memory(args))
         batches = work.share(ready, batch_size=args.batch_size, executor=tool.executor())
         with closing(batches):
             for batch in batches:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.output import write
-from npconv.cli.photos import Photo, read_photos, source_of
+from npconv.cli.overwriting import check_output as check_overwritten
+from npconv.cli.photos import Photo, list_photos, read_photos, source_of
+from npconv.cli.sharing import add_max_memory, max_memory
 from npconv.errors import InputError
 from npconv.messages import escape
 
@@ -51,7 +53,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "photo",
         metavar="PHOTO",
-        help="a picture (- is standard input), or a .npy or .safetensors file with pixel_values (N, C, H, W)",
+        help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
+        "pixel_values (N, C, H, W)",
     )
     parser.add_argument(
         "-o",
@@ -60,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
         required=True,
         help=".safetensors, .npz, .json (an index, and the numbers in .bin), or a new folder for .npy files",
     )
+    parser.add_argument("--force", action="store_true", help="replace FILE even if it is no earlier trace of npconv")
     parser.add_argument(
         "--only",
         metavar="PATTERN",
@@ -73,6 +77,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="TYPE",
         help="float64, the truth, or float32, what npconv makes of it (default float64)",
     )
+    add_max_memory(parser)
     parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
     parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
     parser.add_argument(
@@ -87,10 +92,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and say what is in it."""
-    from npconv.golden.trace_file import check_output, load_trace
+    from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 
-    check_output(args.output)
+    refuse_output(args)
     recorded = make_trace(args)
     for file in args.noise_of:
         add_noise(recorded, load_trace(file))
@@ -99,6 +104,18 @@ def run(args: argparse.Namespace) -> int:
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""
     write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
     return 0
+
+
+def refuse_output(args: argparse.Namespace) -> None:
+    """Refuse a place that the trace cannot be written to, or that holds something else than an earlier trace."""
+    from npconv.golden.trace_file import check_output, is_own
+
+    check_output(args.output)
+    path = Path(args.output)
+    files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".json" else [path] if path.suffix else []
+    for file in files:  # of an index, the numbers too: they are its own if it is
+        inputs = (args.photo, args.model, *args.noise_of)
+        check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
 
 
 def make_trace(args: argparse.Namespace) -> Trace:
@@ -129,12 +146,12 @@ def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str
     from npconv.images import open_image
 
     processor = AutoImageProcessor.from_pretrained(args.model)
-    photo = next(read_photos([args.photo]))
+    photo = next(read_photos(list_photos("trace", [args.photo], one=True)))
     try:
         source = source_of(photo)
     except InputError as error:
         raise InputError(f"{escape(args.photo)}: {error}") from error
-    arrays, preprocessing = record_preprocessing(processor, open_image(source))
+    arrays, preprocessing = record_preprocessing(processor, open_image(source, max_memory=max_memory(args)))
     return arrays, {"photo": _hash(photo), "preprocessing": preprocessing}
 
 

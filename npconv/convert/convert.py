@@ -15,6 +15,7 @@ from npconv.convert.dialects import Dialect
 from npconv.convert.preprocessing import make_processor
 from npconv.convert.source import Source, given_path, open_source, source_path, translate
 from npconv.convert.writing import FLOAT8_AS, FLOATS, MANIFEST, Findings, manifest_text, outgoing, usual_dtype
+from npconv.files import locks
 from npconv.files.checkpoint import SINGLE_FILE
 from npconv.files.opening import weight_files
 from npconv.images.settings import FILE_NAME
@@ -123,12 +124,12 @@ def convert(
     ------
     NpconvError
         If the source cannot be read or is no model that is known, a field is open or contradicts the tensors, numbers
-        would overflow, or the files cannot be written.
+        would overflow, or the files cannot be written, as when another process converts into the folder.
     """
     directory = given_path(directory, "a folder to write to")
     writing.check_free(directory, WRITTEN, force)
     paths = weight_files(source_path(source))
-    with writing.hashing(paths) as digests:
+    with locks.staged(directory) as staging, writing.hashing(paths) as digests:
         model = open_source(source, wrapping, name, config_fields.pop("model_type", ""), prefix=prefix, leave=leave)
         dialect, tensors = translate(model)
         config = configuring.make_config(model, tensors, dialect, labels, config_fields)
@@ -141,14 +142,13 @@ def convert(
         stored = STORED_NAMES[usual_dtype(out)]
         config.other_fields["dtype"] = stored  # as transformers says it
         texts = {CONFIG: config.to_json_string(), FILE_NAME: processor.to_json_string() + "\n"}
-        with writing.staged(directory) as staging:
-            files = writing.write_weights(staging, out, max_shard_size)
-            files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
-            model.note("dtype", stored, GIVEN if dtype else "file", _why_dtype(dtype, usual_dtype(tensors)))
-            model.decisions += findings.warnings(dtype)
-            hashes = {path.name: digest.result() for path, digest in zip(paths, digests, strict=True)}
-            writing.write_text(staging / MANIFEST, manifest_text(model, dialect, stored, hashes, files))
-            writing.publish(staging, directory, WRITTEN, force)
+        files = writing.write_weights(staging, out, max_shard_size)
+        files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
+        model.note("dtype", stored, GIVEN if dtype else "file", _why_dtype(dtype, usual_dtype(tensors)))
+        model.decisions += findings.warnings(dtype)
+        hashes = {path.name: digest.result() for path, digest in zip(paths, digests, strict=True)}
+        writing.write_text(staging / MANIFEST, manifest_text(model, dialect, stored, hashes, files))
+        writing.publish(staging, directory, WRITTEN, force)
     return Conversion(
         directory=directory,
         config=config,

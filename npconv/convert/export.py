@@ -17,6 +17,7 @@ from npconv.convert.writing import MANIFEST, METADATA, Findings, outgoing, read_
 from npconv.errors import InputError, NpconvError
 from npconv.files.checkpoint import is_weight_file
 from npconv.files.disk import SUFFIX
+from npconv.files.locks import claimed
 from npconv.files.safetensors import file_chunks
 from npconv.messages import in_json, quoted
 from npconv.models import find_family
@@ -82,15 +83,16 @@ def export(
     """
     path = given_path(out, "a safetensors file to write")
     _refuse_name(path)
-    if os.path.lexists(path) and not force:
-        raise InputError(f"{quoted(path)} is there already; choose another name, or --force replaces it")
+    _refuse_taken(path, force)
     source = open_source(directory)
     _refuse_own(path, source)
     _, tensors = translate(source)
     chosen = _choose(source, tensors, to, prefix)
     theirs = from_hugging_face(tensors, chosen)
     written = outgoing(theirs, None, Findings())
-    digest = write_hashed(path, file_chunks(written, METADATA))
+    with claimed(path):
+        _refuse_taken(path, force)  # by another process, meanwhile
+        digest = write_hashed(path, file_chunks(written, METADATA))
     spoken = f", with {quoted(chosen.prefix)} before each name" if chosen.prefix else ""
     decisions = [
         Decision("", None, GIVEN if to else MANIFEST, NOTE, f"dialect {chosen.name}{spoken}: {len(written)} tensors")
@@ -101,6 +103,12 @@ def export(
         why = f"{left_out} parameters left out, which {chosen.name} does not store"
         decisions.append(Decision("", None, chosen.name, NOTE, why))
     return Export(path, chosen, len(written), digest, decisions)
+
+
+def _refuse_taken(path: Path, force: bool) -> None:
+    """Refuse to write over a file unless the caller says so."""
+    if os.path.lexists(path) and not force:
+        raise InputError(f"{quoted(path)} is there already; choose another name, or --force replaces it")
 
 
 def _refuse_name(path: Path) -> None:

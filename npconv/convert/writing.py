@@ -6,8 +6,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
-import shutil
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +20,7 @@ import numpy as np
 from npconv._version import __version__
 from npconv.convert.dialects import Dialect
 from npconv.errors import InputError, WeightsError
+from npconv.files import locks
 from npconv.files.checkpoint import INDEX_FILE, index_json, is_weight_file, shard_files
 from npconv.files.disk import hash_file, read_json, write_file
 from npconv.files.dtypes import DeferredArray, dtype_of, held_dtype
@@ -253,29 +252,6 @@ def _taken(directory: Path, names: Collection[str]) -> list[str]:
     return [name for name in found if name in names or is_weight_file(name)]
 
 
-@contextmanager
-def staged(directory: Path) -> Iterator[Path]:
-    """Give a folder on the same disk to write in; it is gone afterwards, with what has not been published.
-
-    Raises
-    ------
-    WeightsError
-        If no folder can be made there.
-    """
-    place = directory.absolute()
-    while not place.is_dir():
-        place = place.parent
-    staging = place / f".npconv-{secrets.token_hex(8)}.tmp"
-    try:
-        staging.mkdir()
-    except OSError as error:
-        raise WeightsError(f"cannot write into {quoted(place)}: {error.strerror}; choose another folder") from error
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def publish(staging: Path, directory: Path, names: Collection[str], force: bool) -> None:
     """Give the files of a staging folder their place: all in one step, unless the folder is there already.
 
@@ -288,19 +264,13 @@ def publish(staging: Path, directory: Path, names: Collection[str], force: bool)
     """
     check_free(directory, names, force)
     try:
-        if not os.path.lexists(directory):
-            directory.absolute().parent.mkdir(parents=True, exist_ok=True)
-            os.rename(staging, directory)
-            return
-        made = sorted(os.listdir(staging), key=lambda name: name == MANIFEST)
-        (directory / MANIFEST).unlink(missing_ok=True)  # it speaks of the files that go
-        stale = [name for name in _taken(directory, names) if name not in made]
-        for name in made:  # the manifest last: where it is, the others are
-            os.replace(staging / name, directory / name)
+        stale = [] if not os.path.lexists(directory) else _taken(directory, names)
+        stale = [name for name in stale if not os.path.lexists(staging / name)]
+        locks.publish(staging, directory, MANIFEST)  # where the manifest is, the others are
         for name in stale:
             (directory / name).unlink()
     except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot write {quoted(directory)}: {error}; check the folder") from error
+        raise WeightsError(f"cannot write {quoted(directory)}: {locks.why_not_written(error)}") from error
 
 
 def manifest_text(

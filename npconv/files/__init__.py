@@ -11,4 +11,5 @@ file are compared with their checksums, which reads the whole file.
 - ``opening``: one function for the weight files of all frameworks: ``pytorch`` (on ``pickles`` and ``pickle_names``),
   ``npy``, ``hdf5``, ``archive`` (zip files)
 - ``disk``: from what a user calls a model to its files; to map, to hash and to replace a file, and to read a small one
+- ``locks``: one writer at a time, folders that appear whole, and what dead processes left
 """

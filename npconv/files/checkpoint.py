@@ -18,6 +18,7 @@ from typing import Any
 from npconv.errors import InputError, WeightsError
 from npconv.files.disk import SUFFIX, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
+from npconv.files.locks import publish, why_not_written
 from npconv.files.safetensors import load_file, open_file, save_file
 from npconv.messages import listed, quoted
 
@@ -198,6 +199,22 @@ def save_checkpoint(
     if len(files) > 1:
         write_file(directory / INDEX_FILE, [index_json(files)])
     _remove_others(directory, {*files, INDEX_FILE} if len(files) > 1 else set(files))
+
+
+def publish_checkpoint(staging: Path, directory: Path, last: str) -> None:
+    """Move a checkpoint, with the file that speaks of it (`last`), from where it was staged; see `locks.publish`.
+
+    Raises
+    ------
+    WeightsError
+        If the files cannot be moved, or those of an earlier save not be removed.
+    """
+    written = os.listdir(staging)
+    try:
+        publish(staging, directory, last)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"cannot write {quoted(directory)}: {why_not_written(error)}") from error
+    _remove_others(directory, written)
 
 
 def shard_files(tensors: Mapping[str, Any], max_shard_size: int | str | None = None) -> dict[str, dict[str, Any]]:

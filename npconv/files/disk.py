@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
+from npconv.files.locks import is_left, temporary_file, why_not_written
 from npconv.messages import quoted
 
 if TYPE_CHECKING:
@@ -91,23 +92,27 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
     Raises
     ------
     WeightsError
-        If the file cannot be written. The old file, if any, is then still there, and the temporary one is not.
+        If the file cannot be written, or there is a device or a pipe. What is there then stays, and the temporary file
+        does not.
     """
     path = Path(filename)
-    temporary = path.parent / f".{os.urandom(8).hex()}.tmp"
+    shown = path.name if is_left(path.parent.name) else path
     try:
-        try:
-            # Not tempfile: its files are readable by the owner alone, and the result would stay so.
-            with temporary.open("xb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            raise WeightsError(f"cannot write {quoted(shown)}: it is a device or a pipe; give the name of a file")
+        with temporary_file(path.parent) as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            # What a disk far away could not write is told when a descriptor is closed; this one keeps the lock.
+            os.close(os.dup(file.fileno()))
+            if os.name == "nt":  # there, an open file cannot be renamed
+                file.close()
+            os.replace(file.name, path)
     except NpconvError:  # raised by `chunks`
         raise
     except (OSError, ValueError) as error:
-        raise WeightsError(f"cannot write {quoted(path)}: {error}; check the folder and the free space") from error
+        raise WeightsError(f"cannot write {quoted(shown)}: {why_not_written(error)}") from error
 
 
 def read_json(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.files.locks import why_not_written
 from npconv.golden.case import Case, model_file
-from npconv.golden.formats import make_folder
+from npconv.golden.formats import new_folder
 from npconv.golden.trace_file import FORMAT
 from npconv.messages import quoted
 
@@ -24,7 +26,12 @@ FORMATS = {"raw": ".f32", "npy": ".npy"}
 
 
 def export(
-    folder: str | os.PathLike[str], cases: Iterable[Case], format: str = "raw", models: Iterable[str] = ()
+    folder: str | os.PathLike[str],
+    cases: Iterable[Case],
+    format: str = "raw",
+    models: Iterable[str] = (),
+    *,
+    force: bool = False,
 ) -> int:
     """Write cases as one file for each array, and an index that says what they are; copy the traces of models.
 
@@ -37,6 +44,8 @@ def export(
         Raw little-endian float32, pictures as well; or ``.npy``, pictures as uint8 and expected results as float64.
     models : iterable of str
         Families whose `npconv.golden.model_trace` to copy, a safetensors file each.
+    force : bool
+        Whether the folder may hold something; files of the same names are then replaced, and no others.
 
     Returns
     -------
@@ -51,20 +60,26 @@ def export(
     if format not in FORMATS:
         raise GoldenError(f"expected format to be one of {', '.join(FORMATS)}; got {quoted(format)}")
     traces = [model_file(family) for family in models]
-    make_folder(Path(folder))
     entries = []
-    try:
+    with _written(folder), new_folder(Path(folder), INDEX, force=force) as staging:
         for case in cases:
             place = f"{case.operation}/{case.name}"
-            write_case(Path(folder) / place, case, format, expected=True)
+            write_case(staging / place, case, format, expected=True)
             entries.append(describe_case(case, format, expected=True, place=f"{place}/"))
         for path in traces:
-            shutil.copyfile(path, Path(folder) / path.name)
+            shutil.copyfile(path, staging / path.name)
         index = {"format": FORMAT, "cases": entries, "models": [path.name for path in traces]}
-        _write_json(Path(folder) / INDEX, index)
-    except OSError as error:
-        raise GoldenError(f"{quoted(folder)} cannot be written ({error.strerror}); try another folder") from error
+        _write_json(staging / INDEX, index)
     return len(entries)
+
+
+@contextmanager
+def _written(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Make an error of the disk the project's own."""
+    try:
+        yield
+    except OSError as error:
+        raise GoldenError(f"{quoted(folder)} cannot be written: {why_not_written(error)}") from error
 
 
 def write_case(folder: Path, case: Case, format: str = "raw", *, expected: bool) -> None:

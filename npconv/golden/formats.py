@@ -23,6 +23,7 @@ members of a .npz, which are read whole.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -30,17 +31,19 @@ import os
 import re
 import string
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
 
-from npconv.errors import GoldenError
+from npconv.errors import GoldenError, InputError, WeightsError
 from npconv.files import archive, npy
 from npconv.files.disk import MAX_JSON_SIZE, map_file, parse_json, write_file
 from npconv.files.dtypes import DECODED, STORED, WIDENED, DeferredArray, decode, dtype_of, encode, to_decode
+from npconv.files.locks import is_left, publish, staged, why_not_written
 from npconv.messages import SHOWN_CHARACTERS, quoted
 
 METADATA = "npconv.golden"
@@ -116,24 +119,48 @@ def read_folder(path: Path) -> Content:
 def write_folder(path: Path, content: Content) -> None:
     """Write .npy files into a new or empty folder."""
     names = {name: file_name(name) for name in content.tensors}
-    make_folder(path)
-    for name, array in content.tensors.items():
-        write_file(path / names[name], npy.npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
-    write_file(path / FOLDER_FILE, [to_text(content.about).encode()])
+    with new_folder(path, FOLDER_FILE) as staging:
+        for name, array in content.tensors.items():
+            write_file(staging / names[name], npy.npy_chunks(np.asarray(array), f"tensor {quoted(name)}"))
+        write_file(staging / FOLDER_FILE, [to_text(content.about).encode()])
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder; refuse one that holds something already, and one that cannot be made."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        occupied = any(path.iterdir())
-    except (OSError, ValueError) as error:  # a zero byte in the name
-        raise GoldenError(f"cannot make the folder {quoted(path)}: {_reason(error)}; give another one") from error
-    if occupied:
+@contextmanager
+def new_folder(path: Path, last: str, *, force: bool = False) -> Iterator[Path]:
+    """Give a folder to write in, which becomes that at `path` when all is there; the file `last` comes last.
+
+    One that holds something is refused, unless `force` lets its files of the same names be replaced.
+    """
+    _refuse_occupied(path, force)
+    with ExitStack() as held:
+        try:
+            staging = held.enter_context(staged(path))
+        except WeightsError as error:
+            raise GoldenError(_not_made(path, error.__cause__ or error)) from error
+        except InputError as error:
+            raise GoldenError(str(error)) from error
+        _refuse_occupied(path, force)  # by another process, meanwhile
+        yield staging
+        try:
+            publish(staging, path, last)
+        except OSError as error:
+            raise GoldenError(_not_made(path, error)) from error
+
+
+def _not_made(path: Path, error: BaseException) -> str:
+    """Return what is said of a folder that cannot be made."""
+    return f"cannot make the folder {quoted(path)}: {_reason(error)}; give another one"
+
+
+def _refuse_occupied(path: Path, force: bool) -> None:
+    """Refuse a folder that holds something already, and what is no folder."""
+    if os.path.lexists(path) and not path.is_dir():
+        raise GoldenError(_not_made(path, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))))
+    if os.path.lexists(path) and not force and not all(map(is_left, os.listdir(path))):
         raise GoldenError(f"expected a new or empty folder, but {quoted(path)} holds something; give another one")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return what an error says, without the file's name, which may be long, and on one line."""
     said = str(getattr(error, "strerror", None) or error)
     return said if len(said) <= SHOWN_CHARACTERS and said.isprintable() else quoted(said)
@@ -176,8 +203,13 @@ def write_index(path: Path, content: Content) -> None:
         offset += array.size * STORED[dtype].itemsize + -array.size * STORED[dtype].itemsize % 8
     text = to_text({"about": content.about, "tensors": entries})
     encoded = (encode(array, dtype) for array, dtype in arrays)
-    write_file(data_file, (chunk for data in encoded for chunk in (data, bytes(-data.size % 8))))
-    write_file(path, [text.encode()])
+    with staged(path, wait=True) as staging:
+        write_file(staging / data_file.name, (chunk for data in encoded for chunk in (data, bytes(-data.size % 8))))
+        write_file(staging / path.name, [text.encode()])
+        try:
+            publish(staging, path.parent, path.name)
+        except OSError as error:
+            raise WeightsError(f"cannot write {quoted(path)}: {why_not_written(error)}") from error
 
 
 #: Suffix -> how to read and write the form; a folder has none. That of safetensors stands with the trace.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
-from npconv.errors import GoldenError
+from npconv.errors import GoldenError, WeightsError
+from npconv.files.disk import write_file
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.report import verdict
 from npconv.messages import escape
+
+_BEGINNING = b'<testsuite name="npconv diff" tests='
 
 
 def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
@@ -39,12 +43,21 @@ def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npco
 
 
 def write_junit(path: str | os.PathLike[str], document: bytes) -> None:
-    """Write a report."""
+    """Write a report; a file appears whole."""
     try:
-        with open(path, "wb") as file:
-            file.write(document)
-    except (OSError, ValueError) as error:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe, standard output
+            with open(path, "wb") as stream:
+                stream.write(document)
+        else:
+            write_file(path, [document])
+    except (OSError, ValueError, WeightsError) as error:
         raise GoldenError(f"{os.fspath(path)!r}: cannot be written ({error}); check --junit") from error
+
+
+def is_report(path: Path) -> bool:
+    """Tell whether a file is a report that `to_junit` made with the usual name."""
+    with path.open("rb") as file:
+        return _BEGINNING in file.read(200)
 
 
 def _message(difference: Difference) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import to_host
-from npconv.errors import GoldenError, InputError, WeightsError
+from npconv.errors import GoldenError, InputError, NpconvError, WeightsError
 from npconv.files import safetensors
 from npconv.files.disk import parse_json
 from npconv.files.dtypes import WIDENED
@@ -158,6 +158,16 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise GoldenError(f"there is no folder {quoted(path.parent)} to write to; make it first")
     if os.path.isdir(path) and (suffix or os.listdir(path)):
         raise GoldenError(f"expected a file or a new or empty folder to write to, but {quoted(path)} is a folder")
+    if not os.access(path.parent, os.W_OK):
+        raise GoldenError(f"cannot write into the folder {quoted(path.parent)}; give one that you may write to")
+
+
+def is_own(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a trace that `Trace.save` wrote."""
+    try:
+        return "format" in load_trace(path).about
+    except NpconvError:
+        return False
 
 
 def load_trace(path: str | os.PathLike[str]) -> Trace:

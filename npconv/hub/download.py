@@ -10,13 +10,14 @@ import hashlib
 import importlib
 import os
 import re
-import secrets
 import shutil
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
+from npconv.files import locks
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, read_weight_map
 from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file, read_json
 from npconv.hub.catalogue import suggestion
@@ -253,43 +254,46 @@ def _converted(snapshot: Path, hub_id: str, directory: Path, name: str) -> Path:
     """Return the folder with what a snapshot's weights are as safetensors; made at the first call."""
     if _is_converted(directory):
         return directory
+    with ExitStack() as held:
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            # Not by the folder's own name: a claim of a folder lies in it, and this one may be thrown away.
+            claim = directory.with_name(f"{directory.name}.converting")
+            staging = held.enter_context(locks.staged(claim, wait=True))
+        except (OSError, WeightsError) as error:
+            raise WeightsError(
+                f"{hub_id} has no {SUFFIX} file and must be converted, but npconv cannot write its cache "
+                f"{quoted(directory.parent)}: {getattr(error, 'strerror', None) or error}; set NPCONV_CACHE to another "
+                "folder"
+            ) from error
+        try:
+            if not _is_converted(directory):  # by another process, meanwhile
+                _convert(snapshot, hub_id, name, staging / "model", directory)
+        except OSError as error:
+            raise WeightsError(f"cannot write {quoted(directory)}: {locks.why_not_written(error)}") from error
+        except NpconvError as error:
+            raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error
+    return directory
+
+
+def _convert(snapshot: Path, hub_id: str, name: str, made: Path, directory: Path) -> None:
+    """Convert what a snapshot holds, and give it its place in one step."""
     from npconv.convert import convert  # only here: most models need none of it
 
     why = "is in the form of timm" if _is_of_timm(snapshot) else f"has no {SUFFIX} file"
-    staging = directory.parent / f".{secrets.token_hex(8)}.tmp"
-    try:
-        staging.mkdir(parents=True)
-    except OSError as error:
-        raise WeightsError(
-            f"{hub_id} {why} and must be converted, but npconv cannot write its cache "
-            f"{quoted(directory.parent)}: {error.strerror}; set NPCONV_CACHE to another folder"
-        ) from error
     message = f"{hub_id} {why}: converting it, once, into {quoted(directory)}"
-    try:
-        warnings.warn(message, NpconvWarning, stacklevel=2)
-        made = convert(snapshot, staging / "model", name=name)
-        for decision in made.decisions:
-            if decision.level in (WARNING, GUESS):
-                warnings.warn(f"{hub_id}: {decision}", NpconvWarning, stacklevel=2)
-        _publish(staging / "model", directory)
-    except NpconvError as error:
-        raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return directory
+    warnings.warn(message, NpconvWarning, stacklevel=3)
+    done = convert(snapshot, made, name=name)
+    for decision in done.decisions:
+        if decision.level in (WARNING, GUESS):
+            warnings.warn(f"{hub_id}: {decision}", NpconvWarning, stacklevel=3)
+    if _is_converted(directory):  # by another process after all, on a disk without locks
+        return
+    if os.path.lexists(directory):  # someone removed a part of it
+        shutil.rmtree(directory)
+    os.rename(made, directory)
 
 
 def _is_converted(directory: Path) -> bool:
     """Say whether a converted model is there; the folder appears whole, but someone may have removed a part."""
     return (directory / CONFIG).is_file() and any(_is_complete(directory, form) for form in WEIGHTS[:2])
-
-
-def _publish(made: Path, directory: Path) -> None:
-    """Give a converted model its place in one step, unless another process has done so meanwhile."""
-    try:
-        if os.path.lexists(directory) and not _is_converted(directory):
-            shutil.rmtree(directory)
-        os.rename(made, directory)
-    except OSError as error:
-        if not _is_converted(directory):
-            raise WeightsError(f"cannot write {quoted(directory)}: {error.strerror}; check the folder") from error

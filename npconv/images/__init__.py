@@ -1,6 +1,7 @@
 """From a picture to the array that a model takes.
 
-Read in this order: ``decode`` (files to 8-bit RGB), ``transforms`` (resize, crop, rescale, normalise: the arithmetic),
+Read in this order: ``decode`` (files to 8-bit RGB; ``header``: what a file says before that; ``pillow``: its settings
+and failures; ``folder``: the pictures in one), ``transforms`` (resize, crop, rescale, normalise: the arithmetic),
 ``passes`` (which axis is resized first, in which Pillow's versions differ), ``settings`` (what can be set, its
 defaults, and what is then done, as data), ``inputs`` (what a caller may hand over), ``batch`` (what comes back),
 ``processor`` (all of it behind the face of transformers). ``versions`` says which libraries made the numbers.
@@ -8,6 +9,7 @@ defaults, and what is then done, as data), ``inputs`` (what a caller may hand ov
 
 from npconv.images.batch import BatchFeature
 from npconv.images.decode import FORMATS, MAX_PIXELS, convert_to_rgb, open_image
+from npconv.images.folder import pictures_in
 from npconv.images.processor import ConvNextFeatureExtractor, ConvNextImageProcessor
 from npconv.images.transforms import (
     center_crop,
@@ -29,6 +31,7 @@ __all__ = [
     "convert_to_rgb",
     "normalize",
     "open_image",
+    "pictures_in",
     "resample_filter",
     "rescale",
     "resize",

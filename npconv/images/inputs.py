@@ -21,8 +21,11 @@ import numpy as np
 from PIL import Image
 
 from npconv.errors import InputError, NpconvWarning
-from npconv.images.decode import convert_to_rgb, open_image, picture_name, strict_pillow
-from npconv.images.settings import Settings, enum_value
+from npconv.images.decode import STRIP, check_readable, convert_to_rgb, open_image, picture_name, strips
+from npconv.images.header import check_price
+from npconv.images.pillow import strict_pillow
+from npconv.images.settings import Settings, enum_value, word_among
+from npconv.messages import shown
 
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 
@@ -43,13 +46,16 @@ def each_picture(images: Any) -> Iterator[Any]:
                 yield picture
 
 
-def picture_to_array(picture: Any, settings: Settings, input_data_format: Any = None) -> tuple[np.ndarray, str]:
+def picture_to_array(
+    picture: Any, settings: Settings, input_data_format: Any = None, max_memory: int | None = None
+) -> tuple[np.ndarray, str]:
     """Return a picture as (C, H, W), of the dtype that it had or uint8, and the layout in which it came.
 
     ``image_mean``, ``do_normalize`` and ``do_convert_rgb`` of the settings decide on the channels, see the top of this
     module. The layout is ``"channels_first"`` or ``"channels_last"``; `input_data_format` says that of an array, or
     ``"none"`` where it has no channel axis. If unset, the axis of length 1, 3 or 4 holds the channels: the first one
     before the last one. If there is none, or only one of the two has the length of ``image_mean``, that length decides.
+    `max_memory` is that of ``open_image``.
 
     Raises
     ------
@@ -59,9 +65,9 @@ def picture_to_array(picture: Any, settings: Settings, input_data_format: Any = 
         If it is no picture, or its channel axis cannot be told.
     """
     if isinstance(picture, str | os.PathLike | bytes):
-        picture = open_image(picture)
+        picture = open_image(picture, max_memory=max_memory)
     if isinstance(picture, Image.Image):
-        return _pil_to_array(picture, settings), LAST
+        return _pil_to_array(picture, settings, max_memory), LAST
     if not isinstance(picture, np.ndarray):
         raise InputError(
             f"expected a PIL picture, a path or a NumPy array, got {type(picture).__name__}; convert with numpy.asarray"
@@ -78,7 +84,7 @@ def picture_to_array(picture: Any, settings: Settings, input_data_format: Any = 
     return (_array_to_rgb(picture) if to_rgb else picture), layout
 
 
-def _pil_to_array(picture: Image.Image, settings: Settings) -> np.ndarray:
+def _pil_to_array(picture: Image.Image, settings: Settings, max_memory: int | None) -> np.ndarray:
     """Return a PIL picture as (C, H, W), with the channels that the settings ask for."""
     to_rgb, to_grey = bool(settings.do_convert_rgb), False
     if settings.do_convert_rgb is None:
@@ -86,11 +92,27 @@ def _pil_to_array(picture: Image.Image, settings: Settings) -> np.ndarray:
         to_rgb = picture.mode not in INTENSITY_MODES or (settings.channels == 3 and picture.mode != "RGB")
     name = picture_name(picture)
     with strict_pillow(name):
+        check_price(picture, name, max_memory)
         if to_rgb or to_grey:
             picture = convert_to_rgb(picture, name)
-        pixels = np.asarray(picture.convert("L") if to_grey else picture)
+        else:
+            check_readable(picture, name)
+        if to_grey:
+            picture = picture.convert("L")
+        pixels = _pixels_of(picture)
     _check_values(pixels)
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def _pixels_of(picture: Image.Image) -> np.ndarray:
+    """Return a picture as (H, W) or (H, W, C), uint8; NumPy would ask Pillow for three copies at a time."""
+    if picture.width * picture.height <= STRIP:
+        return np.asarray(picture)
+    bands = len(picture.getbands())
+    pixels = np.empty((picture.height, picture.width) + ((bands,) if bands > 1 else ()), np.uint8)
+    for box in strips(*picture.size):
+        pixels[box[1] : box[3]] = np.asarray(picture.crop(box))
+    return pixels
 
 
 def _check_values(pixels: np.ndarray) -> None:
@@ -106,9 +128,9 @@ def _check_values(pixels: np.ndarray) -> None:
 def _layout(image: np.ndarray, channels: int | None, input_data_format: Any) -> str:
     """Return which axis of an array holds the channels; without such an axis, the answer is the first."""
     given = enum_value(input_data_format)
-    if given not in (None, FIRST, LAST, NONE) or (given == NONE and image.ndim == 3):
+    if not word_among(given, FIRST, LAST, NONE) or (given == NONE and image.ndim == 3):
         raise InputError(
-            f"expected input_data_format 'channels_first', 'channels_last' or, for (H, W), 'none', got {given!r} "
+            f"expected input_data_format 'channels_first', 'channels_last' or, for (H, W), 'none', got {shown(given)} "
             f"for an array of shape {image.shape}"
         )
     if image.ndim == 2:

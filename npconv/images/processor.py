@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning
-from npconv.files.disk import SUFFIX, locate
+from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning, WeightsError
+from npconv.files.disk import SUFFIX, locate, write_file
 from npconv.images.batch import BatchFeature, stack
+from npconv.images.decode import check_pixel_count
 from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
 from npconv.images.settings import (
     COMBINED_FILE_NAME,
@@ -25,9 +26,10 @@ from npconv.images.settings import (
     enum_value,
     read_settings,
     resize_crop_normalize,
+    word_among,
 )
-from npconv.images.transforms import holds_fractions
-from npconv.messages import quoted
+from npconv.images.transforms import check_size, holds_fractions
+from npconv.messages import quoted, shown
 
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
@@ -179,6 +181,7 @@ class ConvNextImageProcessor:
         crop_rounding: str | None = None,
         crop_fill: Any = None,
         resize_order: str | None = None,
+        max_memory: int | None = None,
         **without_effect: Any,
     ) -> BatchFeature:
         """Make model inputs of one picture or many.
@@ -199,6 +202,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         input_data_format : str, optional
             Layout of arrays: ``"channels_first"``, ``"channels_last"`` or, for (H, W), ``"none"``. If unset, it is
             inferred; see ``picture_to_array`` in ``npconv/images/inputs.py``.
+        max_memory : int, optional
+            What reading one picture may take, in bytes; see :func:`open_image`.
         **without_effect
             Further arguments of transformers that have no effect on this processor.
 
@@ -225,7 +230,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         self.check_complete(settings)
         pixel_values = []
         for picture in each_picture(images):
-            array, layout = picture_to_array(picture, settings, input_data_format)
+            array, layout = picture_to_array(picture, settings, input_data_format, max_memory)
             prepared = self.prepare(array, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
@@ -264,7 +269,9 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         return resize_crop_normalize(settings, height, width)
 
     def steps(self, height: int, width: int) -> list[Listed]:
-        """Return what is done to a picture of some size; a missing or invalid setting is an `InputError`."""
+        """Return what is done to a picture of some size; a missing or invalid setting or size is an `InputError`."""
+        height, width = check_size((height, width))
+        check_pixel_count(height, width, "a picture")
         settings = self.settings()
         self.check_complete(settings)
         return list(self.list_steps(settings, height, width))
@@ -334,12 +341,14 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
 
         If it cannot be written there, that is an `InputError`.
         """
+        if not isinstance(directory, str | os.PathLike):
+            raise InputError(f"expected a directory to write to, got {type(directory).__name__}")
         file = Path(directory) / FILE_NAME
         text = self.to_json_string()
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8")
-        except (OSError, ValueError) as error:
+            write_file(file, [text.encode()])
+        except (OSError, ValueError, WeightsError) as error:
             raise InputError(f"{file}: cannot be written ({error}); give another directory") from error
         return [str(file)]
 
@@ -357,6 +366,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
 
 def find_settings(model: str | os.PathLike[str], revision: str = "main") -> tuple[Path, dict[str, Any]]:
     """Return the file with the settings that belong to a model, and its content; see `from_pretrained`."""
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(f"expected the name or folder of a model, got {type(model).__name__}")
     is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
     has_settings = any(os.path.isfile(os.path.join(model, name)) for name in (FILE_NAME, COMBINED_FILE_NAME))
     path = Path(model) if is_settings_file or has_settings else locate(model, revision=revision)
@@ -386,13 +397,15 @@ def _check_overrides(overrides: Mapping[str, Any], config: Mapping[str, Any]) ->
 
 def _check_call(return_tensors: Any, data_format: Any, without_effect: Mapping[str, Any]) -> None:
     """Raise `InputError` for arguments of a call that mean nothing to this processor."""
-    if enum_value(return_tensors) not in (None, "np"):
+    if not word_among(enum_value(return_tensors), "np"):
+        came = shown(enum_value(return_tensors))
         raise InputError(
-            f"npconv returns NumPy arrays: expected return_tensors 'np' or none, got {enum_value(return_tensors)!r}; "
+            f"npconv returns NumPy arrays: expected return_tensors 'np' or none, got {came}; "
             "convert the result, as with torch.from_numpy"
         )
-    if enum_value(data_format) not in (None, FIRST, LAST):
-        raise InputError(f"expected data_format 'channels_first' or 'channels_last', got {enum_value(data_format)!r}")
+    if not word_among(enum_value(data_format), FIRST, LAST):
+        came = shown(enum_value(data_format))
+        raise InputError(f"expected data_format 'channels_first' or 'channels_last', got {came}")
     unknown = sorted(set(without_effect) - set(WITHOUT_EFFECT))
     if unknown:
         raise InputError(f"expected settings of the processor ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")

@@ -146,6 +146,11 @@ def enum_value(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
+def word_among(value: Any, *words: str) -> bool:
+    """Tell whether a value is None or one of some words; what cannot be compared is none of them."""
+    return value is None or (isinstance(value, str) and value in words)
+
+
 def _read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object from a small file."""
     try:

@@ -10,6 +10,7 @@ pixels, come in or to be made, is an `ImageError`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -41,8 +42,10 @@ def resize_and_crop(image: np.ndarray, shortest_edge: int, crop_pct: float, resa
     -----
     Source: ``ConvNextImageProcessorPil.resize`` of transformers.
     """
-    if not crop_pct > 0:
-        raise InputError(f"expected a crop_pct above 0, such as 0.875, got {crop_pct!r}")
+    if not (_is_number(crop_pct) and crop_pct > 0):
+        raise InputError(f"expected a crop_pct above 0, such as 0.875, got {shown(crop_pct)}")
+    if not (_is_number(shortest_edge) and shortest_edge >= 1):
+        raise InputError(f"expected a shortest edge of at least 1 pixel, got {shown(shortest_edge)}")
     if shortest_edge >= WARP_FROM:
         return resize(image, (shortest_edge, shortest_edge), resample)
     size = scale_shortest_edge(image, shortest_edge / crop_pct)
@@ -52,8 +55,9 @@ def resize_and_crop(image: np.ndarray, shortest_edge: int, crop_pct: float, resa
 def scale_shortest_edge(image: np.ndarray, edge: float) -> tuple[int, int]:
     """Return the (height, width) at which the shorter edge is ``int(edge)``; the longer one is rounded down."""
     height, width = _check_image(image).shape[1:]
-    if not edge >= 1:
-        raise InputError(f"expected a shortest edge of at least 1 pixel, got {edge:.3g}; lower crop_pct or raise size")
+    if not (_is_number(edge) and edge >= 1):
+        came = f"{edge:.3g}" if isinstance(edge, float) else shown(edge)
+        raise InputError(f"expected a shortest edge of at least 1 pixel, got {came}; lower crop_pct or raise size")
     short = int(min(edge, MAX_PIXELS + 1))
     size = _shortest_edge((height, width), short)
     check_pixel_count(*size, f"a {height} x {width} picture resized to a shortest edge of {short}")
@@ -124,7 +128,7 @@ def resize(image: np.ndarray, size: tuple[int, int], resample: int | str, order:
     does transformers. 5 and more channels, which neither takes, are resized one by one.
     """
     filter_ = resample_filter(resample)
-    height, width = _check_size(size)
+    height, width = check_size(size)
     pixels, was_scaled = _as_uint8(_check_image(image))
     order = _check_passes(image, (height, width), order)
     if len(pixels) in PILLOW_CHANNELS:
@@ -141,7 +145,7 @@ def resize_float(image: np.ndarray, size: tuple[int, int], resample: int | str, 
     The result is (C, height, width), float32.
     """
     filter_ = resample_filter(resample)
-    size = _check_size(size)
+    size = check_size(size)
     order = _check_passes(_check_image(image), size, order)
     return np.concatenate([_resize_with_pillow(c[None], size, filter_, order) for c in image.astype(np.float32)])
 
@@ -164,10 +168,10 @@ def center_crop(
     fill : float or sequence of float
         Value of the border, one for all channels or one for each.
     """
-    height, width = _check_size(size)
+    height, width = check_size(size)
     check_pixel_count(height, width, "the crop")
-    if rounding not in ROUNDINGS:
-        raise InputError(f"expected a rounding from {', '.join(ROUNDINGS)}, got {rounding!r}")
+    if not (isinstance(rounding, str) and rounding in ROUNDINGS):
+        raise InputError(f"expected a rounding from {', '.join(ROUNDINGS)}, got {shown(rounding)}")
     rows, above = _middle(_check_image(image).shape[1], height, rounding)
     columns, left = _middle(image.shape[2], width, rounding)
     middle = image[:, rows, columns]
@@ -184,6 +188,10 @@ def rescale(image: np.ndarray, factor: float) -> np.ndarray:
 
     The result is float32: the product is taken in float64 and rounded once.
     """
+    if not isinstance(image, np.ndarray) or image.dtype.kind not in "buif":
+        raise InputError(f"expected a picture as an array of numbers, got {_came(image)}")
+    if not _is_number(factor):
+        raise InputError(f"expected a number to multiply by, such as 1 / 255, got {shown(factor)}")
     rescaled = np.empty(image.shape, dtype=np.float32)
     return np.multiply(image, factor, out=rescaled, dtype=np.float64, casting="same_kind")
 
@@ -224,6 +232,16 @@ def holds_fractions(image: np.ndarray) -> bool:
     return image.dtype.kind == "f" and bool(image.min() >= 0 and image.max() <= 1) and not _is_whole(image)
 
 
+def _came(image: Any) -> str:
+    """Return what a message says of something that came in place of an array."""
+    return f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is one real number."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def _as_uint8(image: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the picture as uint8, and whether it was multiplied by 255 for that."""
     lowest, highest = image.min(), image.max()
@@ -233,7 +251,7 @@ def _as_uint8(image: np.ndarray) -> tuple[np.ndarray, bool]:
             "scale the picture first, or set do_resize=False"
         )
     if _is_whole(image):
-        return image.astype(np.uint8), False
+        return image.astype(np.uint8, copy=False), False
     if highest > 1:
         raise InputError(
             f"expected whole numbers from 0 to 255 or floats from 0 to 1, got fractions up to {highest}; "
@@ -258,8 +276,8 @@ def _resize_with_pillow(
 
 def _check_passes(image: np.ndarray, size: tuple[int, int], order: str | None) -> str | None:
     """Return `order` if it is one, and neither pass of resizing makes too large a picture."""
-    if order is not None and order not in ORDERS:
-        raise InputError(f"expected an order of the passes from {', '.join(ORDERS)}, got {order!r}")
+    if order is not None and not (isinstance(order, str) and order in ORDERS):
+        raise InputError(f"expected an order of the passes from {', '.join(ORDERS)}, got {shown(order)}")
     (height, width), (old_height, old_width) = size, image.shape[1:]
     check_pixel_count(height, width, "the resized picture")
     check_pixel_count(old_height, width, "the picture at its new width")
@@ -279,7 +297,10 @@ def _middle(length: int, target: int, rounding: str) -> tuple[slice, int]:
 
 def _per_channel(values: float | Sequence[float], image: np.ndarray, name: str) -> np.ndarray:
     """Return `values` in a shape that broadcasts against (C, H, W), in the dtype of `image`."""
-    column = np.asarray(values, dtype=image.dtype).reshape(-1, 1, 1)
+    try:
+        column = np.asarray(values, dtype=image.dtype).reshape(-1, 1, 1)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"expected a {name} of one number, or one for each channel, got {shown(values)}") from error
     if np.ndim(values) and len(column) != len(image):
         raise InputError(
             f"expected a {name.partition('_')[2]} of {len(image)} entries for a picture of {len(image)} channels, "
@@ -291,13 +312,13 @@ def _per_channel(values: float | Sequence[float], image: np.ndarray, name: str) 
 def _check_image(image: np.ndarray) -> np.ndarray:
     """Return `image` if it is a (C, H, W) array of numbers with at least one pixel."""
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.size == 0 or image.dtype.kind not in "buif":
-        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"expected a picture as an array of numbers of shape (C, H, W), none zero, got {came}")
+        raise InputError(f"expected a picture as an array of numbers of shape (C, H, W), none zero, got {_came(image)}")
     return image
 
 
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """Return `size` if it is a pair of positive whole numbers."""
-    if len(size) != 2 or not all(isinstance(edge, int | np.integer) and edge >= 1 for edge in size):
-        raise InputError(f"expected (height, width) in pixels, both at least 1, got {size!r}")
-    return int(size[0]), int(size[1])
+    edges = list(size) if isinstance(size, list | tuple) or (isinstance(size, np.ndarray) and size.ndim) else []
+    if len(edges) != 2 or not all(isinstance(edge, int | np.integer) and edge >= 1 for edge in edges):
+        raise InputError(f"expected (height, width) in pixels, both at least 1, got {shown(size)}")
+    return int(edges[0]), int(edges[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
-from npconv.files.disk import locate, read_json
+from npconv.files.disk import locate, read_json, write_file
 from npconv.layers import activation
 from npconv.messages import nearest, shown
 
@@ -159,10 +159,11 @@ class PretrainedConfig:
         text = self.to_json_string()
         try:
             Path(directory).mkdir(parents=True, exist_ok=True)
-            (Path(directory) / "config.json").write_text(text, encoding="utf-8")
-        except OSError as error:
+            write_file(Path(directory) / "config.json", [text.encode()])
+        except (OSError, WeightsError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"{directory}: config.json cannot be written: {error.strerror}; give another directory"
+                f"{directory}: config.json cannot be written: {reason}; give another directory"
             ) from error
 
     @classmethod

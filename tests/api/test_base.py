@@ -1,4 +1,5 @@
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -252,3 +253,33 @@ def test_seeds_that_are_none_are_refused():
     for seed in (-1, "a", 1.5, True):
         with pytest.raises(InputError, match="expected seed to be a whole number"):
             npconv.CvtModel(CONFIGS["cvt"], seed=seed)
+
+
+def test_a_save_that_fails_leaves_the_earlier_model(tmp_path, monkeypatch):
+    """Also its configuration: half of the one and half of the other would be a third model."""
+    first = npconv.ConvNextModel(CONFIGS["convnext"])
+    first.save_pretrained(tmp_path / "m", max_shard_size=4000)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+
+    def refuse(*_, **__):
+        raise WeightsError("the disk is full")
+
+    monkeypatch.setattr("npconv.api.base.save_checkpoint", refuse)
+    with pytest.raises(WeightsError, match="the disk is full"):
+        npconv.CvtModel(CONFIGS["cvt"]).save_pretrained(tmp_path / "m")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()} == before
+    monkeypatch.undo()
+    npconv.CvtModel(CONFIGS["cvt"]).save_pretrained(tmp_path / "m")
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_two_saves_to_one_folder_are_not_mixed(tmp_path):
+    """The second waits; whoever comes last, all files are of one model."""
+    saved = [(npconv.ConvNextModel, CONFIGS["convnext"]), (npconv.CvtModel, CONFIGS["cvt"])] * 3
+    threads = [threading.Thread(target=kind(config).save_pretrained, args=(tmp_path / "m",)) for kind, config in saved]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    npconv.AutoModel.from_pretrained(tmp_path / "m")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "m", "model.safetensors"]

@@ -1,3 +1,6 @@
+import base64
+import functools
+import io
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -255,3 +258,38 @@ def test_the_engine_is_the_fast_one_where_it_can_run(tmp_path, classify):
     classify.image_processor.save_pretrained(tmp_path)
     for dtype, engine in [("float32", "fast"), (np.float32, "fast"), ("float64", "explicit"), ("auto", "explicit")]:
         assert npconv.pipeline(model=tmp_path, dtype=dtype).model.engine == engine
+
+
+def test_pictures_as_text(classify, tmp_path):
+    photo().save(tmp_path / "photo.png")
+    text = base64.b64encode((tmp_path / "photo.png").read_bytes()).decode()
+    expected = classify(photo())
+    assert classify(text) == classify(f"data:image/png;base64,{text}") == expected
+    extract = npconv.pipeline("image-feature-extraction", model=tmp_path)
+    assert extract(f"data:image/png;base64,{text}", pool=True) == extract(photo(), pool=True)
+    with ThreadPoolExecutor(2) as executor, npconv.pipeline(model=tmp_path, workers=executor) as shared:
+        assert shared([f"data:image/png;base64,{text}"] * 3) == [expected] * 3
+
+
+@pytest.mark.parametrize("task", ["image-classification", "image-feature-extraction"])
+def test_a_budget_of_memory_by_call_and_by_pipeline(task, tmp_path, classify):
+    photo(size=(300, 300)).save(tmp_path / "photo.png")
+    tight = npconv.pipeline(task, model=tmp_path, max_memory=100_000)
+    loose = npconv.pipeline(task, model=tmp_path)
+    path = tmp_path / "photo.png"
+    with open(path, "rb") as file:
+        for source in (
+            path,
+            str(path),
+            path.read_bytes(),
+            file,
+            Image.open(io.BytesIO(path.read_bytes())),
+            [path],
+            [path, path],
+        ):
+            for call in (tight, functools.partial(loose, max_memory=100_000)):
+                with pytest.raises(ImageError, match=r"300 x 300 pixels of PNG take .* max_memory"):
+                    call(source)
+    assert tight(path, max_memory=10**7) == loose(path) == tight(photo(size=(300, 300)))  # pixels in memory are paid
+    with pytest.raises(InputError, match="expected max_memory as a number of bytes"):
+        loose(path, max_memory=0)

@@ -17,10 +17,10 @@ from PIL import Image
 from support.cli_samples import LABELS, PHOTOS, classify, picture, rewrite
 
 from npconv import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor, pipeline
-from npconv.api import pictures
 from npconv.api.pictures import ImageClassificationPipeline
 from npconv.cli import main
 from npconv.files import safetensors
+from npconv.images import inputs
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -182,13 +182,6 @@ def png() -> bytes:
     return stream.getvalue()
 
 
-def test_a_folder_is_answered_with_what_to_type(capsys: Capsys, model: Path, photos: list[str]) -> None:
-    folder = os.path.dirname(photos[0])
-    status, _, errors = classify(capsys, model, folder)
-    assert status == 1
-    assert errors == [f"npconv classify: {folder}: is a folder; give the pictures in it: {folder}{os.sep}*"]
-
-
 def test_a_photo_that_is_not_there(capsys: Capsys, model: Path) -> None:
     status, out, errors = classify(capsys, model, "nowhere.png")
     assert (status, out) == (1, "")
@@ -220,9 +213,9 @@ def test_no_more_than_a_batch_of_photos_is_in_memory(
         alive[:] = [reference for reference in alive if reference() is not None] + [weakref.ref(thing)]
         most[kind] = max(most[kind], sum(isinstance(reference(), type(thing)) for reference in alive))
 
-    def open_image(path: str) -> Image.Image:
+    def open_image(path: str, **options: object) -> Image.Image:
         printed.append(capsys.readouterr().out.count("\n"))
-        opened = original_open(path)
+        opened = original_open(path, **options)
         count(opened, "pictures")
         return opened
 
@@ -231,8 +224,8 @@ def test_no_more_than_a_batch_of_photos_is_in_memory(
         count(array, "arrays")
         return array
 
-    original_open, original_prepare = pictures.open_image, ImageClassificationPipeline.prepare
-    monkeypatch.setattr(pictures, "open_image", open_image)
+    original_open, original_prepare = inputs.open_image, ImageClassificationPipeline.prepare
+    monkeypatch.setattr(inputs, "open_image", open_image)
     monkeypatch.setattr(ImageClassificationPipeline, "prepare", prepare)
     good = photos[0]
     assert main(["classify", "--model", str(model), "--batch-size", "4", *[good] * 30]) == 0
@@ -383,3 +376,45 @@ def test_a_weights_file_with_its_configuration_beside_it(capsys: Capsys, model: 
     of_folder = classify(capsys, model, photos[0])
     assert of_folder[0] == 0
     assert classify(capsys, model / "model.safetensors", photos[0]) == of_folder
+
+
+class TestFolders:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "many"
+        (folder / "sub").mkdir(parents=True)
+        for name in ("10.png", "2.png", "sub/1.png"):
+            (folder / name).write_bytes(png())
+        (folder / "notes.txt").write_text("notes")
+        (folder / ".hidden.png").write_bytes(png())
+        return folder
+
+    def test_pictures_in_natural_order_and_a_count_of_the_rest(
+        self, capsys: Capsys, model: Path, photos: list[str], folder: Path
+    ) -> None:
+        status, out, errors = classify(capsys, model, "--format", "jsonl", photos[0], str(folder))
+        expected = [
+            photos[0],
+            *(os.path.join(folder, name) for name in ("2.png", "10.png", os.path.join("sub", "1.png"))),
+        ]
+        assert [json.loads(line)["file"] for line in out.splitlines()] == expected
+        assert (status, errors) == (0, [f"npconv classify: {folder}: 3 pictures; 1 file left out, not pictures"])
+
+    def test_without_a_picture(self, capsys: Capsys, model: Path, folder: Path) -> None:
+        for name in ("10.png", "2.png", "sub/1.png"):
+            (folder / name).unlink()
+        status, out, errors = classify(capsys, model, str(folder))
+        assert (status, out) == (2, "")
+        assert errors == [
+            f"npconv: error: {folder}: expected pictures in this folder, found 1 file, none of them one; "
+            "give another folder, or files"
+        ]
+
+
+def test_a_photo_that_takes_too_much_memory(capsys: Capsys, model: Path, photos: list[str], tmp_path: Path) -> None:
+    Image.new("RGB", (1000, 500)).save(tmp_path / "large.png")
+    status, out, errors = classify(capsys, model, "--max-memory", "1", photos[0], str(tmp_path / "large.png"))
+    assert (status, len(out.splitlines())) == (1, 1)
+    assert "500 x 1000 pixels of PNG take about 4 MB to read, more than the 1 MB of max_memory" in errors[0]
+    status, out, errors = classify(capsys, model, "--max-memory", "9", str(tmp_path / "large.png"))  # as advised
+    assert (status, errors) == (0, [])

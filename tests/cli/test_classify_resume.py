@@ -33,8 +33,9 @@ def names_in(text: str, form: str) -> list[str]:
 @pytest.mark.parametrize("form", ["text", "json", "jsonl", "csv"])
 def test_a_file_holds_what_would_be_printed(capsys, model, photos, tmp_path, form) -> None:
     file = tmp_path / "out"
-    file.write_text("something older, and longer than what comes" * 1000)
     printed = classify(capsys, model, *photos, "--format", form)
+    older = classify(capsys, model, *photos * 2, photos[3], "--format", "csv", "--output", str(file))
+    assert (older[0], file.stat().st_size > len(printed[1])) == (1, True)
     status, out, errors = classify(capsys, model, *photos, "--format", form, "--output", str(file))
     assert (status, out, errors) == (printed[0], "", printed[2])
     assert file.read_text() == printed[1]
@@ -115,7 +116,8 @@ def test_whatever_is_cut_is_missing(tmp_path: Path, form_name: str, files: list[
     content = (form.start() + "".join(entries)).encode()
     path = tmp_path / "out"
     path.write_bytes(content[: round(cut * len(content))])
-    earlier = read_earlier(str(path), form)
+    with path.open("rb") as file:
+        earlier = read_earlier(file, str(path), form)
     kept = earlier.size
     whole = content[:kept].decode().splitlines()
     assert content[:kept].endswith(b"\n") or kept == 0

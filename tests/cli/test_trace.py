@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,7 +142,7 @@ def test_a_photo_on_standard_input(capsys, model, photo, tmp_path, monkeypatch) 
     [
         ("gone.png", "t.npz", "gone.png: cannot be opened"),
         ("text.png", "t.npz", "not a picture"),
-        (".", "t.npz", "is a folder"),
+        (".", "t.npz", "expected one picture, found 2 in this folder; give one of them"),
         ("gone.npy", "t.npz", "does not exist"),
         ("text.npy", "t.npz", "does not begin as a .npy file does"),
         ("flat.npy", "t.npz", "expected pixel_values as numbers of shape (N, C, H, W)"),
@@ -189,3 +190,16 @@ def test_the_noise_of_a_recorded_run(photo, tmp_path, capsys) -> None:
     assert "recorded" in load_trace(golden).about["noise"]["classifier"]
     assert main(["trace", "convnextv2-cifar10", photo, "-o", str(golden), "--noise-of", photo]) == 2
     assert "npconv: error: " in capsys.readouterr().err
+
+
+def test_a_folder_with_one_picture(capsys, model, photo, tmp_path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.copy(photo, folder)
+    (folder / "notes.txt").write_text("notes")
+    for source, name in ((photo, "file.npz"), (str(folder), "folder.npz")):
+        status, _, errors = run(capsys, model, source, "-o", str(tmp_path / name), "--only", "preprocessing.*")
+        assert status == 0
+    assert errors == f"npconv trace: {folder}: 1 picture; 1 file left out, not pictures\n"
+    expected, found = np.load(tmp_path / "file.npz"), np.load(tmp_path / "folder.npz")
+    np.testing.assert_array_equal(found["pixel_values"], expected["pixel_values"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from support.conversion_files import (
 
 import npconv
 from npconv.convert import convert
+from npconv.files.locks import claimed
 
 pytestmark = pytest.mark.long
 
@@ -127,3 +129,28 @@ def test_sigterm_leaves_nothing(tmp_path, source):
     done = subprocess.run([sys.executable, "-B", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (143, "", "")
     assert os.listdir(tmp_path) == ["source.pth"]
+
+
+def test_a_folder_and_a_file_have_one_writer(capsys, tmp_path, source):
+    convert(source, tmp_path / "o")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir()}
+    with claimed(tmp_path / "o"):
+        said = refusal(capsys, "convert", source, tmp_path / "o", "--force")
+        assert "is being written by another process" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "o").iterdir()} == before
+    with claimed(tmp_path / "x.safetensors"):
+        said = refusal(capsys, "export", tmp_path / "o", tmp_path / "x.safetensors")
+        assert "is being written by another process" in said
+    assert sorted(os.listdir(tmp_path)) == ["o", "source.pth"]
+
+
+def test_what_another_process_wrote_meanwhile_is_not_replaced(capsys, tmp_path, source, monkeypatch):
+    convert(source, tmp_path / "o")
+
+    def meanwhile(*_):
+        (tmp_path / "x.safetensors").write_text("of the other")
+        return {}
+
+    monkeypatch.setattr(importlib.import_module("npconv.convert.export"), "outgoing", meanwhile)
+    assert "is there already" in refusal(capsys, "export", tmp_path / "o", tmp_path / "x.safetensors")
+    assert (tmp_path / "x.safetensors").read_text() == "of the other"

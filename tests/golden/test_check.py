@@ -202,6 +202,14 @@ def test_an_earlier_export_is_not_written_over(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_an_export_may_be_forced_into_a_folder(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    export(tmp_path, cases("softmax"), force=True)
+    export(tmp_path, cases("residual"), force=True)
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert {entry["operation"] for entry in json.loads((tmp_path / "index.json").read_text())["cases"]} == {"residual"}
+
+
 def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(GoldenError, match="expected a family with a trace"):
         export(tmp_path / "new", cases("softmax"), models=["vit"])

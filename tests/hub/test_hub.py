@@ -3,6 +3,9 @@
 import json
 import os
 import sys
+import threading
+import time
+import warnings
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -296,3 +299,27 @@ def test_offline(monkeypatch, hub, value):
     with pytest.raises(ModelNotFoundError, match="HF_HUB_OFFLINE forbids"):
         locate(ID)
     assert hub.calls == []
+
+
+def test_two_conversions_of_one_hub_id_are_one(snapshot, conversion, tmp_path):
+    fill(snapshot, "config.json", "pytorch_model.bin")
+    mine, began = conversion.convert, threading.Event()
+
+    def convert(source, directory, **arguments):
+        began.set()
+        time.sleep(0.2)  # the other may come at any time in it, or later: it finds either a lock or a model
+        return mine(source, directory, **arguments)
+
+    conversion.convert = convert
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        threads = [threading.Thread(target=lambda: found.append(locate(ID))) for _ in range(2)]
+        threads[0].start()
+        began.wait(60)
+        threads[1].start()
+        for thread in threads:
+            thread.join(60)
+    assert found == [converted(tmp_path)] * 2
+    assert len(conversion.calls) == 1
+    assert list(converted(tmp_path).parent.iterdir()) == [converted(tmp_path)]

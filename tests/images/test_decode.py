@@ -109,10 +109,19 @@ class TestFormats:
         content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], **options)
         assert (rgb(open_image(content)) == (255, 0, 0)).all()
 
-    @pytest.mark.parametrize("format_", ["EPS", "PDF", "TGA", "ICO", "JPEG2000"])
-    def test_formats_off_the_list_are_refused(self, photo, format_):
+    @pytest.mark.parametrize(
+        ("format_", "what"),
+        [
+            ("EPS", "is PostScript, which is not read"),
+            ("PDF", "is PDF, which is not read"),
+            ("TGA", "not a picture, or its header is damaged"),  # it begins like nothing in particular
+            ("ICO", "is ICO, which is not read"),
+            ("JPEG2000", "is JPEG 2000, which is not read"),
+        ],
+    )
+    def test_formats_off_the_list_are_refused(self, photo, format_, what):
         assert format_ not in FORMATS
-        with pytest.raises(ImageError, match="not a picture, or its header is damaged; expected JPEG"):
+        with pytest.raises(ImageError, match=f"{what}; expected JPEG"):
             open_image(encoded(photo, format_))
 
 
@@ -352,10 +361,10 @@ class TestUnreadable:
         assert refused > 100
 
     def test_plugins_raising_anything(self, photo, monkeypatch):
-        for error in (struct.error("x"), SyntaxError("x"), OverflowError("x"), MemoryError(), RecursionError("x")):
+        for error in (struct.error("x"), SyntaxError("x"), OverflowError("x"), RecursionError("x")):
             picture = photo.copy()
             monkeypatch.setattr(picture, "load", lambda error=error: (_ for _ in ()).throw(error), raising=False)
-            with pytest.raises(ImageError, match=r"damaged, cannot be decoded \((x|MemoryError)\)"):
+            with pytest.raises(ImageError, match=r"damaged, cannot be decoded \(x\)"):
                 open_image(picture)
 
 

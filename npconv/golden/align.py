@@ -16,6 +16,7 @@ import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.measures import Measures, measure
+from npconv.golden.output_names import output_names, spelled
 from npconv.golden.trace_file import PIXELS, layout_of
 from npconv.messages import nearest, quoted
 from npconv.models import FAMILIES
@@ -53,16 +54,17 @@ class Pairs(NamedTuple):
 
 
 def pair(
-    reference: Iterable[str],
-    mine: Iterable[str],
+    reference: Mapping[str, Any] | Iterable[str],
+    mine: Mapping[str, Any] | Iterable[str],
     aliases: Mapping[str, str] | None = None,
     renamed: Mapping[str, str] | None = None,
 ) -> Pairs:
     """Find the names that belong together.
 
     Names that are renamed come first, then those that are equal, then those that are equal once aliases are resolved
-    and prefixes such as ``convnextv2.`` taken away. A tensor of mine under a second name of the same module is no
-    extra one, but a second. `aliases` go from a second name to the name, `renamed` from mine to the reference's.
+    and prefixes such as ``convnextv2.`` taken away, then those of a model's outputs (``logits``), in either trace. A
+    tensor of mine under a second name of the same module is no extra one, but a second. `aliases` go from a second
+    name to the name, `renamed` from mine to the reference's.
 
     Raises
     ------
@@ -76,18 +78,21 @@ def pair(
     known = set(wanted)
     short = {_short(name): name for name in reversed(wanted)}
     second = {_short(alias): name for alias, name in aliases.items() if name in known}
+    outputs = output_names(reference)
+    own = {name: outputs[output] for output, name in output_names(mine).items() if output in outputs}
     found = {target: name for name, target in renamed.items()}
     extra: list[str] = []
     second_names: dict[str, list[str]] = {}
     free = [name for name in there if name not in renamed]
     for name in sorted(free, key=lambda name: name not in known):  # those that are equal first
         target = name if name in known else aliases.get(name) or short.get(_short(name)) or second.get(_short(name))
+        target = target if target in known else outputs.get(spelled(name) or "") or own.get(name)
         if target not in known:
             extra.append(name)
         elif found.setdefault(str(target), name) != name:
             second_names.setdefault(str(target), []).append(name)
     if not found or (set(found) == {PIXELS} and extra and len(wanted) > 1):
-        raise GoldenError(_nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
+        raise GoldenError(nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
     names = {name: found[name] for name in wanted if name in found}
     unused = [name for name in given if name not in renamed]
     return Pairs(names, [name for name in wanted if name not in found], extra, second_names, unused)
@@ -95,9 +100,10 @@ def pair(
 
 def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Sequence[str]) -> None:
     """Refuse a map of names that speaks of other tensors: of such as MINE lacks only if it lacks all of them."""
-    absent = [name for name in renamed.values() if name not in set(wanted)]
+    known = set(wanted)
+    absent = [name for name in renamed.values() if name not in known]
     if absent:
-        turned = "; is it {reference: mine}?" if set(renamed) <= set(wanted) else ""
+        turned = "; is it {reference: mine}?" if set(renamed) <= known else ""
         near = _nearest(absent[0], wanted)
         raise GoldenError(
             f"the map of names speaks of {quoted(absent[0])}, which REFERENCE lacks; nearest there: {near}{turned}"
@@ -107,7 +113,7 @@ def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Seq
         near = _nearest(name, there)
         raise GoldenError(f"the map of names speaks of {quoted(name)}, which MINE lacks; nearest there: {near}")
     if len(set(renamed.values())) < len(renamed):
-        twice = next(name for name in renamed.values() if list(renamed.values()).count(name) > 1)
+        twice = Counter(renamed.values()).most_common(1)[0][0]
         raise GoldenError(f"the map of names gives two tensors of MINE the name {quoted(twice)}; give one")
 
 
@@ -118,7 +124,7 @@ def _short(name: str) -> str:
     return name
 
 
-def _nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
+def nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
     """Say that no name is common, and which are the nearest."""
     if not (wanted and there):
         return f"expected tensors in both traces, got {len(wanted)} in REFERENCE and {len(there)} in MINE"

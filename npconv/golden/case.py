@@ -246,12 +246,14 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     AssertionError
         That says how far off the result is, where, and which known mistake gives the same numbers.
     GoldenError
-        If `unit` is none of these, or a result is not an array of real numbers.
+        If `unit` is none of these, a result is not an array of real numbers, or `expected` holds none.
     """
     __tracebackhide__ = True  # of pytest: what a porter wants to see is the message
     tolerance = allowed(case.tolerance, unit)
     actual = as_numbers(actual)
     expected = as_numbers(case.expected if expected is None else expected)
+    if not expected.size:
+        raise GoldenError(f"expected numbers to compare with, got an array of shape {expected.shape}")
     if not distance(expected, actual) <= tolerance:
         said = "; ".join([describe(actual, expected, tolerance), *explain(case, actual, tolerance)])
         raise AssertionError(f"{case.operation}, case {case.name} ({case.why}): {said}")

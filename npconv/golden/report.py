@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npconv.golden.compare import Comparison, Difference, tensors
+from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin, Suspect, Suspects
+from npconv.golden.inputs import tensors
 from npconv.golden.trace_file import about
 from npconv.messages import escape, listed
 

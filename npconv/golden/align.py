@@ -10,6 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -233,37 +234,54 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
 
     `fits` tells of a tensor and a reading whether it is inside its tolerance.
     """
+    kinds = _kinds(tensors)
+
+    @cache
+    def agreed(kind: tuple[str, int], axes: tuple[int, ...] | None) -> tuple[int, bool, set[str]]:
+        """Count the good tensors of a kind that may be read so; tell if all agree, and which modules can only be so."""
+        able = [other for other in kinds[kind] if axes in other.all_axes()]
+        fit = all(_axes(other) == axes or fits(other, Reading(axes)) for other in able)
+        return len(able), fit, {_role(other.name) for other in able if other.all_axes()[0] == axes}
+
     found = []
     for tensor in tensors:
         reading = tensor.reading
         if reading is None or not tensor.is_good or reading.axes == tensor.all_axes()[0]:
             continue
-        others = [
-            other
-            for other in tensors
-            if other is not tensor
-            and other.is_good
-            and (other.letters, len(other.shape)) == (tensor.letters, len(tensor.shape))
-            and reading.axes in other.all_axes()
-        ]
-        named = (other for other in others if _role(other.name) == _role(tensor.name))
-        if any(other.all_axes()[0] == reading.axes for other in named):
-            continue
-        if not others or not all(_axes(other) == reading.axes or fits(other, reading) for other in others):
+        able, do_fit, certain = agreed(_kind(tensor), reading.axes)
+        if _role(tensor.name) not in certain and (able == 1 or not do_fit):  # the one is this tensor itself
             found.append(tensor)
     return found
 
 
-def as_the_others(tensor: Tensor, tensors: Sequence[Tensor]) -> Reading | None:
+def as_the_others(tensor: Tensor, orders: Mapping[tuple[str, int], Counter[Any]]) -> Reading | None:
     """Return the order in which to read a tensor that is wrong in every order: that of most good ones of its kind.
 
-    None if there are none, or their order does not fit its shape.
+    None if there are none, or their order does not fit its shape. `orders` counts them by kind.
     """
-    kind = (tensor.letters, len(tensor.shape))
-    good = [other for other in tensors if other.is_good and (other.letters, len(other.shape)) == kind]
+    counted = orders.get(_kind(tensor), Counter())
     possible = {reading.axes: reading for reading in readings(tensor.shape, tensor.mine, tensor.letters)}
-    count = Counter(axes for other in good if (axes := _axes(other)) in possible)
-    return possible[count.most_common(1)[0][0]] if count else None
+    common = [axes for axes in counted if axes in possible]
+    return possible[max(common, key=lambda axes: counted[axes])] if common else None
+
+
+def count_orders(tensors: Sequence[Tensor]) -> dict[tuple[str, int], Counter[Any]]:
+    """Count the orders of axes in which the good tensors of each kind were read."""
+    return {kind: Counter(map(_axes, found)) for kind, found in _kinds(tensors).items()}
+
+
+def _kinds(tensors: Sequence[Tensor]) -> dict[tuple[str, int], list[Tensor]]:
+    """Return the good tensors by kind."""
+    kinds: dict[tuple[str, int], list[Tensor]] = {}
+    for tensor in tensors:
+        if tensor.is_good:
+            kinds.setdefault(_kind(tensor), []).append(tensor)
+    return kinds
+
+
+def _kind(tensor: Tensor) -> tuple[str, int]:
+    """Return what tensors have in common whose axes are likely to be in one order."""
+    return tensor.letters, len(tensor.shape)
 
 
 def _axes(tensor: Tensor) -> tuple[int, ...] | None:
@@ -321,9 +339,10 @@ def align(
     for tensor in doubtful(tensors, lambda tensor, reading: again(tensor, reading).tensor.is_good):
         found[tensor.name] = again(tensor, next(readings(tensor.shape, tensor.mine, tensor.letters)))
     tensors = [entry.tensor for entry in found.values()]
+    orders = count_orders(tensors)
     for tensor in tensors:
         # What is wrong in every order is read as the others are, whatever order it is nearest in.
-        reading = None if tensor.is_good else as_the_others(tensor, tensors)
+        reading = None if tensor.is_good else as_the_others(tensor, orders)
         if reading is not None:
             found[tensor.name] = again(tensor, reading)
     return list(found.values())

@@ -105,6 +105,8 @@ class Comparison:
     segments : dict
         Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
         several questions are asked about one.
+    refused : dict
+        Why the part before a tensor was not run again, by its name: it would take more than the file explains.
     """
 
     reference: Mapping[str, np.ndarray]
@@ -116,6 +118,7 @@ class Comparison:
     last_good: Difference | None
     notes: list[str] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""

@@ -78,10 +78,14 @@ class Suspect:
 
 
 class Suspects(list[Suspect]):
-    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long."""
+    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long.
+
+    `refused` says why none was, where the file's own steps would make more than the file explains.
+    """
 
     def __init__(self) -> None:
         self.tried = self.known = 0
+        self.refused = ""
         self._left = BUDGET
 
     def allow(self, cost: int) -> bool:
@@ -179,6 +183,7 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
         before = segment
         suspects += _layouts(comparison, first, segment)
         if segment is None:
+            suspects.refused = comparison.refused.get(first.name, "")
             break
         search = _Search(comparison, first, segment, suspects)
         suspects += search.inputs()
@@ -272,13 +277,20 @@ class _Search:
         """Return the suspects of a catalogue."""
         places = []
         for mistake in mistakes:
-            wrong = [mistake.at(step, self.plan) for step in self.segment.steps if not mistake.invisible]
+            wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
             places.append((mistake, [step for step in wrong if step is not None]))
         found = [self._mistake(mistake, steps) for mistake, steps in places if steps]
         if not any(suspect and suspect.fits for suspect in found):
             single = [(mistake, step) for mistake, steps in places if len(steps) > 1 for step in steps]
             found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
         return [suspect for suspect in found if suspect]
+
+    def _at(self, mistake: Mistake, step: Step) -> Step | None:
+        """Return a step as a mistake has it; None where it cannot be made, or the steps before are not npconv's."""
+        try:
+            return mistake.at(step, self.plan)
+        except FAILURES:
+            return None
 
     def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
         """Make a mistake in some steps, if there is time for it."""

@@ -80,6 +80,8 @@ def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -
     fitting = [suspect for suspect in suspects if suspect.fits][:SUSPECTS]
     if fitting:
         return [_fit(suspect) for suspect in fitting] + _cut(suspects)
+    if isinstance(suspects, Suspects) and suspects.refused:
+        return [f"not known: this part is not run again, {suspects.refused}"]
     if first.reading is None and not suspects:
         return ["the shapes do not fit, and no known mistake gives that of mine"]
     if not suspects and origin is None:

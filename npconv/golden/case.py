@@ -28,7 +28,7 @@ from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
-from npconv.golden.measures import allowed, distance, finite_distance, place_of
+from npconv.golden.measures import allowed, distance, finite_distance, place_of, stored_distance, stored_in
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.segment import FAILURES, cast
 from npconv.golden.trace_file import Trace, load_trace
@@ -283,7 +283,7 @@ def explain(case: Case, actual: Any, tolerance: float | None = None) -> list[str
     scale = max(truth, float(np.abs(actual[np.isfinite(actual)]).max(initial=0.0)))
     limit = case.tolerance if tolerance is None else tolerance
     enough = FIT * limit * (scale / truth)  # rounding grows with the values that a mistake makes
-    found = [*suspects(case, actual), *_layouts(case, actual)]
+    found = [*suspects(case, actual), *_layouts(case, actual), *_stored(case, actual)]
     says, left = min(found, key=lambda suspect: suspect[1], default=("", float("inf")))
     if not GAIN * left <= distance(case.expected, actual) or not np.isfinite(left):
         return ["no known mistake explains it"]
@@ -298,6 +298,13 @@ def suspects(case: Case, actual: np.ndarray) -> list[tuple[str, float]]:
         if made is not None:
             found.append((mistake.says, finite_distance(made, actual)))
     return found
+
+
+def _stored(case: Case, actual: np.ndarray) -> Iterator[tuple[str, float]]:
+    """Yield the right result if it may have been stored in fewer bits, and what the rounding leaves unexplained."""
+    unit = stored_in(actual)
+    if unit:
+        yield f"result stored in {unit}", stored_distance(case.expected, actual, unit)
 
 
 def run_mistake(case: Case, mistake: Mistake) -> np.ndarray | None:

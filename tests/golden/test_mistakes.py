@@ -26,7 +26,7 @@ from tests.golden.proof import detection_table
 
 pytestmark = pytest.mark.long
 
-VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible]
+VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible and not mistake.unseen]
 INVISIBLE = [mistake for mistake in MISTAKES if mistake.invisible]
 
 #: Mistakes in what a step takes, which show in blocks and models only.
@@ -74,7 +74,7 @@ def test_there_are_enough_and_each_is_described():
 
 def test_none_is_lost():
     """Their names and sentences stand in the README: ``test_proof.py`` compares them, in order."""
-    assert (len(MISTAKES), len(VISIBLE)) == (186, 175)
+    assert (len(MISTAKES), len(VISIBLE)) == (220, 201)
 
 
 @pytest.mark.parametrize("entry", VISIBLE, ids=lambda entry: entry.name)

@@ -7,7 +7,7 @@ it (see the table in ``npconv/README.md``).
 from __future__ import annotations
 
 from npconv.backend import Array, array_module, widen
-from npconv.layers.shapes import shapes
+from npconv.layers.shapes import guarded, shapes
 
 
 @shapes(x="... C ...", weight="C", bias="C", result="... C ...")
@@ -74,17 +74,20 @@ def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) ->
     return grn_apply(x, relative, weight, bias)
 
 
+@guarded
 def grn_strength(x: Array) -> Array:
     """First part of GRN: ``sqrt(sum over i, j of x**2)``, (N, C, H, W) -> (N, C, 1, 1); of float16 in float32."""
     x_wide = widen(x)
     return array_module(x).sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))
 
 
+@guarded
 def grn_relative(strength: Array, *, eps: float) -> Array:
     """Second part of GRN: the strength (N, C, 1, 1) by the mean strength of all channels of the same sample."""
     return strength / (strength.mean(axis=1, keepdims=True) + eps)
 
 
+@guarded
 def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
     """Last part of GRN: ``weight * (x * relative) + bias + x``, in the dtype of `x`."""
     x_wide = widen(x)
@@ -92,6 +95,7 @@ def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
     return y.astype(x.dtype, copy=False)
 
 
+@guarded
 def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
     """Multiply each channel of a map (N, C, H, W) by its own trained number, of (C,).
 

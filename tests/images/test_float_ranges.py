@@ -28,9 +28,9 @@ def test_one_value_that_is_not_finite_is_refused(value):
 
 
 def test_one_channel_that_overflows_is_refused():
-    processor = ConvNextImageProcessor(**PLAIN, do_rescale=False, image_mean=[0.5] * 3, image_std=[1e-45, 1.0, 1.0])
+    processor = ConvNextImageProcessor(**PLAIN, do_rescale=False, image_mean=[0.5] * 3, image_std=[1e-38, 1.0, 1.0])
     with pytest.raises(InputError, match="overflow"):
-        processor(picture(0.0, 0.25, 0.75))
+        processor(1000 * picture(0.0, 0.25, 0.75).astype(np.float32))
 
 
 @pytest.mark.parametrize(("values", "is_scaled"), [((0.0, 1.0), True), ((0.0, 200.5), False), ((-1.0, 0.25), False)])

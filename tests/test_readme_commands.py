@@ -34,6 +34,7 @@ CARDS = [f"npconv/zoo/{model}/README.md" for model in embedded_models()]
 
 #: What a word in capitals, or the name of a published model, stands for; of options that take a FILE, by the option.
 STANDS_FOR = {
+    "convert SOURCE DIRECTORY --prefix": "convert two.pth converted --prefix",
     "DIR/models-cvt.safetensors MINE": "cases/models-cvt.safetensors cases/mine.safetensors",
     **{"PHOTO...": "photo.jpg photo.png", "PHOTO": "photo.jpg", "MODEL...": MODEL, "MODEL": MODEL, "WORD": "tiny"},
     **{
@@ -141,6 +142,9 @@ def folder(tmp_path_factory):
         for name in ("photo.jpg", "photo.png", "cat.jpg", "ship.png", "holiday/a.jpg"):
             ship.convert("RGB").save(place / name)
     (place / "convnext_tiny_1k_224_ema.pth").write_bytes(pickled_tensors(in_dialect("convnext", "facebook")))
+    own = in_dialect("convnext", "facebook")
+    two = {f"{whose}.{name}": array for whose in ("student", "teacher") for name, array in own.items()}
+    (place / "two.pth").write_bytes(pickled_tensors(two))
     for name in ("my-model", "model"):
         shutil.copytree(readmes.ROOT / "npconv/zoo" / MODEL, place / name)
     (place / "labels.txt").write_text("one\ntwo\nthree\nfour\n")

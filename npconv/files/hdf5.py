@@ -12,7 +12,7 @@ import numpy as np
 
 from npconv.errors import UnavailableError, WeightsError
 from npconv.files.dtypes import DeferredArray
-from npconv.files.pytorch import Budget
+from npconv.files.settling import Budget
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_OBJECTS = 100_000

@@ -19,14 +19,15 @@ from npconv.files.checkpoint import gather, read_weight_map
 from npconv.files.disk import map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
-from npconv.files.pickle_names import Skipped
-from npconv.files.pytorch import dotted
+from npconv.files.pickle_values import Skipped
 from npconv.files.safetensors import open_file, read_header
+from npconv.files.settling import Contents, dotted
 from npconv.messages import listed, quoted
 
 SAFETENSORS = "safetensors"
 PYTORCH_ZIP = "PyTorch zip"
 PYTORCH_STREAM = "PyTorch legacy pickle"
+PICKLE = "pickle"
 NUMPY_ZIP = "NumPy zip"
 HDF5 = "HDF5"
 
@@ -170,8 +171,10 @@ def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool
     # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
     if _is_safetensors(buffer):
         return OpenedWeights(open_file(path), SAFETENSORS, metadata=dict(read_header(path).metadata or {}))
-    if start[:1] == b"\x80":
+    if pytorch.is_stream(buffer):
         return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
+    if start[:1] == b"\x80":
+        return _unwrapped(pytorch.read_plain(buffer, source), PICKLE, source, wrapping)
     raise WeightsError(f"{source} is {_what(start)}")
 
 
@@ -187,7 +190,7 @@ def _what(start: bytes) -> str:
     return "none of the files that are read: safetensors, PyTorch, NumPy zip, HDF5, or an index of several"
 
 
-def _unwrapped(contents: pytorch.Contents, container: str, source: str, wrapping: str | None) -> OpenedWeights:
+def _unwrapped(contents: Contents, container: str, source: str, wrapping: str | None) -> OpenedWeights:
     """Return the state dict in the contents of a PyTorch file."""
     try:
         found = find_tensors(contents.value, wrapping)

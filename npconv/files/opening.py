@@ -6,6 +6,7 @@ A training script may wrap the state dict: ``{"model": {...}, "optimizer": {...}
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,6 +60,7 @@ EXTRAS = {
     "meta",
 }
 
+_BRACE = re.compile(rb"[ \t\n\r]*\{")
 _NOT_PLAIN = (dict, list, tuple, np.ndarray, DeferredArray, Skipped)
 
 
@@ -151,7 +153,7 @@ def _is_index(buffer: memoryview) -> bool:
 
 def _is_safetensors(buffer: memoryview) -> bool:
     """Say whether a file begins as safetensors: a length that a header may have, and the header's brace."""
-    return bytes(buffer[8:9]) == b"{" and int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE
+    return int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE and _BRACE.match(buffer, 8) is not None
 
 
 def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool) -> OpenedWeights:

@@ -46,13 +46,15 @@ def read_weight_map(index: Path, suffix: str = "") -> dict[str, str]:
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsError(f"{quoted(index)} is JSON without a 'weight_map', expected weights or an index of them")
+    files = {file for file in weight_map.values() if isinstance(file, str)}
+    plain = {file for file in files if is_plain_name(file) and file.endswith(suffix) and file != index.name}
     for name, file in weight_map.items():
-        if not (isinstance(file, str) and is_plain_name(file) and file.endswith(suffix)) or file == index.name:
+        if not isinstance(file, str) or file not in plain:
             raise WeightsError(
                 f"{quoted(index)} places tensor {quoted(name)} in {quoted(file)}, expected the plain name of a "
                 f"{suffix or 'weight'} file in the same folder; do not use it if you do not trust its source"
             )
-    if len(set(weight_map.values())) > MAX_SHARDS:
+    if len(plain) > MAX_SHARDS:
         raise WeightsError(f"{quoted(index)} names more than {MAX_SHARDS} files, expected fewer")
     return weight_map
 

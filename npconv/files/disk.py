@@ -30,6 +30,9 @@ _HUB_ID = f"{NAME}/{NAME}"
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
 MAX_JSON_SIZE = 10_000_000
 
+#: Of JSON: lists, objects and what is in them. Each may take a hundred bytes, however few it has in the file.
+MAX_JSON_VALUES = 1_000_000
+
 #: Digits of a whole number: int() takes for ever over a million.
 LONGEST_NUMBER = 40
 
@@ -127,7 +130,7 @@ def parse_json(
 ) -> Any:
     """Return what JSON of a stranger holds, every name of an object once.
 
-    It may have `most` bytes. If `exact`, whole numbers are such, of at most 40 digits; otherwise they are floats. If
+    It may have `most` bytes and `MAX_JSON_VALUES` values, which are counted before any is made. If `exact`, whole numbers are such, of at most 40 digits; otherwise they are floats. If
     `finite`, the others are finite.
 
     Raises
@@ -141,8 +144,12 @@ def parse_json(
 
     number = _finite_number if finite else float
     try:
+        text = text if isinstance(text, str) else str(text, "utf-8")
+        values = sum(map(text.count, "[{,"))  # a few too many: texts may have them too
+        if values > MAX_JSON_VALUES:
+            raise ValueError(f"it has about {values} values, expected at most {MAX_JSON_VALUES}")
         return json.loads(
-            text if isinstance(text, str) else str(text, "utf-8"),
+            text,
             parse_int=_whole_number if exact else number,
             parse_float=number,
             parse_constant=number,

@@ -21,7 +21,7 @@ from npconv.files.disk import map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_values import Skipped
-from npconv.files.safetensors import open_file, read_header
+from npconv.files.safetensors import open_with_metadata
 from npconv.files.settling import Contents, dotted
 from npconv.messages import listed, quoted
 
@@ -172,7 +172,8 @@ def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool
         return OpenedWeights(arrays, HDF5, skipped)
     # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
     if _is_safetensors(buffer):
-        return OpenedWeights(open_file(path), SAFETENSORS, metadata=dict(read_header(path).metadata or {}))
+        tensors, metadata = open_with_metadata(path)
+        return OpenedWeights(tensors, SAFETENSORS, metadata=dict(metadata))
     if pytorch.is_stream(buffer):
         return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
     if start[:1] == b"\x80":

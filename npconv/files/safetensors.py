@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "load_file",
     "open_file",
+    "open_with_metadata",
     "read_header",
     "read_metadata",
     "save",
@@ -69,7 +70,7 @@ def load(data: bytes) -> dict[str, np.ndarray]:
         buffer = memoryview(data).cast("B").toreadonly()
     except TypeError as error:
         raise InputError(f"expected bytes, got {type(data).__name__}; load_file takes a file name") from error
-    return _tensors(buffer, "the data")
+    return _tensors(buffer, parse_header(buffer, "the data"))
 
 
 def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -92,7 +93,8 @@ def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     WeightsError
         If there is no such file, or it cannot be read.
     """
-    return _tensors(map_file(filename), quoted(filename))
+    buffer = map_file(filename)
+    return _tensors(buffer, parse_header(buffer, quoted(filename)))
 
 
 def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | DeferredArray]:
@@ -100,7 +102,16 @@ def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | Deferr
 
     Those of the dtypes that must be decoded (`npconv.files.dtypes.DECODED`) are each a `DeferredArray`.
     """
-    return _tensors(map_file(filename), quoted(filename), lazy=True)
+    return open_with_metadata(filename)[0]
+
+
+def open_with_metadata(
+    filename: str | os.PathLike[str],
+) -> tuple[dict[str, np.ndarray | DeferredArray], dict[str, str]]:
+    """Return the tensors as `open_file` does, and the metadata, empty if there are none."""
+    buffer, source = map_file(filename), quoted(filename)
+    header = parse_header(buffer, source)
+    return _tensors(buffer, header, lazy=True), header.metadata or {}
 
 
 def read_header(filename: str | os.PathLike[str]) -> Header:
@@ -170,9 +181,8 @@ def save_file(
     write_file(filename, file_chunks(tensor_dict, metadata, dtypes))
 
 
-def _tensors(buffer: memoryview, source: str, lazy: bool = False) -> dict[str, Any]:
+def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str, Any]:
     """Return the arrays of a whole file; if `lazy`, a `DeferredArray` where the dtype must be decoded."""
-    header = parse_header(buffer, source)
     data = np.frombuffer(buffer, np.uint8)[header.data_start :]
     tensors: dict[str, Any] = {}
     for name, entry in header.entries.items():

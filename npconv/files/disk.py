@@ -130,8 +130,8 @@ def parse_json(
 ) -> Any:
     """Return what JSON of a stranger holds, every name of an object once.
 
-    It may have `most` bytes and `MAX_JSON_VALUES` values, which are counted before any is made. If `exact`, whole numbers are such, of at most 40 digits; otherwise they are floats. If
-    `finite`, the others are finite.
+    It may have `most` bytes and `MAX_JSON_VALUES` values, which are counted before any is made. If `exact`, whole
+    numbers are such, of at most 40 digits; otherwise they are floats. If `finite`, the others are finite.
 
     Raises
     ------

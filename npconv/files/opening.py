@@ -17,7 +17,7 @@ import numpy as np
 from npconv.errors import WeightsError
 from npconv.files import archive, hdf5, npy, pytorch
 from npconv.files.checkpoint import gather, read_weight_map
-from npconv.files.disk import map_file
+from npconv.files.disk import MAX_JSON_SIZE, map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_values import Skipped
@@ -31,6 +31,9 @@ PYTORCH_STREAM = "PyTorch legacy pickle"
 PICKLE = "pickle"
 NUMPY_ZIP = "NumPy zip"
 HDF5 = "HDF5"
+KERAS = "Keras zip"
+#: In a ``.keras`` file.
+KERAS_WEIGHTS = "model.weights.h5"
 
 #: The files of a folder in Hugging Face layout, the one to take first.
 FILES = (
@@ -164,12 +167,11 @@ def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool
         members = archive.read_members(buffer, source)
         if members and all(name.endswith(npy.SUFFIX) for name in members):
             return OpenedWeights(npy.read_npz(buffer, members, source, check), NUMPY_ZIP)
+        if KERAS_WEIGHTS in members:
+            return _open_keras(path, buffer, members, source, check)
         return _unwrapped(pytorch.read_zip(buffer, members, source, check), PYTORCH_ZIP, source, wrapping)
     if start.startswith(hdf5.MAGIC):
-        arrays, skipped = hdf5.read_hdf5(path, buffer, source)
-        if not arrays:
-            raise WeightsError(f"{source} is an HDF5 file without arrays, expected weights")
-        return OpenedWeights(arrays, HDF5, skipped)
+        return _keras(hdf5.read_hdf5(path, buffer, source), HDF5, source)
     # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
     if _is_safetensors(buffer):
         tensors, metadata = open_with_metadata(path)
@@ -179,6 +181,29 @@ def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool
     if start[:1] == b"\x80":
         return _unwrapped(pytorch.read_plain(buffer, source), PICKLE, source, wrapping)
     raise WeightsError(f"{source} is {_what(start)}")
+
+
+def _open_keras(
+    path: Path, buffer: memoryview, members: dict[str, archive.Member], source: str, check: bool
+) -> OpenedWeights:
+    """Open a ``.keras`` file: a zip file with the weights as HDF5, and texts on the model that are kept as metadata."""
+    member = members[KERAS_WEIGHTS]
+    if member.is_packed:
+        raise WeightsError(f"{source}: {KERAS_WEIGHTS} is packed, which Keras never does; save it with Keras again")
+    data = archive.contents(buffer, member, source, check)
+    opened = _keras(hdf5.read_hdf5(path, data, source, member.start), KERAS, source)
+    texts: dict[str, Any] = {
+        name: str(archive.contents(buffer, members[name], source), "utf-8", "replace")
+        for name in ("config.json", "metadata.json")
+        if name in members and members[name].size <= MAX_JSON_SIZE
+    }
+    return replace(opened, metadata=texts)
+
+
+def _keras(found: hdf5.Hdf5, container: str, source: str) -> OpenedWeights:
+    if not found.arrays:
+        raise WeightsError(f"{source} is an HDF5 file without arrays, expected weights")
+    return OpenedWeights(found.arrays, container, found.skipped, taken=found.taken, others=found.others)
 
 
 def _what(start: bytes) -> str:

@@ -20,6 +20,7 @@ from npconv.files.disk import SUFFIX, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locks import publish, why_not_written
 from npconv.files.safetensors import load_file, open_file, save_file
+from npconv.files.strangers import check_tensors, what_is_in
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
@@ -119,8 +120,13 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict
     SafetensorsError
         If a file breaks the format.
     """
-    load = open_file if lazy else load_file
-    found = _find(path)
+    tensors = _load(_find(path), open_file if lazy else load_file)
+    check_tensors(tensors, quoted(path))
+    return tensors
+
+
+def _load(found: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Return the tensors of a file, or of those that an index names."""
     if found.name != INDEX_FILE:
         return load(found)
 
@@ -240,6 +246,8 @@ def is_weight_file(name: str) -> bool:
 
 def _what_is_there(directory: Path) -> str:
     """Return what a folder without a checkpoint holds instead, and what to do about it."""
+    if what := what_is_in(directory):
+        return f"the folder is {what}"
     try:
         names = sorted(os.listdir(directory))
     except OSError as error:

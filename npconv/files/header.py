@@ -32,6 +32,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from npconv.errors import SafetensorsError
 from npconv.files.dtypes import STORED, held_dtype
+from npconv.files.strangers import BEGINNING, what_begins
 from npconv.messages import quoted
 
 #: The reasons a :class:`npconv.errors.SafetensorsError` may give.
@@ -122,8 +123,7 @@ def parse_header(buffer: memoryview, source: str) -> Header:
     if length > MAX_HEADER_SIZE:
         raise SafetensorsError(
             "HeaderTooLarge",
-            f"{source} claims a header of {length} bytes, expected at most {MAX_HEADER_SIZE}; "
-            "is it a safetensors file?",
+            f"{source} claims a header of {length} bytes, expected at most {MAX_HEADER_SIZE}; {_what_else(buffer)}",
         )
     data_start = _LENGTH_BYTES + length
     if data_start > len(buffer):
@@ -317,6 +317,15 @@ class _HeaderReader:
         """Read `symbol`, which must come next."""
         if not self.accept(symbol):
             self.refuse("MalformedHeader", f"expected {symbol.decode()!r}")
+
+
+def _what_else(buffer: memoryview) -> str:
+    """Return what a file is that is not safetensors."""
+    start = bytes(buffer[:BEGINNING])
+    if start.startswith((b"PK\x03\x04", b"\x80")):
+        return "it looks like a file of PyTorch, which npconv convert reads"
+    what = what_begins(start)
+    return f"it is {what}" if what else "is it a safetensors file?"
 
 
 def _plain_name(raw: bytes) -> str | None:

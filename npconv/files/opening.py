@@ -23,6 +23,7 @@ from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_values import Skipped
 from npconv.files.safetensors import open_with_metadata
 from npconv.files.settling import Contents, dotted
+from npconv.files.strangers import BEGINNING, check_tensors, what_begins, what_is_called, what_is_in
 from npconv.messages import listed, quoted
 
 SAFETENSORS = "safetensors"
@@ -39,15 +40,6 @@ KERAS_WEIGHTS = "model.weights.h5"
 FILES = (
     *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
     "tf_model.h5",
-)
-
-#: Beginnings of files that hold no weights, or in forms that are not read.
-_STRANGERS = (
-    (b"version https://git-lfs", "a Git LFS pointer in the place of the file; fetch the file itself"),
-    (b"<", "a web page or XML; download the file itself"),
-    (b"\x1f\x8b", "packed with gzip; unpack it"),
-    (b"GGUF", "a GGUF file, which is not read"),
-    (b"\x93NUMPY", "a single array without a name; save it with numpy.savez"),
 )
 
 #: Keys that hold a model's tensors, the one to take first.
@@ -108,13 +100,17 @@ def open_weights(path: str | os.PathLike[str], *, wrapping: str | None = None, c
         If it is an HDF5 file and h5py is not installed.
     """
     path = _file_at(path)
-    buffer = map_file(path)
-    if not _is_index(buffer):
-        return _open_file(path, buffer, wrapping, check)
+    opened = _open_index(path, wrapping, check) if _is_index(map_file(path)) else _open_file(path, wrapping, check)
+    check_tensors(opened.tensors, quoted(path))
+    return opened
+
+
+def _open_index(path: Path, wrapping: str | None, check: bool) -> OpenedWeights:
+    """Open the files that an index names."""
     parts: list[OpenedWeights] = []
 
     def read(shard: Path) -> Mapping[str, Any]:
-        parts.append(_open_file(shard, map_file(shard), wrapping, check))
+        parts.append(_open_file(shard, wrapping, check))
         return parts[-1].tensors
 
     tensors = gather(path, read_weight_map(path), read)
@@ -143,10 +139,14 @@ def _file_at(path: str | os.PathLike[str]) -> Path:
     """Return a file, or that with the weights of a folder, or the index of several."""
     path = Path(path)
     if not os.path.isdir(path):
+        if not os.path.lexists(path) and os.path.lexists(f"{path}.index"):
+            raise WeightsError(f"{quoted(path)} is {what_is_called(f'{path.name}.ckpt.index')}")
         return path
     for name in FILES:
         if os.path.lexists(path / name):
             return path / name
+    if what := what_is_in(path):
+        raise WeightsError(f"{quoted(path)} is {what}")
     raise WeightsError(f"found none of {', '.join(FILES)} in {quoted(path)}; give the path of a file")
 
 
@@ -159,10 +159,11 @@ def _is_safetensors(buffer: memoryview) -> bool:
     return int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE and _BRACE.match(buffer, 8) is not None
 
 
-def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool) -> OpenedWeights:
+def _open_file(path: Path, wrapping: str | None, check: bool) -> OpenedWeights:
     """Open a file that holds tensors itself."""
+    buffer = map_file(path)
     source = quoted(path)
-    start = bytes(buffer[:512])
+    start = bytes(buffer[:BEGINNING])
     if start.startswith(archive.MAGIC):
         members = archive.read_members(buffer, source)
         if members and all(name.endswith(npy.SUFFIX) for name in members):
@@ -180,7 +181,9 @@ def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool
         return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
     if start[:1] == b"\x80":
         return _unwrapped(pytorch.read_plain(buffer, source), PICKLE, source, wrapping)
-    raise WeightsError(f"{source} is {_what(start)}")
+    unknown = "none of the files that are read: safetensors, PyTorch, NumPy, HDF5 and Keras, or an index of several"
+    what = what_begins(start) or what_is_called(path.name) or unknown
+    raise WeightsError(f"{source} is {what}" if start else f"{source} is empty; download it again")
 
 
 def _open_keras(
@@ -206,20 +209,10 @@ def _keras(found: hdf5.Hdf5, container: str, source: str) -> OpenedWeights:
     return OpenedWeights(found.arrays, container, found.skipped, taken=found.taken, others=found.others)
 
 
-def _what(start: bytes) -> str:
-    """Return what a file is that holds no weights."""
-    if not start:
-        return "empty; download it again"
-    if start[257:262] == b"ustar":
-        return "a tar file, as PyTorch wrote before version 0.2; load and save it with a newer one"
-    for beginning, what in _STRANGERS:
-        if start.startswith(beginning):
-            return what
-    return "none of the files that are read: safetensors, PyTorch, NumPy zip, HDF5, or an index of several"
-
-
 def _unwrapped(contents: Contents, container: str, source: str, wrapping: str | None) -> OpenedWeights:
     """Return the state dict in the contents of a PyTorch file."""
+    if isinstance(contents.value, dict) and "StructuredToParameterName@@" in contents.value:
+        raise WeightsError(f"{source} is {what_is_called('.pdparams')}")
     try:
         found = find_tensors(contents.value, wrapping)
     except WeightsError as error:

@@ -1,0 +1,97 @@
+"""What holds no weights that are read here: named as what it is, with what to do, by its first bytes or its names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from npconv.errors import WeightsError
+from npconv.messages import listed, quoted
+
+#: Bytes of a file that `what_begins` looks at.
+BEGINNING = 512
+
+_UNPACK = "unpack it and give what is inside"
+_EXPORT = "convert the original weights that it was made of"
+_BEGINNINGS = (
+    (rb"version https://git-lfs", "a Git LFS pointer in the place of the file; fetch the file itself: git lfs pull"),
+    (rb"\s*<", "a web page or XML; download the file itself"),
+    (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", f"packed; {_UNPACK}"),
+    (rb"GGUF|lmgg|tjgg|fmgg", f"a GGUF file, made for llama.cpp, which is not read; {_EXPORT}"),
+    (rb".{4}TFL3", f"a TensorFlow Lite model, which is not read; {_EXPORT}"),
+    (rb"\x08\x01\x12", "a SavedModel of TensorFlow, which is not read; save the model's weights as .h5"),
+    (rb"\x08[\x02-\x0f][\x12\x1a\x22\x2a\x32\x3a\x42]", f"an ONNX model, which is not read; {_EXPORT}"),
+    (
+        rb"[\x81-\x8f][\xa0-\xbf\xd9]|\xde..[\xa0-\xbf\xd9]",
+        "msgpack, as Flax writes, which is not read; save it as PyTorch's",
+    ),
+    (rb"\x12\x01\0\0\0\0\0\0", "a file of MXNet, which is not read; save its arrays with numpy.savez"),
+    (rb"\x93NUMPY", "a single array without a name; save it with numpy.savez"),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF", "a picture; expected weights"),
+    (rb".{257}ustar", "a tar file, as PyTorch wrote before version 0.2; load and save it with a newer one"),
+)
+
+#: The last part of a name -> what has tensors of such names.
+_QUANTISED = {
+    **dict.fromkeys(("absmax", "quant_map", "nested_absmax"), "bitsandbytes, 4 bits"),
+    "SCB": "bitsandbytes, 8 bits",
+    **dict.fromkeys(("qweight", "qzeros", "g_idx"), "GPTQ or AWQ"),
+    **dict.fromkeys(("weight_packed", "weight_scale", "weight_scale_inv", "weight_zero_point"), "weights and scales"),
+    **dict.fromkeys(("_packed_params", "zero_point"), "PyTorch's quantisation"),
+    **dict.fromkeys(("W_q", "W_nbits"), "HQQ"),
+}
+#: What the scales of whole numbers called weight are called beside them.
+_SCALES = ("scale", "scales", "weight.scale", "weight.scales", "weight._scale", "weight_scales")
+_ADAPTER = re.compile(r"(^|[._])(lora_(A|B|up|down|embedding_[AB]|magnitude_vector)|hada_w[12]_[ab])([._]|$)")
+_ADAPTER_CONFIG = "adapter_config.json"
+_MERGE = "merge it into the model that it was made for (peft: merge_and_unload, then save_pretrained) and take that"
+
+
+def what_begins(start: bytes) -> str:
+    """Return what a file is by its first `BEGINNING` bytes, and what to do; empty if that is unknown."""
+    return next((what for pattern, what in _BEGINNINGS if re.match(pattern, start, re.DOTALL)), "")
+
+
+def what_is_called(name: str) -> str:
+    """Return what a file is by its name, and what to do; empty if that is unknown."""
+    if re.search(r"\.data-\d{5}-of-\d{5}$|\.ckpt\.(index|meta)$", name):
+        return "a part of a checkpoint of TensorFlow, which is not read; save the model's weights as .h5"
+    if name.endswith((".pdparams", ".pdopt", ".pdmodel")):
+        return "a file of PaddlePaddle, which is not read; save its arrays as PyTorch's"
+    return ""
+
+
+def what_is_in(folder: Path) -> str:
+    """Return what a folder without weights of a model is, and what to do; empty if that is unknown."""
+    if os.path.lexists(folder / _ADAPTER_CONFIG):
+        return f"a LoRA adapter ({_ADAPTER_CONFIG}), which only changes another model; {_MERGE}"
+    if os.path.lexists(folder / "saved_model.pb"):
+        return "a SavedModel of TensorFlow, which is not read; save the model's weights as .h5"
+    return ""
+
+
+def check_tensors(tensors: Mapping[str, Any], source: str) -> None:
+    """Refuse tensors whose numbers are not those of a model: of adapters, and quantised ones.
+
+    Raises
+    ------
+    WeightsError
+        If they are; it says what they are and what to do.
+    """
+    adapters = [name for name in tensors if _ADAPTER.search(name)]
+    if adapters:
+        shown = listed([quoted(name) for name in adapters])
+        raise WeightsError(f"{source} holds a LoRA adapter ({shown}), which only changes another model; {_MERGE}")
+    for name, tensor in tensors.items():
+        place, _, last = name.rpartition(".")
+        how = _QUANTISED.get(last) or ("bitsandbytes, 4 bits" if "quant_state.bitsandbytes" in name else "")
+        if last == "weight" and tensor.dtype.kind in "iu" and any(f"{place}.{scale}" in tensors for scale in _SCALES):
+            how = "weights and scales"
+        if how:
+            raise WeightsError(
+                f"{source} holds quantised weights ({how}: {quoted(name)}), whose numbers mean nothing alone; load "
+                "them with the library that made them, save them as float32 and take that, or the original weights"
+            )

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from npconv.errors import InputError, WeightsError
-from npconv.files.disk import SUFFIX, read_json, write_file
+from npconv.files.disk import SUFFIX, as_path, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locks import publish, why_not_written
-from npconv.files.safetensors import load_file, open_file, save_file
+from npconv.files.safetensors import check_mapping, load_file, open_file, save_file
 from npconv.files.strangers import check_tensors, what_is_in
 from npconv.messages import listed, quoted
 
@@ -154,7 +154,7 @@ def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
 
 def _find(path: str | os.PathLike[str]) -> Path:
     """Return the file of a checkpoint, or its index."""
-    path = Path(path)
+    path = as_path(path)
     if not os.path.isdir(path):
         if path.suffix != SUFFIX:
             raise WeightsError(f"expected a folder or a {SUFFIX} file, got {quoted(path)}")
@@ -195,7 +195,7 @@ def save_checkpoint(
     WeightsError
         If a file cannot be written.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     metadata = {"format": "pt"} if metadata is None else metadata
     files = shard_files(tensors, max_shard_size)
     try:
@@ -233,6 +233,7 @@ def shard_files(tensors: Mapping[str, Any], max_shard_size: int | str | None = N
     InputError
         If `max_shard_size` is no such size as `save_checkpoint` takes.
     """
+    check_mapping(tensors, "tensors")
     shards = _split(tensors, _bytes(max_shard_size))
     if len(shards) == 1:
         return {SINGLE_FILE: shards[0]}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
+from npconv.errors import InputError, ModelNotFoundError, NpconvError, WeightsError
 from npconv.files.locks import is_left, temporary_file, why_not_written
 from npconv.messages import quoted
 
@@ -39,6 +39,16 @@ LONGEST_NUMBER = 40
 _PIECE = 2**20
 
 
+def as_path(name: str | os.PathLike[str]) -> Path:
+    """Return a caller's path; an InputError for what is none."""
+    try:
+        return Path(os.fsdecode(name))
+    except TypeError as error:
+        raise InputError(
+            f"expected the name of a file or folder, got {shown(name)} of {type(name).__name__}"
+        ) from error
+
+
 def map_file(filename: str | os.PathLike[str]) -> memoryview:
     """Return the bytes of a file, read-only and mapped: the system reads a page when it is looked at, and may drop it.
 
@@ -49,7 +59,7 @@ def map_file(filename: str | os.PathLike[str]) -> memoryview:
     """
     import mmap
 
-    path = Path(filename)
+    path = as_path(filename)
     # Not even opened unless it is a regular file: opening a named pipe would wait for a writer for ever.
     if not os.path.isfile(path):
         special = "is a pipe, a device or the like, not a regular file" if os.path.exists(path) else "does not exist"
@@ -74,6 +84,7 @@ def hash_file(path: Path, stop: threading.Event | None = None) -> str:
     """
     import hashlib
 
+    path = as_path(path)
     digest = hashlib.sha256()
     if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
         raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
@@ -98,7 +109,7 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
         If the file cannot be written, or there is a device or a pipe. What is there then stays, and the temporary file
         does not.
     """
-    path = Path(filename)
+    path = as_path(filename)
     shown = path.name if is_left(path.parent.name) else path
     try:
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
@@ -138,6 +149,8 @@ def parse_json(
     WeightsError
         If the text is longer or something else.
     """
+    if not isinstance(text, str | bytes | memoryview):
+        raise InputError(f"expected JSON as text or bytes, got {type(text).__name__}")
     if len(text) > most:
         raise WeightsError(f"{source} has {len(text)} bytes, expected at most {most} of JSON")
     import json

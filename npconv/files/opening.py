@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import WeightsError
+from npconv.errors import InputError, WeightsError
 from npconv.files import archive, hdf5, npy, pytorch
 from npconv.files.checkpoint import gather, read_weight_map
-from npconv.files.disk import MAX_JSON_SIZE, map_file
+from npconv.files.disk import MAX_JSON_SIZE, as_path, map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_values import Skipped
 from npconv.files.safetensors import open_with_metadata
 from npconv.files.settling import Contents, dotted
 from npconv.files.strangers import BEGINNING, check_tensors, what_begins, what_is_called, what_is_in
-from npconv.messages import listed, quoted
+from npconv.messages import listed, quoted, shown
 
 SAFETENSORS = "safetensors"
 PYTORCH_ZIP = "PyTorch zip"
@@ -99,6 +99,8 @@ def open_weights(path: str | os.PathLike[str], *, wrapping: str | None = None, c
     UnavailableError
         If it is an HDF5 file and h5py is not installed.
     """
+    if wrapping is not None and not isinstance(wrapping, str):
+        raise InputError(f"expected wrapping as the name of a place, such as 'model_ema', got {shown(wrapping)}")
     path = _file_at(path)
     opened = _open_index(path, wrapping, check) if _is_index(map_file(path)) else _open_file(path, wrapping, check)
     check_tensors(opened.tensors, quoted(path))
@@ -137,7 +139,7 @@ def weight_files(path: str | os.PathLike[str]) -> list[Path]:
 
 def _file_at(path: str | os.PathLike[str]) -> Path:
     """Return a file, or that with the weights of a folder, or the index of several."""
-    path = Path(path)
+    path = as_path(path)
     if not os.path.isdir(path):
         if not os.path.lexists(path) and os.path.lexists(f"{path}.index"):
             raise WeightsError(f"{quoted(path)} is {what_is_called(f'{path.name}.ckpt.index')}")

@@ -213,7 +213,10 @@ def file_chunks(
     tensor_dict: Mapping[str, Any], metadata: Mapping[str, str] | None = None, dtypes: Mapping[str, str] | None = None
 ) -> Iterator[Any]:
     """Yield the bytes of a file: its beginning, then one tensor after the other; arguments and errors as of `save`."""
-    dtypes = dtypes or {}
+    dtypes = {} if dtypes is None else dtypes
+    check_mapping(tensor_dict, "tensors")
+    check_mapping(dtypes, "dtypes")
+    check_mapping({} if metadata is None else metadata, "metadata")
     for name in dtypes:
         if name not in tensor_dict:
             raise InputError(f"dtypes names {quoted(name)}, expected names of tensors only")
@@ -226,6 +229,12 @@ def file_chunks(
         yield encode(np.asarray(item.array), item.dtype)
 
 
+def check_mapping(value: Any, what: str) -> None:
+    """Raise `InputError` for an argument that is not a mapping."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"expected {what} as a dict by name, got {type(value).__name__}")
+
+
 def _item(name: str, value: Any, dtype: str | None) -> _Item:
     """Check one tensor; `dtype` is what to store it as, if not its own."""
     _check_text(name, "a tensor's name")
@@ -235,7 +244,7 @@ def _item(name: str, value: Any, dtype: str | None) -> _Item:
     array: Any = value if isinstance(value, DeferredArray) else np.asarray(to_host(value))
     if dtype is None:
         return _Item(name, array, array.stored if isinstance(array, DeferredArray) else dtype_of(array, what))
-    if dtype not in WIDENED:
+    if not isinstance(dtype, str) or dtype not in WIDENED:
         raise InputError(f"{what} to be stored as {quoted(dtype)}, expected one of {', '.join(WIDENED)} or no dtype")
     if array.dtype.kind != "f":
         raise InputError(f"{what} has dtype {array.dtype}, expected floating-point numbers to store as {dtype}")

@@ -28,7 +28,7 @@ MAX_VALUES = 400_000
 #: A byte of a pickle stands for so many values, of so many letters in their names, at most: a value that occurs again
 #: takes two bytes, and few dicts and lists do.
 MAX_SHARING = 4
-MEAN_LETTERS = 64
+MEAN_LETTERS = 16
 MAX_SKIPPED = 20_000
 #: All tensors of a file may take this much, or so many times the file: tied weights and expanded buffers are few.
 MAX_SHARED = 1_000_000
@@ -92,7 +92,7 @@ class Settler:
         self.met += 1
         if id(value) in self.arrays:
             known, size = self.arrays[id(value)]
-            self.budget.take(size, dotted(path))
+            self.budget.take(size, *path)
             return known
         before = self.budget.left
         if isinstance(value, NumpyArray):
@@ -180,12 +180,12 @@ class Budget:
         self.size = max(MAX_SHARED, MAX_RATIO * file_size)
         self.left = self.size
 
-    def take(self, count: int, name: str) -> None:
+    def take(self, count: int, *names: Any) -> None:
         """Count the bytes of one tensor; raise a WeightsError if all take more than a file of this size can mean."""
         self.left -= count
         if self.left < 0:
             raise WeightsError(
-                f"{self.source}: up to {quoted(name)} the tensors take more than {self.size} bytes, expected at most "
+                f"{self.source}: up to {quoted(dotted(names))} the tensors take more than {self.size} bytes, expected at most "
                 f"{MAX_RATIO} times the file: they repeat or share its numbers"
             )
 

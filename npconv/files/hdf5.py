@@ -131,7 +131,7 @@ class _Answer:
                 self.skipped.append((facts["name"], facts["skipped"]))
             elif not self.dataset(stream, **facts):
                 return False
-        if line:
+        if len(line) == _LINE:
             raise WeightsError(f"{self.source} has a name of more than {_LINE} letters, expected weights")
         return False
 

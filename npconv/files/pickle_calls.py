@@ -11,7 +11,7 @@ from typing import Any
 from npconv.errors import WeightsError
 from npconv.files.dtypes import STORED
 from npconv.files.header import MAX_DIMENSIONS
-from npconv.files.pickle_names import DICTS, DTYPES, REBUILD, SETS, STORAGES, forbidden, is_known, is_skipped
+from npconv.files.pickle_names import BYTES, DICTS, DTYPES, REBUILD, SETS, STORAGES, forbidden, is_known, is_skipped
 from npconv.files.pickle_values import (
     Global,
     NumpyArray,
@@ -38,6 +38,8 @@ def call(function: Global, arguments: tuple[Any, ...]) -> Any:
         return _reconstructed(name, arguments)
     if name in SETS and len(arguments) == 1 and type(arguments[0]) is list:
         return Skipped(name, arguments[0])
+    if name in BYTES and not arguments:
+        return b""
     if is_skipped(name):
         return Skipped(name)
     if not is_known(name):

@@ -56,6 +56,7 @@ _NO_NUMBERS = {
 
 REBUILD = "torch._utils._rebuild_"
 DICTS = ("collections.OrderedDict", "builtins.dict", "__builtin__.dict", "collections.Counter")
+BYTES = ("builtins.bytes", "__builtin__.bytes")
 SETS = ("builtins.set", "__builtin__.set")
 
 

@@ -185,8 +185,8 @@ class Budget:
         self.left -= count
         if self.left < 0:
             raise WeightsError(
-                f"{self.source}: up to {quoted(dotted(names))} the tensors take more than {self.size} bytes, expected at most "
-                f"{MAX_RATIO} times the file: they repeat or share its numbers"
+                f"{self.source}: up to {quoted(dotted(names))} the tensors take more than {self.size} bytes, "
+                f"expected at most {MAX_RATIO} times the file: they repeat or share its numbers"
             )
 
 

@@ -225,9 +225,9 @@ def _unwrapped(contents: Contents, container: str, source: str, wrapping: str | 
 def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
     """Return the tensors of the model in what a training script has saved: dicts, lists and tuples with arrays.
 
-    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole; one that has none is searched
-    for the keys that training scripts use, in the order of `WRAPPINGS`; failing these it is taken without the optimizer
-    and its like.
+    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole; one that has none, or fewer and
+    by names that no part of a model has, is searched for the keys that training scripts use, in the order of
+    `WRAPPINGS`; failing these it is taken without the optimizer and its like.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
     if _is_tensor(contents):
         raise WeightsError("the file holds a single tensor without a name, expected a dict of tensors")
     place, node = _unwrap(contents, ()) if wrapping is None else _at(contents, wrapping)
-    excluded = EXTRAS if wrapping is None and isinstance(node, dict) and not _is_state_dict(node) else ()
+    excluded = EXTRAS if wrapping is None and isinstance(node, dict) and not _own_tensors(node) else ()
     depth = len(place)
     tensors: dict[str, Any] = {}
     others: dict[str, int] = {}
@@ -262,9 +262,13 @@ def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
 
 def _unwrap(node: Any, place: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     """Go into the wrappings around a state dict."""
-    while isinstance(node, dict) and not _is_state_dict(node):
+    while isinstance(node, dict):
         key = next((key for key in WRAPPINGS if next(_leaves(node.get(key), (), True), None)), None)
-        if key is None:
+        own = _own_tensors(node)
+        # Beside a model there may be a history or the like; what has the name of a part of a model is not such.
+        if key is None or any("." in str(name) for name in own):
+            break
+        if own and sum(1 for _ in _leaves(node[key], (), True)) <= len(own):
             break
         place, node = (*place, key), node[key]
     return place, node
@@ -283,9 +287,13 @@ def _at(node: Any, wrapping: str) -> tuple[tuple[Any, ...], Any]:
     return place, node
 
 
-def _is_state_dict(node: dict[Any, Any]) -> bool:
-    """Say whether a dict has tensors itself, other than the state of a random generator and the like."""
-    return any(_is_tensor(value) and key not in EXTRAS for key, value in node.items())
+def _own_tensors(node: dict[Any, Any]) -> list[Any]:
+    """Return the keys of the tensors in a dict itself, but for metrics, the state of a random generator and the like."""
+    return [
+        key
+        for key, value in node.items()
+        if _is_tensor(value) and value.ndim > 0 and value.dtype != np.uint8 and key not in EXTRAS
+    ]
 
 
 def _leaves(node: Any, path: tuple[Any, ...], only_tensors: bool = False) -> Iterator[tuple[tuple[Any, ...], Any]]:

@@ -98,7 +98,7 @@ def read_plain(buffer: memoryview, source: str) -> Contents:
 
 def is_stream(buffer: memoryview) -> bool:
     """Say whether a pickle begins as the older form does: with a magic number."""
-    return bytes(buffer[2 : 2 + len(_MAGIC)]) == _MAGIC
+    return bytes(buffer[:1]) == b"\x80" and _MAGIC in bytes(buffer[2:24])  # protocol 4 has eleven bytes before
 
 
 def _stream_storages(

@@ -225,8 +225,8 @@ def _unwrapped(contents: Contents, container: str, source: str, wrapping: str | 
 def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
     """Return the tensors of the model in what a training script has saved: dicts, lists and tuples with arrays.
 
-    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole; one that has none, or fewer and
-    by names that no part of a model has, is searched for the keys that training scripts use, in the order of
+    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole. One that has none, or fewer
+    and by names that no part of a model has, is searched for the keys that training scripts use, in the order of
     `WRAPPINGS`; failing these it is taken without the optimizer and its like.
 
     Raises
@@ -288,7 +288,7 @@ def _at(node: Any, wrapping: str) -> tuple[tuple[Any, ...], Any]:
 
 
 def _own_tensors(node: dict[Any, Any]) -> list[Any]:
-    """Return the keys of the tensors in a dict itself, but for metrics, the state of a random generator and the like."""
+    """Return the keys of the tensors in a dict itself, but for metrics, states of random generators and the like."""
     return [
         key
         for key, value in node.items()

@@ -130,7 +130,7 @@ def test_tensors_that_share_numbers(tmp_path, form):
 def test_complex_numbers_are_refused(tmp_path):
     for form in FORMS:
         torch.save({"a": torch.ones(2, dtype=torch.complex64)}, tmp_path / "x", **form)
-        with pytest.raises(WeightsError, match="torch.ComplexFloatStorage, expected"):
+        with pytest.raises(WeightsError, match=r"torch\.ComplexFloatStorage, expected"):
             open_weights(tmp_path / "x")
 
 

@@ -20,7 +20,7 @@ from npconv.files.disk import SUFFIX, as_path, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locks import publish, why_not_written
 from npconv.files.safetensors import check_mapping, load_file, open_file, save_file
-from npconv.files.strangers import check_tensors, what_is_in
+from npconv.files.strangers import what_is_in
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
@@ -120,13 +120,8 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict
     SafetensorsError
         If a file breaks the format.
     """
-    tensors = _load(_find(path), open_file if lazy else load_file)
-    check_tensors(tensors, quoted(path))
-    return tensors
-
-
-def _load(found: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Return the tensors of a file, or of those that an index names."""
+    load = open_file if lazy else load_file
+    found = _find(path)
     if found.name != INDEX_FILE:
         return load(found)
 

@@ -23,7 +23,7 @@ from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_values import Skipped
 from npconv.files.safetensors import open_with_metadata
 from npconv.files.settling import Contents, dotted
-from npconv.files.strangers import BEGINNING, check_tensors, what_begins, what_is_called, what_is_in
+from npconv.files.strangers import BEGINNING, what_begins, what_is_called, what_is_in
 from npconv.messages import listed, quoted, shown
 
 SAFETENSORS = "safetensors"
@@ -102,9 +102,7 @@ def open_weights(path: str | os.PathLike[str], *, wrapping: str | None = None, c
     if wrapping is not None and not isinstance(wrapping, str):
         raise InputError(f"expected wrapping as the name of a place, such as 'model_ema', got {shown(wrapping)}")
     path = _file_at(path)
-    opened = _open_index(path, wrapping, check) if _is_index(map_file(path)) else _open_file(path, wrapping, check)
-    check_tensors(opened.tensors, quoted(path))
-    return opened
+    return _open_index(path, wrapping, check) if _is_index(map_file(path)) else _open_file(path, wrapping, check)
 
 
 def _open_index(path: Path, wrapping: str | None, check: bool) -> OpenedWeights:

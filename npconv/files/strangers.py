@@ -1,15 +1,10 @@
-"""What holds no weights that are read here: named as what it is, with what to do, by its first bytes or its names."""
+"""What holds no weights that are read here: named as what it is, with what to do, by its first bytes or its name."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from npconv.errors import WeightsError
-from npconv.messages import listed, quoted
 
 #: Bytes of a file that `what_begins` looks at.
 BEGINNING = 512
@@ -34,18 +29,6 @@ _BEGINNINGS = (
     (rb".{257}ustar", "a tar file, as PyTorch wrote before version 0.2; load and save it with a newer one"),
 )
 
-#: The last part of a name -> what has tensors of such names.
-_QUANTISED = {
-    **dict.fromkeys(("absmax", "quant_map", "nested_absmax"), "bitsandbytes, 4 bits"),
-    "SCB": "bitsandbytes, 8 bits",
-    **dict.fromkeys(("qweight", "qzeros", "g_idx"), "GPTQ or AWQ"),
-    **dict.fromkeys(("weight_packed", "weight_scale", "weight_scale_inv", "weight_zero_point"), "weights and scales"),
-    **dict.fromkeys(("_packed_params", "zero_point"), "PyTorch's quantisation"),
-    **dict.fromkeys(("W_q", "W_nbits"), "HQQ"),
-}
-#: What the scales of whole numbers called weight are called beside them.
-_SCALES = ("scale", "scales", "weight.scale", "weight.scales", "weight._scale", "weight_scales")
-_ADAPTER = re.compile(r"(^|[._])(lora_(A|B|up|down|embedding_[AB]|magnitude_vector)|hada_w[12]_[ab])([._]|$)")
 _ADAPTER_CONFIG = "adapter_config.json"
 _MERGE = "merge it into the model that it was made for (peft: merge_and_unload, then save_pretrained) and take that"
 
@@ -71,27 +54,3 @@ def what_is_in(folder: Path) -> str:
     if os.path.lexists(folder / "saved_model.pb"):
         return "a SavedModel of TensorFlow, which is not read; save the model's weights as .h5"
     return ""
-
-
-def check_tensors(tensors: Mapping[str, Any], source: str) -> None:
-    """Refuse tensors whose numbers are not those of a model: of adapters, and quantised ones.
-
-    Raises
-    ------
-    WeightsError
-        If they are; it says what they are and what to do.
-    """
-    adapters = [name for name in tensors if _ADAPTER.search(name)]
-    if adapters:
-        shown = listed([quoted(name) for name in adapters])
-        raise WeightsError(f"{source} holds a LoRA adapter ({shown}), which only changes another model; {_MERGE}")
-    for name, tensor in tensors.items():
-        place, _, last = name.rpartition(".")
-        how = _QUANTISED.get(last) or ("bitsandbytes, 4 bits" if "quant_state.bitsandbytes" in name else "")
-        if last == "weight" and tensor.dtype.kind in "iu" and any(f"{place}.{scale}" in tensors for scale in _SCALES):
-            how = "weights and scales"
-        if how:
-            raise WeightsError(
-                f"{source} holds quantised weights ({how}: {quoted(name)}), whose numbers mean nothing alone; load "
-                "them with the library that made them, save them as float32 and take that, or the original weights"
-            )

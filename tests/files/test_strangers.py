@@ -11,7 +11,6 @@ import pytest
 from npconv.errors import SafetensorsError, WeightsError
 from npconv.files.checkpoint import load_checkpoint
 from npconv.files.opening import open_weights
-from npconv.files.safetensors import save_file
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
 PADDLE = pickle.dumps({"w": np.zeros(3), "StructuredToParameterName@@": {"w": "w_0"}})
@@ -89,52 +88,3 @@ def test_folders(tmp_path, read, file, message):
     (tmp_path / file).write_text(json.dumps({}))
     with pytest.raises(WeightsError, match=message):
         read(tmp_path)
-
-
-F = np.zeros((2, 2), np.float32)
-I8 = np.zeros((2, 2), np.int8)
-NAMES = {
-    "bitsandbytes, 4 bits": {"a.weight": I8, "a.weight.absmax": F, "a.weight.quant_map": F},
-    "bitsandbytes, 4 bits, its state alone": {"a.weight.quant_state.bitsandbytes__nf4": I8},
-    "bitsandbytes, 8 bits": {"a.weight": I8, "a.SCB": F},
-    "GPTQ": {"a.qweight": I8, "a.qzeros": I8, "a.scales": F, "a.g_idx": I8},
-    "AWQ": {"a.qweight": I8, "a.qzeros": I8, "a.scales": F},
-    "compressed-tensors": {"a.weight_packed": I8, "a.weight_scale": F},
-    "8-bit floats with scales": {"a.weight": F, "a.weight_scale_inv": F},
-    "PyTorch": {"a.scale": F, "a.zero_point": I8, "a._packed_params._packed_params": F},
-    "HQQ": {"a.W_q": I8, "a.meta": F},
-    "scales beside whole numbers": {"a.weight": I8, "a.scale": F},
-    "scales of whole numbers": {"a.weight": I8, "a.weight.scales": F},
-}
-
-
-@pytest.mark.parametrize("tensors", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("read", [open_weights, load_checkpoint])
-def test_quantised_weights(tmp_path, read, tensors):
-    save_file({"b.bias": F, **tensors}, tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match=r"quantised weights .* mean nothing alone; load them with the library"):
-        read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "base_model.model.stages.0.lora_A.weight",
-        "base_model.model.stages.0.lora_B.default.weight",
-        "lora_unet_x.lora_down.weight",
-        "a.lora_magnitude_vector.default.weight",
-        "a.hada_w1_a",
-    ],
-)
-@pytest.mark.parametrize("read", [open_weights, load_checkpoint])
-def test_adapters(tmp_path, read, name):
-    save_file({"b.bias": F, name: F}, tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match=r"LoRA adapter .* which only changes another model; merge it"):
-        read(tmp_path)
-
-
-def test_names_of_models_are_none_of_these(tmp_path):
-    names = ["stages.0.weight", "layer_scale", "a.scale", "gamma", "norm.num_batches_tracked", "explora.weight"]
-    tensors = {name: F for name in names} | {"norm.num_batches_tracked": np.array(3), "index.weight": I8}
-    save_file(tensors, tmp_path / "model.safetensors")
-    assert open_weights(tmp_path).tensors.keys() == tensors.keys()

@@ -44,9 +44,7 @@ def as_path(name: str | os.PathLike[str]) -> Path:
     try:
         return Path(os.fsdecode(name))
     except TypeError as error:
-        raise InputError(
-            f"expected the name of a file or folder, got {shown(name)} of {type(name).__name__}"
-        ) from error
+        raise InputError(f"expected the name of a file or folder, got {type(name).__name__} {quoted(name)}") from error
 
 
 def map_file(filename: str | os.PathLike[str]) -> memoryview:

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import re
 import subprocess
 import sys
@@ -88,6 +89,21 @@ def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(npconv, "ResNetModel")
 
 
+def test_every_module_has_the_names_that_it_says():
+    """As ``from module import *`` takes them, in a process where nothing else has been imported."""
+    names = [name for name in (*MODULES, *OTHERS) if not name.endswith("__main__")]
+    run_python(f"for name in {names!r}: exec(f'from {{name}} import *', {{}})")
+    told = run_python("from npconv.weights.safetensors import *; print(save_file.__module__, __name__)")
+    assert told.split() == ["npconv.files.safetensors", "__main__"]
+
+
+@pytest.mark.parametrize("name", ["npconv.weights.safetensors", "npconv.files.safetensors"])
+def test_the_older_name_of_a_module_has_its_names(name):
+    module = importlib.import_module(name)
+    assert {"load_file", "save_file", "load", "save", "read_metadata"} <= set(module.__all__)
+    assert all(hasattr(module, each) for each in module.__all__)
+
+
 def test_errors_belong_to_one_family():
     for name in npconv.__all__:
         if name.endswith("Error"):
@@ -105,6 +121,9 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
+
+#: Those beside the package.
+OTHERS = [f"weights_tools.{path.stem}" for path in (PACKAGE.parent / "weights_tools").glob("[!_]*.py")]
 
 
 def room(module: str) -> str:

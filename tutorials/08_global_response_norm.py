@@ -120,8 +120,8 @@ assert np.abs(chosen["loudest, after"]).max() > 1.5 * np.abs(chosen["loudest, be
 #
 # The largest number of float16 is 65,504. A sum of squares over many positions passes it with small values. Here is GRN
 # in float16 throughout, as a careless port has it. Fives on 56 x 56 positions are enough for `nan`, infinity divided by
-# infinity. The other channels are divided by that infinite mean: for them, GRN does nothing, in silence. Nor does it
-# for a map of very small values, whose squares round to 0.
+# infinity. The other channels are divided by that infinite mean: for them, GRN does nothing, in silence. Where all
+# values are very small, it does nothing either: at 1e-4 every square rounds to 0, and so does every strength.
 
 
 # %%

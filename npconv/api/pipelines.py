@@ -89,7 +89,8 @@ def pipeline(
         kind.check_config(model.config)
         return kind(model, _processor(image_processor), batch_size=batch_size, **options)
     name: Any = DEFAULT_MODEL if model is None else model
-    processor = _processor(name if image_processor is None else image_processor)
+    revision = arguments.get("revision", "main")
+    processor = _processor(name, revision) if image_processor is None else _processor(image_processor)
     arguments = _with_engine(arguments)
     if not shared:
         loaded = kind.load_model(name, **arguments)
@@ -97,7 +98,7 @@ def pipeline(
         return kind(loaded, processor, batch_size=batch_size, **options)
     # To fail here, not in a worker.
     given = arguments.get("config")
-    kind.check_config(given or AutoConfig.from_pretrained(name, revision=arguments.get("revision", "main")))
+    kind.check_config(given or AutoConfig.from_pretrained(name, revision=revision))
     sent = {"kind": kind, "image_processor": processor, "threads": 1, **arguments}
     Loader.of(load_pipeline, **sent)  # likewise
     load = partial(kind.load_model, name, **arguments)
@@ -117,6 +118,7 @@ def _with_engine(model_arguments: dict[str, Any]) -> dict[str, Any]:
     return {"engine": "fast" if can_be_fast else "explicit", **model_arguments}
 
 
-def _processor(given: Any) -> ConvNextImageProcessor:
+def _processor(given: Any, revision: str = "main") -> ConvNextImageProcessor:
     """Return an image processor, loaded if only its name is given."""
-    return given if isinstance(given, ConvNextImageProcessor) else AutoImageProcessor.from_pretrained(given)
+    is_loaded = isinstance(given, ConvNextImageProcessor)
+    return given if is_loaded else AutoImageProcessor.from_pretrained(given, revision=revision)

@@ -28,7 +28,7 @@ failed, those that were left out and why, both as JSON.
 
 examples:
   npconv features *.jpg -o features.safetensors
-  npconv features *.jpg -o maps.safetensors --stages stage2,stage4 --resume
+  npconv features *.jpg -o maps.safetensors --stages stage2,stage3 --resume
 """
 
 
@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the safetensors file")
     parser.add_argument("--model", help="as for npconv classify (default: the embedded model)")
-    parser.add_argument("--stages", metavar="NAMES", help="maps to write, with commas between: stage2,stage4")
+    parser.add_argument("--stages", metavar="NAMES", help="maps to write, with commas between: stage2,stage3")
     parser.add_argument("--pooled", action="store_true", help="write the pooled features (default without --stages)")
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", metavar="TYPE", help="float32 or float64"

@@ -22,6 +22,10 @@ from npconv.messages import escape
 DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
+#: What to do where memory ends.
+NO_MEMORY = "end other programs, or give smaller pictures, fewer at once, or a smaller model"
+
+
 class UsageError(NpconvError):
     """The arguments of a call make no sense."""
 
@@ -106,6 +110,10 @@ def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
             _report_unexpected(name, error, debug)
         else:
             _report(f"{name}: error: the output cannot be written: {why_not_written(error)}", debug=debug)
+        return UNUSABLE
+    except MemoryError as error:
+        said = f"{error}; " if str(error) else ""
+        _report(f"{name}: error: no memory is left ({said}{NO_MEMORY})", debug=debug)
         return UNUSABLE
     except Exception as error:
         _report_unexpected(name, error, debug)

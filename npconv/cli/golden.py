@@ -208,6 +208,11 @@ def check_program(args: argparse.Namespace) -> int:
         if not args.json:
             write(sys.stdout, f"{outcome.case.name:{width}}  {_verdict(outcome)}\n", flush=True)
     failed = sum(not outcome.passed for outcome in outcomes)
+    if not failed and not any(outcome.tells for outcome in outcomes):
+        raise GoldenError(
+            f"in {args.unit} the tolerance of every case is as large as its values, so that anything would pass; "
+            "check in float32, or other cases"
+        )
     if args.json:
         write(sys.stdout, to_json([_result(outcome) for outcome in outcomes], indent=1) + "\n")
     else:
@@ -217,6 +222,8 @@ def check_program(args: argparse.Namespace) -> int:
 
 def _verdict(outcome: Outcome) -> str:
     """Return how a program did on a case, on one line."""
+    if outcome.passed and not outcome.tells:
+        return f"pass  tells nothing: the tolerance {outcome.case.tolerance:.1e} grows beyond the values in this unit"
     if outcome.passed:
         return f"pass  max error {outcome.error:.1e}, tolerance {outcome.case.tolerance:.1e}"
     return f"FAIL  {escape(outcome.says)}"

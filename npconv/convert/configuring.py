@@ -321,8 +321,8 @@ def check_fits(config: PretrainedConfig, tensors: Mapping[str, Any]) -> None:
         )
 
 
-#: A thousand times the names of ImageNet-22k would be less.
-LARGEST_LABELS = 50_000_000
+#: The names of ImageNet-22k take a twentieth.
+LARGEST_LABELS = 10_000_000
 
 Labels = str | os.PathLike[str] | Sequence[str] | Mapping[Any, str]
 

@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from npconv.errors import InputError, WeightsError
-from npconv.files.disk import SUFFIX, read_json, write_file
+from npconv.files.disk import SUFFIX, as_path, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locks import publish, why_not_written
-from npconv.files.safetensors import load_file, open_file, save_file
+from npconv.files.safetensors import check_mapping, load_file, open_file, save_file
+from npconv.files.strangers import what_is_in
 from npconv.messages import listed, quoted
 
 SINGLE_FILE = "model.safetensors"
@@ -46,13 +47,15 @@ def read_weight_map(index: Path, suffix: str = "") -> dict[str, str]:
     weight_map = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsError(f"{quoted(index)} is JSON without a 'weight_map', expected weights or an index of them")
+    files = {file for file in weight_map.values() if isinstance(file, str)}
+    plain = {file for file in files if is_plain_name(file) and file.endswith(suffix) and file != index.name}
     for name, file in weight_map.items():
-        if not (isinstance(file, str) and is_plain_name(file) and file.endswith(suffix)) or file == index.name:
+        if not isinstance(file, str) or file not in plain:
             raise WeightsError(
                 f"{quoted(index)} places tensor {quoted(name)} in {quoted(file)}, expected the plain name of a "
                 f"{suffix or 'weight'} file in the same folder; do not use it if you do not trust its source"
             )
-    if len(set(weight_map.values())) > MAX_SHARDS:
+    if len(plain) > MAX_SHARDS:
         raise WeightsError(f"{quoted(index)} names more than {MAX_SHARDS} files, expected fewer")
     return weight_map
 
@@ -146,7 +149,7 @@ def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
 
 def _find(path: str | os.PathLike[str]) -> Path:
     """Return the file of a checkpoint, or its index."""
-    path = Path(path)
+    path = as_path(path)
     if not os.path.isdir(path):
         if path.suffix != SUFFIX:
             raise WeightsError(f"expected a folder or a {SUFFIX} file, got {quoted(path)}")
@@ -187,7 +190,7 @@ def save_checkpoint(
     WeightsError
         If a file cannot be written.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     metadata = {"format": "pt"} if metadata is None else metadata
     files = shard_files(tensors, max_shard_size)
     try:
@@ -225,6 +228,7 @@ def shard_files(tensors: Mapping[str, Any], max_shard_size: int | str | None = N
     InputError
         If `max_shard_size` is no such size as `save_checkpoint` takes.
     """
+    check_mapping(tensors, "tensors")
     shards = _split(tensors, _bytes(max_shard_size))
     if len(shards) == 1:
         return {SINGLE_FILE: shards[0]}
@@ -238,6 +242,8 @@ def is_weight_file(name: str) -> bool:
 
 def _what_is_there(directory: Path) -> str:
     """Return what a folder without a checkpoint holds instead, and what to do about it."""
+    if what := what_is_in(directory):
+        return f"the folder is {what}"
     try:
         names = sorted(os.listdir(directory))
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
+from npconv.errors import InputError, ModelNotFoundError, NpconvError, WeightsError
 from npconv.files.locks import is_left, temporary_file, why_not_written
 from npconv.messages import quoted
 
@@ -30,10 +30,21 @@ _HUB_ID = f"{NAME}/{NAME}"
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.
 MAX_JSON_SIZE = 10_000_000
 
+#: Of JSON: lists, objects and what is in them. Each may take a hundred bytes, however few it has in the file.
+MAX_JSON_VALUES = 1_000_000
+
 #: Digits of a whole number: int() takes for ever over a million.
 LONGEST_NUMBER = 40
 
 _PIECE = 2**20
+
+
+def as_path(name: str | os.PathLike[str]) -> Path:
+    """Return a caller's path; an InputError for what is none."""
+    try:
+        return Path(os.fsdecode(name))
+    except TypeError as error:
+        raise InputError(f"expected the name of a file or folder, got {type(name).__name__} {quoted(name)}") from error
 
 
 def map_file(filename: str | os.PathLike[str]) -> memoryview:
@@ -46,7 +57,7 @@ def map_file(filename: str | os.PathLike[str]) -> memoryview:
     """
     import mmap
 
-    path = Path(filename)
+    path = as_path(filename)
     # Not even opened unless it is a regular file: opening a named pipe would wait for a writer for ever.
     if not os.path.isfile(path):
         special = "is a pipe, a device or the like, not a regular file" if os.path.exists(path) else "does not exist"
@@ -71,6 +82,7 @@ def hash_file(path: Path, stop: threading.Event | None = None) -> str:
     """
     import hashlib
 
+    path = as_path(path)
     digest = hashlib.sha256()
     if not os.path.isfile(path):  # not even opened: a named pipe would wait for a writer for ever
         raise WeightsError(f"cannot read {quoted(path)}: it is no regular file; check the path")
@@ -95,7 +107,7 @@ def write_file(filename: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
         If the file cannot be written, or there is a device or a pipe. What is there then stays, and the temporary file
         does not.
     """
-    path = Path(filename)
+    path = as_path(filename)
     shown = path.name if is_left(path.parent.name) else path
     try:
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
@@ -127,22 +139,28 @@ def parse_json(
 ) -> Any:
     """Return what JSON of a stranger holds, every name of an object once.
 
-    It may have `most` bytes. If `exact`, whole numbers are such, of at most 40 digits; otherwise they are floats. If
-    `finite`, the others are finite.
+    It may have `most` bytes and `MAX_JSON_VALUES` values, which are counted before any is made. If `exact`, whole
+    numbers are such, of at most 40 digits; otherwise they are floats. If `finite`, the others are finite.
 
     Raises
     ------
     WeightsError
         If the text is longer or something else.
     """
+    if not isinstance(text, str | bytes | memoryview):
+        raise InputError(f"expected JSON as text or bytes, got {type(text).__name__}")
     if len(text) > most:
         raise WeightsError(f"{source} has {len(text)} bytes, expected at most {most} of JSON")
     import json
 
     number = _finite_number if finite else float
     try:
+        text = text if isinstance(text, str) else str(text, "utf-8")
+        values = sum(map(text.count, "[{,"))  # a few too many: texts may have them too
+        if values > MAX_JSON_VALUES:
+            raise ValueError(f"it has about {values} values, expected at most {MAX_JSON_VALUES}")
         return json.loads(
-            text if isinstance(text, str) else str(text, "utf-8"),
+            text,
             parse_int=_whole_number if exact else number,
             parse_float=number,
             parse_constant=number,

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import InputError
+from npconv.messages import shown
 
 #: Dtype in the file -> the NumPy dtype of its bytes, in the order in which a file's tensors are written.
 STORED: dict[str, np.dtype] = {
@@ -85,7 +86,15 @@ _FLOAT8_NAN_CODE = 0x7F
 
 def held_dtype(name: str) -> np.dtype:
     """Return the dtype of the array that a tensor stored as `name` becomes."""
-    return WIDENED[name] if name in WIDENED else STORED[name]
+    stored = stored_dtype(name)
+    return WIDENED.get(name, stored)
+
+
+def stored_dtype(name: str) -> np.dtype:
+    """Return the dtype of the bytes of a tensor stored as `name`; an InputError if there is no such format."""
+    if not isinstance(name, str) or name not in STORED:
+        raise InputError(f"expected the format of numbers as one of {', '.join(STORED)}, got {shown(name)}")
+    return STORED[name]
 
 
 def decode(data: np.ndarray, name: str) -> np.ndarray:
@@ -97,7 +106,7 @@ def decode(data: np.ndarray, name: str) -> np.ndarray:
         A view of `data` where NumPy has the dtype; a new array for BF16, F8_E4M3 and F8_E5M2, and for BOOL, where any
         byte but 0 is true (NumPy itself relies on every boolean being 0 or 1).
     """
-    stored = data.view(STORED[name])
+    stored = data.view(stored_dtype(name))
     if name == "BF16":
         return np.left_shift(stored, 16, dtype=np.uint32).view(np.float32)
     if name in _FLOAT8_VALUES:
@@ -127,11 +136,12 @@ def encode(array: np.ndarray, name: str) -> np.ndarray:
     ndarray, shape (bytes,), uint8
         In C order, little-endian; a view of `array` where that is how it lies in memory.
     """
+    stored = stored_dtype(name)
     if name in WIDENED:
         with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is beyond each of the three as well
             values = array.reshape(-1).astype(np.float32)
         array = _bfloat16_codes(values) if name == "BF16" else _float8_codes(values, name)
-    return np.ascontiguousarray(array, dtype=STORED[name]).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(array, dtype=stored).reshape(-1).view(np.uint8)
 
 
 def _bfloat16_codes(values: np.ndarray) -> np.ndarray:

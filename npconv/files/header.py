@@ -11,14 +11,19 @@ The header is JSON of this one form, and is read by a small reader of this one f
 which builds whatever the text describes before anything can be checked: 100 MB of ``[[],[],[],...`` become
 gigabytes, ten thousand ``[`` exhaust the stack, and of two tensors with one name it silently keeps the last.
 
-Source: the format section of the safetensors documentation, and the behaviour of the official reader, version 0.8.
-Beyond what that reader refuses, this one refuses what the format forbids or no writer writes: a header that does not
-begin with ``{``, a name twice, a field of a tensor other than the three, a tensor as ``["F32", [1], [0, 4]]``; the
-dtypes not listed in :mod:`npconv.files.dtypes`, and shapes that no NumPy array can have.
+A tensor as writers write it is read by one expression. Only what that does not match is read symbol by symbol, and
+either found good after all or refused with the place of what is wrong.
+
+Source: the format section of the safetensors documentation, and the behaviour of the official reader, version 0.8:
+like that, this one takes white space before the ``{``, which the format once forbade. Beyond what that reader refuses,
+this one refuses what the format forbids or no writer writes: a name twice, a field of a tensor other than the three, a
+tensor as ``["F32", [1], [0, 4]]``; the dtypes not listed in :mod:`npconv.files.dtypes`, and shapes that no NumPy array
+can have.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -27,6 +32,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from npconv.errors import SafetensorsError
 from npconv.files.dtypes import STORED, held_dtype
+from npconv.files.strangers import BEGINNING, what_begins
 from npconv.messages import quoted
 
 #: The reasons a :class:`npconv.errors.SafetensorsError` may give.
@@ -34,7 +40,7 @@ REASONS = {
     "HeaderTooSmall": "the file is shorter than the eight bytes of the header's length",
     "HeaderTooLarge": "the header claims to be longer than 100 MB",
     "InvalidHeaderLength": "the header claims to be longer than the file",
-    "InvalidHeaderStart": "the header does not begin with {",
+    "InvalidHeaderStart": "the header does not begin with {, after spaces or none",
     "InvalidUtf8": "a name is not UTF-8, or half of a surrogate pair",
     "MalformedHeader": "the header is no JSON, or JSON of another form than the format's",
     "DuplicateName": "a tensor, a field or a metadata key appears twice",
@@ -51,6 +57,11 @@ MAX_ADDRESS = 2**63 - 1
 
 METADATA_NAME = "__metadata__"
 _LENGTH_BYTES = 8
+_JSON = json.JSONDecoder()
+_PIECE = 65_536
+_DTYPES = {name.encode(): name for name in STORED}
+_STORED_BYTES = {name: stored.itemsize for name, stored in STORED.items()}
+_HELD_BYTES = {name: held_dtype(name).itemsize for name in STORED}
 _FIELDS = ("dtype", "shape", "data_offsets")
 
 _SPACE = re.compile(rb"[ \t\n\r]*")
@@ -58,6 +69,24 @@ _SPACE = re.compile(rb"[ \t\n\r]*")
 _STRING_PART = re.compile(rb'[^"\\]*(?:\\.[^"\\]*){0,1000}', re.DOTALL)
 # 20 digits hold every offset of 64 bits; a fraction or exponent makes a number another kind of JSON value.
 _WHOLE_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,19})(?![0-9.eE])")
+
+
+def _tensor_expressions() -> list[re.Pattern[bytes]]:
+    """Return the expression of a tensor's name, its three fields and a comma, for each order of the fields."""
+    number = rb"(?:0|[1-9][0-9]{0,19})"
+    fields = (
+        rb'"dtype"@:@"(?P<dtype>[A-Z0-9_]{1,16})"',
+        rb'"shape"@:@\[@(?P<shape>(?:%b@(?:,@%b@){0,%d})?)\]' % (number, number, MAX_DIMENSIONS - 1),
+        rb'"data_offsets"@:@\[@(?P<start>%b)@,@(?P<stop>%b)@\]' % (number, number),
+    )
+    name = rb'@"(?P<name>[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*){0,1000})"@:@'
+    return [
+        re.compile((name + rb"\{@" + rb"@,@".join(order) + rb"@\}@,").replace(b"@", rb"[ \t\n\r]*"))
+        for order in itertools.permutations(fields)
+    ]
+
+
+_TENSORS = _tensor_expressions()
 
 
 class Entry(NamedTuple):
@@ -94,8 +123,7 @@ def parse_header(buffer: memoryview, source: str) -> Header:
     if length > MAX_HEADER_SIZE:
         raise SafetensorsError(
             "HeaderTooLarge",
-            f"{source} claims a header of {length} bytes, expected at most {MAX_HEADER_SIZE}; "
-            "is it a safetensors file?",
+            f"{source} claims a header of {length} bytes, expected at most {MAX_HEADER_SIZE}; {_what_else(buffer)}",
         )
     data_start = _LENGTH_BYTES + length
     if data_start > len(buffer):
@@ -117,6 +145,7 @@ class _HeaderReader:
         self.position = start
         self.stop = stop
         self.source = source
+        self.expected = _TENSORS[0]
 
     def refuse(self, reason: str, message: str) -> NoReturn:
         """Raise an error that says where in the file the reader stands."""
@@ -127,9 +156,11 @@ class _HeaderReader:
         entries: dict[str, Entry] = {}
         metadata: dict[str, str] | None = None
         has_metadata = False
+        self.skip(_SPACE)
         if not self.has(b"{", self.position):
             self.refuse("InvalidHeaderStart", "expected a header that begins with '{'; is it a safetensors file?")
         for _ in self.items(b"{", b"}"):
+            self.plain_entries(entries)
             name = self.name()
             if name in entries or (name == METADATA_NAME and has_metadata):
                 self.refuse("DuplicateName", f"tensor {quoted(name)} a second time, expected every name once")
@@ -142,6 +173,33 @@ class _HeaderReader:
         if self.position < self.stop:
             self.refuse("MalformedHeader", "expected nothing but spaces after the last '}' of the header")
         return entries, metadata
+
+    def plain_entries(self, entries: dict[str, Entry]) -> None:
+        """Read tensors that are as writers write them, and a comma after each, up to one that is not."""
+        piece, at = b"", 0
+        while True:
+            match = self.plain_entry(piece, at)
+            if match is None and self.position + len(piece) - at < self.stop and (at or not piece):
+                piece, at = bytes(self.buffer[self.position : min(self.position + _PIECE, self.stop)]), 0
+                match = self.plain_entry(piece, at)
+            if match is None:
+                return
+            raw, raw_dtype, sizes, start, stop = match.group("name", "dtype", "shape", "start", "stop")
+            name, dtype = _plain_name(raw), _DTYPES.get(raw_dtype)
+            if name is None or dtype is None or name in entries:
+                return
+            shape = tuple(map(int, sizes.split(b","))) if sizes else ()
+            entries[name] = Entry(dtype, shape, int(start), int(stop))
+            self.position += match.end() - at
+            at = match.end()
+
+    def plain_entry(self, piece: bytes, at: int) -> re.Match[bytes] | None:
+        """Return what is at a place, if it is a tensor, trying the order of fields that the last one had first."""
+        match = self.expected.match(piece, at)
+        if match is None and at < len(piece):
+            match = next((found for order in _TENSORS if (found := order.match(piece, at))), None)
+            self.expected = match.re if match else self.expected
+        return match
 
     def metadata(self) -> dict[str, str] | None:
         """Read the metadata: texts by name, or null."""
@@ -261,12 +319,35 @@ class _HeaderReader:
             self.refuse("MalformedHeader", f"expected {symbol.decode()!r}")
 
 
+def _what_else(buffer: memoryview) -> str:
+    """Return what a file is that is not safetensors."""
+    start = bytes(buffer[:BEGINNING])
+    if start.startswith((b"PK\x03\x04", b"\x80")):
+        return "it looks like a file of PyTorch, which npconv convert reads"
+    what = what_begins(start)
+    return f"it is {what}" if what else "is it a safetensors file?"
+
+
+def _plain_name(raw: bytes) -> str | None:
+    """Return a tensor's name as it stands between its quotes; None if it must be looked at symbol by symbol."""
+    try:
+        name = raw.decode()
+        if "\\" in name:
+            name, _ = _JSON.raw_decode(f'"{name}"')
+            name.encode()  # fails for half of a surrogate pair
+    except ValueError:
+        return None
+    return None if name == METADATA_NAME else name
+
+
 def _check_layout(entries: dict[str, Entry], data_size: int, source: str) -> None:
     """Refuse entries that do not cover the data exactly, or whose shapes are not what their offsets span."""
+    if _covers(entries, data_size):
+        return
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: item[1][2:]):
         what = f"{source}: tensor {quoted(name)}"
-        if math.prod(size for size in entry.shape if size) * held_dtype(entry.dtype).itemsize > MAX_ADDRESS:
+        if _extent(entry) > MAX_ADDRESS:
             raise SafetensorsError("ShapeTooLarge", f"{what} has shape {entry.shape}, expected less than 2**63 bytes")
         if entry.start != end or not entry.start <= entry.stop <= data_size:
             raise SafetensorsError(
@@ -274,7 +355,7 @@ def _check_layout(entries: dict[str, Entry], data_size: int, source: str) -> Non
                 f"{what} spans bytes {entry.start} to {entry.stop} of the data, expected from {end}, where the tensor "
                 f"before ends, to at most {data_size}, where the file ends; download it again",
             )
-        expected = math.prod(entry.shape) * STORED[entry.dtype].itemsize
+        expected = math.prod(entry.shape) * _STORED_BYTES[entry.dtype]
         if entry.stop - entry.start != expected:
             raise SafetensorsError(
                 "SizeMismatch",
@@ -285,3 +366,21 @@ def _check_layout(entries: dict[str, Entry], data_size: int, source: str) -> Non
         raise SafetensorsError(
             "TrailingBytes", f"{source} has {data_size - end} bytes after its last tensor; download it again"
         )
+
+
+def _covers(entries: dict[str, Entry], data_size: int) -> bool:
+    """Say whether tensors cover the data in the order of the header, as in all files that the official writer makes."""
+    end = 0
+    for entry in entries.values():
+        dtype, shape, start, stop = entry
+        if start != end or stop - start != math.prod(shape) * _STORED_BYTES[dtype]:
+            return False
+        if start == stop and _extent(entry) > MAX_ADDRESS:
+            return False
+        end = stop
+    return end == data_size
+
+
+def _extent(entry: Entry) -> int:
+    """Return the bytes that NumPy counts for a shape: it refuses one too large to address even if a size is zero."""
+    return math.prod(size for size in entry.shape if size) * _HELD_BYTES[entry.dtype]

@@ -6,6 +6,7 @@ A training script may wrap the state dict: ``{"model": {...}, "optimizer": {...}
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,36 +14,32 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import WeightsError
+from npconv.errors import InputError, WeightsError
 from npconv.files import archive, hdf5, npy, pytorch
 from npconv.files.checkpoint import gather, read_weight_map
-from npconv.files.disk import map_file
+from npconv.files.disk import MAX_JSON_SIZE, as_path, map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
-from npconv.files.pickle_names import Skipped
-from npconv.files.pytorch import dotted
-from npconv.files.safetensors import open_file, read_header
-from npconv.messages import listed, quoted
+from npconv.files.pickle_values import Skipped
+from npconv.files.safetensors import open_with_metadata
+from npconv.files.settling import Contents, dotted
+from npconv.files.strangers import BEGINNING, what_begins, what_is_called, what_is_in
+from npconv.messages import listed, quoted, shown
 
 SAFETENSORS = "safetensors"
 PYTORCH_ZIP = "PyTorch zip"
 PYTORCH_STREAM = "PyTorch legacy pickle"
+PICKLE = "pickle"
 NUMPY_ZIP = "NumPy zip"
 HDF5 = "HDF5"
+KERAS = "Keras zip"
+#: In a ``.keras`` file.
+KERAS_WEIGHTS = "model.weights.h5"
 
 #: The files of a folder in Hugging Face layout, the one to take first.
 FILES = (
     *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"),
     *("tf_model.h5", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
-)
-
-#: Beginnings of files that hold no weights, or in forms that are not read.
-_STRANGERS = (
-    (b"version https://git-lfs", "a Git LFS pointer in the place of the file; fetch the file itself"),
-    (b"<", "a web page or XML; download the file itself"),
-    (b"\x1f\x8b", "packed with gzip; unpack it"),
-    (b"GGUF", "a GGUF file, which is not read"),
-    (b"\x93NUMPY", "a single array without a name; save it with numpy.savez"),
 )
 
 #: Keys that hold a model's tensors, the one to take first.
@@ -58,6 +55,7 @@ EXTRAS = {
     "meta",
 }
 
+_BRACE = re.compile(rb"[ \t\n\r]*\{")
 _NOT_PLAIN = (dict, list, tuple, np.ndarray, DeferredArray, Skipped)
 
 
@@ -101,14 +99,18 @@ def open_weights(path: str | os.PathLike[str], *, wrapping: str | None = None, c
     UnavailableError
         If it is an HDF5 file and h5py is not installed.
     """
+    if wrapping is not None and not isinstance(wrapping, str):
+        raise InputError(f"expected wrapping as the name of a place, such as 'model_ema', got {shown(wrapping)}")
     path = _file_at(path)
-    buffer = map_file(path)
-    if not _is_index(buffer):
-        return _open_file(path, buffer, wrapping, check)
+    return _open_index(path, wrapping, check) if _is_index(map_file(path)) else _open_file(path, wrapping, check)
+
+
+def _open_index(path: Path, wrapping: str | None, check: bool) -> OpenedWeights:
+    """Open the files that an index names."""
     parts: list[OpenedWeights] = []
 
     def read(shard: Path) -> Mapping[str, Any]:
-        parts.append(_open_file(shard, map_file(shard), wrapping, check))
+        parts.append(_open_file(shard, wrapping, check))
         return parts[-1].tensors
 
     tensors = gather(path, read_weight_map(path), read)
@@ -135,12 +137,16 @@ def weight_files(path: str | os.PathLike[str]) -> list[Path]:
 
 def _file_at(path: str | os.PathLike[str]) -> Path:
     """Return a file, or that with the weights of a folder, or the index of several."""
-    path = Path(path)
+    path = as_path(path)
     if not os.path.isdir(path):
+        if not os.path.lexists(path) and os.path.lexists(f"{path}.index"):
+            raise WeightsError(f"{quoted(path)} is {what_is_called(f'{path.name}.ckpt.index')}")
         return path
     for name in FILES:
         if os.path.lexists(path / name):
             return path / name
+    if what := what_is_in(path):
+        raise WeightsError(f"{quoted(path)} is {what}")
     raise WeightsError(f"found none of {', '.join(FILES)} in {quoted(path)}; give the path of a file")
 
 
@@ -150,45 +156,63 @@ def _is_index(buffer: memoryview) -> bool:
 
 def _is_safetensors(buffer: memoryview) -> bool:
     """Say whether a file begins as safetensors: a length that a header may have, and the header's brace."""
-    return bytes(buffer[8:9]) == b"{" and int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE
+    return int.from_bytes(buffer[:8], "little") <= MAX_HEADER_SIZE and _BRACE.match(buffer, 8) is not None
 
 
-def _open_file(path: Path, buffer: memoryview, wrapping: str | None, check: bool) -> OpenedWeights:
+def _open_file(path: Path, wrapping: str | None, check: bool) -> OpenedWeights:
     """Open a file that holds tensors itself."""
+    buffer = map_file(path)
     source = quoted(path)
-    start = bytes(buffer[:512])
+    start = bytes(buffer[:BEGINNING])
     if start.startswith(archive.MAGIC):
         members = archive.read_members(buffer, source)
         if members and all(name.endswith(npy.SUFFIX) for name in members):
             return OpenedWeights(npy.read_npz(buffer, members, source, check), NUMPY_ZIP)
+        if KERAS_WEIGHTS in members:
+            return _open_keras(path, buffer, members, source, check)
         return _unwrapped(pytorch.read_zip(buffer, members, source, check), PYTORCH_ZIP, source, wrapping)
     if start.startswith(hdf5.MAGIC):
-        arrays, skipped = hdf5.read_hdf5(path, buffer, source)
-        if not arrays:
-            raise WeightsError(f"{source} is an HDF5 file without arrays, expected weights")
-        return OpenedWeights(arrays, HDF5, skipped)
+        return _keras(hdf5.read_hdf5(path, buffer, source), HDF5, source)
     # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
     if _is_safetensors(buffer):
-        return OpenedWeights(open_file(path), SAFETENSORS, metadata=dict(read_header(path).metadata or {}))
-    if start[:1] == b"\x80":
+        tensors, metadata = open_with_metadata(path)
+        return OpenedWeights(tensors, SAFETENSORS, metadata=dict(metadata))
+    if pytorch.is_stream(buffer):
         return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
-    raise WeightsError(f"{source} is {_what(start)}")
+    if start[:1] == b"\x80":
+        return _unwrapped(pytorch.read_plain(buffer, source), PICKLE, source, wrapping)
+    unknown = "none of the files that are read: safetensors, PyTorch, NumPy, HDF5 and Keras, or an index of several"
+    what = what_begins(start) or what_is_called(path.name) or unknown
+    raise WeightsError(f"{source} is {what}" if start else f"{source} is empty; download it again")
 
 
-def _what(start: bytes) -> str:
-    """Return what a file is that holds no weights."""
-    if not start:
-        return "empty; download it again"
-    if start[257:262] == b"ustar":
-        return "a tar file, as PyTorch wrote before version 0.2; load and save it with a newer one"
-    for beginning, what in _STRANGERS:
-        if start.startswith(beginning):
-            return what
-    return "none of the files that are read: safetensors, PyTorch, NumPy zip, HDF5, or an index of several"
+def _open_keras(
+    path: Path, buffer: memoryview, members: dict[str, archive.Member], source: str, check: bool
+) -> OpenedWeights:
+    """Open a ``.keras`` file: a zip file with the weights as HDF5, and texts on the model that are kept as metadata."""
+    member = members[KERAS_WEIGHTS]
+    if member.is_packed:
+        raise WeightsError(f"{source}: {KERAS_WEIGHTS} is packed, which Keras never does; save it with Keras again")
+    data = archive.contents(buffer, member, source, check)
+    opened = _keras(hdf5.read_hdf5(path, data, source, member.start), KERAS, source)
+    texts: dict[str, Any] = {
+        name: str(archive.contents(buffer, members[name], source), "utf-8", "replace")
+        for name in ("config.json", "metadata.json")
+        if name in members and members[name].size <= MAX_JSON_SIZE
+    }
+    return replace(opened, metadata=texts)
 
 
-def _unwrapped(contents: pytorch.Contents, container: str, source: str, wrapping: str | None) -> OpenedWeights:
+def _keras(found: hdf5.Hdf5, container: str, source: str) -> OpenedWeights:
+    if not found.arrays:
+        raise WeightsError(f"{source} is an HDF5 file without arrays, expected weights")
+    return OpenedWeights(found.arrays, container, found.skipped, taken=found.taken, others=found.others)
+
+
+def _unwrapped(contents: Contents, container: str, source: str, wrapping: str | None) -> OpenedWeights:
     """Return the state dict in the contents of a PyTorch file."""
+    if isinstance(contents.value, dict) and "StructuredToParameterName@@" in contents.value:
+        raise WeightsError(f"{source} is {what_is_called('.pdparams')}")
     try:
         found = find_tensors(contents.value, wrapping)
     except WeightsError as error:
@@ -199,9 +223,9 @@ def _unwrapped(contents: pytorch.Contents, container: str, source: str, wrapping
 def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
     """Return the tensors of the model in what a training script has saved: dicts, lists and tuples with arrays.
 
-    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole; one that has none is searched
-    for the keys that training scripts use, in the order of `WRAPPINGS`; failing these it is taken without the optimizer
-    and its like.
+    Without `wrapping`, the place to take, a dict that has tensors itself is taken whole. One that has none, or fewer
+    and by names that no part of a model has, is searched for the keys that training scripts use, in the order of
+    `WRAPPINGS`; failing these it is taken without the optimizer and its like.
 
     Raises
     ------
@@ -211,7 +235,7 @@ def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
     if _is_tensor(contents):
         raise WeightsError("the file holds a single tensor without a name, expected a dict of tensors")
     place, node = _unwrap(contents, ()) if wrapping is None else _at(contents, wrapping)
-    excluded = EXTRAS if wrapping is None and isinstance(node, dict) and not _is_state_dict(node) else ()
+    excluded = EXTRAS if wrapping is None and isinstance(node, dict) and not _own_tensors(node) else ()
     depth = len(place)
     tensors: dict[str, Any] = {}
     others: dict[str, int] = {}
@@ -236,9 +260,13 @@ def find_tensors(contents: Any, wrapping: str | None = None) -> OpenedWeights:
 
 def _unwrap(node: Any, place: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
     """Go into the wrappings around a state dict."""
-    while isinstance(node, dict) and not _is_state_dict(node):
+    while isinstance(node, dict):
         key = next((key for key in WRAPPINGS if next(_leaves(node.get(key), (), True), None)), None)
-        if key is None:
+        own = _own_tensors(node)
+        # Beside a model there may be a history or the like; what has the name of a part of a model is not such.
+        if key is None or any("." in str(name) for name in own):
+            break
+        if own and sum(1 for _ in _leaves(node[key], (), True)) <= len(own):
             break
         place, node = (*place, key), node[key]
     return place, node
@@ -257,9 +285,13 @@ def _at(node: Any, wrapping: str) -> tuple[tuple[Any, ...], Any]:
     return place, node
 
 
-def _is_state_dict(node: dict[Any, Any]) -> bool:
-    """Say whether a dict has tensors itself, other than the state of a random generator and the like."""
-    return any(_is_tensor(value) and key not in EXTRAS for key, value in node.items())
+def _own_tensors(node: dict[Any, Any]) -> list[Any]:
+    """Return the keys of the tensors in a dict itself, but for metrics, states of random generators and the like."""
+    return [
+        key
+        for key, value in node.items()
+        if _is_tensor(value) and value.ndim > 0 and value.dtype != np.uint8 and key not in EXTRAS
+    ]
 
 
 def _leaves(node: Any, path: tuple[Any, ...], only_tensors: bool = False) -> Iterator[tuple[tuple[Any, ...], Any]]:

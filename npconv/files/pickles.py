@@ -1,12 +1,13 @@
 """A machine for the opcodes of pickle protocols 2 to 5 that imports nothing, calls nothing and sets no attribute.
 
-What ``pickle`` would look up in a module becomes a `Global`, a pair of texts that the closed table of
-:mod:`~npconv.files.pickle_names` must hold. What it would call is answered by that table as well, with plain
-values, a `Tensor` to be made later or a `Skipped`. Lists, tuples, dicts and numbers are those of Python.
+What ``pickle`` would look up in a module becomes a `Global`, a text that the table of
+:mod:`~npconv.files.pickle_names` lets pass. What it would call is answered by :mod:`~npconv.files.pickle_calls`, with
+the values of :mod:`~npconv.files.pickle_values`. Lists, tuples, dicts and numbers are those of Python.
 
 Opcodes of protocols 0 and 1 (``INST``, ``OBJ``, ``PERSID``, text), the registry of extensions (``EXT1`` ...), out of
-band buffers and ``DUP`` are refused: ``torch.save`` writes none of them. Opcodes and bytes are bounded, so is
-everything that could make work grow faster than the file: keys of a dict are short texts and 64-bit numbers.
+band buffers and ``DUP`` are refused: nothing that saves weights writes them. Opcodes are bounded, and so is everything
+that could make work grow faster than the file: what calls copy is counted against the bytes that were read, keys of a
+dict are short texts, whose hashes nobody can choose, and few numbers.
 
 Source: the opcode table of Python's ``pickletools``.
 """
@@ -16,27 +17,31 @@ from __future__ import annotations
 import contextlib
 import pickletools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 from npconv.errors import WeightsError
-from npconv.files.pickle_names import (
+from npconv.files.pickle_calls import call, new, persistent, set_state
+from npconv.files.pickle_names import is_known, look_up
+from npconv.files.pickle_values import (
+    MADE,
     MAX_NAME,
+    MAX_NUMBER_KEYS,
     Global,
+    Object,
     Skipped,
     Storage,
-    Tensor,
-    call,
-    checked_key,
+    checked_keys,
     kind,
-    look_up,
-    persistent,
 )
 
 #: A model of a thousand tensors takes about 40 000; a training checkpoint with an optimizer three times as many.
 MAX_OPCODES = 400_000
-MAX_BYTES = 50_000_000
 MAX_MARKS = 1000
+#: Longer bytes are not copied out of the file; they are the numbers of an array.
+MAX_TEXT = 1_000_000
+#: Of items that calls may copy, beside one for each byte read.
+MAX_COPIED = 1000
 
 _MARK = object()
 _OPCODES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
@@ -49,8 +54,8 @@ class _DamagedError(Exception):
 class Pickle(NamedTuple):
     """What a pickle describes."""
 
-    #: Of dicts, lists, tuples, texts, bytes, numbers, None, `names.Global`, `names.Skipped`, `names.Storage` and
-    #: `names.Tensor`. May contain itself.
+    #: Of dicts, lists, tuples, texts, bytes, numbers, None and what `npconv.files.pickle_values` has; it may contain
+    #: itself.
     value: Any
     #: Where in the buffer it ends.
     stop: int
@@ -84,10 +89,13 @@ class _Machine:
     def __init__(self, buffer: memoryview, start: int) -> None:
         self.buffer = buffer
         self.position = start
-        self.limit = min(len(buffer), start + MAX_BYTES)
+        self.start = start
+        self.limit = len(buffer)
         self.stack: list[Any] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []
+        self.copied = 0
+        self.number_keys = 0
         self.storages: dict[str, Storage] = {}
 
     def run(self) -> Any:
@@ -179,20 +187,30 @@ class _Machine:
 
     def remember(self, index: int) -> None:
         """Note the last value in the memo."""
+        if index > MAX_OPCODES:
+            raise _DamagedError(f"expected at most {MAX_OPCODES} values to note, got number {index}")
+        self.memo.extend([_MARK] * (index + 1 - len(self.memo)))
         self.memo[index] = self.top()
 
     def recall(self, index: int) -> None:
         """Lay a noted value on the stack."""
-        if index not in self.memo:
+        if index >= len(self.memo) or self.memo[index] is _MARK:
             raise _DamagedError(f"expected a value noted before as {index}")
         self.push(self.memo[index])
+
+    def count_copied(self, arguments: tuple[Any, ...], copied: tuple[type, ...]) -> None:
+        """Count what a call may copy: programs that write pickles have no value copied twice."""
+        self.copied += sum(len(value) for value in arguments if type(value) in copied)
+        most = MAX_COPIED + self.position - self.start
+        if self.copied > most:
+            raise _DamagedError(f"expected calls to copy at most {most} items, got {self.copied}")
 
     def append(self, values: list[Any]) -> None:
         """Add values to the list on the stack; those of a skipped thing go with it."""
         target = self.top()
         if type(target) is list:
             target.extend(values)
-        elif type(target) is not Skipped:
+        elif type(target) not in (Skipped, Object):
             raise _DamagedError(f"expected a list to add to, got {kind(target)}")
 
     def set_items(self, values: list[Any]) -> None:
@@ -202,9 +220,17 @@ class _Machine:
             raise _DamagedError("expected as many values as keys")
         if type(target) is Skipped:
             return
-        if type(target) is not dict:
+        items = target.items if type(target) is Object else target
+        if type(items) is not dict:
             raise _DamagedError(f"expected a dict to add to, got {kind(target)}")
-        target.update(zip(map(checked_key, values[::2]), values[1::2], strict=True))
+        self.count_keys(values[::2])
+        items.update(zip(values[::2], values[1::2], strict=True))
+
+    def count_keys(self, keys: Collection[Any]) -> None:
+        """Check the keys of a dict, and that all dicts together have few numbers as keys."""
+        self.number_keys += checked_keys(keys)
+        if self.number_keys > MAX_NUMBER_KEYS:
+            raise _DamagedError(f"expected at most {MAX_NUMBER_KEYS} numbers as the keys of all dicts")
 
     def make_dict(self) -> None:
         """Make a dict of the group on the stack."""
@@ -213,9 +239,11 @@ class _Machine:
         self.set_items(values)
 
     def add_to_set(self) -> None:
-        """Drop the members of a set, which is skipped."""
-        self.group()
-        if type(self.top()) is not Skipped:
+        """Keep the members of a set, which is skipped, by its name."""
+        members = self.group()
+        if type(self.top()) is Skipped:
+            self.top().members.extend(members)
+        elif type(self.top()) is not Object:
             raise _DamagedError(f"expected a set to add to, got {kind(self.top())}")
 
     def frozen_set(self) -> None:
@@ -225,9 +253,10 @@ class _Machine:
 
     def refer(self) -> None:
         """Lay a storage on the stack: something that the file holds outside the pickle."""
-        storage = persistent(self.pop())
-        self.storages.setdefault(storage.key, storage)
-        self.push(storage)
+        found = persistent(self.pop())
+        if type(found) is Storage:
+            self.storages.setdefault(found.key, found)
+        self.push(found)
 
     def integer(self, width: int) -> None:
         """Lay a whole number of `width` bytes on the stack."""
@@ -238,8 +267,9 @@ class _Machine:
         self.push(str(self.take(self.whole(width)), "utf-8"))
 
     def data(self, width: int) -> None:
-        """Lay bytes on the stack, their length in `width` bytes."""
-        self.push(bytes(self.take(self.whole(width))))
+        """Lay bytes on the stack, their length in `width` bytes: a view of the file if they are many."""
+        data = self.take(self.whole(width))
+        self.push(data if len(data) > MAX_TEXT else bytes(data))
 
     def find(self, module: Any, name: Any) -> None:
         """Lay a global of the closed table on the stack."""
@@ -257,21 +287,33 @@ class _Machine:
         name = self.pop()
         self.find(self.pop(), name)
 
-    def reduce(self, with_keywords: bool = False) -> None:
-        """Answer a call with what the closed table says of it."""
-        if with_keywords and self.pop() != {}:
-            raise _DamagedError("expected a call without keywords")
+    def reduce(self, answer: Callable[[Global, tuple[Any, ...]], Any] = call) -> None:
+        """Answer a call, of a function or for a new object, with what stands for it."""
         arguments = self.pop()
         function = self.pop()
         if type(function) is not Global or type(arguments) is not tuple:
             raise _DamagedError(f"expected a call of a global with a tuple, got {kind(function)} and {kind(arguments)}")
-        self.push(call(function, arguments))
+        text = (str,) if function.name == "_codecs.encode" else ()
+        self.count_copied(arguments, (dict, list, tuple, *text))
+        made = answer(function, arguments)
+        if type(made) is dict:
+            self.count_keys(made)
+        self.push(made)
+
+    def new_with_keywords(self) -> None:
+        """Answer a call for a new object, whose keywords must be none if its arguments count."""
+        keywords = self.pop()
+        function = self.stack[-2] if len(self.stack) > 1 else None
+        if keywords != {} and type(function) is Global and is_known(function.name):
+            raise _DamagedError("expected a call without keywords")
+        self.reduce(new)
 
     def build(self) -> None:
-        """Drop the state of an object: nothing here has attributes to set."""
-        self.pop()
-        if type(self.top()) not in (Skipped, dict, Tensor):
+        """Set the state of an object, which is dropped unless tensors may be in it."""
+        state = self.pop()
+        if type(self.top()) not in (*MADE, dict):
             raise _DamagedError(f"expected an object to set the state of, got {kind(self.top())}")
+        set_state(self.top(), state)
 
     def protocol(self) -> None:
         """Check the protocol's number."""
@@ -283,8 +325,9 @@ class _Machine:
 def _old_text(machine: _Machine, width: int) -> None:
     """Lay a ``str`` of Python 2 on the stack: text if it can be, otherwise bytes."""
     machine.data(width)
-    with contextlib.suppress(UnicodeDecodeError):
-        machine.stack[-1] = machine.stack[-1].decode("utf-8")
+    if type(machine.top()) is bytes:
+        with contextlib.suppress(UnicodeDecodeError):
+            machine.stack[-1] = machine.stack[-1].decode("utf-8")
 
 
 def _long(machine: _Machine, width: int) -> None:
@@ -342,8 +385,8 @@ _ACTIONS: dict[int, Callable[[_Machine], Any]] = {
     0x63: _Machine.find_line,
     0x93: _Machine.find_on_stack,
     0x52: _Machine.reduce,
-    0x81: _Machine.reduce,  # NEWOBJ
-    0x92: lambda m: m.reduce(with_keywords=True),  # NEWOBJ_EX
+    0x81: lambda m: m.reduce(new),  # NEWOBJ
+    0x92: _Machine.new_with_keywords,
     0x62: _Machine.build,
     0x51: _Machine.refer,  # BINPERSID
 }

@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "load_file",
     "open_file",
+    "open_with_metadata",
     "read_header",
     "read_metadata",
     "save",
@@ -69,7 +70,7 @@ def load(data: bytes) -> dict[str, np.ndarray]:
         buffer = memoryview(data).cast("B").toreadonly()
     except TypeError as error:
         raise InputError(f"expected bytes, got {type(data).__name__}; load_file takes a file name") from error
-    return _tensors(buffer, "the data")
+    return _tensors(buffer, parse_header(buffer, "the data"))
 
 
 def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -92,7 +93,8 @@ def load_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     WeightsError
         If there is no such file, or it cannot be read.
     """
-    return _tensors(map_file(filename), quoted(filename))
+    buffer = map_file(filename)
+    return _tensors(buffer, parse_header(buffer, quoted(filename)))
 
 
 def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | DeferredArray]:
@@ -100,7 +102,16 @@ def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | Deferr
 
     Those of the dtypes that must be decoded (`npconv.files.dtypes.DECODED`) are each a `DeferredArray`.
     """
-    return _tensors(map_file(filename), quoted(filename), lazy=True)
+    return open_with_metadata(filename)[0]
+
+
+def open_with_metadata(
+    filename: str | os.PathLike[str],
+) -> tuple[dict[str, np.ndarray | DeferredArray], dict[str, str]]:
+    """Return the tensors as `open_file` does, and the metadata, empty if there are none."""
+    buffer, source = map_file(filename), quoted(filename)
+    header = parse_header(buffer, source)
+    return _tensors(buffer, header, lazy=True), header.metadata or {}
 
 
 def read_header(filename: str | os.PathLike[str]) -> Header:
@@ -170,9 +181,8 @@ def save_file(
     write_file(filename, file_chunks(tensor_dict, metadata, dtypes))
 
 
-def _tensors(buffer: memoryview, source: str, lazy: bool = False) -> dict[str, Any]:
+def _tensors(buffer: memoryview, header: Header, lazy: bool = False) -> dict[str, Any]:
     """Return the arrays of a whole file; if `lazy`, a `DeferredArray` where the dtype must be decoded."""
-    header = parse_header(buffer, source)
     data = np.frombuffer(buffer, np.uint8)[header.data_start :]
     tensors: dict[str, Any] = {}
     for name, entry in header.entries.items():
@@ -203,7 +213,10 @@ def file_chunks(
     tensor_dict: Mapping[str, Any], metadata: Mapping[str, str] | None = None, dtypes: Mapping[str, str] | None = None
 ) -> Iterator[Any]:
     """Yield the bytes of a file: its beginning, then one tensor after the other; arguments and errors as of `save`."""
-    dtypes = dtypes or {}
+    dtypes = {} if dtypes is None else dtypes
+    check_mapping(tensor_dict, "tensors")
+    check_mapping(dtypes, "dtypes")
+    check_mapping({} if metadata is None else metadata, "metadata")
     for name in dtypes:
         if name not in tensor_dict:
             raise InputError(f"dtypes names {quoted(name)}, expected names of tensors only")
@@ -216,6 +229,12 @@ def file_chunks(
         yield encode(np.asarray(item.array), item.dtype)
 
 
+def check_mapping(value: Any, what: str) -> None:
+    """Raise `InputError` for an argument that is not a mapping."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"expected {what} as a dict by name, got {type(value).__name__}")
+
+
 def _item(name: str, value: Any, dtype: str | None) -> _Item:
     """Check one tensor; `dtype` is what to store it as, if not its own."""
     _check_text(name, "a tensor's name")
@@ -225,7 +244,7 @@ def _item(name: str, value: Any, dtype: str | None) -> _Item:
     array: Any = value if isinstance(value, DeferredArray) else np.asarray(to_host(value))
     if dtype is None:
         return _Item(name, array, array.stored if isinstance(array, DeferredArray) else dtype_of(array, what))
-    if dtype not in WIDENED:
+    if not isinstance(dtype, str) or dtype not in WIDENED:
         raise InputError(f"{what} to be stored as {quoted(dtype)}, expected one of {', '.join(WIDENED)} or no dtype")
     if array.dtype.kind != "f":
         raise InputError(f"{what} has dtype {array.dtype}, expected floating-point numbers to store as {dtype}")

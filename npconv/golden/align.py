@@ -10,12 +10,14 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.measures import Measures, measure
+from npconv.golden.output_names import output_names, spelled
 from npconv.golden.trace_file import PIXELS, layout_of
 from npconv.messages import nearest, quoted
 from npconv.models import FAMILIES
@@ -53,16 +55,17 @@ class Pairs(NamedTuple):
 
 
 def pair(
-    reference: Iterable[str],
-    mine: Iterable[str],
+    reference: Mapping[str, Any] | Iterable[str],
+    mine: Mapping[str, Any] | Iterable[str],
     aliases: Mapping[str, str] | None = None,
     renamed: Mapping[str, str] | None = None,
 ) -> Pairs:
     """Find the names that belong together.
 
     Names that are renamed come first, then those that are equal, then those that are equal once aliases are resolved
-    and prefixes such as ``convnextv2.`` taken away. A tensor of mine under a second name of the same module is no
-    extra one, but a second. `aliases` go from a second name to the name, `renamed` from mine to the reference's.
+    and prefixes such as ``convnextv2.`` taken away, then those of a model's outputs (``logits``), in either trace. A
+    tensor of mine under a second name of the same module is no extra one, but a second. `aliases` go from a second
+    name to the name, `renamed` from mine to the reference's.
 
     Raises
     ------
@@ -76,18 +79,21 @@ def pair(
     known = set(wanted)
     short = {_short(name): name for name in reversed(wanted)}
     second = {_short(alias): name for alias, name in aliases.items() if name in known}
+    outputs = output_names(reference)
+    own = {name: outputs[output] for output, name in output_names(mine).items() if output in outputs}
     found = {target: name for name, target in renamed.items()}
     extra: list[str] = []
     second_names: dict[str, list[str]] = {}
     free = [name for name in there if name not in renamed]
     for name in sorted(free, key=lambda name: name not in known):  # those that are equal first
         target = name if name in known else aliases.get(name) or short.get(_short(name)) or second.get(_short(name))
+        target = target if target in known else outputs.get(spelled(name) or "") or own.get(name)
         if target not in known:
             extra.append(name)
         elif found.setdefault(str(target), name) != name:
             second_names.setdefault(str(target), []).append(name)
     if not found or (set(found) == {PIXELS} and extra and len(wanted) > 1):
-        raise GoldenError(_nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
+        raise GoldenError(nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
     names = {name: found[name] for name in wanted if name in found}
     unused = [name for name in given if name not in renamed]
     return Pairs(names, [name for name in wanted if name not in found], extra, second_names, unused)
@@ -95,9 +101,10 @@ def pair(
 
 def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Sequence[str]) -> None:
     """Refuse a map of names that speaks of other tensors: of such as MINE lacks only if it lacks all of them."""
-    absent = [name for name in renamed.values() if name not in set(wanted)]
+    known = set(wanted)
+    absent = [name for name in renamed.values() if name not in known]
     if absent:
-        turned = "; is it {reference: mine}?" if set(renamed) <= set(wanted) else ""
+        turned = "; is it {reference: mine}?" if set(renamed) <= known else ""
         near = _nearest(absent[0], wanted)
         raise GoldenError(
             f"the map of names speaks of {quoted(absent[0])}, which REFERENCE lacks; nearest there: {near}{turned}"
@@ -107,7 +114,7 @@ def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Seq
         near = _nearest(name, there)
         raise GoldenError(f"the map of names speaks of {quoted(name)}, which MINE lacks; nearest there: {near}")
     if len(set(renamed.values())) < len(renamed):
-        twice = next(name for name in renamed.values() if list(renamed.values()).count(name) > 1)
+        twice = Counter(renamed.values()).most_common(1)[0][0]
         raise GoldenError(f"the map of names gives two tensors of MINE the name {quoted(twice)}; give one")
 
 
@@ -118,7 +125,7 @@ def _short(name: str) -> str:
     return name
 
 
-def _nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
+def nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
     """Say that no name is common, and which are the nearest."""
     if not (wanted and there):
         return f"expected tensors in both traces, got {len(wanted)} in REFERENCE and {len(there)} in MINE"
@@ -227,37 +234,54 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
 
     `fits` tells of a tensor and a reading whether it is inside its tolerance.
     """
+    kinds = _kinds(tensors)
+
+    @cache
+    def agreed(kind: tuple[str, int], axes: tuple[int, ...] | None) -> tuple[int, bool, set[str]]:
+        """Count the good tensors of a kind that may be read so; tell if all agree, and which modules can only be so."""
+        able = [other for other in kinds[kind] if axes in other.all_axes()]
+        fit = all(_axes(other) == axes or fits(other, Reading(axes)) for other in able)
+        return len(able), fit, {_role(other.name) for other in able if other.all_axes()[0] == axes}
+
     found = []
     for tensor in tensors:
         reading = tensor.reading
         if reading is None or not tensor.is_good or reading.axes == tensor.all_axes()[0]:
             continue
-        others = [
-            other
-            for other in tensors
-            if other is not tensor
-            and other.is_good
-            and (other.letters, len(other.shape)) == (tensor.letters, len(tensor.shape))
-            and reading.axes in other.all_axes()
-        ]
-        named = (other for other in others if _role(other.name) == _role(tensor.name))
-        if any(other.all_axes()[0] == reading.axes for other in named):
-            continue
-        if not others or not all(_axes(other) == reading.axes or fits(other, reading) for other in others):
+        able, do_fit, certain = agreed(_kind(tensor), reading.axes)
+        if _role(tensor.name) not in certain and (able == 1 or not do_fit):  # the one is this tensor itself
             found.append(tensor)
     return found
 
 
-def as_the_others(tensor: Tensor, tensors: Sequence[Tensor]) -> Reading | None:
+def as_the_others(tensor: Tensor, orders: Mapping[tuple[str, int], Counter[Any]]) -> Reading | None:
     """Return the order in which to read a tensor that is wrong in every order: that of most good ones of its kind.
 
-    None if there are none, or their order does not fit its shape.
+    None if there are none, or their order does not fit its shape. `orders` counts them by kind.
     """
-    kind = (tensor.letters, len(tensor.shape))
-    good = [other for other in tensors if other.is_good and (other.letters, len(other.shape)) == kind]
+    counted = orders.get(_kind(tensor), Counter())
     possible = {reading.axes: reading for reading in readings(tensor.shape, tensor.mine, tensor.letters)}
-    count = Counter(axes for other in good if (axes := _axes(other)) in possible)
-    return possible[count.most_common(1)[0][0]] if count else None
+    common = [axes for axes in counted if axes in possible]
+    return possible[max(common, key=lambda axes: counted[axes])] if common else None
+
+
+def count_orders(tensors: Sequence[Tensor]) -> dict[tuple[str, int], Counter[Any]]:
+    """Count the orders of axes in which the good tensors of each kind were read."""
+    return {kind: Counter(map(_axes, found)) for kind, found in _kinds(tensors).items()}
+
+
+def _kinds(tensors: Sequence[Tensor]) -> dict[tuple[str, int], list[Tensor]]:
+    """Return the good tensors by kind."""
+    kinds: dict[tuple[str, int], list[Tensor]] = {}
+    for tensor in tensors:
+        if tensor.is_good:
+            kinds.setdefault(_kind(tensor), []).append(tensor)
+    return kinds
+
+
+def _kind(tensor: Tensor) -> tuple[str, int]:
+    """Return what tensors have in common whose axes are likely to be in one order."""
+    return tensor.letters, len(tensor.shape)
 
 
 def _axes(tensor: Tensor) -> tuple[int, ...] | None:
@@ -315,9 +339,10 @@ def align(
     for tensor in doubtful(tensors, lambda tensor, reading: again(tensor, reading).tensor.is_good):
         found[tensor.name] = again(tensor, next(readings(tensor.shape, tensor.mine, tensor.letters)))
     tensors = [entry.tensor for entry in found.values()]
+    orders = count_orders(tensors)
     for tensor in tensors:
         # What is wrong in every order is read as the others are, whatever order it is nearest in.
-        reading = None if tensor.is_good else as_the_others(tensor, tensors)
+        reading = None if tensor.is_good else as_the_others(tensor, orders)
         if reading is not None:
             found[tensor.name] = again(tensor, reading)
     return list(found.values())

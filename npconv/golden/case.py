@@ -28,7 +28,7 @@ from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
-from npconv.golden.measures import allowed, distance, finite_distance, place_of
+from npconv.golden.measures import allowed, distance, finite_distance, place_of, stored_distance, stored_in
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.segment import FAILURES, cast
 from npconv.golden.trace_file import Trace, load_trace
@@ -246,12 +246,14 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     AssertionError
         That says how far off the result is, where, and which known mistake gives the same numbers.
     GoldenError
-        If `unit` is none of these, or a result is not an array of real numbers.
+        If `unit` is none of these, a result is not an array of real numbers, or `expected` holds none.
     """
     __tracebackhide__ = True  # of pytest: what a porter wants to see is the message
     tolerance = allowed(case.tolerance, unit)
     actual = as_numbers(actual)
     expected = as_numbers(case.expected if expected is None else expected)
+    if not expected.size:
+        raise GoldenError(f"expected numbers to compare with, got an array of shape {expected.shape}")
     if not distance(expected, actual) <= tolerance:
         said = "; ".join([describe(actual, expected, tolerance), *explain(case, actual, tolerance)])
         raise AssertionError(f"{case.operation}, case {case.name} ({case.why}): {said}")
@@ -281,7 +283,7 @@ def explain(case: Case, actual: Any, tolerance: float | None = None) -> list[str
     scale = max(truth, float(np.abs(actual[np.isfinite(actual)]).max(initial=0.0)))
     limit = case.tolerance if tolerance is None else tolerance
     enough = FIT * limit * (scale / truth)  # rounding grows with the values that a mistake makes
-    found = [*suspects(case, actual), *_layouts(case, actual)]
+    found = [*suspects(case, actual), *_layouts(case, actual), *_stored(case, actual)]
     says, left = min(found, key=lambda suspect: suspect[1], default=("", float("inf")))
     if not GAIN * left <= distance(case.expected, actual) or not np.isfinite(left):
         return ["no known mistake explains it"]
@@ -296,6 +298,13 @@ def suspects(case: Case, actual: np.ndarray) -> list[tuple[str, float]]:
         if made is not None:
             found.append((mistake.says, finite_distance(made, actual)))
     return found
+
+
+def _stored(case: Case, actual: np.ndarray) -> Iterator[tuple[str, float]]:
+    """Yield the right result if it may have been stored in fewer bits, and what the rounding leaves unexplained."""
+    unit = stored_in(actual)
+    if unit:
+        yield f"result stored in {unit}", stored_distance(case.expected, actual, unit)
 
 
 def run_mistake(case: Case, mistake: Mistake) -> np.ndarray | None:

@@ -43,12 +43,15 @@ class Outcome:
         Largest absolute difference; infinite where there is no result to compare.
     says : str
         What is wrong, in one line; empty if nothing is.
+    tells : bool
+        A wrong result would not pass: the tolerance, which grows with the unit, is less than the values.
     """
 
     case: Case
     passed: bool
     error: float
     says: str = ""
+    tells: bool = True
 
 
 def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: str = "float32") -> Iterator[Outcome]:
@@ -72,11 +75,14 @@ def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: s
     Raises
     ------
     GoldenError
-        If the command or the unit makes no sense, or the program cannot be started.
+        If the command or the unit makes no sense, there is no case, or the program cannot be started.
     """
     check_unit(unit)
     words = split(command)
-    for case in cases:
+    found = list(cases)
+    if not found:
+        raise GoldenError("expected a case at least to check the program by, got none")
+    for case in found:
         with tempfile.TemporaryDirectory(prefix="npconv-", ignore_cleanup_errors=True) as folder:
             yield check_case(case, words, Path(folder), timeout, unit)
 
@@ -106,7 +112,7 @@ def check_case(case: Case, words: Sequence[str], folder: Path, timeout: float, u
         return Outcome(case, False, float("inf"), said)
     error, tolerance = distance(case.expected, actual), allowed(case.tolerance, unit)
     if error <= tolerance:
-        return Outcome(case, True, error)
+        return Outcome(case, True, error, tells=tolerance < float(np.abs(case.expected).max()))
     said = "; ".join([describe(actual, case.expected, tolerance), *explain(case, actual, tolerance)])
     return Outcome(case, False, error, said)
 

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair, read
+from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
-    ROUNDOFF,
     UNMEASURED,
-    WHOLE,
     check_unit,
     is_before_model,
     largest_of,
@@ -23,8 +22,7 @@ from npconv.golden.measures import (
     tolerance,
     whereabouts,
 )
-from npconv.golden.preprocessing import DECODED
-from npconv.golden.trace_file import PIXELS, about, part
+from npconv.golden.trace_file import about, part
 from npconv.messages import listed, quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
@@ -107,6 +105,8 @@ class Comparison:
     segments : dict
         Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
         several questions are asked about one.
+    refused : dict
+        Why the part before a tensor was not run again, by its name: it would take more than the file explains.
     """
 
     reference: Mapping[str, np.ndarray]
@@ -118,6 +118,7 @@ class Comparison:
     last_good: Difference | None
     notes: list[str] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
@@ -156,13 +157,15 @@ def compare(
     Raises
     ------
     GoldenError
-        If the inputs differ, no name is common, or an argument is wrong.
+        If the inputs differ, no name is common, an argument is wrong, or nothing that both have could tell a right
+        result from a wrong one.
     """
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
     pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, names)
-    notes = [_check_inputs(reference, mine, pairs.names, unit, layout), *_check_weights(reference, mine)]
+    note, inputs = check_inputs(reference, mine, pairs.names, unit, layout)
+    notes = [note, *_check_weights(reference, mine)]
     if pairs.unused:
         notes.append(
             f"the map of names speaks of {len(pairs.unused)} that MINE lacks ({quoted(pairs.unused[0])} first)"
@@ -179,6 +182,8 @@ def compare(
         located += found.diverges
         differences.append(found)
     first = next((found for found in differences if found.diverges), None)
+    if first is None:
+        notes += check_compared(aligned, pairs, inputs)
     before = differences[: first.index - 1] if first else differences
     last_good = before[-1] if before else None
     return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
@@ -223,67 +228,6 @@ def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Diffe
     )
 
 
-def _check_inputs(
-    reference: Mapping[str, np.ndarray],
-    mine: Mapping[str, np.ndarray],
-    names: Mapping[str, str],
-    unit: str,
-    layout: str,
-) -> str:
-    """Refuse traces of different inputs; return how that was checked.
-
-    Where both start from a photo and pixel values are compared, the photo is the input.
-    """
-    photo, own_photo = (about(trace).get("photo") for trace in (reference, mine))
-    if photo and own_photo and photo != own_photo:
-        raise GoldenError(
-            f"the traces are of different photos ({photo[:12]} and {own_photo[:12]}); trace the same one again"
-        )
-    if photo and own_photo and any(map(is_before_model, names)):
-        return "input: the same photo"
-    pixels, own_pixels = (about(trace).get("input") for trace in (reference, mine))
-    if pixels and pixels == own_pixels:
-        return "input: the same"
-    if DECODED in names:
-        picture = read(np.asarray(reference[DECODED]), np.asarray(mine[names[DECODED]]), WHOLE, layout=layout)
-        if picture is not None and picture[1].max_abs <= WHOLE:
-            return "input: the same decoded photo"
-    if PIXELS in names:
-        return _check_pixels(reference, mine, names[PIXELS], unit, layout)
-    if pixels and own_pixels:
-        raise GoldenError(
-            f"the traces are of different inputs ({pixels[:12]} and {own_pixels[:12]}); give the same to both, or "
-            f"record {PIXELS} in both to see how far they differ"
-        )
-    unknown = [whose for whose, known in (("REFERENCE", pixels), ("MINE", own_pixels)) if not known]
-    return f"input: could not be checked to be the same; {' and '.join(unknown)} does not tell it"
-
-
-def _check_pixels(
-    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], own: str, unit: str, layout: str
-) -> str:
-    """Refuse traces whose pixel values differ by more than their rounding; say what would make them the same."""
-    truth, array = np.asarray(reference[PIXELS]), np.asarray(mine[own])
-    limits = {name: tolerance(reference, PIXELS, name) for name in ROUNDOFF}
-    found = read(truth, array, limits[unit], letters="NCHW", layout=layout)
-    if found is not None and found[1].max_abs <= limits[unit]:
-        return f"input: the same {PIXELS}" + (f", {found[0].says}" if found[0].says else "")
-    far = "shapes do not fit" if found is None else f"largest difference {found[1].max_abs:.1e}"
-    advice = "give the same to both"
-    other = read(truth, array, limits[unit], letters="NCHW") if layout == "strict" else None
-    if other is not None and other[1].max_abs <= limits[unit]:
-        advice += f", or --layout auto: {other[0].says} they are the same"
-    fitting = [name for name in ROUNDOFF if found is not None and found[1].max_abs <= limits[name] and name != unit]
-    if fitting:
-        advice += f", or --unit {fitting[0]} if that is what MINE computes in"
-    raise GoldenError(f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}")
-
-
-def tensors(count: int) -> str:
-    """Return a number of tensors in words."""
-    return f"{count} tensor" if count == 1 else f"{count} tensors"
-
-
 def _check_layouts(found: Sequence[Aligned]) -> list[str]:
     """Say which tensors were read in another order of axes."""
     said: dict[str, list[str]] = {}
@@ -306,7 +250,7 @@ def _check_second(found: Sequence[Aligned], second: Mapping[str, Sequence[str]])
 
 def _check_sizes(found: Sequence[Aligned]) -> list[str]:
     """Say of how many tensors the tolerance is as large as they are, so that anything would pass."""
-    names = [entry.tensor.name for entry in found if entry.measures and 0 < entry.measures.largest <= entry.limit]
+    names = [entry.tensor.name for entry in found if is_noise(entry)]
     return [f"noise: {tensors(len(names))} cannot be told from noise (first {names[0]})"] if names else []
 
 

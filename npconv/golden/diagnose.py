@@ -16,7 +16,7 @@ import numpy as np
 from npconv.errors import NpconvError
 from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import distance, finite_distance, largest_of
+from npconv.golden.measures import distance, finite_distance, largest_of, stored_distance, stored_in
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
 from npconv.plan.operations import OPERATIONS
@@ -64,7 +64,7 @@ class Suspect:
     fits : bool
         It explains what is wrong up to rounding.
     mistake : Mistake, optional
-        None for a mistaken layout.
+        None for a mistaken layout, and for a right result stored in fewer bits.
     steps : int
         In how many steps it is made.
     """
@@ -78,10 +78,14 @@ class Suspect:
 
 
 class Suspects(list[Suspect]):
-    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long."""
+    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long.
+
+    `refused` says why none was, where the file's own steps would make more than the file explains.
+    """
 
     def __init__(self) -> None:
         self.tried = self.known = 0
+        self.refused = ""
         self._left = BUDGET
 
     def allow(self, cost: int) -> bool:
@@ -179,6 +183,7 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
         before = segment
         suspects += _layouts(comparison, first, segment)
         if segment is None:
+            suspects.refused = comparison.refused.get(first.name, "")
             break
         search = _Search(comparison, first, segment, suspects)
         suspects += search.inputs()
@@ -205,7 +210,7 @@ def _distance(one: np.ndarray, other: np.ndarray) -> float:
 class _Judge:
     """Tells how well an array explains a divergent tensor."""
 
-    def __init__(self, comparison: Comparison, first: Difference, wrong: float) -> None:
+    def __init__(self, comparison: Comparison, first: Difference, right: np.ndarray) -> None:
         self.first = first
         self.raw = np.asarray(comparison.mine[first.mine])
         self.mine = comparison.array(first)
@@ -214,17 +219,39 @@ class _Judge:
         self.scale = largest_of(truth) or 1.0
         grown = largest_of(self.mine) / self.scale  # rounding grows with the values that a mistake makes
         self.limit = FIT * first.tolerance * (grown if 1 < grown < np.inf else 1.0)
-        self.wrong = wrong
+        self.wrong = _distance(right, self.mine)
+        self.stored = stored_in(self.mine)
+        #: The right numbers, stored in fewer bits, are those of mine: then no mistake is looked for that does it too.
+        self.is_right = bool(self.stored) and self.as_stored(right, Step(first.name, "", ())).fits
 
     def __call__(self, made: np.ndarray, says: str, step: Step, mistake: Mistake | None, steps: int) -> Suspect | None:
         """Return a suspect, or None if the shapes do not fit."""
         if made.shape == self.mine.shape:
             left = finite_distance(made, self.mine)
+            if self.stored and not self.is_right and left > self.limit:
+                stored = self.as_stored(made, step, says, mistake, steps)
+                if stored.fits:
+                    return stored
         else:
             found = read(made, self.raw, self.first.tolerance, letters=self.letters)
             if found is None:
                 return None
             left = found[1].max_abs
+        return self._suspect(says, step, left, mistake, steps)
+
+    def as_stored(
+        self, made: np.ndarray, step: Step, says: str = "", mistake: Mistake | None = None, steps: int = 1
+    ) -> Suspect:
+        """Return a suspect that makes these numbers and stores them in the format of mine.
+
+        A value in the middle between two of that format may go either way, so what rounding explains is left out.
+        """
+        left = stored_distance(made, self.mine, self.stored)
+        how = f"result stored in {self.stored}"
+        return self._suspect(f"{says}, {how}" if says else how, step, left, mistake, steps)
+
+    def _suspect(self, says: str, step: Step, left: float, mistake: Mistake | None, steps: int) -> Suspect:
+        """Return a suspect by what it leaves unexplained."""
         fits = left <= self.limit and GAIN * left <= self.wrong
         return Suspect(says, step, left / self.scale, bool(fits), mistake, steps)
 
@@ -234,8 +261,10 @@ def _layouts(comparison: Comparison, first: Difference, segment: Segment | None)
     right = segment.made if segment else np.asarray(comparison.reference[first.name])
     step = segment.target if segment else Step(first.name, "", ())
     letters = layout_of(comparison.reference, first.name, right.ndim)
-    judge = _Judge(comparison, first, _distance(right, comparison.array(first)))
+    judge = _Judge(comparison, first, right)
     found = [judge(array, says, step, None, 1) for array, says in _swapped(right, letters)]
+    if judge.is_right and segment is not None:
+        found.append(judge.as_stored(right, step))
     return [suspect for suspect in found if suspect]
 
 
@@ -255,7 +284,7 @@ class _Search:
         self.reference = comparison.reference
         self.plan = segment.plan
         self.segment = segment
-        self.judge = _Judge(comparison, first, _distance(segment.made, comparison.array(first)))
+        self.judge = _Judge(comparison, first, segment.made)
 
     def inputs(self) -> Iterator[Suspect]:
         """Give out the suspects that the last step took one of its inputs in another layout."""
@@ -272,13 +301,20 @@ class _Search:
         """Return the suspects of a catalogue."""
         places = []
         for mistake in mistakes:
-            wrong = [mistake.at(step, self.plan) for step in self.segment.steps if not mistake.invisible]
+            wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
             places.append((mistake, [step for step in wrong if step is not None]))
         found = [self._mistake(mistake, steps) for mistake, steps in places if steps]
         if not any(suspect and suspect.fits for suspect in found):
             single = [(mistake, step) for mistake, steps in places if len(steps) > 1 for step in steps]
             found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
         return [suspect for suspect in found if suspect]
+
+    def _at(self, mistake: Mistake, step: Step) -> Step | None:
+        """Return a step as a mistake has it; None where it cannot be made, or the steps before are not npconv's."""
+        try:
+            return mistake.at(step, self.plan)
+        except FAILURES:
+            return None
 
     def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
         """Make a mistake in some steps, if there is time for it."""

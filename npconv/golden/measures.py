@@ -177,6 +177,29 @@ def finite_distance(one: np.ndarray, other: np.ndarray) -> float:
     return distance(one[finite], other[finite]) if same_places else np.inf
 
 
+def stored_in(array: np.ndarray) -> str:
+    """Return the coarsest format, bfloat16 or float16, that holds every value of an array; empty if neither does.
+
+    Both hold all values of some arrays, such as small whole numbers.
+    """
+    wide = array.astype(np.float32)
+    if array.dtype.kind != "f" or not np.isfinite(wide).all() or not np.array_equal(wide, array):
+        return ""
+    if not (wide.view(np.uint32) & 0xFFFF).any():
+        return "bfloat16"
+    with np.errstate(over="ignore"):
+        return "float16" if np.array_equal(wide.astype(np.float16), wide) else ""
+
+
+def stored_distance(exact: np.ndarray, stored: np.ndarray, unit: str) -> float:
+    """Return by how much more than their rounding to a format the stored values are off; infinite for other shapes."""
+    if exact.shape != stored.shape or not np.isfinite(exact).all():
+        return np.inf
+    _, exponents = np.frexp(stored)
+    half_places = np.maximum(np.ldexp(ROUNDOFF[unit], exponents - 1), SMALLEST[unit] / 2)
+    return float((np.abs(exact.astype(np.float64) - stored) - half_places).max(initial=0.0))
+
+
 def whereabouts(reference: np.ndarray, mine: np.ndarray, tolerance: float, layout: str = "") -> str:
     """Say where two arrays of one shape differ by more than a tolerance; nothing if nowhere.
 

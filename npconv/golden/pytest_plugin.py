@@ -49,4 +49,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         found = [case for name in dict.fromkeys(names) for case in cases(name)]
     except GoldenError as error:
         pytest.fail(f"{metafunc.definition.name}: {error}", pytrace=False)
+    if not found:  # pytest would skip the test
+        pytest.fail(f"{metafunc.definition.name}: no golden cases of {', '.join(names)}", pytrace=False)
     metafunc.parametrize(ARGUMENT, found, ids=[f"{case.operation}-{case.name}" for case in found])

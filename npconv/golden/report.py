@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npconv.golden.compare import Comparison, Difference, tensors
+from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin, Suspect, Suspects
+from npconv.golden.inputs import tensors
 from npconv.golden.trace_file import about
 from npconv.messages import escape, listed
 
@@ -79,6 +80,8 @@ def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -
     fitting = [suspect for suspect in suspects if suspect.fits][:SUSPECTS]
     if fitting:
         return [_fit(suspect) for suspect in fitting] + _cut(suspects)
+    if isinstance(suspects, Suspects) and suspects.refused:
+        return [f"not known: this part is not run again, {suspects.refused}"]
     if first.reading is None and not suspects:
         return ["the shapes do not fit, and no known mistake gives that of mine"]
     if not suspects and origin is None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from npconv.errors import InputError
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
-from npconv.golden.trace_file import PIXELS, about
+from npconv.golden.trace_file import PIXELS, Trace, about
+from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
 
@@ -52,6 +55,10 @@ class Segment:
         return self.results[self.target.name]
 
 
+#: Steps that are run again in one piece; the largest published models have a thousand.
+MOST_STEPS = 4000
+
+
 def make_segment(comparison: Comparison, difference: Difference, share: float = 1.0) -> Segment | None:
     """Return the part of the model from the nearest good tensors that mine has to a divergent one, and run it.
 
@@ -69,6 +76,9 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
         if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
     }
     names, outside = _walk(plan, plan[difference.name].name, good)
+    if len(names) > MOST_STEPS:
+        comparison.refused[difference.name] = f"{len(names)} steps lie before it, expected at most {MOST_STEPS}"
+        return None
     key = (difference.name, frozenset(names), tuple((name, name in good) for name in outside))
     if key in comparison.segments:
         found: Segment | None = comparison.segments[key]
@@ -84,6 +94,9 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
         }
         params = {name: cast(np.asarray(weights[name]), dtype) for step in steps for name in step.params.values()}
         results = run_steps(steps, start, params, reference)
+    except TooMuchError as error:
+        comparison.refused[difference.name] = str(error)
+        return None
     except FAILURES:  # arrays or weights that the reference lacks, a plan of another program
         return None
     of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
@@ -96,14 +109,14 @@ def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:
 
     The last step of preprocessing makes the pixel values, but for the axis of the batch.
     """
-    model: Plan | None = getattr(reference, "plan", None)
-    if model is not None and name in model:
-        return model
     preprocessing = about(reference).get("preprocessing")
     try:
+        model: Plan | None = getattr(reference, "plan", None)
+        if model is not None and name in model:
+            return model if model.is_in_order() else None
         *steps, last = Plan.from_json((preprocessing or {})["steps"])
         plan = Plan((*steps, replace(last, aliases=(*last.aliases, PIXELS))))
-        return plan if name in plan else None
+        return plan if name in plan and plan.is_in_order() else None
     except FAILURES:  # not there, or not as npconv writes it
         return None
 
@@ -115,27 +128,22 @@ def given(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 def _walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list[str]]:
     """Go back from a step; return the names of the steps on the way, and those of the arrays before them."""
-    steps, outside, todo = {target}, [], [target]
+    steps, todo = {target}, [target]
+    outside: dict[str, None] = {}
     while todo:
         for name in plan[todo.pop()].inputs:
             if name in steps or name in outside:
                 continue
             if name in good or name not in plan:
-                outside.append(name)
+                outside[name] = None
             else:
                 steps.add(name)
                 todo.append(name)
-    return steps, outside
+    return steps, list(outside)
 
-
-#: The longest side of a picture that a step of preprocessing may make.
-LARGEST = 4096
-
-#: Eight times that of any model.
-LARGEST_DILATION = 64
 
 #: What a step may raise that is given arrays it was not made for.
-FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError)
+FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def working_dtype(array: np.ndarray) -> np.dtype:
@@ -156,36 +164,26 @@ def run_steps(
 ) -> dict[str, np.ndarray]:
     """Run steps; return their results and what they started from.
 
-    The plan in a file may be a stranger's: a step that asks for more memory than its kernel explains, or makes another
-    shape than the reference has, is a ValueError.
+    The plan in a file may be a stranger's: one that asks for more than the file explains is a TooMuchError, a step that
+    makes another shape than the reference has a ValueError.
     """
     results = dict(start)
+    weights = {name: array.shape for name, array in params.items()}
+    allowance = Allowance(count_numbers(reference))
     with np.errstate(all="ignore"):
         for step in steps:
-            _check_sizes(step, params)
-            made = run_step(step, [results[name] for name in step.inputs], params)
+            inputs = [results[name] for name in step.inputs]
+            allowance.take(step, [array.shape for array in inputs], weights)
+            made = run_step(step, inputs, params)
             if step.name in reference and _long(made.shape) != _long(reference[step.name].shape):
                 raise ValueError(f"{step.name}: the reference is of another shape than its steps make")
             results[step.name] = made
     return results
 
 
-def _check_sizes(step: Step, params: Mapping[str, np.ndarray]) -> None:
-    """Refuse a step whose padding is as wide as its kernel reaches, or that makes a picture of absurd size."""
-    shapes = [params[name].shape[2:] for name in step.params.values() if params[name].ndim == 4]
-    kernel = max([*(side for shape in shapes for side in shape), *_numbers(step, "kernel_size")], default=1)
-    dilation = max(_numbers(step, "dilation"), default=1)
-    reach = (kernel - 1) * dilation + 1
-    sides = [*_numbers(step, "height"), *_numbers(step, "width")]
-    is_padded_far = any(padding >= reach for padding in _numbers(step, "padding") if padding)
-    if is_padded_far or dilation > LARGEST_DILATION or max(sides, default=0) > LARGEST:
-        raise ValueError(f"{step.name}: its padding or size is far too large")
-
-
-def _numbers(step: Step, name: str) -> list[int]:
-    """Return an attribute that is a number or several, as a list."""
-    value = step.attributes.get(name, [])
-    return list(value) if isinstance(value, list | tuple) else [value]
+def count_numbers(trace: Mapping[str, np.ndarray]) -> int:
+    """Return how many numbers a trace holds, its weights included."""
+    return trace.count_numbers() if isinstance(trace, Trace) else sum(np.size(array) for array in trace.values())
 
 
 def _long(shape: Sequence[int]) -> list[int]:
@@ -212,12 +210,21 @@ def run_changed(
             return results[name]
         return segment.results[name] if name in segment.results else cast(given(reference, name), dtype)
 
+    allowance = Allowance(count_numbers(reference))
     with np.errstate(all="ignore"):
         for step in segment.steps:
             if step.name in changed:
                 other, function = changed[step.name]
-                weights = {name: cast(np.asarray(params[name]), dtype) for name in other.params.values()}
-                results[step.name] = run_step(other, [find(name) for name in other.inputs], weights, function)
             elif any(name in results for name in step.inputs):
-                results[step.name] = run_step(step, [find(name) for name in step.inputs], segment.params)
+                other, function = step, None
+            else:
+                continue
+            weights = {
+                name: segment.params[name] if name in segment.params else cast(np.asarray(params[name]), dtype)
+                for name in other.params.values()
+            }
+            inputs = [find(name) for name in other.inputs]
+            with suppress(InputError):  # shapes that only a mistake takes
+                allowance.take(other, [array.shape for array in inputs], {k: v.shape for k, v in weights.items()})
+            results[step.name] = run_step(other, inputs, weights, function)
     return find(segment.target.name)

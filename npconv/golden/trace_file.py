@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -108,6 +109,11 @@ class Trace(Mapping[str, np.ndarray]):
         """The steps that made the trace, if it says so."""
         steps = self.about.get("steps")
         return None if steps is None else Plan.from_json(steps)
+
+    def count_numbers(self) -> int:
+        """Return how many numbers the tensors and the weights are; nothing is decoded for it."""
+        held = [*self._tensors.data.values(), *self.params.data.values()]
+        return sum(math.prod(array.shape) for array in held)
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
         """Write the trace to a file or folder; the same trace gives the same bytes.

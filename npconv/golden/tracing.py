@@ -154,8 +154,11 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
     """
     if only is None:
         return {step.name for step in plan}
+    patterns = [only] if isinstance(only, str) else only
+    if not patterns:
+        raise GoldenError("expected a pattern of names to record at least, or None for all, got an empty list")
     chosen: set[str] = set()
-    for pattern in [only] if isinstance(only, str) else only:
+    for pattern in patterns:
         found = fitting(plan, pattern, prefix)
         if not found and pattern != PIXELS:
             near = nearest(pattern, [step.name for step in plan], alike=0) or plan.steps[0].name

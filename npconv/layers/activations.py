@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from npconv.backend import Array, array_module, special_functions
 from npconv.errors import InputError
-from npconv.layers.shapes import shapes
+from npconv.layers.shapes import guarded, shapes
 from npconv.messages import quoted
 
 elementwise = shapes(x="...", result="...")
@@ -46,6 +46,7 @@ def quick_gelu(x: Array) -> Array:
     return x * special_functions(x).expit(1.702 * x)
 
 
+@guarded
 def relu(x: Array) -> Array:
     """Rectified linear unit: ``max(x, 0)``."""
     return array_module(x).maximum(x, 0)

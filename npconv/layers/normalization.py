@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from npconv.backend import Array, array_module, widen
-from npconv.layers.shapes import shapes
+from npconv.errors import InputError
+from npconv.layers.shapes import guarded, shapes
+from npconv.messages import quoted
 
 
 @shapes(x="... C ...", weight="C", bias="C", result="... C ...")
@@ -72,6 +74,8 @@ NORMS: dict[str, Callable[..., Array]] = {
 
 def norm_layer(norm_type: str) -> Callable[..., Array]:
     """Return the function of a name in `NORMS`."""
+    if not isinstance(norm_type, str) or norm_type not in NORMS:
+        raise InputError(f"expected norm_type to be one of {', '.join(NORMS)}; got {quoted(norm_type)}")
     return NORMS[norm_type]
 
 
@@ -119,17 +123,20 @@ def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) ->
     return grn_apply(x, relative, weight, bias)
 
 
+@guarded
 def grn_strength(x: Array) -> Array:
     """First part of GRN: ``sqrt(sum over i, j of x**2)``, (N, C, H, W) -> (N, C, 1, 1); of float16 in float32."""
     x_wide = widen(x)
     return array_module(x).sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))
 
 
+@guarded
 def grn_relative(strength: Array, *, eps: float) -> Array:
     """Second part of GRN: the strength (N, C, 1, 1) by the mean strength of all channels of the same sample."""
     return strength / (strength.mean(axis=1, keepdims=True) + eps)
 
 
+@guarded
 def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
     """Last part of GRN: ``weight * (x * relative) + bias + x``, in the dtype of `x`."""
     x_wide = widen(x)
@@ -137,6 +144,7 @@ def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
     return y.astype(x.dtype, copy=False)
 
 
+@guarded
 def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
     """Multiply each channel of a map (N, C, H, W) by its own trained number, of (C,).
 

@@ -37,6 +37,9 @@ Axis = tuple[str, int | None, str]
 
 DIVIDES = "divides "
 
+#: What Python and NumPy raise at arguments that make no sense.
+RAW = (TypeError, ValueError, AttributeError, LookupError, ZeroDivisionError, OverflowError)
+
 
 def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
     """Let a layer run only on arrays of the shapes that are given in letters; see the top of this module.
@@ -54,14 +57,39 @@ def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], C
             given = dict(zip(fit.names, args, strict=False), **kwargs)
             if len(given) < len(args) + len(kwargs):
                 return run(*args, **kwargs)  # too many, or one twice: Python says which
-            dtype = fit(given)
-            y = run(**given)
+            try:
+                dtype = fit(given)
+                y = run(**given)
+            except RAW as error:
+                refuse_raw(function.__name__, error)
             return y if y.dtype is dtype else y.astype(dtype, copy=False)
 
         vars(call)["shapes"] = {**arguments, "result": result}
         return call
 
     return decorate
+
+
+def guarded(function: Callable[P, Array]) -> Callable[P, Array]:
+    """Let a layer of which no shapes are said raise an `InputError` too, where its arguments make no sense."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Array:
+        try:
+            return function(*args, **kwargs)
+        except RAW as error:
+            refuse_raw(function.__name__, error)
+
+    return call
+
+
+def refuse_raw(layer: str, error: Exception) -> NoReturn:
+    """Raise an error that came of arguments as one of the layer; what is missing in the call, Python says."""
+    behind = error.__traceback__.tb_next if error.__traceback__ else None
+    if isinstance(error, InputError) or behind is None:
+        raise error
+    reason = str(error).partition("\n")[0]
+    raise InputError(f"{layer}: expected arguments that fit each other, but NumPy says: {reason}") from error
 
 
 class _Fit:

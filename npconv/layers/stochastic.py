@@ -10,8 +10,10 @@ import numpy as np
 
 from npconv.backend import Array, array_module, widen
 from npconv.errors import InputError
+from npconv.layers.shapes import guarded
 
 
+@guarded
 def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Drop the whole array of a sample (N, ...) with probability `rate` (stochastic depth).
 
@@ -23,6 +25,7 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
     return _drop(x, (x.shape[0], *[1] * (x.ndim - 1)), "drop_path", rate, rng)
 
 
+@guarded
 def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Set each element to zero with probability `rate`, and divide the others by ``1 - rate``.
 

@@ -27,7 +27,7 @@ PROJECTION = "head_is_a_projection"
 #: Bounds of integer fields. No published model comes near them; they keep a broken file from asking for terabytes.
 LARGEST_INTEGER = 1_000_000
 MOST_LAYERS = 10_000
-LARGEST_CONFIG_FILE = 64 * 2**20
+LARGEST_CONFIG_FILE = 16 * 2**20
 
 
 class PretrainedConfig:

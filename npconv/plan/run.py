@@ -83,6 +83,8 @@ def run_step(
     arguments = {name: params[full] for name, full in step.params.items()}
     try:
         return function(*inputs, **arguments, **step.attributes)
+    except MemoryError:
+        raise
     except NpconvError as error:
         raise GoldenError(f"{step.name}: {error}") from error
     except Exception as error:  # whatever NumPy says to arrays and attributes that do not go together

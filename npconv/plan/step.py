@@ -77,6 +77,20 @@ class Plan:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def is_in_order(self) -> bool:
+        """Tell whether every step has names of its own, and takes something but no result of a later step.
+
+        Of a plan in a file, that is not certain.
+        """
+        if len(self._named) < sum(1 + len(step.aliases) for step in self.steps):
+            return False
+        later = set(self._named)
+        for step in self.steps:
+            if not step.inputs or not later.isdisjoint(step.inputs):
+                return False
+            later.difference_update((step.name, *step.aliases))
+        return True
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         return {

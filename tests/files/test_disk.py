@@ -1,9 +1,12 @@
+import json
 import os
+import tracemalloc
 
 import pytest
 
 from npconv.errors import WeightsError
-from npconv.files.disk import MAX_JSON_SIZE, map_file, read_json, write_file
+from npconv.files import disk
+from npconv.files.disk import MAX_JSON_SIZE, map_file, parse_json, read_json, write_file
 
 
 def test_map_file(tmp_path):
@@ -94,3 +97,24 @@ def test_read_json_refuses_a_huge_file(tmp_path):
         file.truncate(MAX_JSON_SIZE + 1)
     with pytest.raises(WeightsError, match="10000001 bytes"):
         read_json(path)
+
+
+@pytest.mark.parametrize("item", ["[]", "{}", "0", '""'])
+def test_json_is_counted_before_it_is_made(monkeypatch, item):
+    monkeypatch.setattr(disk, "MAX_JSON_VALUES", 20_000)
+    text = "[" + f"{item}," * 200_000 + "0]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match=r"about \d+ values, expected at most 20000"):
+            parse_json(text, "it")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
+
+
+def test_json_may_have_as_many_values_as_the_largest_configuration():
+    """The names of ImageNet-22k in both directions, with commas in them."""
+    names = {str(i): f"class {i}, another name, a third" for i in range(21_841)}
+    fields = {"id2label": names, "label2id": {name: int(i) for i, name in names.items()}}
+    assert parse_json(json.dumps(fields), "it") == fields

@@ -288,7 +288,8 @@ def test_safetensors(tmp_path):
         (bytes(257) + b"ustar" + bytes(300), "tar file"),
         (b"{}", "without a 'weight_map'"),
         (b"{", "not the JSON"),
-        (b"\x80\x02K\x01.", "not one of torch.save"),
+        (b"\x80\x02K\x01.", "found no tensors"),
+        (b"\x80\x02K\x01.x", "bytes after its pickle"),
         (b"hello", "none of the files"),
         (zip_bytes({"a.txt": b"x"}), "without one NAME/data.pkl"),
         (zip_bytes({"m/data.pkl": b"\x80\x02}.", "m/constants.pkl": b"", "m/code/x.py": b""}), "TorchScript"),
@@ -311,6 +312,15 @@ def test_wrappings():
     found = find_tensors({"encoder": {"a": x}, "head": [y], "optimizer": {"m": y}, "epoch": 3})
     assert (found.taken, list(found.tensors), found.others) == ("", ["encoder.a", "head.0"], {"optimizer": 1})
     assert list(find_tensors({"a.b": {"c": x}}, "a.b").tensors) == ["c"]
+    metrics = {"best_acc1": np.array(77.3), "random": np.zeros(9, np.uint8)}
+    found = find_tensors({**metrics, "state_dict": {"a": x, "n_averaged": np.array(3)}})
+    assert (found.taken, list(found.tensors)) == ("state_dict", ["a", "n_averaged"])
+    assert found.others == {"best_acc1": 1, "random": 1}
+    assert list(find_tensors(metrics).tensors) == list(metrics)
+    state = {"a.w": x, "a.b": x}
+    found = find_tensors({"history": x, "model": state})
+    assert (found.taken, found.others) == ("model", {"history": 1})
+    assert find_tensors({"head.weight": x, "model": state}).taken == ""
     with pytest.raises(WeightsError, match="two tensors have the name"):
         find_tensors({"a.b": x, "a": {"b": y}})
 

@@ -178,7 +178,7 @@ BOMBS = {
     "a list in itself": (b"]q\x05h\x05a", "contains itself"),
     "a dict in itself": (b"}q\x05" + text("x") + b"h\x05s", "contains itself"),
     "deep": (b"N" + b"\x85" * 50_000, "nests more than 64"),
-    "deep, shared from above": (b"](Nq\x05" + b"h\x05\x85q\x05" * 200 + b"e", "nests over 64"),
+    "deep, shared from above": (b"](Nq\x05" + b"h\x05\x85q\x05" * 200 + b"e", "nests more than 64"),
     "exponential": (nested_tuples(60, 2), "over 400000 values"),
     "exponential key": (b"}" + nested_tuples(60, 2) + b"Ns", "keys of a dict"),
     "marks": (b"(" * 100_000, "at most 1000 groups"),

@@ -156,7 +156,8 @@ class Verdict:
     @property
     def failures(self) -> list[str]:
         """What is wrong, in words."""
-        found = [] if self.case_error >= ENOUGH else [f"cases: {self.case_error:.1f} tolerances"]
+        is_shown = self.case_error >= ENOUGH or self.mistake.unseen
+        found = [] if is_shown else [f"cases: {self.case_error:.1f} tolerances"]
         for family, finding in self.best.items():
             if not finding.shows:
                 found.append(f"{family}: {finding.error:.1f} tolerances in {finding.specimen}")

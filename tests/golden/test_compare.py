@@ -340,8 +340,10 @@ def test_a_second_tensor_of_the_same_name_is_compared_too(wrong):
 
 
 def test_tensors_within_their_noise_are_told():
-    note = f"noise: {len(golden())} tensors cannot be told from noise (first pixel_values)"
-    assert note in compare(golden(), port(), rtol=2.0).notes
+    small = {name: np.abs(array).max() for name, array in golden().items()}
+    names = [name for name, largest in small.items() if largest <= np.median(list(small.values()))]
+    note = f"noise: {len(names)} tensors cannot be told from noise (first {names[0]})"
+    assert note in compare(golden(), port(), atol=float(np.median(list(small.values())))).notes
     assert not any("cannot be told" in note for note in compare(golden(), port()).notes)
 
 

@@ -26,11 +26,12 @@ from tests.golden.proof import detection_table
 
 pytestmark = pytest.mark.long
 
-VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible]
+VISIBLE = [mistake for mistake in MISTAKES if not mistake.invisible and not mistake.unseen]
 INVISIBLE = [mistake for mistake in MISTAKES if mistake.invisible]
 
-#: Mistakes in what a step takes, which show in blocks and models only.
+#: Mistakes in what a step takes, which show in blocks and models only; so does TF32, which keeps what float16 can hold.
 REWIRED = {
+    *(entry.name for entry in VISIBLE if entry.name.endswith(("-tf32-factors", "-tf32-cut-factors"))),
     "classifier-before-norm",
     "crop-before-resize",
     "head-norm-before-pooling",
@@ -74,7 +75,7 @@ def test_there_are_enough_and_each_is_described():
 
 def test_none_is_lost():
     """Their names and sentences stand in the README: ``test_proof.py`` compares them, in order."""
-    assert (len(MISTAKES), len(VISIBLE)) == (186, 175)
+    assert (len(MISTAKES), len(VISIBLE)) == (244, 225)
 
 
 @pytest.mark.parametrize("entry", VISIBLE, ids=lambda entry: entry.name)

@@ -91,7 +91,6 @@ def test_hashes_are_of_the_float32_numbers():
         ("embeddings", 1),  # an alias of embeddings.layernorm
         (["*.act", "encoder.stages.0.layers.0.act"], 4),
         ("pixel_values", 0),
-        ([], 0),
     ],
 )
 def test_patterns(only, count):

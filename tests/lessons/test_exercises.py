@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,23 @@ def test_right_and_wrong_answers_are_told_apart(number, capsys):
         assert len(out) > 40  # a hint
         assert check(None) is False
         assert capsys.readouterr().out == f"Exercise {index}: waiting for your answer.\n"
+
+
+def test_hints_grow_plainer_and_only_on_demand(capsys):
+    """The first says no formula: no function of NumPy, no power, no index, no more than one sign of arithmetic."""
+    for number in NUMBERS:
+        for index, (check, _, wrong) in enumerate(load(number), 1):
+            said = []
+            for hint in (1, 2, 3):
+                check(wrong, hint=hint)
+                said.append(capsys.readouterr().out)
+            first, _, more = said[0].partition("not yet. ")[2].partition(" More: ")
+            if not more:
+                continue
+            assert said[0].rstrip().endswith(f"More: check_{index}(..., hint=2).")
+            assert first not in said[1]
+            assert said[1] == said[2]
+            assert not re.search(r"[*/=+\[\]]|sqrt|exp\(|sum\(", first.partition(" (")[0])
 
 
 NONSENSE = ["text", -1, 10**30, np.nan, [], {}, np.zeros((2, 3)), int, object(), print]

@@ -49,7 +49,10 @@ MALICIOUS = {
     "header of 2**64 - 1": ("HeaderTooLarge", b"\xff" * 8 + b"{}"),
     "header of -2 to a signed reader": ("HeaderTooLarge", (2**64 - 2).to_bytes(8, "little") + b"{}"),
     "header of no bytes": ("InvalidHeaderStart", raw_file("")),
-    "space first": ("InvalidHeaderStart", raw_file(f' {{"a":{entry()}}}', DATA)),
+    "no-break space first": ("InvalidHeaderStart", raw_file(f'\u00a0{{"a":{entry()}}}', DATA)),
+    "form feed first": ("InvalidHeaderStart", raw_file(f'\f{{"a":{entry()}}}', DATA)),
+    "only spaces": ("InvalidHeaderStart", raw_file(" " * 1000)),
+    "space, then a list": ("InvalidHeaderStart", raw_file("  []")),
     "byte order mark": ("InvalidHeaderStart", raw_file("\ufeff{}")),
     "a list": ("InvalidHeaderStart", raw_file("[]")),
     "null": ("InvalidHeaderStart", raw_file("null")),
@@ -155,7 +158,6 @@ MALICIOUS = {
 
 #: Those that the official reader, version 0.8, accepts, and we refuse on purpose: `npconv.files.header` says why.
 STRICTER = {
-    "space first",
     "tensor twice",
     "tensor twice, once escaped",
     "metadata key twice",
@@ -178,6 +180,8 @@ ODD = {
     "nothing": (raw_file("{}"), {}),
     "nothing, padded": (raw_file("{}      "), {}),
     "white space of every kind": (raw_file(f'{{ \t\n\r"a" : {entry()} }} \n'.replace(",", " , "), DATA), {"a": (1,)}),
+    "spaces first": (raw_file(" " * 10_000 + f'{{"a":{entry()}}}', DATA), {"a": (1,)}),
+    "white space first": (raw_file(f'\t\n\r {{"a":{entry()}}}', DATA), {"a": (1,)}),
     "empty metadata": (raw_file('{"__metadata__":{}}'), {}),
     "null metadata": (raw_file(f'{{"__metadata__":null,"a":{entry()}}}', DATA), {"a": (1,)}),
     "metadata last": (raw_file(f'{{"a":{entry()},"__metadata__":{{"b":"c"}}}}', DATA), {"a": (1,)}),

@@ -35,7 +35,10 @@ def check_2(answer: Any) -> bool:
     return True
 
 
-@exercise("Read '<u2', widen to uint32, move the bits 16 places to the left, and view the result as float32.")
+@exercise(
+    "What would a float32 have in the places that BF16 leaves out? Move whole bits, not numbers.",
+    "Read '<u2', widen to uint32, move the bits 16 places to the left, and view the result as float32.",
+)
 def check_3(answer: Any) -> bool:
     """Check the decoding of BF16: a function of bytes."""
     bits = np.random.default_rng(1).normal(size=50).astype("<f4").view("<u4") & 0xFFFF0000

@@ -10,7 +10,10 @@ from exercises import exercise
 from npconv.images import normalize, rescale
 
 
-@exercise("Multiply by std, add mean, times 255, round (do not cut off), uint8; then colours last by transpose.")
+@exercise(
+    "Undo each step, the last one first; what does a colour between two whole numbers become?",
+    "Multiply by std, add mean, times 255, round (do not cut off), uint8; then colours last by transpose.",
+)
 def check_1(answer: Any) -> bool:
     """Check the way back from x to a picture: a function of (x, mean, std)."""
     picture = np.random.default_rng(1).integers(0, 256, size=(3, 5, 7), dtype=np.uint8)

@@ -10,7 +10,10 @@ from exercises import exercise
 from npconv.layers import conv2d
 
 
-@exercise("(size + 2 * padding - kernel) // stride + 1: the division rounds down.")
+@exercise(
+    "How far can the window move from its first position to its last, and how often does a stride fit into that?",
+    "(size + 2 * padding - kernel) // stride + 1: the division rounds down.",
+)
 def check_1(answer: Any) -> bool:
     """Check the number of positions: a function of (size, kernel, stride, padding)."""
     for size, kernel, stride, padding in ((224, 4, 4, 0), (32, 3, 2, 1), (11, 7, 1, 3), (10, 3, 3, 0), (5, 5, 2, 0)):
@@ -21,7 +24,10 @@ def check_1(answer: Any) -> bool:
     return True
 
 
-@exercise("Reshape to (N, C, H / k, k, W / k, k), bring C, k, k together in this order, and multiply.")
+@exercise(
+    "The windows do not overlap: cut rows and columns into pieces, and bring what belongs together side by side.",
+    "Reshape to (N, C, H / k, k, W / k, k), bring C, k, k together in this order, and multiply.",
+)
 def check_2(answer: Any) -> bool:
     """Check a patchify layer: a function of (x, weight, bias)."""
     rng = np.random.default_rng(1)

@@ -10,13 +10,19 @@ from exercises import exercise
 from npconv.layers import depthwise_conv2d
 
 
-@exercise("No block: 1. Each block adds (k - 1) / 2 on each side.")
+@exercise(
+    "What does one block see? How much more does each further one add?",
+    "No block: 1. Each block adds (k - 1) / 2 on each side.",
+)
 def check_1(answer: Any) -> bool:
     """Check the width of the receptive field in positions: a function of (b, k)."""
     return all(answer(b, k) == 1 + b * (k - 1) for b, k in ((0, 7), (1, 3), (2, 7), (3, 5)))
 
 
-@exercise("Pad axes 1 and 2 with 3, then add weight[u, v] * the map from row u and column v on, 49 times.")
+@exercise(
+    "Each place of the kernel takes the whole map, shifted; what lies outside counts as zero.",
+    "Pad axes 1 and 2 with 3, then add weight[u, v] * the map from row u and column v on, 49 times.",
+)
 def check_2(answer: Any) -> bool:
     """Check a depthwise convolution with the channels last: a function of (x, weight)."""
     rng = np.random.default_rng(1)

@@ -10,7 +10,10 @@ from exercises import exercise
 from npconv.layers import layer_norm
 
 
-@exercise("Mean and variance are over the last axis only, divided by C, and eps is inside the root.")
+@exercise(
+    "Over which axis does a mean go, what is it divided by, and where does eps stand?",
+    "Mean and variance are over the last axis only, divided by C, and eps is inside the root.",
+)
 def check_1(answer: Any) -> bool:
     """Check a LayerNorm with the channels last: a function of (x, weight, bias)."""
     rng = np.random.default_rng(1)
@@ -21,7 +24,10 @@ def check_1(answer: Any) -> bool:
     return got.shape == expected.shape and np.allclose(got, expected, rtol=1e-9)
 
 
-@exercise("Solve s / sqrt(s**2 + eps) = 0.9 for s.")
+@exercise(
+    "A LayerNorm divides the standard deviation by something a little larger: write both down.",
+    "Solve s / sqrt(s**2 + eps) = 0.9 for s.",
+)
 def check_2(answer: Any) -> bool:
     """Check the standard deviation at which eps 1e-6 takes 10 % away."""
     expected = np.sqrt(1e-6 * 0.81 / 0.19)

@@ -12,7 +12,10 @@ from npconv.layers import quick_gelu, silu
 X = np.linspace(-8, 8, 321)
 
 
-@exercise("silu(z) is z / (1 + exp(-z)). Choose z = 1.702 * x, and see what there is too much.")
+@exercise(
+    "Both are a product of x and a sigmoid. What does each take the sigmoid of?",
+    "silu(z) is z / (1 + exp(-z)). Choose z = 1.702 * x, and see what there is too much.",
+)
 def check_1(answer: Any) -> bool:
     """Check quick_gelu written with silu: a function of x."""
     got = np.asarray(answer(X))

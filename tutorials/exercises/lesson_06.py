@@ -9,7 +9,10 @@ import numpy as np
 from exercises import exercise
 
 
-@exercise("Output channel c is multiplied by scale[c]: that is row c of the weight, and the bias too.")
+@exercise(
+    "Which numbers of the weight make one output channel? And is a bias scaled as well?",
+    "Output channel c is multiplied by scale[c]: that is row c of the weight, and the bias too.",
+)
 def check_1(answer: Any) -> bool:
     """Check the folding of the layer scale: a function of (weight, bias, scale)."""
     rng = np.random.default_rng(1)
@@ -20,7 +23,10 @@ def check_1(answer: Any) -> bool:
     return _same(folded_weight, weight.shape, folded_bias, x, scale * (weight @ x + bias))
 
 
-@exercise("Divide the columns by norm_weight first; the bias has got the product of that weight with norm_bias.")
+@exercise(
+    "Go back in the opposite order; one of the two layers adds something to the other's bias.",
+    "Divide the columns by norm_weight first; the bias has got the product of that weight with norm_bias.",
+)
 def check_2(answer: Any) -> bool:
     """Check the way back from a folded LayerNorm: a function of (weight, bias, norm_weight, norm_bias)."""
     rng = np.random.default_rng(2)

@@ -7,7 +7,10 @@ from typing import Any
 from exercises import exercise
 
 
-@exercise("Each channel of each block loses 49 - 25 weights: 96 channels in 3 blocks, 192 in 3, 384 in 9, 768 in 3.")
+@exercise(
+    "How many weights does one channel of one block lose? How many channels are there in all the blocks?",
+    "Each channel of each block loses 49 - 25 weights: 96 channels in 3 blocks, 192 in 3, 384 in 9, 768 in 3.",
+)
 def check_1(answer: Any) -> bool:
     """Check the number of parameters of ConvNeXt-T with 5x5 kernels."""
     lost = 24 * (3 * 96 + 3 * 192 + 9 * 384 + 3 * 768)

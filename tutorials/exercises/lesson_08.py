@@ -9,13 +9,19 @@ import numpy as np
 from exercises import exercise
 
 
-@exercise("The mean strength is 3, so the last channel is 2 times as strong; then weight * relative + 1.")
+@exercise(
+    "Work out the four strengths, then their mean; do not forget that GRN adds x.",
+    "The mean strength is 3, so the last channel is 2 times as strong; then weight * relative + 1.",
+)
 def check_1(answer: Any) -> bool:
     """Check the factor of the loudest of four channels."""
     return bool(np.isclose(float(answer), 2.0, rtol=1e-6))
 
 
-@exercise("With m the largest absolute value of each channel, or 1: m * sqrt(sum((x / m)**2)), all in float16.")
+@exercise(
+    "What is squared must be neither large nor small: divide by something before, and multiply after.",
+    "With m the largest absolute value of each channel, or 1: m * sqrt(sum((x / m)**2)), all in float16.",
+)
 def check_2(answer: Any) -> bool:
     """Check strengths that neither overflow nor vanish in float16: a function of x."""
     rng = np.random.default_rng(1)

@@ -10,7 +10,10 @@ from exercises import exercise
 from npconv.layers import batch_norm, depthwise_conv2d
 
 
-@exercise("factor = norm_weight / sqrt(variance + eps); the mean is multiplied by it as well, before it is subtracted.")
+@exercise(
+    "A batch norm that does not train is a product and a sum for each channel: of which numbers?",
+    "factor = norm_weight / sqrt(variance + eps); the mean is multiplied by it as well, before it is subtracted.",
+)
 def check_1(answer: Any) -> bool:
     """Check a folded batch norm: a function of (weight, norm_weight, norm_bias, mean, variance)."""
     rng = np.random.default_rng(1)
@@ -25,7 +28,10 @@ def check_1(answer: Any) -> bool:
     return np.allclose(got, expected, rtol=1e-8, atol=1e-8)
 
 
-@exercise("Compare (384 / 6) ** -0.5 with 384 ** -0.5.")
+@exercise(
+    "One scale takes the width of a head, the other that of all heads.",
+    "Compare (384 / 6) ** -0.5 with 384 ** -0.5.",
+)
 def check_2(answer: Any) -> bool:
     """Check the factor between the two scales of CvT-13's last stage."""
     return bool(np.isclose(float(answer), np.sqrt(6), rtol=0.005))

@@ -10,7 +10,10 @@ from exercises import exercise
 from npconv.layers import cross_entropy
 
 
-@exercise("Subtract each row's largest logit; then it is log(sum(exp(row))) minus the logit of the label.")
+@exercise(
+    "Which of the logits may overflow exp? What does not change when a number is subtracted from all?",
+    "Subtract each row's largest logit; then it is log(sum(exp(row))) minus the logit of the label.",
+)
 def check_1(answer: Any) -> bool:
     """Check a cross entropy: a function of (logits, labels)."""
     rng = np.random.default_rng(1)

@@ -39,13 +39,19 @@ def trace_b(golden: Trace) -> Trace:
     return _broken(golden, MISTAKE_OF_B, PLACES_OF_B)
 
 
-@exercise("compare(golden, trace_a(golden)).first.name")
+@exercise(
+    "Compare A's trace with the golden one; what does a comparison say of its first difference?",
+    "compare(golden, trace_a(golden)).first.name",
+)
 def check_1(answer: Any) -> bool:
     """Check the name of the first array that A has wrong."""
     return answer.removeprefix("convnextv2.") == PLACE_OF_A.removeprefix("convnextv2.")
 
 
-@exercise("diagnose(compare(golden, trace_b(golden)))[0].says")
+@exercise(
+    "First compare, as for A; then let npconv look for the mistake in what you got.",
+    "diagnose(compare(golden, trace_b(golden)))[0].says",
+)
 def check_2(answer: Any) -> bool:
     """Check the mistake of B, by its name or its words."""
     return answer.strip() in (MISTAKE_OF_B, _catalogued(MISTAKE_OF_B).says)

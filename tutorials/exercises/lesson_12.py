@@ -10,7 +10,10 @@ from exercises import exercise
 from npconv.golden import assert_close, cases
 
 
-@exercise("Sum over axes 2 and 3, mean over axis 1, keep the axes, and reshape weight and bias to (C, 1, 1).")
+@exercise(
+    "A strength of each channel, then its share of the mean of all: which axes does each sum over, and which stay?",
+    "Sum over axes 2 and 3, mean over axis 1, keep the axes, and reshape weight and bias to (C, 1, 1).",
+)
 def check_1(answer: Any) -> bool:
     """Check a GRN on the golden cases: a function of (x, weight, bias, eps)."""
     for case in cases("global_response_norm"):

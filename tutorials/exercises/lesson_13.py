@@ -9,7 +9,10 @@ import numpy as np
 from exercises import exercise
 
 
-@exercise("Divide each row by its length first: a long row is no closer. Sort from the highest, leave out the query.")
+@exercise(
+    "A long row has a large product with every other: what must be taken away first? And who is always nearest?",
+    "Divide each row by its length first: a long row is no closer. Sort from the highest, leave out the query.",
+)
 def check_1(answer: Any) -> bool:
     """Check a search for the most similar rows: a function of (rows, query, count)."""
     rng = np.random.default_rng(1)

@@ -26,6 +26,8 @@ SHORT = {
     "linear": "linear",
     "tokens": "tokens",
     "map_tokens": "map-tokens",
+    "attention_scores": "scores",
+    "attention_context": "context",
 }
 
 
@@ -61,6 +63,8 @@ class Mistake:
         Returns the step with the inputs and parameters that the port takes; the name stays.
     invisible : str
         Why no numbers can show it: it is another form of the same function. Empty for a mistake that shows.
+    unseen : str
+        Why golden cases do not show it, or not apart from others, while traces of models do.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Mistake:
     applies: Callable[[Step], bool] = anywhere
     rewire: Callable[[Step, Plan], Step] = unchanged
     invisible: str = ""
+    unseen: str = ""
 
     def at(self, step: Step, plan: Plan) -> Step | None:
         """Return the step as the mistake has it, None where the mistake cannot be made."""
@@ -109,6 +114,7 @@ def mistake(
     applies: Callable[[Step], bool] | None = None,
     rewire: Callable[[Step, Plan], Step] = unchanged,
     invisible: str = "",
+    unseen: str = "",
 ) -> Callable[[Callable[..., Any] | Edit], Any]:
     """Put an edit or a function into the catalogue, once for each operation: ``mistake(...)(edit(eps=1e-5))``.
 
@@ -126,7 +132,7 @@ def mistake(
             quiet = np.errstate(all="ignore")(function)
             quiet.__doc__ = how.__doc__ if not isinstance(how, Edit) and how.__doc__ else says
             where = applies or (how.applies if isinstance(how, Edit) else anywhere)
-            CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible)
+            CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible, unseen)
         return how
 
     return add

@@ -1,13 +1,17 @@
-"""Mistakes in the precision of sums: float16 where float32 is needed, and the one-pass variance."""
+"""Mistakes in precision: sums in float16, factors of fewer bits than float32 has, and the one-pass variance.
+
+A result that is stored in float16 or bfloat16 is none of these: :mod:`npconv.golden.diagnose` sees it by the numbers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from npconv.golden.mistakes.attention import merged
-from npconv.golden.mistakes.catalogue import mistake
+from npconv.golden.mistakes.catalogue import Edit, mistake
 from npconv.golden.mistakes.convolution import EVERY
 from npconv.golden.mistakes.normalization import affine
 from npconv.layers.tokens import split_heads
@@ -15,6 +19,13 @@ from npconv.plan.shapes import as_pair
 
 HALF = np.float16
 PRODUCT = "products summed in float16"
+
+#: What has weights, and what multiplies matrices.
+WEIGHTED = (*EVERY, "linear")
+PRODUCTS = (*WEIGHTED, "attention_scores", "attention_context")
+
+#: Why golden cases cannot tell some of these apart.
+EXACT = "inputs and parameters of cases are exact in float16"
 
 
 def multiply(a: Any, b: Any) -> Any:
@@ -88,6 +99,77 @@ def softmax_in_half(x: Any, *, axis: int) -> Any:
     half = x.astype(HALF)
     exponentials = np.exp(half - half.max(axis=axis, keepdims=True))
     return (exponentials / exponentials.sum(axis=axis, keepdims=True, dtype=HALF)).astype(x.dtype)
+
+
+def to_bits(array: Any, bits: int) -> Any:
+    """Round to the nearest float32 with so many bits after the point of its mantissa, ties to even."""
+    lost = 23 - bits
+    codes = array.astype(np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):
+        kept = (codes + ((1 << (lost - 1)) - 1) + ((codes >> lost) & 1)) >> lost << lost
+    return kept.view(np.float32).astype(array.dtype)
+
+
+def cut_to_tf32(array: Any) -> Any:
+    """Drop the bits of a float32 that TF32 lacks."""
+    return (array.astype(np.float32).view(np.uint32) & 0xFFFFE000).view(np.float32).astype(array.dtype)
+
+
+def to_float16(array: Any) -> Any:
+    """Round to float16."""
+    return array.astype(HALF).astype(array.dtype)
+
+
+#: What a format is called, and what rounds to it. Of factors, TF32 and float16 keep the same bits.
+FORMATS = {
+    "tf32": ("TF32 or float16", lambda array: to_bits(array, 10)),
+    "tf32-cut": ("TF32 (cut, not rounded)", cut_to_tf32),
+    "bfloat16": ("bfloat16", lambda array: to_bits(array, 7)),
+    "float16": ("float16", to_float16),
+}
+
+
+def of_rounded(change: Callable[[Any], Any], *kept: str, inputs: bool = True) -> Edit:
+    """Do the right operation on rounded parameters, without some, and on rounded inputs if they are to be."""
+
+    def call(right: Callable[..., Any], *arrays: Any, **arguments: Any) -> Any:
+        rounded = {
+            name: change(value) if isinstance(value, np.ndarray) and name not in kept else value
+            for name, value in arguments.items()
+        }
+        return right(*map(change, arrays) if inputs else arrays, **rounded)
+
+    return Edit(call)
+
+
+FACTORS = {
+    "tf32": "torch.backends.cudnn.allow_tf32, on by default; half-precision units that sum in float32",
+    "tf32-cut": "tensor cores that are given float32 as it is",
+    "bfloat16": "the default precision of XLA on TPUs",
+}
+for key, origin in FACTORS.items():
+    title, change = FORMATS[key]
+    mistake(PRODUCTS, f"{key}-factors", f"products of {title} factors, summed in float32", origin)(
+        of_rounded(change, "bias")
+    )
+for key in ("bfloat16", "float16"):
+    title, change = FORMATS[key]
+    unseen = EXACT if key == "float16" else ""
+    mistake(
+        WEIGHTED,
+        f"{key}-weights",
+        f"weights stored in {title}",
+        "a checkpoint saved in half precision",
+        unseen=unseen,
+    )(of_rounded(change, inputs=False))
+    mistake(
+        WEIGHTED,
+        f"{key}-layer",
+        f"input, weight and bias in {title}, summed in float32",
+        f"torch.autocast, model.to(torch.{title})",
+        applies=lambda step: "bias" in step.params,
+        unseen=unseen,
+    )(of_rounded(change))
 
 
 # Squares are infinite beyond 255.9, their sum sooner.

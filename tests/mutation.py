@@ -1,0 +1,233 @@
+"""Small changes of what ships, one at a time, each of which must make a test fail.
+
+    python -m tests.mutation --sample 210 --seed 1     prints each mutant and the share that was killed
+
+A mutant turns a comparison, ``and`` for ``or``, ``any`` for ``all``, a number, or leaves out a keyword or a statement.
+The tests run in a copy of the project: first the files that name the module, then the rest of its room and of those in
+:data:`ALSO`, then all that is fast; the first failure ends it. The exit status is 1 if fewer than :data:`ENOUGH` are
+killed; those in :data:`SURVIVORS` are no bugs and do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+#: The share that must be killed, and the seconds that tests of one mutant may take.
+ENOUGH, LIMIT = 0.95, 600
+
+#: Not Python of the project's own: what porters copy.
+LEFT_OUT = ("npconv/golden/recorders/", "npconv/zoo/")
+
+#: Keywords that are words for people, or how a warning points at its caller.
+WORDS = {"help", "metavar", "description", "epilog", "title", "stacklevel", "daemon", "name", "prefix"}
+
+#: Rooms whose tests also stand elsewhere.
+ALSO = {"models": ["tests/api"], "layers": ["tests/models"], "plan": ["tests/golden"], "weights": ["tests/files"]}
+
+#: Mutants that no test can kill, or none should: how they read, and why.
+SURVIVORS: dict[str, str] = {}
+
+COMPARISONS = {
+    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq},
+    **{ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
+}
+OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult}
+NAMES = {"any": "all", "all": "any", "min": "max", "max": "min"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of one file: the lines and columns that are replaced, and by what."""
+
+    path: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {' '.join(self.before.split())} -> {self.after}"
+
+    def apply(self, text: str) -> str:
+        """Return the text of the file with the change in it."""
+        lines = text.encode().splitlines(keepends=True)
+        first, last = self.start[0] - 1, self.end[0] - 1
+        head, tail = lines[first][: self.start[1]], lines[last][self.end[1] :]
+        return b"".join([*lines[:first], head, self.after.encode(), tail, *lines[last + 1 :]]).decode()
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what a node may become."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+        yield _with(node, ops=[COMPARISONS[type(node.ops[0])](), *node.ops[1:]])
+    elif isinstance(node, ast.BoolOp):
+        yield _with(node, op=ast.Or() if isinstance(node.op, ast.And) else ast.And())
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node.operand
+    elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS and not _is_text(node):
+        yield _with(node, op=OPERATORS[type(node.op)]())
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
+        yield ast.Constant(not node.value if isinstance(node.value, bool) else node.value + 1)
+    elif isinstance(node, ast.Expr | ast.AugAssign | ast.Raise | ast.Continue | ast.Break):
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant | ast.Yield | ast.YieldFrom)):
+            yield ast.Pass()
+    elif isinstance(node, ast.Call):
+        yield from _calls(node)
+
+
+def _calls(node: ast.Call) -> Iterator[ast.AST]:
+    """Yield what a call may become: of its opposite, or without one keyword."""
+    if isinstance(node.func, ast.Attribute) and node.func.attr in NAMES:
+        yield _with(node, func=_with(node.func, attr=NAMES[node.func.attr]))
+    elif isinstance(node.func, ast.Name) and node.func.id in NAMES:
+        yield _with(node, func=ast.Name(NAMES[node.func.id]))
+    for keyword in node.keywords:
+        if keyword.arg is not None and keyword.arg not in WORDS:
+            yield _with(node, keywords=[other for other in node.keywords if other is not keyword])
+
+
+def _with(node: ast.AST, **fields: object) -> ast.AST:
+    """Return a node with other fields."""
+    other = copy.copy(node)
+    for name, value in fields.items():
+        setattr(other, name, value)
+    return other
+
+
+def _is_text(node: ast.BinOp) -> bool:
+    """Tell whether a sum is one of texts."""
+    parts = (node.left, node.right)
+    return any(isinstance(part, ast.JoinedStr) or _constant(part) is str for part in parts)
+
+
+def _constant(node: ast.AST) -> type | None:
+    return type(node.value) if isinstance(node, ast.Constant) else None
+
+
+def mutants(path: str, text: str) -> Iterator[Mutant]:
+    """Yield every mutant of a file."""
+    lines = text.encode().splitlines(keepends=True)
+    todo: list[ast.AST] = [ast.parse(text)]
+    while todo:
+        node = todo.pop()
+        for after in changes(node):
+            start, end = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
+            part = lines[start[0] - 1 : end[0]]
+            part[-1] = part[-1][: end[1]]
+            part[0] = part[0][start[1] :]
+            said = ast.unparse(after)
+            before = b"".join(part).decode()
+            yield Mutant(path, start, end, before, said if isinstance(node, ast.stmt) else f"({said})")
+        todo += _inside(node)
+
+
+def _inside(node: ast.AST) -> list[ast.AST]:
+    """Return the parts of a node, without annotations, texts for people, and what only a type checker reads."""
+    if isinstance(node, ast.Raise | ast.JoinedStr | ast.arg | ast.Import | ast.ImportFrom):
+        return []
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return []
+    if isinstance(node, ast.AnnAssign):
+        return [node.value] if node.value else []
+    if isinstance(node, ast.FunctionDef):
+        return [*node.body, *node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]
+    if isinstance(node, ast.Call):
+        return [node.func, *node.args, *(k.value for k in node.keywords if k.arg not in WORDS)]
+    return list(ast.iter_child_nodes(node))
+
+
+def every_mutant(root: Path = ROOT) -> list[Mutant]:
+    """Return the mutants of all that ships, in order."""
+    names = sorted(path.relative_to(root).as_posix() for path in (root / "npconv").rglob("*.py"))
+    kept = [name for name in names if not name.startswith(LEFT_OUT)]
+    return [mutant for name in kept for mutant in mutants(name, (root / name).read_text("utf-8"))]
+
+
+def groups_of(path: str, root: Path = ROOT) -> list[list[str]]:
+    """Return the tests to run, group by group: those that name a module, the rest of its room, all that is fast."""
+    parts = Path(path).with_suffix("").parts
+    room, module = parts[1], ".".join(parts).removesuffix(".__init__")
+    named, package = re.escape(module), re.escape(module.rpartition(".")[0])
+    pattern = rf"{named}\b|from {package} import [^\n]*\b{parts[-1]}\b"
+    files = sorted(file.relative_to(root).as_posix() for file in (root / "tests").rglob("test_*.py"))
+    first = [file for file in files if re.search(pattern, (root / file).read_text("utf-8"))]
+    folders = [folder for folder in (f"tests/{room}", *ALSO.get(room, ())) if (root / folder).is_dir()]
+    rest = [file for file in files if file not in first and file.startswith(tuple(f"{folder}/" for folder in folders))]
+    return [group for group in (first, rest) if group] + [["tests", "-m", "fast"]]
+
+
+def survives(mutant: Mutant, root: Path) -> bool:
+    """Tell whether all tests pass with a mutant in the copy at `root`; a run that does not end is no pass."""
+    file = root / mutant.path
+    right = file.read_text("utf-8")
+    file.write_text(mutant.apply(right), "utf-8")
+    try:
+        return all(_passes(group, root) for group in groups_of(mutant.path, root))
+    finally:
+        file.write_text(right, "utf-8")
+
+
+def _passes(group: Sequence[str], root: Path) -> bool:
+    """Run tests up to the first failure."""
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *group]
+    with tempfile.TemporaryFile() as said:
+        program = subprocess.Popen(words, cwd=root, env=environment, stdout=said, stderr=said, start_new_session=True)
+        try:
+            return program.wait(LIMIT) in (0, 5)  # 5: none of these tests is to be run
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            if program.poll() is None:
+                os.killpg(program.pid, 9)
+                program.wait()
+
+
+def run(chosen: Sequence[Mutant], root: Path = ROOT) -> list[Mutant]:
+    """Return those that survive, but for the known ones; print each."""
+    alive = []
+    with tempfile.TemporaryDirectory(prefix="npconv-mutants-") as folder:
+        place = Path(folder) / "project"
+        kept = shutil.ignore_patterns(".git", "build", "__pycache__", ".*_cache", "data")
+        shutil.copytree(root, place, ignore=lambda at, names: kept(at, names) - {"data"}, symlinks=True)
+        for number, mutant in enumerate(chosen, 1):
+            is_alive = survives(mutant, place)
+            reason = SURVIVORS.get(str(mutant), "")
+            how = "survives" if is_alive else "killed"
+            print(f"{number:4} {how:8} {mutant.start[0]:4} {mutant}{'; ' + reason if is_alive else ''}", flush=True)
+            if is_alive and not reason:
+                alive.append(mutant)
+    return alive
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sample."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.partition("\n")[0])
+    parser.add_argument("--sample", type=int, default=210, help="how many mutants (default 210)")
+    parser.add_argument("--seed", type=int, default=0, help="which (default 0)")
+    parser.add_argument("--room", default="", help="of one room only, such as golden")
+    args = parser.parse_args(argv)
+    found = [mutant for mutant in every_mutant() if mutant.path.startswith(f"npconv/{args.room}")]
+    chosen = random.Random(args.seed).sample(found, min(args.sample, len(found)))
+    alive = run(chosen)
+    share = 1 - len(alive) / len(chosen)
+    print(f"{share:.1%} of {len(chosen)} mutants killed, of {len(found)}; expected at least {ENOUGH:.0%}")
+    return 0 if share >= ENOUGH else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

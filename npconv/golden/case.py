@@ -28,8 +28,9 @@ from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import FIT, GAIN, SWAPS
-from npconv.golden.measures import allowed, distance, finite_distance, place_of, stored_distance, stored_in
+from npconv.golden.measures import allowed, distance, finite_distance, place_of
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
+from npconv.golden.roundings import stored_distance, stored_in
 from npconv.golden.segment import FAILURES, cast
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.messages import quoted

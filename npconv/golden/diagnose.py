@@ -16,7 +16,8 @@ import numpy as np
 from npconv.errors import NpconvError
 from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import distance, finite_distance, largest_of, stored_distance, stored_in
+from npconv.golden.measures import distance, finite_distance, largest_of
+from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
 from npconv.plan.operations import OPERATIONS
@@ -232,6 +233,8 @@ class _Judge:
                 stored = self.as_stored(made, step, says, mistake, steps)
                 if stored.fits:
                     return stored
+                if stored_in(made) == self.stored:
+                    left = flipped_distance(made, self.mine, self.stored)
         else:
             found = read(made, self.raw, self.first.tolerance, letters=self.letters)
             if found is None:

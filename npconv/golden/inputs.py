@@ -8,8 +8,9 @@ import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.align import Aligned, Pairs, nothing_common, read
-from npconv.golden.measures import ROUNDOFF, WHOLE, is_before_model, tolerance
+from npconv.golden.measures import WHOLE, is_before_model, tolerance
 from npconv.golden.preprocessing import DECODED
+from npconv.golden.roundings import ROUNDOFF
 from npconv.golden.trace_file import PIXELS, about
 from npconv.messages import listed, quoted
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.golden.roundings import ROUNDOFF, SMALLEST
 from npconv.golden.trace_file import PIXELS, part
 from npconv.messages import listed, quoted
 
@@ -41,10 +42,6 @@ WHOLE = 0.5
 
 #: What stands before the names of the steps that make the pixel values of a photo.
 PREPROCESSING = "preprocessing."
-
-#: Unit roundoff of each format, and its smallest number above 0.
-ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-SMALLEST = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 
 #: Elements of a piece: 64 KB in float64. OpenBLAS starts no threads for products that short.
 PIECE = 1 << 13
@@ -175,29 +172,6 @@ def finite_distance(one: np.ndarray, other: np.ndarray) -> float:
     finite = np.isfinite(one)
     same_places = one.shape == other.shape and np.array_equal(finite, np.isfinite(other))
     return distance(one[finite], other[finite]) if same_places else np.inf
-
-
-def stored_in(array: np.ndarray) -> str:
-    """Return the coarsest format, bfloat16 or float16, that holds every value of an array; empty if neither does.
-
-    Both hold all values of some arrays, such as small whole numbers.
-    """
-    wide = array.astype(np.float32)
-    if array.dtype.kind != "f" or not np.isfinite(wide).all() or not np.array_equal(wide, array):
-        return ""
-    if not (wide.view(np.uint32) & 0xFFFF).any():
-        return "bfloat16"
-    with np.errstate(over="ignore"):
-        return "float16" if np.array_equal(wide.astype(np.float16), wide) else ""
-
-
-def stored_distance(exact: np.ndarray, stored: np.ndarray, unit: str) -> float:
-    """Return by how much more than their rounding to a format the stored values are off; infinite for other shapes."""
-    if exact.shape != stored.shape or not np.isfinite(exact).all():
-        return np.inf
-    _, exponents = np.frexp(stored)
-    half_places = np.maximum(np.ldexp(ROUNDOFF[unit], exponents - 1), SMALLEST[unit] / 2)
-    return float((np.abs(exact.astype(np.float64) - stored) - half_places).max(initial=0.0))
 
 
 def whereabouts(reference: np.ndarray, mine: np.ndarray, tolerance: float, layout: str = "") -> str:

@@ -9,10 +9,10 @@ from support.compare_samples import golden, make_trace, small
 from npconv.golden.case import cases, explain
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
-from npconv.golden.measures import stored_distance, stored_in
 from npconv.golden.mistakes import MISTAKES
 from npconv.golden.mistakes.precision import cut_to_tf32, to_bits
 from npconv.golden.report import to_text
+from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
 from npconv.golden.trace_file import PIXELS
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS
@@ -151,3 +151,14 @@ def test_what_an_array_is_stored_in():
     assert stored_distance(values, to_bfloat16(values), "bfloat16") == 0
     assert stored_distance(values, to_bfloat16(values), "float16") > 0
     assert stored_distance(values, values[:9], "float16") == np.inf
+
+
+def test_a_few_values_may_be_rounded_either_way():
+    """A softmax in float16: its scores differ in their last bit, by another BLAS, and one becomes another float16."""
+    values = np.linspace(1, 2, 4096, endpoint=False).astype(np.float16).astype(np.float64)
+    other = values.copy()
+    other[:3] += 2.0**-9  # two places
+    assert flipped_distance(values, other, "float16") == 0
+    other[3] += 2.0**-7
+    assert flipped_distance(values, other, "float16") == 2.0**-7
+    assert flipped_distance(values, values + 2.0**-10, "float16") == 2.0**-10  # not a few

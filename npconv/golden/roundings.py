@@ -1,0 +1,52 @@
+"""Formats of fewer bits: what is stored in one, and how far numbers are apart that were rounded to it on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Unit roundoff of each format, and its smallest number above 0.
+ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+SMALLEST = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+
+#: The share of values, at most, that lie so near the middle between two of a format that correct programs may differ,
+#: and places by which they may in the end: a difference and an exponential that follow make a place two or three.
+FEW, PLACES = 1e-3, 4
+
+
+def stored_in(array: np.ndarray) -> str:
+    """Return the coarsest format, bfloat16 or float16, that holds every value of an array; empty if neither does.
+
+    Both hold all values of some arrays, such as small whole numbers.
+    """
+    wide = array.astype(np.float32)
+    if array.dtype.kind != "f" or not np.isfinite(wide).all() or not np.array_equal(wide, array):
+        return ""
+    if not (wide.view(np.uint32) & 0xFFFF).any():
+        return "bfloat16"
+    with np.errstate(over="ignore"):
+        return "float16" if np.array_equal(wide.astype(np.float16), wide) else ""
+
+
+def stored_distance(exact: np.ndarray, stored: np.ndarray, unit: str) -> float:
+    """Return by how much more than their rounding to a format the stored values are off; infinite for other shapes."""
+    if exact.shape != stored.shape or not np.isfinite(exact).all():
+        return np.inf
+    return float((np.abs(exact.astype(np.float64) - stored) - _half_places(stored, unit)).max(initial=0.0))
+
+
+def flipped_distance(one: np.ndarray, other: np.ndarray, unit: str) -> float:
+    """Return the largest difference of arrays of one shape whose values were rounded to a format on the way.
+
+    A value near the middle between two of the format may have become either: so few that are near count as equal.
+    """
+    off = np.abs(one.astype(np.float64) - other)
+    flipped = (off > 0) & (off <= PLACES * 2 * _half_places(other, unit))
+    if np.count_nonzero(flipped) <= FEW * off.size:
+        off[flipped] = 0
+    return float(off.max(initial=0.0))
+
+
+def _half_places(stored: np.ndarray, unit: str) -> np.ndarray:
+    """Return half the distance from each value of a format to the next."""
+    _, exponents = np.frexp(stored)
+    return np.maximum(np.ldexp(ROUNDOFF[unit], exponents - 1), SMALLEST[unit] / 2)

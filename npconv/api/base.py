@@ -6,7 +6,6 @@ import os
 import shlex
 import warnings
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -20,6 +19,7 @@ from npconv.files.checkpoint import load_checkpoint, publish_checkpoint, save_ch
 from npconv.files.disk import locate
 from npconv.files.dtypes import DeferredArray
 from npconv.files.locks import staged
+from npconv.forks import kept_property, whole_to_forks
 from npconv.messages import listed
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
@@ -133,7 +133,8 @@ class PreTrainedModel:
         if engine == "fast":
             self._tensors = {name: _on_host(tensor) for name, tensor in tensors.items()}
             fast = self.family.part("fast")
-            folded = fast.fold(config, nest(self._tensors)) if folded is None else folded
+            with whole_to_forks():
+                folded = fast.fold(config, nest(self._tensors)) if folded is None else folded
             self._fast_engine = fast.make_engine(config, folded, threads)
         else:
             self.params = self._place(tensors)
@@ -282,7 +283,7 @@ class PreTrainedModel:
         """Return the number of trained parameters (stored batch-norm statistics do not count)."""
         return count_parameters(self.parameter_shapes(self.config))
 
-    @cached_property
+    @kept_property
     def params(self) -> dict[str, Any]:
         """The parameters as they came, of any dtype: the fast engine, which has folded copies, leaves them so."""
         return map_tree(_decoded, nest(self._tensors))

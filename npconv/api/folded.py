@@ -27,6 +27,7 @@ from npconv.errors import InputError, NpconvWarning, UnavailableError, WeightsEr
 from npconv.files.checkpoint import checkpoint_files
 from npconv.files.disk import SUFFIX, embedded_models, hash_file
 from npconv.files.safetensors import load_file, read_metadata, save_file
+from npconv.forks import whole_to_forks
 from npconv.models import PretrainedConfig, family_of
 from npconv.models.parameters import Shapes, flatten, nest
 from npconv.workers.loader import Loader
@@ -63,7 +64,8 @@ def cached_fold(
             warnings.warn(f"the cache {file} is made anew: {error}", NpconvWarning, stacklevel=4)
         else:
             return kept
-    folded = fold()
+    with whole_to_forks():
+        folded = fold()
     try:
         _write(file, folded, source)
         return nest(load_file(file))

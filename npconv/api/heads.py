@@ -16,6 +16,7 @@ from npconv.api.loss import image_classification_loss
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
 from npconv.backend import array_module, to_device
 from npconv.errors import InputError
+from npconv.forks import whole_to_forks
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
@@ -82,7 +83,8 @@ class BareModel(PreTrainedModel):
     ) -> Any:
         """Run the model on inputs that are sorted out, and return what was asked for."""
         x = prepare_pixel_values(pixel_values, dtype=self.dtype, device=self.device)
-        output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
+        with whole_to_forks():
+            output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
         if (observer := OBSERVER.get()) is not None:
             observer(self, x, output, training)
         if not (self.config.output_hidden_states if output_hidden_states is None else output_hidden_states):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Executor
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +41,24 @@ class SharedClassifier:
         self._executor = workers if isinstance(workers, Executor) else WorkerPool(workers)
         self._owns_executor = not isinstance(workers, Executor)
         self._arguments = {"model": model, "engine": "fast", "threads": 1, **model_arguments}
+        self._loaders: dict[int, Loader] = {}
         self._dtype = np.dtype(self._arguments.get("dtype", "float32"))
 
     def __call__(self, pixel_values: np.ndarray) -> np.ndarray:
         """Return the logits (N, K) of normalized pictures (N, C, H, W)."""
         pixel_values = prepare_pixel_values(pixel_values, dtype=self._dtype, device="cpu")
         parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
-        futures = [self._executor.submit(_logits, self._loader, part) for part in parts]
+        loader = self._loader()
+        futures = [self._executor.submit(_logits, loader, part) for part in parts]
         return np.concatenate([future.result() for future in futures])
 
-    @cached_property
     def _loader(self) -> Loader:
-        """What loads the model in the workers."""
-        return shared_loader(self._executor, AutoModelForImageClassification.from_pretrained, **self._arguments)
+        """Return what loads the model in the workers: others in a forked child, with another folder."""
+        process = os.getpid()
+        if process not in self._loaders:
+            load = AutoModelForImageClassification.from_pretrained
+            self._loaders = {process: shared_loader(self._executor, load, **self._arguments)}
+        return self._loaders[process]
 
     def close(self) -> None:
         """End the workers, if they are the classifier's own."""

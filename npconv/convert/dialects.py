@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate as fnmatch_regex
-from functools import cached_property
 from typing import Any
 
 from npconv.errors import WeightsError
+from npconv.forks import kept_property
 from npconv.messages import quoted
 from npconv.models import FAMILIES
 from npconv.models.naming import Implied, Refused, Table
@@ -183,7 +183,7 @@ class Dialect:
         own = (f"{self.family}.", f"{self.family}/", "encoder.", self.table.prefix)
         return next((self.prefix.removesuffix(end) for end in own if end and self.prefix.endswith(end)), self.prefix)
 
-    @cached_property
+    @kept_property
     def rules(self) -> tuple[BoundRule, ...]:
         """The rules, with everything but the numbers filled in."""
         return tuple(
@@ -191,7 +191,7 @@ class Dialect:
             for rule in self.table.rules
         )
 
-    @cached_property
+    @kept_property
     def implied(self) -> tuple[tuple[Pattern, Implied], ...]:
         """The parameters that the dialect does not store."""
         return tuple((Pattern(self.fill(implied.ours)), implied) for implied in self.table.implied)

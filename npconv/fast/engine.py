@@ -31,6 +31,7 @@ import numpy as np
 
 from npconv.cores import BLAS_VARIABLES, available_cores
 from npconv.errors import InputError
+from npconv.forks import Lock
 
 Part = TypeVar("Part")
 
@@ -201,25 +202,30 @@ class SharedLimit:
 
     def __init__(self, set_limit: Callable[[], AbstractContextManager[Any]]) -> None:
         self._set_limit = set_limit
-        self._lock = threading.Lock()
-        self._users = 0
-        self._limit: AbstractContextManager[Any] = nullcontext()
+        self._lock = Lock()
+        self._users: set[object] = set()
+        self._process = os.getpid()
+        self._limit: AbstractContextManager[Any] | None = None
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Make a context in which the limit holds."""
-        with self._lock:
-            if self._users == 0:
+        user = object()
+        with self._lock.held():
+            if self._process != os.getpid():  # a fork: the limit came along, its users did not
+                self._process, self._users = os.getpid(), set()
+            if self._limit is None:
                 self._limit = self._set_limit()
                 self._limit.__enter__()
-            self._users += 1
+            self._users.add(user)
         try:
             yield
         finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
+            with self._lock.held():
+                self._users.discard(user)
+                if not self._users and self._limit is not None:
                     self._limit.__exit__(None, None, None)
+                    self._limit = None
 
 
 @cache

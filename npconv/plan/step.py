@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any
+
+from npconv.forks import kept_property
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Plan:
     outputs: tuple[str, ...] = ()
     hidden_states: tuple[str, ...] = ()
 
-    @cached_property
+    @kept_property
     def _named(self) -> dict[str, Step]:
         return {name: step for step in self.steps for name in (step.name, *step.aliases)}
 

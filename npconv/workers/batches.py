@@ -6,11 +6,14 @@ Memory is bounded: in this process a batch, elsewhere what is on its way.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from npconv.errors import UnavailableError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -77,6 +80,7 @@ class Work(Generic[Item, Result]):
         remaining = iter(items)
         limit = in_flight or 2 * getattr(executor, "workers", IN_FLIGHT // 2)
         waiting: deque[tuple[list[Item], Future[Any]]] = deque()
+        process = os.getpid()
         try:
             while batch := list(islice(remaining, batch_size)):
                 if executor is None:
@@ -85,11 +89,14 @@ class Work(Generic[Item, Result]):
                 waiting.append((batch, executor.submit(self, batch)))
                 while waiting and (len(waiting) >= limit or waiting[0][1].done()):
                     yield self._results(executor, *waiting.popleft())
+                    _check_process(process)
             while waiting:
                 yield self._results(executor, *waiting.popleft())
+                _check_process(process)
         finally:
-            for _, future in waiting:
-                future.cancel()
+            if os.getpid() == process:
+                for _, future in waiting:
+                    future.cancel()
 
     def _results(self, executor: Any, batch: list[Item], future: Future[Any]) -> list[Result]:
         """Wait for the results of a batch; if workers die of it, do its items one by one."""
@@ -131,3 +138,11 @@ class Work(Generic[Item, Result]):
         return [
             result for item, array in zip(items, arrays, strict=True) for result in self._run(tool, [item], [array])
         ]
+
+
+def _check_process(process: int) -> None:
+    """Refuse to wait, in a forked child, for results that only its parent gets."""
+    if os.getpid() != process:
+        raise UnavailableError(
+            "expected results to be taken by the process that began them, got a fork of it; begin anew in the fork"
+        )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from npconv.errors import InputError
+from npconv.forks import Lock
 
-_LOADING = threading.Lock()
+_LOADING = Lock()
 
 #: What this process loaded last, and by which loader. Not more than one, because a model is large.
 _loaded: tuple[Loader | None, Any] = (None, None)
@@ -35,7 +35,7 @@ class Loader:
     def __call__(self) -> Any:
         """Return what the function returns; it is called when this process has not called it last."""
         global _loaded
-        with _LOADING:
+        with _LOADING.held():
             if _loaded[0] != self:
                 _loaded = (None, None)  # let go of the last one before the next one needs its memory
                 function, arguments = pickle.loads(self.content)

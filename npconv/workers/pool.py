@@ -11,31 +11,36 @@ that it had is known, is given to a new worker, and no other task notices.
 
 Arguments and results go through the pipes. That is cheap: eight pictures of 3 x 224 x 224 in float32 (4.8 MB) take
 3 ms (measured on two cores), a path and its labels 0.03 ms. So there is no shared memory that a killed process could
-leave behind. What workers share are files, mapped, in a folder of the pool: it goes with the pool, and if this process
-is killed, the workers remove it before they end. A worker takes 0.12 s to start, and then loads what its tasks need.
+leave behind. What workers share are files, mapped, in a folder of the pool: it goes with the pool; if this process is
+killed, the workers remove it before they end, and if they are killed as well, whoever makes the next such folder does.
+A worker takes 0.12 s to start, and then loads what its tasks need.
+
+A forked child has none of its parent's threads and must not touch its workers: a pool that it inherits starts anew
+there when it is used, with workers and a folder of its own.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import secrets
-import shutil
-import tempfile
 import threading
 import warnings
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from npconv.cores import available_cores
 from npconv.errors import InputError, NpconvError, UnavailableError
-from npconv.workers.process import Worker, WorkerTraceback
+from npconv.files.temporary import TemporaryFolder
+from npconv.forks import Lock
+from npconv.workers.process import Worker, WorkerTraceback, check_may_start
 
 #: How many workers may die of one task before it is given up. Once may be bad luck.
 ATTEMPTS = 3
+
+_BEGINNING = Lock()
 
 
 class WorkerError(NpconvError):
@@ -54,37 +59,52 @@ class WorkerPool(Executor):
     InputError
         If `workers` is no positive number.
     UnavailableError
-        If this process may start no others: it is a daemon, or it is being started and imports a script that does not
-        keep its work under ``if __name__ == "__main__":``.
+        If this process may start no workers: it is one; or it runs a program a second time for what that defines,
+        which does not keep its work under ``if __name__ == "__main__":``; or there is no Python to start.
     """
 
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
             raise InputError(f"expected at least 1 worker, got {workers}")
-        _check_may_start()
         self.workers = available_cores() if workers is None else workers
+        self._ended = False
+        self._terminated = False
+        self._shown: set[str] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have no workers yet, in this process."""
+        check_may_start()
         # One thread for each worker: it writes, waits and reads, so a slow worker keeps nobody else waiting.
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="npconv-worker")
         self._own = threading.local()
         self._alive: set[Worker] = set()
-        self._terminated = False
-        self._shown: set[str] = set()
-        self._folder = _new_folder_name()
-        self._remove_folder = weakref.finalize(self, _remove, self._folder, os.getpid())
+        self._first: list[Worker] = []
+        self._folder = TemporaryFolder()
+        self._process = os.getpid()
+
+    def _here(self) -> WorkerPool:
+        """Return this pool; in a forked child, it begins anew when it is first used."""
+        if self._process != os.getpid():
+            with _BEGINNING.held():
+                if self._process != os.getpid():
+                    self._begin()
+        return self
 
     @property
     def folder(self) -> Path:
         """A folder for files that the workers share, made when it is first asked for; removed with the pool.
 
-        If there is no place for it, or the pool has ended, that is an `UnavailableError`.
+        A worker is started before, if there is none: it removes the folder if this process is killed. If there is no
+        place for it, or the pool has ended, that is an `UnavailableError`.
         """
-        if not self._remove_folder.alive:
+        if self._ended:
             raise UnavailableError("the workers have ended, and their folder with them")
-        try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise UnavailableError(f"no temporary folder can be made ({error}); set TMPDIR to one") from error
-        return self._folder
+        self._here()
+        if not self._alive:
+            with suppress(OSError):  # whoever has a task for it finds out
+                self._first.append(self._start())
+        return self._folder.make()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Let a worker call ``fn(*args, **kwargs)``; all of these must be picklable, and `fn` importable.
@@ -92,28 +112,37 @@ class WorkerPool(Executor):
         The future is of the result, or of what `fn` raised; of :class:`WorkerError` if its workers died
         :data:`ATTEMPTS` times, and of ``UnavailableError`` if no worker can be started.
         """
-        return self._threads.submit(self._run, os.getcwd(), fn, args, kwargs)
+        if self._ended:
+            raise RuntimeError("cannot schedule new futures after shutdown")  # as other executors
+        folder = ""
+        with suppress(OSError):  # the folder of this process may be gone
+            folder = os.getcwd()
+        return self._here()._threads.submit(self._run, folder, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with `wait`, return when all are done and the workers have ended."""
+        self._ended = True
+        if self._process != os.getpid():  # nothing was begun in this child
+            return
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
         if wait:
             for worker in self._alive:
                 worker.end()
             self._alive.clear()
-            self._remove_folder()
+            self._folder.remove()
 
     def terminate(self) -> None:
         """End the workers at once, with whatever they are doing; what is not done raises or is cancelled."""
-        self._terminated = True
+        self._ended = self._terminated = True
+        if self._process != os.getpid():
+            return
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in list(self._alive):
             worker.kill()
 
     def process_ids(self) -> list[int]:
         """Return the ids of the worker processes that are alive."""
-        alive = [worker.process for worker in list(self._alive) if worker.process.is_alive()]
-        return [process.pid for process in alive if process.pid is not None]
+        return [worker.process.pid for worker in list(self._here()._alive) if worker.is_alive()]
 
     def __exit__(self, exception_type: Any, *details: Any) -> None:
         """End the workers: when all tasks are done, or at once after an error."""
@@ -140,18 +169,17 @@ class WorkerPool(Executor):
         """Return this thread's worker, a new one if there is none or it has died while it was idle."""
         worker = getattr(self._own, "worker", None)
         if worker is not None:
-            if worker.process.is_alive():
+            if worker.is_alive():
                 return worker
             self._bury(worker)
         for _ in range(ATTEMPTS):
             if self._terminated:
                 raise WorkerError("the worker processes were ended before it was done")
             try:
-                worker = Worker(self._folder)
-            except OSError as error:  # no memory or files for it, or it was killed before it had read what it is to do
+                worker = self._taken_first() or self._start()
+            except OSError as error:  # no memory or files for it
                 status = str(error)
                 continue
-            self._alive.add(worker)
             if worker.is_ready() and not self._terminated:
                 self._own.worker = worker
                 return worker
@@ -161,10 +189,23 @@ class WorkerPool(Executor):
             "try workers=1"
         )
 
+    def _taken_first(self) -> Worker | None:
+        """Return the worker that was started with the folder, to the thread that asks first."""
+        with suppress(IndexError):
+            return self._first.pop()
+        return None
+
+    def _start(self) -> Worker:
+        """Start a worker."""
+        worker = Worker(self._folder.path)
+        self._alive.add(worker)
+        return worker
+
     def _bury(self, worker: Worker) -> str:
         """Forget a worker, which is dead or will be, and return how it ended."""
         self._own.worker = None
         worker.kill()
+        worker.close()
         self._alive.discard(worker)
         return worker.status()
 
@@ -179,31 +220,3 @@ class WorkerPool(Executor):
             return value
         error, text = value
         raise error from WorkerTraceback(text)
-
-
-def _new_folder_name() -> Path:
-    """Return a name that no folder has."""
-    try:
-        parent = tempfile.gettempdir()
-    except OSError:  # no folder can be written to
-        parent = os.curdir
-    return Path(parent, f"npconv-{secrets.token_hex(8)}").absolute()
-
-
-def _remove(folder: Path, maker: int) -> None:
-    """Remove the folder of a pool, unless this process is a fork of the one that made it."""
-    if os.getpid() == maker:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_may_start() -> None:
-    """Refuse to start processes where Python would fail to, in the middle of things and with a traceback."""
-    import multiprocessing
-
-    process = multiprocessing.current_process()
-    if getattr(process, "_inheriting", False):
-        raise UnavailableError(
-            'a script that uses workers is run again by each of them: keep its work under if __name__ == "__main__":'
-        )
-    if process.daemon:
-        raise UnavailableError("this process is a daemon of multiprocessing and may start no workers; use workers=1")

@@ -1,32 +1,54 @@
-"""One worker process: this end of its pipe, and what it does at the other.
+"""One worker process: this end of its pipes, and what it does at the other.
 
-It does what it is asked to until its pipe ends, or the process that started it, however that one ends.
+It does what it is asked to until its pipe ends: when it is told to, or with the process that started it, however that
+one ends.
+
+It is started as a Python of its own, not by ``multiprocessing``, which would run the user's program once more in each
+worker: one without a ``__main__`` guard would start workers of workers, and one from standard input cannot be run
+again. Here the program is run once more only if something that it defines itself is sent to a worker.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import weakref
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NoReturn
 
 from npconv.cores import THREAD_VARIABLES, limit_cores
-from npconv.errors import InputError, NpconvError
+from npconv.errors import InputError, NpconvError, UnavailableError
+from npconv.forks import in_child, whole_to_forks
+from npconv.workers import program
 
 #: Seconds that a worker has to end by itself before it is killed; it waits for nothing, so it needs none.
 PATIENCE = 5
 
+#: What a worker runs. Its paths are those of whoever started it; the first line, which says so, is read byte by byte,
+#: so that nothing behind it is.
+COMMAND = (
+    "import sys; sys.path = [path for path in sys.path if path]; import json; "
+    "sys.path[:] = json.loads(open(0, 'rb', 0, closefd=False).readline()); "
+    "from npconv.workers.process import serve; serve()"
+)
+
 _READY = b"ready"
 
-# The environment belongs to the whole process: two threads that start workers must not interleave there.
-_STARTING = threading.Lock()
+#: Bytes that say how long a message is.
+_LENGTH = 8
+
+#: Whether this process is a worker.
+_serving = False
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - no error by itself: the cause of one, as text
@@ -37,102 +59,168 @@ class WorkerTraceback(Exception):  # noqa: N818 - no error by itself: the cause 
 
 
 class Worker:
-    """One worker process and this end of its pipe; it removes `folder` when the process that started it is gone."""
+    """One worker process and this end of its pipes; it removes `folder` when the process that started it is gone.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
 
     def __init__(self, folder: Path) -> None:
-        import multiprocessing  # here, because whoever starts no processes need not wait for it
-
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, folder), name="npconv-worker", daemon=True)
-        with _STARTING, _undisturbed(), _environment(dict.fromkeys(THREAD_VARIABLES, "1")):
-            self.process.start()
-        theirs.close()  # so that the pipe ends when the worker does
+        with whole_to_forks():  # else a child could keep pipes that it does not know of
+            self.process = subprocess.Popen(
+                [program.interpreter(), *program.interpreter_options(), "-c", COMMAND],
+                bufsize=0,  # no buffers, whose locks and contents a fork would copy
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")},
+                start_new_session=True,  # Ctrl-C is sent to all of a session: this process decides what to do then
+            )
+            _workers.add(self)
+        with suppress(OSError):  # it is gone already, as whoever waits for it will see
+            _write(self.process.stdin, json.dumps(program.paths()).encode() + b"\n")
+            self._send(pickle.dumps((folder, program.main_of_this_process())))
 
     def is_ready(self) -> bool:
         """Wait until the worker has started, and tell whether it has."""
         try:
-            return self._pipe.recv_bytes() == _READY
-        except (EOFError, OSError):
+            return _receive(self.process.stdout) == _READY
+        except (EOFError, OSError, ValueError):
             return False
 
     def ask(self, message: bytes) -> bytes:
         """Send a task and wait for the answer; EOFError or OSError when the worker is gone."""
-        self._pipe.send_bytes(message)
-        return self._pipe.recv_bytes()
+        try:
+            self._send(message)
+            return _receive(self.process.stdout)
+        except ValueError as error:  # the pipe was closed at this end
+            raise EOFError from error
+
+    def is_alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self.process.poll() is None
 
     def end(self) -> None:
         """Let the worker end, now that it has nothing to do."""
-        self._pipe.close()
-        self.process.join(PATIENCE)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
         self.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the pipes; nobody may be waiting at them."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def kill(self) -> None:
         """End the worker whatever it does."""
         self.process.kill()
-        self.process.join(PATIENCE)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
 
     def status(self) -> str:
         """Return how the process ended, in words."""
-        code = self.process.exitcode
+        code = self.process.poll()
         return f"signal {-code}" if code is not None and code < 0 else f"status {code}"
 
+    def leave_to_parent(self) -> None:
+        """Let go of a worker of the process that this one is a fork of: it must see the end of that one alone."""
+        self.close()
+        self.process.returncode = 0  # whatever it is, it is not known here
 
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a moment."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    def _send(self, message: bytes) -> None:
+        _write(self.process.stdin, len(message).to_bytes(_LENGTH, "big"))
+        _write(self.process.stdin, message)
+
+    def __del__(self) -> None:
+        if hasattr(self, "process"):
+            self.end() if self.process.returncode is None else self.close()
 
 
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let what is started not notice Ctrl-C, which a terminal sends to all: this process decides what to do then."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # would be started along with the first process, and lift what is set here
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+_workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
-def _serve(pipe: Any, folder: Path) -> None:
+def _leave_all_to_parent() -> None:
+    for worker in list(_workers):
+        worker.leave_to_parent()
+
+
+in_child(_leave_all_to_parent)
+
+
+def _write(pipe: Any, content: bytes) -> None:
+    """Write to a pipe without a buffer, which takes what it has room for."""
+    left = memoryview(content)
+    while left:
+        left = left[pipe.write(left) :]
+
+
+def _receive(pipe: Any) -> bytearray:
+    """Read a message; EOFError if the pipe ends."""
+    return _read(pipe, int.from_bytes(_read(pipe, _LENGTH), "big"))
+
+
+def _read(pipe: Any, size: int) -> bytearray:
+    content = bytearray(size)
+    left = memoryview(content)
+    while left:
+        if not (count := pipe.readinto(left)):
+            raise EOFError
+        left = left[count:]
+    return content
+
+
+def serve() -> None:
     """Be a worker: answer tasks until the pipe ends."""
+    global _serving
+    _serving = True
     limit_cores(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
-    with suppress(EOFError, OSError):
-        pipe.send_bytes(_READY)
+    incoming, outgoing = _take_pipes()
+    folder, main = pickle.loads(_receive(incoming))
+    program.stand_in_for(main)
+    tasks: SimpleQueue[bytearray] = SimpleQueue()
+    threading.Thread(target=_take_in, args=(incoming, tasks, folder), daemon=True).start()
+    with suppress(OSError):
+        answer = _READY
         while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+            _write(outgoing, len(answer).to_bytes(_LENGTH, "big"))
+            _write(outgoing, answer)
+            answer = _answer(tasks.get())
+    _leave(folder)
 
 
-def _end_with_parent(folder: Path) -> None:
-    """Wait until the parent process is gone, in the middle of whatever else this process does; clean up and end it."""
-    import multiprocessing
-    from multiprocessing.connection import wait
+def _take_pipes() -> tuple[Any, Any]:
+    """Return the pipes of tasks and answers; who reads or prints from now on finds nothing, and gets to stderr."""
+    incoming, outgoing = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # there is no stderr
+        os.dup2(nothing, 1)
+    return incoming, outgoing
 
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(1)
+
+def _take_in(pipe: Any, tasks: SimpleQueue[bytearray], folder: Path) -> None:
+    """Take tasks from the pipe; when it ends, in the middle of whatever this process does, clean up and end it."""
+    with suppress(EOFError, OSError):
+        while True:
+            tasks.put(_receive(pipe))
+    _leave(folder)
 
 
-def _answer(message: bytes) -> bytes:
+def _leave(folder: Path) -> NoReturn:
+    """Remove the folder and end this process, whatever its other threads do."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+def _answer(message: bytearray) -> bytes:
     """Do a task and return the pickled answer: whether it went well, the result or error, and warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -159,3 +247,17 @@ def _portable(error: Exception) -> tuple[Exception, str]:
     except Exception:  # some errors cannot be made again of their arguments
         error = NpconvError(str(error)) if isinstance(error, NpconvError) else RuntimeError(f"{error!r}")
     return error, text
+
+
+def check_may_start() -> None:
+    """Refuse to start workers where there can be none: in a worker, and in programs that are no Python to start.
+
+    Raises
+    ------
+    UnavailableError
+    """
+    if program.is_run_again():
+        raise UnavailableError(program.RUN_AGAIN)
+    if _serving:
+        raise UnavailableError("this process is a worker and may start none of its own; use workers=1")
+    program.interpreter()

@@ -26,7 +26,7 @@ def workers_of(process: subprocess.Popen) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == process.pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+            if parent == process.pid and b"npconv.workers.process" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
         except OSError:
             continue

@@ -193,40 +193,13 @@ def test_the_folder_of_a_pool_goes_with_it():
     folder = forgotten.folder
     if hasattr(os, "fork"):
         if (child := os.fork()) == 0:
-            forgotten._remove_folder()  # as the end of this process would
+            forgotten._folder.remove()  # as the end of this process would
             os._exit(0)
         os.waitpid(child, 0)
         assert folder.exists()  # it is not the child's
     del forgotten
     gc.collect()
     assert not folder.exists()
-
-
-UNGUARDED = """\
-from support import worker_tasks
-from npconv.workers.pool import WorkerPool
-try:
-    print(WorkerPool(1).submit(worker_tasks.double, 4).result())
-except Exception as error:
-    print(type(error).__name__, error)
-"""
-
-
-def test_a_script_that_does_not_guard_its_work_is_told_how(tmp_path):
-    (tmp_path / "script.py").write_text(UNGUARDED)
-    home = Path(workers.__file__).parents[2]
-    path = os.pathsep.join([str(home), str(Path(__file__).parents[1])])
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.splitlines()[0].startswith("UnavailableError a script that uses workers is run again by each")
-    assert done.stdout.splitlines()[-1] == "8"
 
 
 def test_workers_that_cannot_start_are_an_error_and_no_hang(monkeypatch):
@@ -263,8 +236,8 @@ def test_a_process_that_cannot_be_made_is_tried_again(monkeypatch):
         own.submit(tasks.double, 1).result(60)
 
 
-def test_daemons_start_no_workers(pool):
-    with pytest.raises(UnavailableError, match="is a daemon"):
+def test_workers_start_no_workers(pool):
+    with pytest.raises(UnavailableError, match="this process is a worker and may start none of its own"):
         pool.submit(WorkerPool, 1).result()
 
 

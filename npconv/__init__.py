@@ -19,6 +19,9 @@ K     classes
 
 from __future__ import annotations
 
+import npconv.startup  # first, so that Ctrl-C is caught while the rest is loaded
+
+# isort: split
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from npconv.cli import convert, export, inspect, verify
-from npconv.cli.frame import DONE, UNUSABLE, Parser, ending_on_sigterm, run_program
+from npconv.cli.frame import DONE, UNUSABLE, Parser, run_program
 from npconv.cli.output import write
 from npconv.errors import UnavailableError
 
@@ -48,8 +48,7 @@ def _run(words: list[str]) -> int:
     parser = make_parser()
     try:
         if words and words[0] in FORWARDED:
-            with ending_on_sigterm():
-                return _import(words[0]).main(words[1:])
+            return _import(words[0]).main(words[1:])
         args: Any = parser.parse_args(words)
     except SystemExit as done:  # after --help, or words that make no sense
         return DONE if done.code is None else int(done.code)

@@ -288,7 +288,7 @@ class PreTrainedModel:
         """The parameters as they came, of any dtype: the fast engine, which has folded copies, leaves them so."""
         return map_tree(_decoded, nest(self._tensors))
 
-    @cached_property
+    @kept_property
     def not_finite(self) -> dict[str, int]:
         """Names of parameters with NaN or infinities, and how many."""
         return _count_not_finite(flatten(self.params))

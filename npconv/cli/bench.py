@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npconv.cli.bench_text import render
-from npconv.cli.frame import ending_on_sigterm, positive
+from npconv.cli.frame import positive
 from npconv.cli.output import to_json, write
 from npconv.errors import InputError
 from npconv.messages import escape
@@ -93,11 +93,10 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
     )
     progress = show_progress()
-    with ending_on_sigterm():
-        try:
-            report = measure(settings, progress)
-        finally:
-            progress("")
+    try:
+        report = measure(settings, progress)
+    finally:
+        progress("")
     write(sys.stdout, f"{to_json(report, indent=1)}\n" if args.json else render(report))
     return 0 if all(is_sound(model) for model in report["models"]) else 1
 

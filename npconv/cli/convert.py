@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from npconv.cli.frame import DONE, FAILED_IN_PART, LazyChoices, UsageError, ending_on_sigterm
+from npconv.cli.frame import DONE, FAILED_IN_PART, LazyChoices, UsageError
 from npconv.cli.weights import add_reading, as_option, print_lines, quiet, warn
 
 DESCRIPTION = """\
@@ -67,21 +67,20 @@ def run(args: argparse.Namespace) -> int:
                 f"--image-size {args.image_size} and --set image_size={fields['image_size']} contradict each other"
             )
     try:
-        with ending_on_sigterm():
-            done = convert(
-                args.source,
-                args.directory,
-                dtype=args.dtype,
-                max_shard_size=args.max_shard_size,
-                labels=args.labels,
-                wrapping=args.wrapping,
-                prefix=args.prefix,
-                leave=args.leave,
-                preprocessing={name: value for name, value in given.items() if value is not None},
-                name=args.name,
-                force=args.force,
-                **fields,
-            )
+        done = convert(
+            args.source,
+            args.directory,
+            dtype=args.dtype,
+            max_shard_size=args.max_shard_size,
+            labels=args.labels,
+            wrapping=args.wrapping,
+            prefix=args.prefix,
+            leave=args.leave,
+            preprocessing={name: value for name, value in given.items() if value is not None},
+            name=args.name,
+            force=args.force,
+            **fields,
+        )
     except OpenFieldsError as error:
         raise UsageError(error.text(as_option)) from error
     print_lines([*quiet(done.decisions), *(f"wrote {file}" for file in done.files)])

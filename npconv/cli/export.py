@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from npconv.cli.frame import DONE, LazyChoices, ending_on_sigterm
+from npconv.cli.frame import DONE, LazyChoices
 from npconv.cli.weights import print_lines, quiet, warn
 
 
@@ -28,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print what was written."""
     from npconv.convert import export
 
-    with ending_on_sigterm():
-        done = export(args.directory, args.out, to=args.to, prefix=args.prefix, force=args.force)
+    done = export(args.directory, args.out, to=args.to, prefix=args.prefix, force=args.force)
     print_lines([*quiet(done.decisions), f"wrote {done.path}, SHA-256 {done.sha256}"])
     warn(done.decisions)
     return DONE

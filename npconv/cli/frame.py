@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from npconv.cli.output import write
+from npconv.cli.signals import INTERRUPTED, ending_on_signals
 from npconv.errors import NpconvError, NpconvWarning
 from npconv.files.locks import FULL, why_not_written
 from npconv.messages import escape
 
-#: The last three as a shell calls them.
-DONE, FAILED_IN_PART, UNUSABLE, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
+#: The last as a shell calls it; those of signals are in ``signals``.
+DONE, FAILED_IN_PART, UNUSABLE, PIPE_CLOSED = 0, 1, 2, 141
 
 
 #: What to do where memory ends.
@@ -62,24 +61,6 @@ class LazyChoices:
         return iter(self._find())
 
 
-@contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the ``with`` block as an error would, so that what it has begun is cleared away."""
-
-    def end(*_: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not end the cleaning up
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
     """Run a program and return its exit status; every error and warning becomes one line on stderr.
 
@@ -94,7 +75,8 @@ def run_program(name: str, run: Callable[[], int], *, debug: bool) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", NpconvWarning)
             warnings.showwarning = show_warning
-            status = run()
+            with ending_on_signals():
+                status = run()
         write(sys.stdout, "", flush=True)
     except KeyboardInterrupt as interruption:
         _report("; ".join([f"{name}: interrupted", *map(str, interruption.args)]), debug=False)

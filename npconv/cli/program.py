@@ -1,7 +1,7 @@
 """The program ``npconv``: arguments in, exit status out, every error one line on stderr.
 
 Exit status: 0 done; 1 done, but something in the input failed; 2 the call or the model is unusable; 130 interrupted;
-141 the reader of the output went away, as with ``| head``; 143 ended by SIGTERM.
+141 the reader of the output went away, as with ``| head``; 143 ended by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ class Dialect:
         """Tell whether a tensor belongs to something else than the model: a decoder, a text tower."""
         return self._skipped.fullmatch(name) is not None
 
-    @cached_property
+    @kept_property
     def _skipped(self) -> re.Pattern[str]:
         """Names of what belongs to something else; nothing at all where the table has none."""
         return re.compile("|".join(fnmatch_regex(self.fill(pattern)) for pattern in self.table.skipped) or "(?!)")
@@ -235,7 +235,7 @@ class Dialect:
         """Tell whether a tensor stands where those of the model do, so that the model may need it."""
         return self._inside.match(name) is not None
 
-    @cached_property
+    @kept_property
     def _inside(self) -> re.Pattern[str]:
         """Beginnings of names: what stands before the model's, and the first part of each."""
         beginnings = set()

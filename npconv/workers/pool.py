@@ -209,7 +209,7 @@ class WorkerPool(Executor):
         self._alive.discard(worker)
         return worker.status()
 
-    def _open(self, answer: bytes) -> Any:
+    def _open(self, answer: bytearray) -> Any:
         """Return the result in an answer or raise the error; warn as the worker did, once however many workers do."""
         is_result, value, shown = pickle.loads(answer)
         for category, text in shown:

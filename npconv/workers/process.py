@@ -16,7 +16,6 @@ import pickle
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import traceback
 import warnings
@@ -89,7 +88,7 @@ class Worker:
         except (EOFError, OSError, ValueError):
             return False
 
-    def ask(self, message: bytes) -> bytes:
+    def ask(self, message: bytes) -> bytearray:
         """Send a task and wait for the answer; EOFError or OSError when the worker is gone."""
         try:
             self._send(message)

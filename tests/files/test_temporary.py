@@ -125,5 +125,5 @@ def test_without_locks_folders_are_made_and_nothing_is_cleared_away(tmp_path, mo
 
 def test_a_place_where_nothing_can_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(UnavailableError, match="no temporary folder can be made .*set TMPDIR to one"):
+    with pytest.raises(UnavailableError, match=r"no temporary folder can be made .*set TMPDIR to one"):
         TemporaryFolder().make()

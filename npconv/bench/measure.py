@@ -7,7 +7,6 @@ reason. Nothing is left behind: models with random weights and exported ones liv
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from npconv.bench.turns import rotated, take_turns
 from npconv.cores import available_cores
 from npconv.errors import ConfigError, InputError, NpconvError
 from npconv.files.disk import locate
+from npconv.files.temporary import temporary_folder
 from npconv.models.summary import layer_table
 
 #: Of a batch of pictures: 400 MB, and the largest hidden maps are some times as large.
@@ -224,8 +224,7 @@ def measure(settings: Settings, progress: Progress = lambda text: None) -> dict[
     how = (settings.threads, settings.device)
     wanted = [*npconv_engines(*how), *rivals(settings.against, *how)]
     contenders = [contender for contender in wanted if not contender.missing]
-    with tempfile.TemporaryDirectory(prefix="npconv-bench-") as name:
-        folder = Path(name)
+    with temporary_folder() as folder:
         write_picture(folder / "picture.png")
         subjects = [_subject(model, settings, folder) for model in settings.models]  # all first: names may be wrong
         progress("sgemm")

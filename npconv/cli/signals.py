@@ -17,6 +17,14 @@ INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
 LATER = 0.02
 
 
+#: Signal -> what it raises.
+ENDS: dict[int, Callable[[], BaseException]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: lambda: SystemExit(TERMINATED),
+    **({signal.SIGHUP: lambda: SystemExit(HUNG_UP)} if hasattr(signal, "SIGHUP") else {}),
+}
+
+
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
     """Let Ctrl-C raise KeyboardInterrupt in the ``with`` block, SIGTERM and SIGHUP SystemExit.
@@ -27,49 +35,58 @@ def ending_on_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only there do signals arrive
         yield
         return
-    ends: dict[int, Callable[[], BaseException]] = {signal.SIGINT: KeyboardInterrupt}
-    ends[signal.SIGTERM] = lambda: SystemExit(TERMINATED)
-    if hasattr(signal, "SIGHUP"):
-        ends[signal.SIGHUP] = lambda: SystemExit(HUNG_UP)
-    caught = [number for number in ends if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in caught}
-    pending: list[int] = []  #: signals that came, and have not ended anything yet
-    ended: list[int] = []
+    signals = _Signals()
+    try:
+        _handle(signals.caught, signals.end)
+        yield
+        if signals.pending:
+            raise ENDS[signals.pending[0]]()
+    finally:
+        signals.give_back()
 
-    def end(number: int, frame: FrameType | None) -> None:
-        pending.append(number)
+
+class _Signals:
+    """What becomes of signals while a command runs."""
+
+    def __init__(self) -> None:
+        self.caught = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+        self._before: dict[int, Any] = {number: signal.getsignal(number) for number in self.caught}
+        self.pending: list[int] = []  #: those that have not ended anything yet
+        self._ended: list[int] = []
+        if hasattr(signal, "SIGALRM"):
+            self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._look_again)
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._swallowed
+
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """Raise what a signal raises, or put it off."""
+        self.pending.append(number)
         if _is_importing(frame) and _look_later():
             return
-        _handle(caught, signal.SIG_IGN)  # a second one must not end the cleaning up
-        ended.append(pending[0])
-        pending.clear()
-        raise ends[ended[0]]()
+        _handle(self.caught, signal.SIG_IGN)  # a second one must not end the cleaning up
+        self._ended.append(self.pending[0])
+        self.pending.clear()
+        raise ENDS[self._ended[0]]()
 
-    def swallowed(unraisable: Any) -> None:
-        if isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit) and ended:
-            pending.append(ended.pop())
+    def _look_again(self, _: int, frame: FrameType | None) -> None:
+        """See whether the moment is better now."""
+        if self.pending:
+            self.end(self.pending[0], frame)
+
+    def _swallowed(self, unraisable: Any) -> None:
+        """Take back an exception that came where Python can raise none."""
+        if isinstance(unraisable.exc_value, KeyboardInterrupt | SystemExit) and self._ended:
+            self.pending.append(self._ended.pop())
             _look_later()
         else:
-            hook(unraisable)
+            self._hook(unraisable)
 
-    def look(_: int, frame: FrameType | None) -> None:
-        if pending:
-            end(pending[0], frame)
-
-    hook, sys.unraisablehook = sys.unraisablehook, swallowed
-    if hasattr(signal, "SIGALRM"):
-        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, look)
-    try:
-        _handle(caught, end)
-        yield
-        if pending:
-            raise ends[pending[0]]()
-    finally:
+    def give_back(self) -> None:
+        """Leave signals as they were."""
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
+        for number, handler in self._before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = hook
+        sys.unraisablehook = self._hook
 
 
 def _handle(numbers: list[int], handler: Any) -> None:

@@ -20,11 +20,12 @@ import math
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
 from itertools import pairwise
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,6 +38,9 @@ Part = TypeVar("Part")
 
 #: More bring nothing, and each has arrays of its own.
 MOST_THREADS = 256
+
+#: Seconds for which a thread that has not come, or not come back, is waited for before others do its work.
+PATIENCE = 0.02
 
 
 class Scratch:
@@ -109,37 +113,91 @@ class SharedScratch(Scratch):
         A single part gets these scratch arrays, so that the parts of its own work are shared instead.
         """
         listed = list(parts)
-        if len(listed) == 1:
-            return [function(listed[0], self)]
-        results: list[Any] = [None] * len(listed)
-        errors: list[BaseException] = []
-        done: SimpleQueue[None] = SimpleQueue()
-
-        def do_share(thread: int) -> None:
-            try:
-                with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a setting of each thread by itself
-                    for index in range(thread, len(listed), self.threads):
-                        results[index] = function(listed[index], self._own[thread])
-            except BaseException as error:
-                errors.append(error)
-            done.put(None)
-
+        if len(listed) <= 1:
+            return [function(part, self) for part in listed]
         sharing = min(self.threads, len(listed))
-        for thread in range(1, sharing):
-            self._queues[thread - 1].put(partial(do_share, thread))
-        do_share(0)
-        _wait_for(done, sharing, errors)
+        work = _SharedWork(function, listed, sharing)
+        queues = self._queues[: sharing - 1]
+        for thread, queue in enumerate(queues, 1):
+            queue.put(partial(work.help, thread, self._own[thread]))
         try:
-            if errors:
-                raise errors[0]
+            work.do(0, self._own[0], wait=True)
         finally:
-            errors.clear()  # an error holds this frame, and with it the scratch arrays
-        return results
+            work.close()
+            for queue in queues:
+                if not queue.empty():
+                    with suppress(Empty):  # who has not come by now need not
+                        queue.get_nowait()
+            _wait_for(work.done, len(work.helpers) - work.ended, work.errors)
+        try:
+            if work.errors:
+                raise work.errors[0]
+        finally:
+            work.errors.clear()  # an error holds this frame, and with it the scratch arrays
+        return work.results
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays of all threads."""
         return super().nbytes + sum(scratch.nbytes for scratch in self._own)
+
+
+class _SharedWork:
+    """Parts that threads claim one by one: first those that fall to each, then what others have not begun.
+
+    So a thread that does not come, because other programs have the cores, keeps nobody waiting for long. It is waited
+    for a moment all the same: threads that never wait are those that the system lets wait when it has others.
+    """
+
+    def __init__(self, function: Callable[[Any, Scratch], Any], parts: list[Any], threads: int) -> None:
+        self._function, self._parts = function, parts
+        self._open = [deque(range(thread, len(parts), threads)) for thread in range(threads)]
+        self.results: list[Any] = [None] * len(parts)
+        self.errors: list[BaseException] = []
+        #: Threads that have come to help; each says when it is done, and so many have been heard.
+        self.helpers: list[int] = []
+        self.done: SimpleQueue[None] = SimpleQueue()
+        self.ended = 0
+
+    def help(self, thread: int, scratch: Scratch) -> None:
+        """Do what is still open, in another thread than the one that waits for the results."""
+        self.helpers.append(thread)
+        self.do(thread, scratch)
+        self.done.put(None)
+
+    def do(self, thread: int, scratch: Scratch, *, wait: bool = False) -> None:
+        """Do what falls to a thread, then what is still open; in between, `wait` for those who may be coming."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # a setting of each thread by itself
+            self._do_all(self._open[thread], scratch)
+            if wait:
+                self._wait()
+            for of_another in self._open:
+                if of_another:
+                    self._do_all(of_another, scratch)
+
+    def _do_all(self, places: deque[int], scratch: Scratch) -> None:
+        """Do parts as long as there are any that nobody has begun."""
+        while places:
+            try:
+                index = places.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            try:
+                self.results[index] = self._function(self._parts[index], scratch)
+            except BaseException as error:
+                self.errors.append(error)
+
+    def _wait(self) -> None:
+        """Wait until all parts have been begun, or nothing happens for a while."""
+        with suppress(Empty):
+            while any(self._open):
+                self.done.get(timeout=PATIENCE)
+                self.ended += 1
+
+    def close(self) -> None:
+        """Leave nothing open: whoever comes now has nothing to do."""
+        for places in self._open:
+            places.clear()
 
 
 def _serve(queue: SimpleQueue[Callable[[], None] | None]) -> None:

@@ -13,15 +13,17 @@ import shlex
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.files.temporary import temporary_folder
 from npconv.golden.case import Case, describe, explain
 from npconv.golden.export import write_case
 from npconv.golden.measures import allowed, check_unit, distance
@@ -83,8 +85,8 @@ def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: s
     if not found:
         raise GoldenError("expected a case at least to check the program by, got none")
     for case in found:
-        with tempfile.TemporaryDirectory(prefix="npconv-", ignore_cleanup_errors=True) as folder:
-            yield check_case(case, words, Path(folder), timeout, unit)
+        with temporary_folder() as folder:
+            yield check_case(case, words, folder, timeout, unit)
 
 
 def split(command: str) -> list[str]:
@@ -120,13 +122,12 @@ def check_case(case: Case, words: Sequence[str], folder: Path, timeout: float, u
 def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
     """Run a program; return what is wrong with how it ended, in one line, or an empty text.
 
-    Its standard output is dropped. If it does not end in time, it is ended with all processes that it started.
+    Its standard output is dropped. However it ends, and also if it does not end in time or this process is interrupted,
+    the processes that it started end with it.
     """
-    with words_file.open("wb") as stderr:
+    with words_file.open("wb") as stderr, ending_with_block() as start:
         try:
-            program = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
-            )
+            program = start(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise GoldenError(f"{quoted(words[0])} cannot be started ({reason}); check --command") from error
@@ -134,8 +135,6 @@ def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
             status = program.wait(timeout)
         except subprocess.TimeoutExpired:
             return f"did not end within {timeout:g} s"
-        finally:
-            _end(program)
     if status == 0:
         return ""
     how = f"ended with status {status}"
@@ -146,15 +145,37 @@ def run(words: Sequence[str], words_file: Path, timeout: float) -> str:
     return f"{how}: {last}" if last else how
 
 
-def _end(program: subprocess.Popen[bytes]) -> None:
-    """End a program that is still running, with the processes of its group."""
-    if program.poll() is None:
-        with suppress(OSError):
-            if sys.platform == "win32":
-                program.kill()
-            else:
-                os.killpg(program.pid, signal.SIGKILL)
-        program.wait()
+class Program(subprocess.Popen[bytes]):
+    """A program whose processes end with a ``with`` block, however the block and the program end.
+
+    The block gives what starts it: an interruption may come while it is being started, and then it runs all the same.
+    """
+
+    def __init__(self, known: list[Program], words: Sequence[str], **options: Any) -> None:
+        known.append(self)
+        super().__init__(words, start_new_session=True, **options)
+
+    def end(self) -> None:
+        """End the program, if it still runs, and the processes of its group, which may outlive it."""
+        if not hasattr(self, "pid"):  # it did not come so far
+            return
+        if sys.platform == "win32":
+            self.kill()
+        else:
+            with suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+@contextmanager
+def ending_with_block() -> Iterator[Callable[..., Program]]:
+    """Give what starts a :class:`Program`."""
+    known: list[Program] = []
+    try:
+        yield partial(Program, known)
+    finally:
+        for program in known:
+            program.end()
 
 
 def last_line(path: Path) -> str:

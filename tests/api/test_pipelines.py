@@ -2,6 +2,7 @@ import base64
 import functools
 import io
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ from support.builders import CLASSIFIERS, CONFIGS, filled_model
 import npconv
 from npconv import ConfigError, ImageError, InputError
 from npconv.api.pictures import best_labels
+from npconv.workers.pool import WorkerError
 
 
 def save(folder):
@@ -293,3 +295,26 @@ def test_a_budget_of_memory_by_call_and_by_pipeline(task, tmp_path, classify):
     assert tight(path, max_memory=10**7) == loose(path) == tight(photo(size=(300, 300)))  # pixels in memory are paid
     with pytest.raises(InputError, match="expected max_memory as a number of bytes"):
         loose(path, max_memory=0)
+
+
+def test_a_batch_is_one_picture_unless_told(classify):
+    taken = []
+    results = classify(taken.append(seed) or photo(seed) for seed in range(5))
+    next(results)
+    assert (classify.batch_size, taken) == (1, [0])
+
+
+def test_closing_ends_busy_workers_at_once_and_removes_their_folder(tmp_path, classify):
+    shared = npconv.pipeline("image-classification", model=tmp_path, workers=2)
+    pool = shared.executor()
+    folder = pool.folder
+    busy = pool.submit(time.sleep, 600)
+    while not busy.running() or not pool.process_ids():
+        time.sleep(0.01)
+    shared.close()  # would wait for ten minutes
+    assert isinstance(busy.exception(0), WorkerError)
+    assert not folder.exists()
+    with pytest.raises(RuntimeError):
+        pool.submit(abs, 1)
+    assert shared.executor() is not pool
+    shared.close()

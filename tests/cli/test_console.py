@@ -85,7 +85,7 @@ def test_a_terminated_measurement_leaves_nothing_behind(
 ) -> None:
     words = ("bench", str(model), "--rounds", "1000", "--threads", "1", "--size", "16", "--against", "none")
     process = console(*words, env={"TMPDIR": str(tmp_path)})
-    wait_until(lambda: len(process_tree(process.pid)) >= 3 and any(tmp_path.glob("npconv-bench-*/model-*")))
+    wait_until(lambda: len(process_tree(process.pid)) >= 3 and any(tmp_path.glob("npconv-*/model-*")))
     engines = process_tree(process.pid)[1:]
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=60) == (b"", b"")

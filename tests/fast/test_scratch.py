@@ -160,5 +160,17 @@ def test_numbers_beyond_float32_are_no_warning_in_any_thread():
 def test_the_bytes_of_all_threads_count():
     scratch = SharedScratch(2)
     scratch.array("name", 10)
-    scratch.map(lambda part, own: own.array("name", 5), range(2))
+    together = threading.Barrier(2, timeout=30)  # else one of them could do both parts
+    scratch.map(lambda part, own: (together.wait(), own.array("name", 5)), range(2))
     assert scratch.nbytes == 40 + 2 * 20
+
+
+def test_a_thread_that_does_not_come_keeps_nobody_waiting():
+    """Other programs have its core; here it waits for something else."""
+    scratch, goes_on = SharedScratch(2), threading.Event()
+    for _ in range(3):  # the first of these it has begun already, the others are still to come
+        scratch._queues[0].put(lambda: goes_on.wait(60))
+    assert scratch.map(lambda part, own: part, range(5)) == [0, 1, 2, 3, 4]
+    assert not goes_on.is_set()
+    goes_on.set()
+    assert scratch.map(lambda part, own: part, range(5)) == [0, 1, 2, 3, 4]

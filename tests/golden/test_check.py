@@ -1,8 +1,11 @@
 """Programs run over cases: right ones pass, wrong ones are explained, broken ones are told in one line."""
 
 import json
+import os
 import shlex
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,3 +225,19 @@ def test_a_long_word_is_cut_in_every_message():
         with pytest.raises(GoldenError) as failure:
             outcome("residual", words)
         assert len(str(failure.value)) < 400
+
+
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes as POSIX has them")
+def test_what_a_program_leaves_running_ends_with_it(command, tmp_path):
+    """It ended well; what it started in the background does not go on."""
+    note = tmp_path / "pid"
+    code = (
+        "import subprocess, sys; other = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        f"open({str(note)!r}, 'w').write(str(other.pid))"
+    )
+    outcome("residual", command(code))
+    process = int(note.read_text())
+    end = time.monotonic() + 30
+    while os.path.exists(f"/proc/{process}/cmdline") and Path(f"/proc/{process}/cmdline").read_bytes():
+        assert time.monotonic() < end
+        time.sleep(0.01)

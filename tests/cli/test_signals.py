@@ -24,6 +24,12 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def run(work) -> None:
+    """Do some work as commands do."""
+    with ending_on_signals():
+        work()
+
+
 @pytest.mark.parametrize(
     ("number", "error", "status"),
     [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143), (signal.SIGHUP, SystemExit, 129)],
@@ -31,13 +37,17 @@ def send(number: int) -> None:
 def test_a_signal_is_an_exception_and_the_next_one_does_not_end_the_cleaning_up(number, error, status):
     before = {other: signal.getsignal(other) for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     cleaned = []
-    with pytest.raises(error) as caught, ending_on_signals():
+
+    def work():
         try:
             send(number)
         finally:
             send(signal.SIGINT)
             send(signal.SIGTERM)
             cleaned.append(True)
+
+    with pytest.raises(error) as caught:
+        run(work)
     assert getattr(caught.value, "code", None) == status
     assert cleaned
     assert {other: signal.getsignal(other) for other in before} == before
@@ -49,12 +59,16 @@ def test_an_import_is_not_cut_in_two(tmp_path, monkeypatch):
         "except KeyboardInterrupt:\n    raise ImportError('failed to import')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(KeyboardInterrupt), ending_on_signals():
+
+    def work(seconds):
         assert importlib.import_module("module_that_is_interrupted").whole
-        time.sleep(60)  # is not slept through
-    with pytest.raises(KeyboardInterrupt), ending_on_signals():  # and if there is nothing to do after it
-        del sys.modules["module_that_is_interrupted"]
-        importlib.import_module("module_that_is_interrupted")
+        time.sleep(seconds)  # is not slept through
+
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda: work(60))
+    del sys.modules["module_that_is_interrupted"]
+    with pytest.raises(KeyboardInterrupt):  # and if there is nothing to do after it
+        run(lambda: work(0))
 
 
 def test_an_interruption_that_python_swallows_comes_again():
@@ -62,9 +76,8 @@ def test_an_interruption_that_python_swallows_comes_again():
         def __del__(self):
             send(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt), ending_on_signals():
-        Last()
-        time.sleep(60)
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda: (Last() and None, time.sleep(60)))
 
 
 def test_what_is_ignored_stays_so():

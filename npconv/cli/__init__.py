@@ -4,6 +4,7 @@
 before a command runs. What several of them share:
 
 - ``frame``: statuses, and one line for every way to fail; ``output``: text that any terminal can take
+- ``signals``: those that end a command
 - ``photos``, ``sharing``, ``progress``: the photos of a call, who works on them, and how far it has come
 - ``formats``, ``features_file``: the files that results are written to, and what earlier runs have written there;
   ``overwriting``: what may be replaced

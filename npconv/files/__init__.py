@@ -13,5 +13,6 @@ file are compared with their checksums, which reads the whole file.
 - ``pickles``: a pickle read opcode by opcode, by the names in ``pickle_names`` and what calls of them stand for
   (``pickle_calls``), as the values of ``pickle_values``, from which ``settling`` makes arrays
 - ``disk``: from what a user calls a model to its files; to map, to hash and to replace a file, and to read a small one
-- ``locks``: one writer at a time, folders that appear whole, and what dead processes left
+- ``locks``: one writer at a time, folders that appear whole, and what dead processes left; ``temporary``:
+  folders among the temporary files that go with their process
 """

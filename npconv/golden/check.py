@@ -157,7 +157,7 @@ class Program(subprocess.Popen[bytes]):
 
     def end(self) -> None:
         """End the program, if it still runs, and the processes of its group, which may outlive it."""
-        if not hasattr(self, "pid"):  # it did not come so far
+        if getattr(self, "pid", None) is None:  # it did not come so far
             return
         if sys.platform == "win32":
             self.kill()

@@ -2,6 +2,6 @@
 
 - ``batches``: what is done to items, and how many are worked on at a time
 - ``loader``: what each process loads once to do it
-- ``pool``, ``process``: worker processes of this machine
+- ``pool``, ``process``, ``program``: worker processes of this machine, and the program they are of
 - ``cluster``: those of a Dask cluster
 """

@@ -7,11 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from npconv.cli.output import write
-from npconv.errors import InputError, NpconvError
+from npconv.errors import ImageError, InputError, NpconvError
 from npconv.messages import escape
 from npconv.workers.batches import Work
 
@@ -66,28 +67,26 @@ class PhotoWork(Work[Photo, Result]):
 def list_photos(command: str, names: Iterable[str], *, one: bool = False) -> list[str]:
     """Return the photos of a call, with the pictures in a folder in its place; say on stderr what is left out of it.
 
-    Hidden files and folders are left out without a word. A folder without a picture is an `InputError`, and so is one
-    with several where `one` is wanted.
+    Hidden files and folders are left out without a word. A folder without a picture stays what it is: a photo that
+    cannot be read, which stops no other. Where `one` is wanted, several are an `InputError`.
     """
     from npconv.images.folder import pictures_in
 
     photos: list[str] = []
     for name in names:
-        if name == "-" or not os.path.isdir(name):
-            photos.append(name)
-            continue
-        pictures, others = pictures_in(name)
-        where = f"{escape(name)}: expected"
-        if not pictures:
-            found = f"found {_files(others)}, none of them one"
-            raise InputError(f"{where} pictures in this folder, {found}; give another folder, or files")
+        pictures, others = [name], 0
+        if name != "-" and os.path.isdir(name):
+            with suppress(ImageError):
+                pictures, others = pictures_in(name)
         if one and len(pictures) > 1:
-            raise InputError(f"{where} one picture, found {len(pictures)} in this folder; give one of them")
-        if others:
+            raise InputError(
+                f"{escape(name)}: expected one picture, found {len(pictures)} in this folder; give one of them"
+            )
+        if pictures and others:
             kept = f"{len(pictures)} pictures" if len(pictures) > 1 else "1 picture"
             line = f"npconv {command}: {escape(name)}: {kept}; {_files(others)} left out, not pictures\n"
             write(sys.stderr, line, flush=True)
-        photos += pictures
+        photos += pictures or [name]
     return photos
 
 
@@ -119,13 +118,20 @@ def _standard_input() -> bytes | None:
 
 
 def source_of(photo: Photo) -> Any:
-    """Return what to read a photo from; a folder, or no standard input, is an `InputError`."""
+    """Return what to read a photo from.
+
+    No standard input is an `InputError`, a folder an `ImageError` that says why no pictures of it are read.
+    """
     if photo.name == "-":
         if photo.content is None:
             raise InputError("standard input is closed; give the path of a picture")
         return io.BytesIO(photo.content)
     if os.path.isdir(photo.path):
-        raise InputError("is a folder, and was none when the work began; give it anew")
+        from npconv.images.folder import pictures_in
+
+        pictures, others = pictures_in(photo.path)
+        found = f"{len(pictures)} since the work began" if pictures else f"{_files(others)}, none of them one"
+        raise ImageError(f"expected pictures in this folder, found {found}; give another folder, or files")
     return photo.path
 
 

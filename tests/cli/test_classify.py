@@ -400,15 +400,17 @@ class TestFolders:
         assert [json.loads(line)["file"] for line in out.splitlines()] == expected
         assert (status, errors) == (0, [f"npconv classify: {folder}: 3 pictures; 1 file left out, not pictures"])
 
-    def test_without_a_picture(self, capsys: Capsys, model: Path, folder: Path) -> None:
+    def test_without_a_picture(self, capsys: Capsys, model: Path, folder: Path, photos: list[str]) -> None:
         for name in ("10.png", "2.png", "sub/1.png"):
             (folder / name).unlink()
-        status, out, errors = classify(capsys, model, str(folder))
-        assert (status, out) == (2, "")
-        assert errors == [
-            f"npconv: error: {folder}: expected pictures in this folder, found 1 file, none of them one; "
+        missing = str(folder / "missing")
+        status, out, errors = classify(capsys, model, str(folder), missing, photos[0])
+        assert (status, [line.split(":")[0] for line in out.splitlines()]) == (1, [photos[0]])  # the others go on
+        assert errors[0] == (
+            f"npconv classify: {folder}: expected pictures in this folder, found 1 file, none of them one; "
             "give another folder, or files"
-        ]
+        )
+        assert errors[1].startswith(f"npconv classify: {missing}: ")
 
 
 def test_a_photo_that_takes_too_much_memory(capsys: Capsys, model: Path, photos: list[str], tmp_path: Path) -> None:

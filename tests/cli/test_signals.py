@@ -21,7 +21,8 @@ HOME = str(Path(npconv.__file__).parents[1])
 
 
 def send(number: int) -> None:
-    os.kill(os.getpid(), number)
+    """Send a signal to this thread: one to the process may arrive in another thread, and so later."""
+    signal.raise_signal(number)
 
 
 def run(work) -> None:

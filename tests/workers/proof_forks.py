@@ -138,6 +138,8 @@ def prove(forks: int) -> Counter[str]:
         if child == 0:
             busy.be_a_child(number)
         ended[wait_for(child)] += 1
+        if number % 20 == 19:
+            print(number + 1, dict(ended), file=sys.stderr, flush=True)
     busy.stop.set()
     for thread in threads:
         thread.join(PATIENCE)

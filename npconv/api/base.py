@@ -242,7 +242,9 @@ class PreTrainedModel:
                 head=cls.family.part("model").OF_OTHER_TASKS["model"],
             )
         except MisfitError as error:
-            raise WeightsError(f"{error}{_way_out(path, stored, error)}") from None
+            raise WeightsError(_with_way_out(path, stored, error)) from None
+        if report.unexpected and (reason := _what_else(stored)):  # their numbers are not the weights
+            raise WeightsError(reason)
         tensors |= _first_values(report.missing, shapes, config)
         return tensors, LoadReport((*untrained, *report.missing), report.unexpected)
 
@@ -363,22 +365,28 @@ def _dtype_of(tensors: Mapping[str, Any]) -> np.dtype:
     return np.result_type(*(array.dtype for name, array in tensors.items() if not is_buffer(name)))
 
 
-def _way_out(path: Path, stored: Mapping[str, Any], error: MisfitError) -> str:
-    """Return what to do with a file that does not fit: what it is, or that `npconv convert` understands it."""
+def _what_else(stored: Mapping[str, Any]) -> str:
+    """Return what a file holds in the place of weights; an empty text if nothing says so."""
     from npconv.convert.strangers import what_else  # only here: most files fit
+
+    return what_else(stored)
+
+
+def _with_way_out(path: Path, stored: Mapping[str, Any], error: MisfitError) -> str:
+    """Return why a file does not fit, and what to do: what it is, or that `npconv convert` understands it."""
     from npconv.convert.translate import detect, to_hugging_face
 
-    if reason := what_else(stored):
-        return f"; {reason}"
+    if reason := _what_else(stored):
+        return f"{error.found}; {reason}"
     if error.is_head_only:
-        return ""
+        return str(error)
     try:
         renamed = to_hugging_face(stored, detect(stored))
     except WeightsError:
-        return "; does the configuration belong to these weights?"
-    if renamed.keys() == stored.keys():
-        return "; does the configuration belong to these weights?"
-    return f"; they are named as elsewhere: npconv convert {shlex.quote(str(path))} FOLDER names them anew"
+        renamed = {}
+    if not renamed or renamed.keys() == stored.keys():
+        return f"{error}; does the configuration belong to these weights?"
+    return f"{error}; they are named as elsewhere: npconv convert {shlex.quote(str(path))} FOLDER names them anew"
 
 
 def _count_not_finite(tensors: Mapping[str, Any]) -> dict[str, int]:

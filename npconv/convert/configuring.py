@@ -107,6 +107,7 @@ def _numbers(dialect: Dialect, found: Reading, given: Mapping[str, Any], stated:
         unusual = Unusual(f"{stated.architecture}, as {stated.file} calls it", {}, named)
     numbers = {**table.numbers, **(unusual.numbers if unusual else {})}
     numbers |= {name: value for name, value in given.items() if name in numbers}
+    numbers = {name: value for name, value in numbers.items() if name not in found.fields}
     if table.output_stride and dilates(found, table.output_stride):
         why = f"{usual} unless told otherwise: stages after so large a patch keep the size of the map"
         yield _decided("output_stride", table.output_stride, dialect.name, why)

@@ -83,6 +83,9 @@ NORMS = {
     for end in ("", "2d")
 }
 
+#: What timm's norms add to the variance where nobody says it.
+TIMM_EPS = 1e-6
+
 _POOLING = Key(USED, "`pooling`", "pooling", POOLINGS)
 
 TIMM_ARGUMENTS = Part(
@@ -156,6 +159,8 @@ TIMM = Part(
         "pretrained_cfg": Key(USED, "see below"),
         "label_names": Key(USED, "names of the classes"),
         "labels": Key(USED, "names of the classes, in older files"),
+        "id2label": Key(USED, "names of the classes, where the wrapper of transformers for timm says them alone"),
+        **_idle("the same names the other way round", "label2id"),
         **_idle("longer names of the classes", "label_descriptions"),
         **_idle(
             "added by the wrapper of transformers for timm",

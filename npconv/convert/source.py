@@ -146,6 +146,10 @@ def _chosen(
         if not found:
             raise InputError(f"expected --leave to be a pattern of names such as 'fc.*', none has {quoted(pattern)}")
         left |= dict.fromkeys(found, TOLD)
+    if tensors and len(left) == len(tensors):
+        raise InputError(
+            f"expected --leave to leave a model, but {listed(list(map(quoted, leave)))} takes all tensors away"
+        )
     return {name: tensor for name, tensor in tensors.items() if name not in left}, left
 
 
@@ -258,7 +262,8 @@ def _note_the_rest(source: Source, wrapping: str | None) -> None:
     if opened.taken:
         source.note("wrapping", opened.taken, "file", "the tensors are inside this entry")
     for place, count in opened.others.items():
-        if wrapping is None and place.rpartition(".")[2] in WRAPPINGS:
+        is_model = place.rpartition(".")[2] in WRAPPINGS or count == len(opened.tensors) > 1
+        if wrapping is None and is_model:
             why = (
                 f"the file has another model, perhaps the better one, which is not used: {quoted(place)} with "
                 f"{count} tensors; --wrapping {shlex.quote(place)} takes it"

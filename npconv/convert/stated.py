@@ -115,6 +115,8 @@ def read_timm(content: Mapping[str, Any]) -> Stated:
     tag = pretrained.get("tag")
     stated.tag = tag if isinstance(tag, str) else ""
     stated.fields = {**_from_pictures(stated.pictures), **fields_of(side_files.TIMM_ARGUMENTS, arguments)}
+    if "norm_eps" in arguments and arguments["norm_eps"] is None:  # not that of the name, but of timm's norms
+        stated.fields["norm_eps"] = side_files.TIMM_EPS
     _add_pooling(stated, top)
     classes = next((said["num_classes"] for said in (arguments, top, pretrained) if "num_classes" in said), None)
     checks = {"classes": classes or None, "num_features": top.get("num_features"), "use_grn": arguments.get("use_grn")}
@@ -143,7 +145,7 @@ def _from_pictures(pictures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _labels(*objects: Mapping[str, Any]) -> Any:
     """Return the names of the classes, from the first object that has any."""
-    found = (said.get(key) for said in objects for key in ("label_names", "labels"))
+    found = (said.get(key) for said in objects for key in ("label_names", "labels", "id2label"))
     return next((names for names in found if names), None)
 
 

@@ -162,7 +162,10 @@ def outgoing(
         elif name.endswith("num_batches_tracked"):
             stored = dtype_of(np.empty(0, tensor.dtype), name)
         else:
-            raise WeightsError(f"tensor {quoted(name)} is stored as {own}, expected floating-point numbers")
+            raise WeightsError(
+                f"tensor {quoted(name)} is stored as {own}, expected floating-point numbers: quantised weights mean "
+                "nothing without their scales; take the weights as they were before quantisation"
+            )
         before = getattr(tensor, "stored", "")
         written = partial(_as_written, name=name, before=before, stored=stored, findings=findings)
         made[name] = _deferred(tensor, name).map(written, shape=tensor.shape, stored=stored)

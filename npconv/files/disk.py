@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npconv.errors import InputError, ModelNotFoundError, NpconvError, WeightsError
 from npconv.files.locks import is_left, temporary_file, why_not_written
+from npconv.files.strangers import BEGINNING, what_begins
 from npconv.messages import quoted
 
 if TYPE_CHECKING:
@@ -167,8 +168,14 @@ def parse_json(
             object_pairs_hook=_unique_names,
         )
     except (ValueError, RecursionError) as error:
+        if what := what_begins(_start(text)):
+            raise WeightsError(f"{source} is {what}") from error
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise WeightsError(f"{source} is not the JSON it should be: {reason}; write or download it again") from error
+
+
+def _start(text: str | bytes | memoryview) -> bytes:
+    return text[:BEGINNING].encode("utf-8", "replace") if isinstance(text, str) else bytes(text[:BEGINNING])
 
 
 def _whole_number(text: str) -> int:

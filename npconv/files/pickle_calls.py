@@ -11,7 +11,18 @@ from typing import Any
 from npconv.errors import WeightsError
 from npconv.files.dtypes import STORED
 from npconv.files.header import MAX_DIMENSIONS
-from npconv.files.pickle_names import BYTES, DICTS, DTYPES, REBUILD, SETS, STORAGES, forbidden, is_known, is_skipped
+from npconv.files.pickle_names import (
+    BOUND,
+    BYTES,
+    DICTS,
+    DTYPES,
+    REBUILD,
+    SETS,
+    STORAGES,
+    forbidden,
+    is_known,
+    is_skipped,
+)
 from npconv.files.pickle_values import (
     Global,
     NumpyArray,
@@ -40,6 +51,8 @@ def call(function: Global, arguments: tuple[Any, ...]) -> Any:
         return Skipped(name, arguments[0])
     if name in BYTES and not arguments:
         return b""
+    if name in BOUND:
+        return _bound(name, arguments)
     if is_skipped(name):
         return Skipped(name)
     if not is_known(name):
@@ -118,6 +131,13 @@ def _stranger(name: str) -> Object:
     if not name.rpartition(".")[2].lstrip("_")[:1].isupper():
         raise forbidden(name)
     return Object(name)
+
+
+def _bound(name: str, arguments: tuple[Any, ...]) -> Skipped:
+    """Return what stands for a method of an object in the pickle; what belongs to a name outside it is refused."""
+    if len(arguments) == 2 and type(arguments[0]) in (Object, Skipped) and type(arguments[1]) is str:
+        return Skipped(f"the method {arguments[1]} of {arguments[0].what}")
+    raise forbidden(name)
 
 
 def _reconstructed(name: str, arguments: tuple[Any, ...]) -> Any:

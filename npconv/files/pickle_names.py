@@ -58,6 +58,8 @@ REBUILD = "torch._utils._rebuild_"
 DICTS = ("collections.OrderedDict", "builtins.dict", "__builtin__.dict", "collections.Counter")
 BYTES = ("builtins.bytes", "__builtin__.bytes")
 SETS = ("builtins.set", "__builtin__.set")
+#: How a pickle has a bound method: a module's ``forward`` among its attributes.
+BOUND = ("builtins.getattr", "__builtin__.getattr")
 
 
 def _of(modules: str, names: str) -> set[str]:
@@ -101,6 +103,7 @@ _OTHERS = {
     *(f"{REBUILD}{name}" for name in ("tensor", "tensor_v2", "tensor_v3", "parameter", "parameter_with_state")),
     "torch._tensor._rebuild_from_type_v2",
     "_codecs.encode",
+    *BOUND,
     "copyreg._reconstructor",
     "copy_reg._reconstructor",
     *_of("torch._utils", "_rebuild_device_tensor_from_numpy _rebuild_xla_tensor"),
@@ -116,15 +119,18 @@ _PYTHON = sys.stdlib_module_names | {"__builtin__", "commands", "copy_reg", "dis
 #: Modules with nothing that belongs to a model.
 _BOOKKEEPING = ("torch.optim.", "numpy.random.")
 
+#: But for these, which are models.
+_MODELS = {"torch.optim.swa_utils.AveragedModel"}
+
 
 def is_known(name: str) -> bool:
     """Say whether a global is of the closed table, or all of whose kind are skipped."""
-    return name in _KNOWN or name.startswith(_BOOKKEEPING)
+    return name in _KNOWN or (name.startswith(_BOOKKEEPING) and name not in _MODELS)
 
 
 def is_skipped(name: str) -> bool:
     """Say whether calls of a global, and objects of it, are dropped whatever they hold."""
-    return name in SKIPPED or name.startswith(_BOOKKEEPING)
+    return name in SKIPPED or (name.startswith(_BOOKKEEPING) and name not in _MODELS)
 
 
 def look_up(module: str, name: str) -> Global:
@@ -137,7 +143,12 @@ def look_up(module: str, name: str) -> Global:
     """
     full = f"{module}.{name}"
     if full in _NO_NUMBERS:
-        raise WeightsError(f"holds {full}, expected float16 to float64, bfloat16, an integer or bool; convert it")
+        what = (
+            "quantised weights; take them as they were before quantisation"
+            if "QI" in full or "QUI" in full
+            else "convert it"
+        )
+        raise WeightsError(f"holds {full}, expected float16 to float64, bfloat16, an integer or bool: {what}")
     is_foreign = full.partition(".")[0] not in _PYTHON and all(part.isidentifier() for part in full.split("."))
     if not is_foreign and full not in _KNOWN:
         raise forbidden(full)

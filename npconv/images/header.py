@@ -150,6 +150,12 @@ def _tiff_flaw(image: Image.Image) -> str | None:
     is_signed = first_of(image, SAMPLE_FORMAT, UNSIGNED) == SIGNED and _bits(image) < 32  # Pillow's own have 32 bits
     if is_signed and (_bits(image) == 8 or not _stated_range(image)):
         return f"a TIFF of signed {_bits(image)}-bit samples, of which programs differ on what is black"
+    if (
+        image.mode in ("RGB", "RGBA")
+        and 8 < _bits(image) <= 16
+        and _stated_range(image) not in (None, (0, 2 ** _bits(image) - 1))
+    ):
+        return "a TIFF of colours whose tags say a range of their own (SMinSampleValue, SMaxSampleValue)"
     if first_of(image, PLANAR, 1) == SEPARATE and not _separate_is_right(image):
         return "a TIFF with each channel on its own (PlanarConfiguration 2), of a kind that Pillow reads wrongly"
     if first_of(image, PHOTOMETRIC, 0) == PALETTE and 0 < max(_all(image, COLOUR_MAP), default=0) < 256:

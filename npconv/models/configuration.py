@@ -14,8 +14,9 @@ from typing import Any, ClassVar, TypeVar
 
 from npconv.errors import ConfigError, InputError, WeightsError
 from npconv.files.disk import locate, read_json, write_file
+from npconv.files.strangers import what_is_in
 from npconv.layers import activation
-from npconv.messages import nearest, shown
+from npconv.messages import nearest, quoted, shown
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 
@@ -232,6 +233,8 @@ def read_config_in(folder: Path) -> dict[str, Any]:
     """Return the fields of the ``config.json`` in a folder, as it is; a ConfigError if there is none."""
     path = folder / "config.json"
     if not os.path.lexists(path):
+        if what := what_is_in(folder):
+            raise ConfigError(f"{quoted(folder)} is {what}")
         raise ConfigError(
             f"{path}: no such file; a model needs its config.json beside its weights. Weights without one: "
             "npconv convert FILE FOLDER"

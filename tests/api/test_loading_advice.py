@@ -187,3 +187,17 @@ def test_a_model_without_names_of_classes_says_so_once_and_the_command_gives_the
     assert main(["convert", str(folder), str(tmp_path / "new"), "--labels", str(tmp_path / "names")]) == 0
     best = npconv.pipeline("image-classification", model=tmp_path / "new")(Image.new("RGB", (30, 30)), top_k=1)
     assert best[0]["label"] in ("cat", "dog", "emu", "fox")
+
+
+def test_scales_beside_weights_are_never_left_out(folder):
+    def quantise(tensors):
+        return tensors | {f"{name}_scale_inv": np.float32([3]) for name, tensor in tensors.items() if tensor.ndim > 1}
+
+    rewrite(folder, quantise)
+    stored = load_file(folder / "model.safetensors")
+    codes = {name: "F8_E4M3" for name, tensor in stored.items() if tensor.ndim > 1}
+    save_file(stored, folder / "model.safetensors", dtypes=codes)
+    for strict in (True, False):
+        message = refusal(folder, strict=strict)
+        assert "quantised weights, which need their scales" in message
+        assert "strict=False" not in message

@@ -74,6 +74,23 @@ def test_wrapping_takes_the_average_with_its_counter(capsys, tmp_path):
     np.testing.assert_array_equal(found, 2 * state_of("convnext")["classifier.weight"])
 
 
+def test_wrapping_takes_a_model_of_any_name_beside_the_one_that_is_taken(capsys, tmp_path):
+    path, theirs = tmp_path / "checkpoint.pth", in_dialect("convnext", "timm")
+    twice = {f"ema.{name}": tensor * 2 for name, tensor in theirs.items()}
+    path.write_bytes(nested({f"encoder.{name}": tensor for name, tensor in theirs.items()} | twice))
+    _, warnings = done(capsys, "convert", path, tmp_path / "first")
+    option = re.search(r"another model.*(--wrapping encoder) takes it", warnings[0])[1]
+    done(capsys, "convert", path, tmp_path / "second", *shlex.split(option))
+    found = safetensors.load_file(tmp_path / "second" / "model.safetensors")["classifier.weight"]
+    np.testing.assert_array_equal(found, state_of("convnext")["classifier.weight"])
+
+
+def test_weights_in_8_bits_without_scales_are_named(capsys, tmp_path):
+    state = {n: t.astype(np.int8) if t.ndim > 1 else t for n, t in state_of("convnext").items()}
+    safetensors.save_file(state, tmp_path / "x.safetensors")
+    assert "quantised weights" in refused(capsys, "convert", tmp_path / "x.safetensors", tmp_path / "out")
+
+
 def test_model_type(capsys, tmp_path):
     state = {name: tensor for name, tensor in state_of("convnext").items() if not name.startswith("classifier")}
     safetensors.save_file(
@@ -181,6 +198,7 @@ def test_prefixes_and_patterns_that_are_not_there(capsys, tmp_path):
     message = refused(capsys, *words, "--prefix", "net.")
     prefix = re.search(r"there are (\S+)", message)[1]
     assert "expected --leave to be a pattern of names" in refused(capsys, *words, "--leave", "fc.*")
+    assert "'*' takes all tensors away" in refused(capsys, *words, "--leave", "*")
     done(capsys, *words, "--prefix", prefix)
 
 

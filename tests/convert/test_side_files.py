@@ -219,6 +219,16 @@ def test_the_name_of_an_architecture_goes_before_its_shapes(folder):
     assert [config.hidden_act for config in said.values()] == ["gelu", "gelu", "gelu", "gelu_pytorch_tanh"]
 
 
+def test_null_is_not_the_epsilon_of_the_name(folder):
+    done = folder({"architecture": "convnext_xxlarge", "model_args": {"norm_eps": None}})
+    assert (done.config.norm_eps, done.config.layer_norm_eps) == (1e-6, 1e-6)
+
+
+def test_the_norm_of_the_arguments_goes_before_that_of_the_name(folder):
+    done = folder({"architecture": "convnext_atto_rms", "model_args": {"norm_layer": "layernorm"}})
+    assert done.config.norm_type == "layer_norm"
+
+
 def test_an_architecture_that_is_not_known_is_named(folder):
     said = warnings_of(folder({"architecture": "convnext_nix"}))
     assert any(
@@ -248,6 +258,14 @@ def test_the_wrapper_of_transformers_for_timm(folder):
     content |= {"label_names": ["a", "b", "c"], "do_pooling": True, "model_args": {"act_layer": "relu"}}
     done = folder(content=content, weights={f"timm_model.{name}": value for name, value in tensors("timm").items()})
     assert (done.config.hidden_act, done.config.id2label[0]) == ("relu", "a")
+    assert [line for line in warnings_of(done) if "not known" in line] == []
+
+
+def test_names_of_classes_that_the_wrapper_alone_says(folder):
+    content = {name: value for name, value in TIMM.items() if name != "label_names"}
+    content |= {"model_type": "timm_wrapper", "id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0}}
+    done = folder(content=content)
+    assert list(done.config.id2label.values()) == ["a", "b", "c"]
     assert [line for line in warnings_of(done) if "not known" in line] == []
 
 

@@ -91,6 +91,19 @@ def test_a_whole_model(opened, write, wrapped):
     assert (found.taken, found.metadata) == (("model", {"epoch": 3}) if wrapped else ("", {}))
 
 
+@FORMS
+def test_a_module_that_keeps_one_of_its_methods(opened, write):
+    method = call("builtins", "getattr", made("theirs.models", "Net"), text("forward"))
+    found = opened(write(module("Net", parameters=ordered(w=A), run=method), {"0": VALUES}))
+    assert list(found.tensors) == ["w"]
+
+
+def test_the_average_that_pytorch_itself_keeps_is_a_model(opened):
+    parts = {"_parameters": b"}", "_buffers": ordered(n_averaged=B), "_modules": ordered(module=NET)}
+    found = opened(zipped(made("torch.optim.swa_utils", "AveragedModel", mapping(**parts)), {"0": VALUES}))
+    assert "gamma" in found.tensors or "module.gamma" in found.tensors
+
+
 def test_a_buffer_that_is_not_saved_as_protocol_2_writes_it(opened):
     left_out = call("__builtin__", "set", b"]" + text("mask") + b"a")
     body = module("Net", buffers=ordered(mean=B, mask=A), _non_persistent_buffers_set=left_out)

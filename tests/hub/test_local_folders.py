@@ -10,7 +10,7 @@ from support.conversion_files import CONFIGS, in_dialect, pickled_tensors, state
 
 import npconv
 from npconv.convert import convert
-from npconv.errors import NpconvWarning, WeightsError
+from npconv.errors import ConfigError, NpconvWarning, WeightsError
 
 
 @pytest.fixture
@@ -74,3 +74,16 @@ def test_names_of_another_library_are_converted_as_well(folder):
     with pytest.warns(NpconvWarning):
         model = load(folder)
     np.testing.assert_array_equal(model.state_dict()["classifier.weight"], state_of("convnext")["classifier.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("adapter_config.json", "{}", "is a LoRA adapter"),
+        ("config.json", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+    ],
+)
+def test_a_folder_without_a_configuration_is_named_as_what_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        npconv.AutoModel.from_pretrained(tmp_path)

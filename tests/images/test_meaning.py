@@ -287,6 +287,18 @@ class TestRefusedByName:
         assert "save it as PNG with 8 bits" in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("highest", [4095, 65535])
+    def test_colours_with_a_range_of_their_own(self, highest):
+        """Pillow keeps the upper 8 of 16 bits, which would be nearly black."""
+        tags = {256: ("I", [1]), 257: ("I", [1]), 258: ("H", [16] * 3), 262: ("H", [2]), 277: ("H", [3])}
+        tags |= {340: ("H", [0] * 3), 341: ("H", [highest] * 3)}
+        content = tiff(tags, [np.array([highest, 0, 0], "<u2").tobytes()])
+        if highest == 65535:
+            assert shown(content).tolist() == [[[255, 0, 0]]]
+        else:
+            with pytest.raises(ImageError, match="range of their own"):
+                open_image(content)
+
     @pytest.mark.parametrize(("tag", "reason"), [((332, "H", [2]), "InkSet"), ((336, "H", [255, 0] * 4), "DotRange")])
     def test_inks(self, tag, reason):
         tags = {256: ("I", [1]), 257: ("I", [1]), 258: ("H", [8] * 4), 262: ("H", [5]), 277: ("H", [4])}

@@ -166,6 +166,10 @@ def translate(source: Source) -> tuple[Dialect, dict[str, Any]]:
     except WeightsError as error:
         if reason := what_else(source.theirs):
             raise WeightsError(reason) from error
+        lost = [place for place, what in source.opened.skipped if what.startswith("torch._utils._rebuild")]
+        if lost:
+            why = f"not read, as they are sparse or the like: {listed(list(map(quoted, lost)))}"
+            raise WeightsError(f"{error}; {why}") from error
         part = _SHARD.fullmatch(source.files[0].name)
         if part is None or int(part[2]) < 2:
             raise

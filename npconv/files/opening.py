@@ -273,15 +273,17 @@ def _unwrap(node: Any, place: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
 
 
 def _at(node: Any, wrapping: str) -> tuple[tuple[Any, ...], Any]:
-    """Return the place that a dotted name means; a key may itself have dots."""
+    """Return the place that a dotted name means; a key may itself have dots, and a list has numbers."""
     place: tuple[Any, ...] = ()
     rest = wrapping
     while rest:
-        keys = [key for key in node if isinstance(key, str) and key] if isinstance(node, dict) else []
-        key = next((key for key in sorted(keys, key=len, reverse=True) if f"{rest}.".startswith(f"{key}.")), None)
-        if key is None:
-            raise WeightsError(f"found nothing at {quoted(wrapping)}; there is {listed([quoted(key) for key in keys])}")
-        place, node, rest = (*place, key), node[key], rest[len(key) + 1 :]
+        parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
+        keys = {str(key): key for key, _ in parts if isinstance(key, str | int) and str(key)}
+        name = next((key for key in sorted(keys, key=len, reverse=True) if f"{rest}.".startswith(f"{key}.")), None)
+        if name is None:
+            there = listed([quoted(key) for key in keys]) or "no part"
+            raise WeightsError(f"found nothing at {quoted(wrapping)}; there is {there}")
+        place, node, rest = (*place, keys[name]), node[keys[name]], rest[len(name) + 1 :]
     return place, node
 
 

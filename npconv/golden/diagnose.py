@@ -266,7 +266,7 @@ def _layouts(comparison: Comparison, first: Difference, segment: Segment | None)
     letters = layout_of(comparison.reference, first.name, right.ndim)
     judge = _Judge(comparison, first, right)
     found = [judge(array, says, step, None, 1) for array, says in _swapped(right, letters)]
-    if judge.is_right and segment is not None:
+    if judge.is_right:
         found.append(judge.as_stored(right, step))
     return [suspect for suspect in found if suspect]
 

@@ -8,6 +8,7 @@ import shlex
 
 import numpy as np
 import pytest
+from support.container_files import call, mapping, storage, tensor, zipped
 from support.conversion_files import STEPS, in_dialect, nested, pickled_tensors, run, state_of
 
 import npconv
@@ -83,6 +84,18 @@ def test_wrapping_takes_a_model_of_any_name_beside_the_one_that_is_taken(capsys,
     done(capsys, "convert", path, tmp_path / "second", *shlex.split(option))
     found = safetensors.load_file(tmp_path / "second" / "model.safetensors")["classifier.weight"]
     np.testing.assert_array_equal(found, state_of("convnext")["classifier.weight"])
+
+
+def test_a_sparse_weight_is_named_as_the_one_that_is_not_read(capsys, tmp_path):
+    theirs = in_dialect("convnext", "timm")
+    stored = {name: value.ravel() for name, value in theirs.items()}
+    parts = {
+        name: tensor(storage(name, value.size), value.shape, np.cumprod([1, *value.shape[:0:-1]])[::-1].tolist())
+        for name, value in theirs.items()
+    }
+    parts["head.fc.weight"] = call("torch._utils", "_rebuild_sparse_tensor", b"N")
+    (tmp_path / "x.pth").write_bytes(zipped(mapping(**parts), stored))
+    assert "sparse or the like: 'head.fc.weight'" in refused(capsys, "convert", tmp_path / "x.pth", tmp_path / "out")
 
 
 def test_weights_in_8_bits_without_scales_are_named(capsys, tmp_path):

@@ -167,6 +167,15 @@ def test_a_training_checkpoint(opened, write, container):
         opened(data, wrapping="teacher")
 
 
+def test_wrapping_counts_in_lists():
+    models = {"models": [{"w": VALUES}, {"w": VALUES + 1}], 3: {"w": VALUES + 2}}
+    for place, first in (("models.0", -7.5), ("models.1", -6.5), ("3", -5.5)):
+        found = find_tensors(models, place)
+        assert (found.taken, {name: value[0] for name, value in found.tensors.items()}) == (place, {"w": first})
+    with pytest.raises(WeightsError, match=r"nothing at 'models.2'; there is '0', '1'$"):
+        find_tensors(models, "models.2")
+
+
 def test_numpy_zip(opened, tmp_path):
     arrays = {"a.weight": VALUES.reshape(4, 6), "b": np.asfortranarray(VALUES.reshape(4, 6)), "n": np.array(3)}
     for save in (np.savez, np.savez_compressed):

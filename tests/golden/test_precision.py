@@ -162,3 +162,12 @@ def test_a_few_values_may_be_rounded_either_way():
     other[3] += 2.0**-7
     assert flipped_distance(values, other, "float16") == 2.0**-7
     assert flipped_distance(values, values + 2.0**-10, "float16") == 2.0**-10  # not a few
+
+
+@pytest.mark.parametrize("unit", ["float16", "bfloat16"])
+def test_files_of_outputs_without_steps_are_told_too(unit):
+    exact = np.random.default_rng(0).standard_normal((2, 40)).astype(np.float32)
+    stored = exact.astype(np.float16).astype(np.float32) if unit == "float16" else to_bits(exact, 7)
+    suspects = diagnose(compare({"logits": exact}, {"logits": stored}))
+    assert (suspects[0].says, suspects[0].fits) == (f"result stored in {unit}", True)
+    assert not any(suspect.fits for suspect in diagnose(compare({"logits": exact}, {"logits": stored * 1.001})))

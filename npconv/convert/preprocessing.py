@@ -9,10 +9,11 @@ from typing import Any
 from npconv.convert.dialects import Dialect
 from npconv.convert.side_files import PREPROCESSOR, account
 from npconv.convert.source import Source
-from npconv.errors import ConfigError, ImageError, InputError
+from npconv.errors import ConfigError, ImageError, InputError, WeightsError
+from npconv.files.disk import read_json
 from npconv.images import ConvNextImageProcessor, resample_filter
 from npconv.images.processor import type_name_of
-from npconv.images.settings import COMBINED_FILE_NAME, CROP_MODES, FILE_NAME
+from npconv.images.settings import COMBINED_FILE_NAME, CROP_MODES, FILE_NAME, MAX_FILE_BYTES
 from npconv.messages import in_json, quoted
 from npconv.models import find_family
 from npconv.models.configuration import PretrainedConfig
@@ -32,6 +33,9 @@ BICUBIC, BILINEAR = 3, 2
 
 #: timm's names of Pillow's filters.
 FILTERS = {name: int(resample_filter(name)) for name in ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")}
+
+#: What transformers calls the preparation of pictures by timm.
+TIMM_PROCESSOR = "TimmWrapperImageProcessor"
 
 #: What timm does where its configuration does not say it.
 TIMM_SIZE, TIMM_FILTER = [3, 224, 224], "bicubic"
@@ -121,13 +125,32 @@ def _found(source: Source) -> tuple[dict[str, Any], str] | None:
     """Return the settings in the source's folder."""
     if source.folder is not None:
         for name in (FILE_NAME, COMBINED_FILE_NAME):
-            if os.path.lexists(source.folder / name):
+            if os.path.lexists(source.folder / name) and not _is_of_another_kind(source, name):
                 settings = load_processor(source.folder).to_dict()
                 source.decisions += account(PREPROCESSOR, settings)
                 return settings, f"{name} of the source"
     if source.stated is not None:
         return _of_timm(source.stated.pictures, source.stated.file), source.stated.file
     return None
+
+
+def _is_of_another_kind(source: Source, name: str) -> bool:
+    """Say whether settings are of a processor that is not ours, where a file of timm or open_clip says the same.
+
+    transformers writes that of its wrapper for timm beside ``config.json``, and reads ``config.json`` itself.
+    """
+    if source.stated is None or source.folder is None:
+        return False
+    try:
+        said = read_json(source.folder / name, most=MAX_FILE_BYTES)
+    except WeightsError:  # told by who reads the settings
+        return False
+    kind = type_name_of(said) if isinstance(said, dict) else None
+    if not isinstance(kind, str) or kind in processor_class(kind, ConvNextImageProcessor).type_names:
+        return False
+    why = f"{name} is of a {quoted(kind)}, which npconv lacks: {source.stated.file} is taken"
+    source.note("preprocessing", None, source.stated.file, why, NOTE if kind == TIMM_PROCESSOR else WARNING)
+    return True
 
 
 def _of_timm(stated: Mapping[str, Any], file: str) -> dict[str, Any]:

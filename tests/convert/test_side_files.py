@@ -261,6 +261,18 @@ def test_the_wrapper_of_transformers_for_timm(folder):
     assert [line for line in warnings_of(done) if "not known" in line] == []
 
 
+@pytest.mark.parametrize(("kind", "is_warning"), [("TimmWrapperImageProcessor", False), ("CLIPImageProcessor", True)])
+def test_settings_of_another_processor_go_behind_timms_file(folder, tmp_path, kind, is_warning):
+    """transformers writes that of its wrapper beside config.json, and reads config.json itself."""
+    folder()
+    kind = {"image_processor_type": kind, "pretrained_cfg": {}, "data_config": {}}
+    (tmp_path / "theirs" / "preprocessor_config.json").write_text(json.dumps(kind))
+    done = folder({"model_type": "timm_wrapper"})
+    assert any("which npconv lacks" in line for line in warnings_of(done)) == is_warning
+    processor = npconv.AutoImageProcessor.from_pretrained(done.directory)
+    assert (processor.crop_pct, processor.crop_rounding) == (TIMM["pretrained_cfg"]["crop_pct"], "half_even")
+
+
 def test_names_of_classes_that_the_wrapper_alone_says(folder):
     content = {name: value for name, value in TIMM.items() if name != "label_names"}
     content |= {"model_type": "timm_wrapper", "id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0}}

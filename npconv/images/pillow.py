@@ -33,6 +33,7 @@ from PIL import (  # noqa: F401 - for what they register
 )
 
 from npconv.errors import ImageError, NpconvError
+from npconv.files.strangers import what_begins
 from npconv.messages import escape
 
 with suppress(ImportError):  # it came with Pillow 11.3
@@ -201,6 +202,8 @@ def unidentified(stream: BinaryIO, name: str, formats: tuple[str, ...]) -> Image
     for pattern, kind in OTHERS:
         if re.match(pattern, start, re.DOTALL):
             return ImageError(f"{name}: is {kind}, which is not read; {EXPECTED}; {SAVE}")
+    if re.match(rb"version https://git-lfs|\s*<(!doctype )?html", start, re.IGNORECASE):
+        return ImageError(f"{name}: is {what_begins(start)}")
     return ImageError(f"{name}: not a picture, or its header is damaged; {EXPECTED}")
 
 

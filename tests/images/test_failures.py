@@ -125,6 +125,16 @@ class TestOtherFiles:
     def test_are_called_by_their_name(self, content, what):
         assert f"is {what}, which is not read" in said(content)
 
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+            (b"<!DOCTYPE html><html></html>", "a web page"),
+        ],
+    )
+    def test_what_stands_in_the_place_of_a_photo(self, content, what):
+        assert what in said(content)
+
     def test_12_bit_jpeg(self, photo):
         content = bytearray(encoded(photo, "JPEG"))
         content[content.index(b"\xff\xc0") + 4] = 12

@@ -254,7 +254,7 @@ class TestUnreadable:
             ("empty.jpg", b"", "is an empty file"),
             ("note.png", b"just some text\n", "not a picture, or its header is damaged"),
             ("header.png", b"\x89PNG\r\n\x1a\n", "not a picture, or its header is damaged"),
-            ("page.jpg", b"<!DOCTYPE html><html></html>", "not a picture, or its header is damaged"),
+            ("page.jpg", b"<!DOCTYPE html><html></html>", "is a web page or XML; download the file itself"),
             ("flat.ppm", b"P6\n0 3\n255\n", "not a picture, or its header is damaged"),
             ("bomb.gif", b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\0;", "pixels than the limit"),
             ("large.png", png_header(20000, 5000), "5000 x 20000 pixels, more than the limit of 89478485"),

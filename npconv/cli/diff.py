@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def refuse_outputs(args: argparse.Namespace) -> None:
     from npconv.golden.repro import check_repro
 
     if args.junit is not None:
-        inputs = [args.reference, args.mine, args.names or ""]
+        traces = [args.reference, args.mine]
+        numbers = [os.path.splitext(trace)[0] + ".bin" for trace in traces if trace.lower().endswith(".json")]
+        inputs = [*traces, *numbers, args.names or ""]
         check_output(args.junit, is_report, inputs=inputs, force=args.force, option="--junit", streams=True)
     if args.save_repro is not None:
         check_repro(Path(args.save_repro), force=args.force)

@@ -38,6 +38,9 @@ LOG = "photos.jsonl"
 _BEGINNING = b'{"model": '
 _LONGEST = 100_000
 
+#: The most axes of what belongs to a photo.
+_AXES = 3
+
 _RAW = re.compile(r"(stem|stage\d{1,9}|pooled)\.raw")
 
 _GOES_ON = "what is done stays, and the same call with --resume goes on from there"
@@ -146,9 +149,9 @@ class FeaturesFile:
                 if number == 0:
                     self._check_about(content)
                 elif "error" in content:
-                    self.failed.append({"file": content["file"], "error": content["error"]})
+                    self.failed.append({"file": _text(content["file"]), "error": _text(content["error"])})
                 else:
-                    self.done.append(content["file"])
+                    self.done.append(_text(content["file"]))
                     self.shapes = self._checked(content["shapes"])
                 size += len(line)
         return size
@@ -156,7 +159,8 @@ class FeaturesFile:
     def _checked(self, shapes: Mapping[str, list[int]]) -> dict[str, list[int]]:
         """Return the shapes in a line; ValueError if they are not of the wanted features."""
         checked = {name: [operator.index(length) for length in shape] for name, shape in shapes.items()}
-        if ",".join(checked) != self.about["features"] or (self.shapes and checked != self.shapes):
+        is_sound = all(shape and len(shape) <= _AXES and min(shape) > 0 for shape in checked.values())
+        if not is_sound or ",".join(checked) != self.about["features"] or (self.shapes and checked != self.shapes):
             raise ValueError(f"{LOG} is damaged")
         return checked
 
@@ -166,11 +170,15 @@ class FeaturesFile:
         self._check_about({name: metadata.get(name) for name in self.about})
         arrays = load_file(self.path)
         files, failed = json.loads(metadata["files"]), json.loads(metadata["failed"])
+        if files and sorted(arrays) != sorted(self.about["features"].split(",")):
+            raise ValueError("it holds other features than it says")
+        if any(array.dtype != self.dtype or len(array) != len(files) for array in arrays.values()):
+            raise ValueError("it holds other numbers than it says")
         found = [
-            Result(file, {name: array[place : place + 1] for name, array in arrays.items()})
+            Result(_text(file), {name: arrays[name][place : place + 1] for name in self.about["features"].split(",")})
             for place, file in enumerate(files)
         ]
-        return [*found, *(Result(entry["file"], error=entry["error"]) for entry in failed)]
+        return [*found, *(Result(_text(entry["file"]), error=_text(entry["error"])) for entry in failed)]
 
     def _check_about(self, found: Mapping[str, Any]) -> None:
         """Refuse to go on with the features of something else."""
@@ -183,7 +191,10 @@ class FeaturesFile:
 
     def _open(self, name: str) -> None:
         """Open the file of a feature behind the arrays that are known to be there."""
-        file = self._files[name] = FileIO(self.folder / f"{name}.raw", "a")
+        path = self.folder / f"{name}.raw"
+        if path.is_symlink():  # what it names may be anyone's
+            raise InputError(f"{escape(str(path))} is a link, which features are not written through; remove it")
+        file = self._files[name] = FileIO(path, "a")
         size = len(self.done) * math.prod(self.shapes[name]) * self.dtype.itemsize
         if os.fstat(file.fileno()).st_size < size:
             raise ValueError(f"{name}.raw is shorter than {LOG} says")
@@ -273,6 +284,13 @@ class FeaturesFile:
             goes_on = f"; {_GOES_ON}" if self._is_worth_keeping else ""
             return InputError(f"{escape(str(self.path))}: cannot be written: {why_not_written(error)}{goes_on}")
         return InputError(f"{escape(str(self.path))}: cannot be gone on with ({error}); check --output")
+
+
+def _text(value: Any) -> str:
+    """Return a text out of a file."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {type(value).__name__}")
+    return value
 
 
 def _write_all(file: FileIO, content: bytes) -> None:

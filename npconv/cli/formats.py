@@ -173,14 +173,17 @@ RESUMABLE: dict[str, type[Format]] = {"jsonl": JsonlFormat, "csv": CsvFormat}
 #: A score in text for people, see `TextFormat.score`.
 _SCORE = re.compile(r"\d{1,3}\.\d%|-?\d{1,4}(\.\d{1,8})?(e[+-]\d{2,3})?")
 
+#: How the object of a photo begins.
+_OBJECT = b'{"file": "'
+
 
 def is_result(path: Path) -> bool:
     """Tell by its beginning whether `npconv classify` wrote a file, in whatever format."""
     with path.open("rb") as file:
         beginning = file.read(LONGEST_LINE)
-    for start in (b"file,label_1,score_1,", b'{"file": "', b'[\n  {"file": "', b"[\n]\n"):
+    for start in (b"file,label_1,score_1,", _OBJECT, b"[\n  " + _OBJECT, b"[\n]\n"):
         if beginning.startswith(start) or start.startswith(beginning):
-            return not start.endswith(b'"file": "') or _is_object(beginning.removeprefix(b"[\n"))
+            return not start.endswith(_OBJECT) or _is_object(beginning.removeprefix(b"[\n"))
     lines = beginning.decode(errors="replace").split("\n")[:-1]
     return bool(lines) and all(map(_is_scored, lines))
 
@@ -247,6 +250,9 @@ def _read_lines(file: BinaryIO, path: str, form: Format) -> Earlier:
         number += 1
         is_whole = line.endswith(b"\n")
         if not is_whole and len(line) < LONGEST_LINE:
+            start = header or _OBJECT
+            if number == 1 and not (line.startswith(start) or start.startswith(line)):
+                raise _foreign(path, number, "expected a result")
             break
         if header and number == 1:
             if line != header:

@@ -73,7 +73,7 @@ class Output:
         lock = self._lock = self._file = open_locked(place)
         try:
             is_empty = os.fstat(lock.fileno()).st_size == 0
-            is_left = self._part.is_file() and (self._part.stat().st_size == 0 or self._is_own(self._part))
+            is_left = self._is_left()
             if is_left if self.resume else not is_empty:
                 if os.path.lexists(self._part) and not is_left:
                     raise InputError(
@@ -88,6 +88,11 @@ class Output:
         except BaseException:
             self._let_go(lock)
             raise
+
+    def _is_left(self) -> bool:
+        """Tell whether there is a part of an earlier run; what a link names may be anyone's."""
+        part = self._part
+        return part.is_file() and not part.is_symlink() and (part.stat().st_size == 0 or self._is_own(part))
 
     @property
     def source(self) -> str:

@@ -34,6 +34,9 @@ _PAUSE = 0.01
 #: Windows locks bytes, and nobody else can read them then: one that no result reaches.
 _LOCKED_BYTE = 2**31 - 2
 
+#: For files of ours: a link in the place of one is not followed, a pipe not waited for.
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
+
 #: Of a disk without space, for this user or for so large a file.
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
@@ -91,7 +94,7 @@ def open_locked(path: str | os.PathLike[str], *, wait: bool = False) -> FileIO:
 
     The lock goes with the file: when it is closed, or the process ends in whatever way. Read it through this object and
     no other: where a disk is far away, closing any other descriptor of the file would end the lock. With `wait`,
-    another writer is waited for.
+    another writer is waited for. A link is not followed: what it names may be anyone's.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def open_locked(path: str | os.PathLike[str], *, wait: bool = False) -> FileIO:
     """
     end = time.monotonic() + _PATIENCE
     while True:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_RDWR | os.O_CREAT | _FLAGS
         descriptor = os.open(path, flags, 0o666)
         try:
             taken = _take(descriptor)
@@ -262,7 +265,7 @@ def _remove_if_dead(path: Path) -> None:
     """Remove a file without a lock; with a claim, the folder that was made under it."""
     if not stat.S_ISREG(os.lstat(path).st_mode):  # a folder goes with its claim
         return
-    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(path, os.O_RDWR | _FLAGS)
     try:
         if not _take(descriptor) or not _is_at(descriptor, path):
             return

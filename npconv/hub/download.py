@@ -161,7 +161,7 @@ def _is_of_timm(snapshot: Path) -> bool:
         fields = read_json(snapshot / CONFIG, most=LARGEST_CONFIG_FILE, exact=True)
     except WeightsError:
         return False  # what is wrong with it is said when it is loaded
-    if not isinstance(fields, dict) or fields.get("model_type") in FAMILIES:
+    if not isinstance(fields, dict) or fields.get("model_type") in list(FAMILIES):  # which may be of any type
         return False
     from npconv.convert.stated import is_of_timm  # only here: most models need none of it
 

@@ -19,7 +19,7 @@ import npconv
 from npconv.cli import main
 from npconv.cli.features_file import LOG
 from npconv.cli.formats import csv_text
-from npconv.files.safetensors import load_file, read_metadata
+from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.trace_file import load_trace
 from tests.cli import proof_outputs as proof
 
@@ -173,6 +173,41 @@ def test_the_shell_made_the_first_photo_the_output(capsys, model, photos, tmp_pa
     assert names[0].read_bytes() == Path(photos[3]).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["z.png/", "z.png/.", "none/../z.png", "z.png/../z.png"])
+@pytest.mark.parametrize(
+    "words", [["classify", "--output"], ["classify", "--resume", "--format", "csv", "--output"], ["features", "-o"]]
+)
+def test_a_photo_by_a_name_that_the_system_does_not_find(capsys, photos, tmp_path, monkeypatch, words, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = Path(photos[3]).read_bytes()
+    Path("z.png").write_bytes(photo)
+    assert main([words[0], photos[3], *words[1:], name]) == 2
+    assert capsys.readouterr().err.startswith(f"npconv: error: {name}: ")
+    assert Path("z.png").read_bytes() == photo
+
+
+def test_the_files_of_the_model_are_inputs(capsys, own_model, photos) -> None:
+    before = {path: path.read_bytes() for path in own_model.iterdir()}
+    for path in before:
+        status, _, errors = classify(capsys, own_model, photos[3], "--force", "--output", str(path))
+        found = "is in a folder that the same call reads, so it is not written over; give another --output"
+        assert (status, errors) == (2, [f"npconv: error: {path}: {found}"])
+    new = str(own_model / "labels.txt")
+    assert [classify(capsys, own_model, photos[3], "--output", new)[0] for _ in range(2)] == [0, 0]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_line_without_an_end_is_someone_elses(capsys, model, photos, tmp_path, form) -> None:
+    out = tmp_path / "out"
+    for content in (b"mine", b"\0" * 99, b"x" * 10**6):
+        out.write_bytes(content)
+        words = (photos[3], "--format", form, "--resume", "--output", str(out))
+        status, _, errors = classify(capsys, model, *words)
+        assert (status, "line 1 was not written by this command" in errors[0]) == (2, True)
+        assert out.read_bytes() == content
+
+
 def test_photos_that_all_fail_cost_no_earlier_results(capsys, model, photos, tmp_path) -> None:
     out = tmp_path / "out"
     assert classify(capsys, model, photos[3], "--output", str(out))[0] == 0
@@ -258,6 +293,61 @@ def test_a_part_is_ours_or_is_left_alone(capsys, stage, tmp_path, content) -> No
     kept = {name: text for name, text in content.items() if not (is_ours and name == LOG)}
     assert part.exists() == bool(kept)
     assert {path.name: path.read_text() for path in part.glob("*")} == kept
+
+
+HEAD = '{"model": "convnextv2-cifar10", "dtype": "float32", "features": "pooled"}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"file": "a", "shapes": {"pooled": [0]}}',
+        '{"file": "a", "shapes": {"pooled": [-16, -1]}}',
+        '{"file": "a", "shapes": {"pooled": [%s16]}}' % ("1, " * 99),
+        '{"file": ["a"], "shapes": {"pooled": [16]}}',
+        '{"file": 5, "shapes": {"pooled": [16]}}',
+        '{"file": "a", "error": {}}',
+    ],
+)
+def test_a_damaged_log_is_told(capsys, photos, tmp_path, line) -> None:
+    part = tmp_path / "out.part"
+    part.mkdir()
+    (part / LOG).write_text(f"{HEAD}{line}\n")
+    (part / "pooled.raw").write_bytes(bytes(64))
+    assert main(["features", photos[3], "--resume", "-o", str(tmp_path / "out")]) == 2
+    assert "cannot be gone on with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "meta"),
+    [
+        ((2, 160), np.float32, {}),
+        ((1, 160), np.float64, {}),
+        ((1, 160), np.float32, {"files": "[[1]]"}),
+        ((1, 160), np.float32, {"files": "[]", "failed": "[1]"}),
+    ],
+)
+def test_a_damaged_file_of_features_is_told(capsys, photos, tmp_path, shape, dtype, meta) -> None:
+    about = {**json.loads(HEAD), "files": '["a"]', "failed": "[]"}
+    save_file({"pooled": np.ones(shape, dtype)}, tmp_path / "out", {**about, **meta})
+    before = (tmp_path / "out").read_bytes()
+    assert main(["features", photos[3], "--resume", "-o", str(tmp_path / "out")]) == 2
+    assert "cannot be gone on with" in capsys.readouterr().err
+    assert (tmp_path / "out").read_bytes() == before
+
+
+@posix
+@pytest.mark.parametrize("name", [LOG, "pooled.raw"])
+def test_a_link_in_a_part_is_not_written_through(capsys, photos, tmp_path, name) -> None:
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / LOG).write_text(HEAD)
+    (tmp_path / "out.part" / name).unlink(missing_ok=True)
+    (tmp_path / "notes").write_text(HEAD + "mine")
+    (tmp_path / "out.part" / name).symlink_to("../notes")
+    for more in (["--resume"], []):
+        assert main(["features", photos[3], "-o", str(tmp_path / "out"), *more]) == (2 if more or name == LOG else 0)
+        assert capsys.readouterr().err.count("\n") == (1 if more or name == LOG else 0)
+        assert (tmp_path / "notes").read_text() == HEAD + "mine"
 
 
 def test_features_replace_only_features(capsys, stage, tmp_path) -> None:

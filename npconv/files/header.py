@@ -67,6 +67,8 @@ _FIELDS = ("dtype", "shape", "data_offsets")
 _SPACE = re.compile(rb"[ \t\n\r]*")
 # At most a thousand escapes at a time: the expression remembers each, to be able to go back.
 _STRING_PART = re.compile(rb'[^"\\]*(?:\\.[^"\\]*){0,1000}', re.DOTALL)
+#: Most strings: nothing in them is escaped or beyond ASCII.
+_PLAIN_STRING = re.compile(rb'"([ !#-\[\]-~]*)"')
 # 20 digits hold every offset of 64 bits; a fraction or exponent makes a number another kind of JSON value.
 _WHOLE_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,19})(?![0-9.eE])")
 
@@ -279,6 +281,9 @@ class _HeaderReader:
         """Read a JSON string."""
         self.skip(_SPACE)
         start = self.position
+        if plain := _PLAIN_STRING.match(self.buffer, start, self.stop):
+            self.position = plain.end()
+            return plain[1].decode()
         self.expect(b'"')
         before = -1
         while before < self.position:

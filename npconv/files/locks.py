@@ -62,7 +62,7 @@ def is_left(name: str) -> bool:
     return _LEFT.fullmatch(name) is not None
 
 
-def _take(descriptor: int) -> bool | None:
+def take_lock(descriptor: int) -> bool | None:
     """Lock an open file; False if someone else has it locked, None if there are no locks on this disk or system."""
     try:
         if sys.platform == "win32":
@@ -81,7 +81,7 @@ def _take(descriptor: int) -> bool | None:
     return True
 
 
-def _is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
+def is_at(descriptor: int, path: str | os.PathLike[str]) -> bool:
     """Tell whether an open file is still the one at a path: who had the lock before may have removed or replaced it."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
@@ -108,8 +108,8 @@ def open_locked(path: str | os.PathLike[str], *, wait: bool = False) -> FileIO:
         flags = os.O_RDWR | os.O_CREAT | _FLAGS
         descriptor = os.open(path, flags, 0o666)
         try:
-            taken = _take(descriptor)
-            if taken is not False and _is_at(descriptor, path):
+            taken = take_lock(descriptor)
+            if taken is not False and is_at(descriptor, path):
                 file = FileIO(descriptor, "r+")
                 descriptor = -1
                 if taken is None:
@@ -147,7 +147,7 @@ def release(file: FileIO) -> None:
 
 def unlink_locked(file: FileIO, path: str | os.PathLike[str]) -> None:
     """Remove a locked file, unless another has taken its place, and let go of it."""
-    is_there = _is_at(file.fileno(), path)
+    is_there = is_at(file.fileno(), path)
     if sys.platform == "win32":  # there, an open file cannot be removed
         file.close()
     if is_there:
@@ -170,7 +170,7 @@ def temporary_file(folder: Path) -> Iterator[BinaryIO]:
         path = folder / f".npconv-{os.urandom(8).hex()}.tmp"
         # Not tempfile: its files are readable by the owner alone, and the result would stay so.
         file = path.open("xb")
-        if sys.platform == "win32" or (_take(file.fileno()) is not False and _is_at(file.fileno(), path)):
+        if sys.platform == "win32" or (take_lock(file.fileno()) is not False and is_at(file.fileno(), path)):
             break
         file.close()  # someone cleared it away before it was locked
     with file:
@@ -267,7 +267,7 @@ def _remove_if_dead(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDWR | _FLAGS)
     try:
-        if not _take(descriptor) or not _is_at(descriptor, path):
+        if not take_lock(descriptor) or not is_at(descriptor, path):
             return
         if path.suffix == ".lock":
             shutil.rmtree(path.with_suffix(".tmp"), ignore_errors=True)

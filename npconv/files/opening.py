@@ -21,7 +21,7 @@ from npconv.files.disk import MAX_JSON_SIZE, as_path, map_file
 from npconv.files.dtypes import DeferredArray
 from npconv.files.header import MAX_HEADER_SIZE
 from npconv.files.pickle_values import Skipped
-from npconv.files.safetensors import open_with_metadata
+from npconv.files.safetensors import open_with_header
 from npconv.files.settling import Contents, dotted
 from npconv.files.strangers import BEGINNING, what_begins, what_is_called, what_is_in
 from npconv.messages import listed, quoted, shown
@@ -175,8 +175,8 @@ def _open_file(path: Path, wrapping: str | None, check: bool) -> OpenedWeights:
         return _keras(hdf5.read_hdf5(path, buffer, source), HDF5, source)
     # Before pickles: the length of one header in 32 begins with the byte that begins a pickle.
     if _is_safetensors(buffer):
-        tensors, metadata = open_with_metadata(path)
-        return OpenedWeights(tensors, SAFETENSORS, metadata=dict(metadata))
+        tensors, header = open_with_header(path)
+        return OpenedWeights(tensors, SAFETENSORS, metadata=dict(header.metadata or {}))
     if pytorch.is_stream(buffer):
         return _unwrapped(pytorch.read_stream(buffer, source), PYTORCH_STREAM, source, wrapping)
     if start[:1] == b"\x80":

@@ -35,7 +35,7 @@ __all__ = [
     "load",
     "load_file",
     "open_file",
-    "open_with_metadata",
+    "open_with_header",
     "read_header",
     "read_metadata",
     "save",
@@ -102,16 +102,14 @@ def open_file(filename: str | os.PathLike[str]) -> dict[str, np.ndarray | Deferr
 
     Those of the dtypes that must be decoded (`npconv.files.dtypes.DECODED`) are each a `DeferredArray`.
     """
-    return open_with_metadata(filename)[0]
+    return open_with_header(filename)[0]
 
 
-def open_with_metadata(
-    filename: str | os.PathLike[str],
-) -> tuple[dict[str, np.ndarray | DeferredArray], dict[str, str]]:
-    """Return the tensors as `open_file` does, and the metadata, empty if there are none."""
+def open_with_header(filename: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray | DeferredArray], Header]:
+    """Return the tensors as `open_file` does, and the header, which is read once for both."""
     buffer, source = map_file(filename), quoted(filename)
     header = parse_header(buffer, source)
-    return _tensors(buffer, header, lazy=True), header.metadata or {}
+    return _tensors(buffer, header, lazy=True), header
 
 
 def read_header(filename: str | os.PathLike[str]) -> Header:

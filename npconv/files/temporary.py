@@ -6,7 +6,6 @@ the next folder removes those that nobody holds any more.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import secrets
@@ -18,12 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from npconv.errors import UnavailableError
+from npconv.files.locks import is_at, take_lock
 from npconv.forks import in_child
 
-try:
-    import fcntl
-except ImportError:  # Windows: a folder cannot be locked there, and none is cleared away for others
-    fcntl = None  # type: ignore[assignment]
+#: On Windows a folder cannot be locked, and none is cleared away for others.
+CAN_LOCK = hasattr(os, "O_DIRECTORY")
 
 #: Folders with such names are npconv's, and cleared away if nobody holds them.
 PREFIX = "npconv-held-"
@@ -99,7 +97,7 @@ def temporary_folder() -> Iterator[Path]:
 
 def clear_away(parent: Path) -> None:
     """Remove the folders that dead processes have left in another."""
-    if fcntl is None:
+    if not CAN_LOCK:
         return
     with suppress(OSError):
         left = [entry.path for entry in os.scandir(parent) if _NAME.fullmatch(entry.name) and _is_own(entry)]
@@ -120,20 +118,14 @@ def _hold(path: Path, held: list[int], *, else_without: bool = False) -> bool:
 
     Where the system has no such locks, nobody can hold a folder; `else_without`, that is as good as a lock.
     """
-    if fcntl is None:
+    if not CAN_LOCK:
         held.append(os.open(os.devnull, os.O_RDONLY))
         return else_without
     with suppress(FileNotFoundError):  # removed
         held.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
-        try:
-            fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(held[-1]), os.stat(path)):
-                return True
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            if error.errno != errno.ENOENT and else_without:
-                return True
+        taken = take_lock(held[-1])
+        if (taken and is_at(held[-1], path)) or (taken is None and else_without):
+            return True
     while held:
         os.close(held.pop())
     return False

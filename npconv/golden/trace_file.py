@@ -227,8 +227,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 def read_safetensors(path: Path) -> Content:
     """Read a safetensors file; the order is that of the data."""
-    header = safetensors.read_header(path)
-    tensors = safetensors.open_file(path)
+    tensors, header = safetensors.open_with_header(path)
     names = sorted(header.entries, key=lambda name: header.entries[name][2:])
     text = (header.metadata or {}).get(METADATA)
     about = None if text is None else parse_json(text, f"{quoted(path)}: the metadata {METADATA}")

@@ -9,7 +9,6 @@ one makes it, the last one takes it back. No lock is held while a picture is dec
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import warnings
@@ -34,6 +33,7 @@ from PIL import (  # noqa: F401 - for what they register
 
 from npconv.errors import ImageError, NpconvError
 from npconv.files.strangers import what_begins
+from npconv.forks import in_child
 from npconv.messages import escape
 
 with suppress(ImportError):  # it came with Pillow 11.3
@@ -133,8 +133,7 @@ class _Settings:
 
 
 _SETTINGS = _Settings()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_SETTINGS.begin_anew)
+in_child(_SETTINGS.begin_anew)
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def _parse_channels(name: str, value: Any) -> float | tuple[float, ...]:
 def _parse_std(name: str, value: Any) -> float | tuple[float, ...]:
     """Return one divisor for all channels, or a tuple with one for each; none is zero."""
     std = _parse_channels(name, value)
-    if not np.all(np.float32(std)):  # what pictures are divided by
+    if not np.asarray(std, np.float32).all():  # what pictures are divided by
         raise InputError(f"expected {name} without zeros, got {shown(value)}")
     return std
 

@@ -28,6 +28,10 @@ BROKEN_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "config is a folder": (lambda f: [(f / "config.json").unlink(), (f / "config.json").mkdir()], "cannot be read"),
     "another family": (lambda f: rewrite(f / "config.json", model_type="vit"), "expected model_type to be one of"),
     "no family": (lambda f: rewrite(f / "config.json", model_type=None), "expected model_type to be one of"),
+    "a list of families": (
+        lambda f: rewrite(f / "config.json", model_type=["vit"]),
+        "expected model_type to be one of",
+    ),
     "a negative width": (lambda f: rewrite(f / "config.json", hidden_sizes=[-6, 10]), "hidden_sizes[0]"),
     "another number of stages": (lambda f: rewrite(f / "config.json", num_stages=3), "num_stages"),
     "unknown activation": (lambda f: rewrite(f / "config.json", hidden_act="tan"), "hidden_act"),

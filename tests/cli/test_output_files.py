@@ -427,3 +427,11 @@ def test_formulas_in_names_and_labels(capsys, own_model, photos, tmp_path, monke
         assert min(scores) < 0
     for form in ("text", "json", "jsonl"):
         assert "\x1b" not in classify(capsys, own_model, photos[3], "--format", form)[1]
+
+
+def test_the_numbers_of_a_trace_are_read_by_diff(capsys, tmp_path) -> None:
+    (tmp_path / "t.json").write_text("{}")
+    (tmp_path / "t.bin").write_bytes(b"numbers")
+    trace = str(tmp_path / "t.json")
+    assert main(["diff", trace, trace, "--force", "--junit", str(tmp_path / "t.bin")]) == 2
+    assert "t.bin: is read by the same call" in capsys.readouterr().err

@@ -12,7 +12,7 @@ NO_MAPPINGS = [3, 1.5, "a", b"a", [], ["a"], object(), np.zeros(3), True, range(
 ARRAYS = {"a": np.zeros(2, np.float32)}
 
 READERS = [
-    *(safetensors.load_file, safetensors.open_file, safetensors.open_with_metadata, safetensors.read_header),
+    *(safetensors.load_file, safetensors.open_file, safetensors.open_with_header, safetensors.read_header),
     *(safetensors.read_metadata, checkpoint.load_checkpoint, checkpoint.checkpoint_files, opening.open_weights),
     *(opening.weight_files, disk.map_file, disk.read_json, disk.hash_file),
 ]

@@ -8,8 +8,10 @@ from hypothesis.extra import numpy as npst
 
 from npconv.errors import InputError, WeightsError
 from npconv.files import disk as files
+from npconv.files import safetensors
 from npconv.files.dtypes import STORED, WIDENED
 from npconv.files.safetensors import load, load_file, read_metadata, save, save_file
+from npconv.golden import load_trace
 
 NATIVE = [dtype for dtype in STORED if dtype not in WIDENED]
 
@@ -223,3 +225,14 @@ def test_a_file_gets_the_usual_permissions(tmp_path):
     save_file({}, tmp_path / "a")
     (tmp_path / "b").touch()
     assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_header_is_read_once_for_tensors_and_metadata(tmp_path, monkeypatch) -> None:
+    safetensors.save_file({"a": np.ones(2, np.float32)}, tmp_path / "a.safetensors", {"plain": "x", "ünplain": '"\\\n'})
+    calls = []
+    parse = safetensors.parse_header
+    monkeypatch.setattr(safetensors, "parse_header", lambda *given: calls.append(1) or parse(*given))
+    tensors, header = safetensors.open_with_header(tmp_path / "a.safetensors")
+    assert (list(tensors), header.metadata) == (["a"], {"plain": "x", "ünplain": '"\\\n'})
+    load_trace(tmp_path / "a.safetensors")
+    assert len(calls) == 2

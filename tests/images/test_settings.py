@@ -95,7 +95,7 @@ class TestRefused:
         with pytest.raises(InputError, match=f"expected {name} to have one entry a channel, got none"):
             Settings(**{name: []})
 
-    @pytest.mark.parametrize("std", [0, 0.0, [0.2, 0, 0.2]])
+    @pytest.mark.parametrize("std", [0, 0.0, [0.2, 0, 0.2], [1e-320, 1, 1]])
     def test_zero_std(self, std):
         with pytest.raises(InputError, match="expected image_std without zeros"):
             Settings(image_std=std)

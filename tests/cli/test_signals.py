@@ -20,6 +20,14 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(os.name != "posix", reason="s
 HOME = str(Path(npconv.__file__).parents[1])
 
 
+@pytest.fixture(autouse=True)
+def hung_up():
+    """Heed SIGHUP, also where these tests run under nohup, which has processes ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def send(number: int) -> None:
     """Send a signal to this thread: one to the process may arrive in another thread, and so later."""
     signal.raise_signal(number)

@@ -270,7 +270,11 @@ def test_pictures_as_text(classify, tmp_path):
     extract = npconv.pipeline("image-feature-extraction", model=tmp_path)
     assert extract(f"data:image/png;base64,{text}", pool=True) == extract(photo(), pool=True)
     with ThreadPoolExecutor(2) as executor, npconv.pipeline(model=tmp_path, workers=executor) as shared:
-        assert shared([f"data:image/png;base64,{text}"] * 3) == [expected] * 3
+        results = shared([f"data:image/png;base64,{text}"] * 3)
+    # A batch of several is another product of matrices than a picture alone: its last bits may be others.
+    assert [[best["label"] for best in result] for result in results] == [[best["label"] for best in expected]] * 3
+    scores = [best["score"] for best in expected]
+    assert [[best["score"] for best in result] for result in results] == [pytest.approx(scores, rel=1e-5)] * 3
 
 
 @pytest.mark.parametrize("task", ["image-classification", "image-feature-extraction"])

@@ -266,7 +266,8 @@ def _note_the_rest(source: Source, wrapping: str | None) -> None:
     if opened.taken:
         source.note("wrapping", opened.taken, "file", "the tensors are inside this entry")
     for place, count in opened.others.items():
-        is_model = place.rpartition(".")[2] in WRAPPINGS or count == len(opened.tensors) > 1
+        is_alike = count == len(opened.tensors) > 1 and not place.startswith("optim")  # has one of each, too
+        is_model = place.rpartition(".")[2] in WRAPPINGS or is_alike
         if wrapping is None and is_model:
             why = (
                 f"the file has another model, perhaps the better one, which is not used: {quoted(place)} with "

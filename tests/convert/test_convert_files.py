@@ -34,7 +34,7 @@ HOSTILE = {
     "os.system": (zipped(mapping(a=call("os", "system", RUN))), "os.system"),
     "builtins.eval": (zipped(mapping(a=call("builtins", "eval", text("open('canary', 'w')")))), "builtins.eval"),
     "nested": (zipped(mapping(a=call("collections", "OrderedDict", b"](" + call("os", "system", RUN) + b"e"))), "os.s"),
-    "getattr": (zipped(mapping(a=call("builtins", "getattr", name("os", "path"), text("os")))), "builtins.getattr"),
+    "getattr": (zipped(mapping(a=call("builtins", "getattr", name("os", "path"), text("os")))), "os.path"),
     "short storage": (zipped(mapping(a=tensor(STORED, (25,), (1,))), {"0": np.zeros(24, np.float32)}), "beyond"),
     "a path out of the file": (zip_bytes({"../m/data.pkl": b"x"}), "m/data.pkl"),
     "a zip bomb": (zip_bytes({"m/data.pkl": b"0" * 50_000_000}, compression=8), "unpack"),

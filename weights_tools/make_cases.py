@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 import npconv
+from npconv.errors import SafetensorsError
 from npconv.files.safetensors import load_file, read_metadata, save_file
 from npconv.golden.blocks import case_plan
 from npconv.golden.case import METADATA, compute
@@ -85,8 +86,16 @@ def make(folder: Path) -> None:
     for name, family in traced.items():
         trace_of(family).save(folder / f"{name}.safetensors")
     for path in folder.glob("*.safetensors"):
-        if path.stem not in {*files, *traced} and read_metadata(path).keys() & {METADATA, TRACE}:
+        if path.stem not in {*files, *traced} and _is_ours(path):
             path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file holds cases or a trace; any other is somebody else's."""
+    try:
+        return bool(read_metadata(path).keys() & {METADATA, TRACE})
+    except SafetensorsError:
+        return False
 
 
 def cases() -> Iterator[OperationCase]:

@@ -223,9 +223,9 @@ def _parse_channels(name: str, value: Any) -> float | tuple[float, ...]:
 
 
 def _parse_std(name: str, value: Any) -> float | tuple[float, ...]:
-    """Return one divisor for all channels, or a tuple with one for each; none is zero."""
+    """Return one divisor for all channels, or a tuple with one for each; none is zero in float32."""
     std = _parse_channels(name, value)
-    if not np.asarray(std, np.float32).all():  # what pictures are divided by
+    if np.min(np.abs(std)) < np.finfo(np.float32).smallest_subnormal:  # what pictures are divided by, in float32
         raise InputError(f"expected {name} without zeros, got {shown(value)}")
     return std
 

@@ -184,6 +184,7 @@ def survives(mutant: Mutant, root: Path) -> bool:
 def _passes(group: Sequence[str], root: Path) -> bool:
     """Run tests up to the first failure."""
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)  # of the run that this one is a part of
     words = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *group]
     with tempfile.TemporaryFile() as said:
         program = subprocess.Popen(words, cwd=root, env=environment, stdout=said, stderr=said, start_new_session=True)

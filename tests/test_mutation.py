@@ -10,8 +10,8 @@ import pytest
 
 from tests import mutation
 
-#: A larger sample is for whoever has the time: ``NPCONV_MUTANTS=210``.
-SAMPLE = int(os.environ.get("NPCONV_MUTANTS", "3"))
+#: How many mutants are tried; half a minute each, and with few it would be luck whether one of them survives.
+SAMPLE = int(os.environ.get("NPCONV_MUTANTS", "0"))
 
 CODE = '''
 def f(x: int = 3, *, key=True):
@@ -83,6 +83,7 @@ def test_a_survivor_is_seen_and_the_project_stays_as_it_was(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not SAMPLE, reason="takes an hour or more: NPCONV_MUTANTS=210")
 def test_a_sample_of_mutants_is_killed():
     chosen = random.Random(SAMPLE).sample(mutation.every_mutant(), SAMPLE)
     alive = mutation.run(chosen)

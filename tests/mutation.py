@@ -199,12 +199,15 @@ def _passes(group: Sequence[str], root: Path) -> bool:
 
 
 def run(chosen: Sequence[Mutant], root: Path = ROOT) -> list[Mutant]:
-    """Return those that survive, but for the known ones; print each."""
+    """Return those that survive, but for the known ones; print each. RuntimeError if tests fail without one."""
     alive = []
     with tempfile.TemporaryDirectory(prefix="npconv-mutants-") as folder:
         place = Path(folder) / "project"
         kept = shutil.ignore_patterns(".git", "build", "__pycache__", ".*_cache", "data")
         shutil.copytree(root, place, ignore=lambda at, names: kept(at, names) - {"data"}, symlinks=True)
+        first = groups_of(chosen[0].path, place)[0]
+        if not _passes(first, place):  # then every mutant would seem to be killed
+            raise RuntimeError(f"expected tests that pass in a copy of the project; {first[0]} fails without a mutant")
         for number, mutant in enumerate(chosen, 1):
             is_alive = survives(mutant, place)
             reason = SURVIVORS.get(str(mutant), "")

@@ -71,6 +71,8 @@ def test_the_tests_of_a_module_come_first():
 def test_a_survivor_is_seen_and_the_project_stays_as_it_was(tmp_path):
     (tmp_path / "npconv" / "room").mkdir(parents=True)
     (tmp_path / "tests" / "room").mkdir(parents=True)
+    for package in ("npconv", "npconv/room"):  # or else the installed npconv would come before it
+        (tmp_path / package / "__init__.py").write_text("")
     source = tmp_path / "npconv" / "room" / "sums.py"
     source.write_text("def double(x):\n    return x + x\n\n\ndef unseen(x):\n    return x - 1\n")
     test = "from npconv.room.sums import double\n\n\ndef test_double():\n    assert double(2) == 4\n"
@@ -80,6 +82,9 @@ def test_a_survivor_is_seen_and_the_project_stays_as_it_was(tmp_path):
     alive = mutation.run(mutation.every_mutant(tmp_path), tmp_path)
     assert {(mutant.before, mutant.after) for mutant in alive} == {("x - 1", "(x + 1)"), ("1", "(2)")}
     assert source.read_text() == before
+    (tmp_path / "tests" / "room" / "test_sums.py").write_text(test.replace("4", "5"))
+    with pytest.raises(RuntimeError, match="fails without a mutant"):
+        mutation.run(mutation.every_mutant(tmp_path), tmp_path)
 
 
 @pytest.mark.slow

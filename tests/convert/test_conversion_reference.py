@@ -78,6 +78,7 @@ EXPECTED_WARNINGS = (
     "weights_tools: warning: transformers does not know ",
     "weights_tools: warning: transformers computes every CvT with gelu",
     "weights_tools: warning: microsoft computes with quick_gelu, this model with gelu",
+    "weights_tools: warning: head a projection: ",  # of open_clip
 )
 CONTAINERS = ("safetensors", "zip", "stream", "shards", "npz", "h5")
 

@@ -226,20 +226,24 @@ def test_a_link_is_followed(capsys, model, photos, tmp_path) -> None:
         assert (tmp_path / "out").read_text().startswith(photos[3])
 
 
-@posix
-@pytest.mark.parametrize("form", ["csv", "json"])
-def test_a_disk_that_fills_up_leaves_whole_lines(stage, tmp_path, form) -> None:
-    out = tmp_path / "out"
-    limit = len(stage.photos[0]) * 5 + 200
+def run_with_a_limit(words, limit) -> subprocess.CompletedProcess:
+    """Run npconv where no file may be larger than so many bytes, as on a disk that is full then."""
     code = (
         "import resource, sys\n"
         "from npconv.cli import main\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        f"sys.exit(main({stage.words(form, stage.photos, out)!r}))\n"
+        f"sys.exit(main({words!r}))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(npconv.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@posix
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_disk_that_fills_up_leaves_whole_lines(stage, tmp_path, form) -> None:
+    out = tmp_path / "out"
+    done = run_with_a_limit(stage.words(form, stage.photos, out), len(stage.photos[0]) * 5 + 200)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"npconv: error: {out}: cannot be written: {FULL}\n"
     if form == "json":
@@ -256,16 +260,8 @@ def test_a_disk_that_fills_up_leaves_whole_lines(stage, tmp_path, form) -> None:
 @posix
 def test_features_on_a_disk_that_fills_up_go_on(stage, tmp_path) -> None:
     out = tmp_path / "out"
-    stage_size = 10 * 4 * 5 + 600  # of five rows, and the log
-    code = (
-        "import resource, sys\n"
-        "from npconv.cli import main\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({stage_size}, {stage_size}))\n"
-        f"sys.exit(main({stage.words('features', stage.photos, out)!r}))\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(npconv.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    of_five_rows_and_the_log = 10 * 4 * 5 + 600
+    done = run_with_a_limit(stage.words("features", stage.photos, out), of_five_rows_and_the_log)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "File too large; free some space" in done.stderr
     assert "the same call with --resume goes on from there" in done.stderr

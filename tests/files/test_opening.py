@@ -33,18 +33,6 @@ FORMS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def opened(tmp_path):
-    """A function that writes bytes to a file and opens it."""
-
-    def open_bytes(data, **arguments):
-        path = tmp_path / "weights"
-        path.write_bytes(data)
-        return open_weights(path, **arguments)
-
-    return open_bytes
-
-
 @FORMS
 @pytest.mark.parametrize(("kind", "dtype"), KINDS.items())
 def test_every_dtype(opened, write, container, kind, dtype):

@@ -17,24 +17,12 @@ import pytest
 from support.container_files import call, group, mapping, name, storage, streamed, tensor, text, zipped
 
 from npconv.errors import WeightsError
-from npconv.files.opening import PICKLE, open_weights
+from npconv.files.opening import PICKLE
 
 VALUES = np.arange(24, dtype=np.float32) - 7.5
 A = tensor(storage("0", 24), (24,), (1,))
 B = tensor(storage("0", 24), (2,), (1,), offset=3)
 FORMS = pytest.mark.parametrize("write", [zipped, streamed], ids=["zip", "stream"])
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """A function that writes bytes to a file and opens it."""
-
-    def open_bytes(data, **arguments):
-        path = tmp_path / "weights"
-        path.write_bytes(data)
-        return open_weights(path, **arguments)
-
-    return open_bytes
 
 
 def ordered(**values):

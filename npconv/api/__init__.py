@@ -3,9 +3,9 @@
 The classes hold a configuration and a tree of parameters and call the functions of ``npconv.models``. Read in this
 order:
 
-- ``base``: loading, saving and counting; ``folded``: the fast engine's arrays in a file that processes share
-- ``heads``: the three kinds of class, and how they compute; ``calls``, ``outputs``, ``loss``, ``observers``: what goes
-  into a call, what comes out, and who is told of it
+- ``base``: making, saving and counting; ``loading``: what a file of weights must be; ``folded``: the fast engine's
+  arrays in a file that processes share
+- ``heads``: the three kinds of class, how they are called and how they compute; ``outputs``, ``loss``: what comes out
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``auto``: which of them a file asks for
 - ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``shared``: the same
   in worker processes

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import os
-import shlex
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from npconv.api.folded import cached_fold
-from npconv.backend import array_module, to_device, to_host
-from npconv.errors import ConfigError, InputError, NpconvWarning, WeightsError
+from npconv.api.loading import (
+    LOADING_WITHOUT_EFFECT,
+    check_dtypes,
+    count_not_finite,
+    decoded,
+    dtype_of,
+    load_tensors,
+    warn_misfit,
+    warn_not_finite,
+)
+from npconv.backend import to_device, to_host
+from npconv.errors import ConfigError, InputError
 from npconv.fast.engine import Engine
-from npconv.files.checkpoint import load_checkpoint, publish_checkpoint, save_checkpoint
+from npconv.files.checkpoint import publish_checkpoint, save_checkpoint
 from npconv.files.disk import locate
 from npconv.files.dtypes import DeferredArray
 from npconv.files.locks import staged
 from npconv.forks import kept_property, whole_to_forks
-from npconv.messages import listed
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.parameters import (
     LoadReport,
-    MisfitError,
     Shapes,
     count_parameters,
     flatten,
-    is_buffer,
     map_tree,
     match,
     nest,
@@ -37,17 +42,6 @@ from npconv.models.parameters import (
 )
 
 Self = TypeVar("Self", bound="PreTrainedModel")
-
-#: Arguments of ``from_pretrained`` in transformers that change nothing here.
-LOADING_WITHOUT_EFFECT = (
-    "attn_implementation",
-    "force_download",
-    "local_files_only",
-    "low_cpu_mem_usage",
-    "token",
-    "trust_remote_code",
-    "use_safetensors",
-)
 
 DTYPES = ("float16", "float32", "float64")
 ENGINES = ("explicit", "fast")
@@ -100,7 +94,7 @@ class PreTrainedModel:
     main_input_name = "pixel_values"
 
     #: How the names of parameters begin that no published file holds: they start at their first value, with a warning.
-    _never_published: ClassVar[str | None] = None
+    never_published: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -128,7 +122,7 @@ class PreTrainedModel:
             tensors = dict(random_parameters(shapes, config, seed))
         else:
             tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
-        _check_dtypes(tensors)
+        check_dtypes(tensors)
         self._fast_engine: Engine | None = None
         if engine == "fast":
             self._tensors = {name: _on_host(tensor) for name, tensor in tensors.items()}
@@ -202,13 +196,13 @@ class PreTrainedModel:
             config = cls.config_class.from_dict(read_config_file(path), **overrides)
         if cache and engine != "fast":
             raise InputError(f"expected engine 'fast' beside cache, got {engine!r}; the explicit one folds nothing")
-        tensors, report = cls._load_tensors(path, config, strict)
-        _check_dtypes(tensors)
-        _warn(cls.__name__, report)
+        tensors, report = load_tensors(cls, path, config, strict)
+        check_dtypes(tensors)
+        warn_misfit(cls.__name__, report)
         if not cache:  # whose file was made from weights that were looked at, and is not read whole
-            _warn_not_finite(tensors)
+            warn_not_finite(tensors)
         if isinstance(dtype, str) and dtype == "auto":
-            dtype = "float32" if engine == "fast" else _dtype_of(tensors)
+            dtype = "float32" if engine == "fast" else dtype_of(tensors)
         _check_engine(engine, parse_dtype(dtype), device)
         folded = None
         if cache:
@@ -216,37 +210,13 @@ class PreTrainedModel:
             fold = cls.family.part("fast").fold
 
             def folded_now() -> Any:
-                _warn_not_finite(tensors)
+                warn_not_finite(tensors)
                 return fold(config, nest(tensors))
 
             folded = cached_fold(cache, path, config, shapes, folded_now)
         loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
         loaded.loading_report = report
         return loaded
-
-    @classmethod
-    def _load_tensors(cls, path: Path, config: PretrainedConfig, strict: bool) -> tuple[dict[str, Any], LoadReport]:
-        """Return the model's parameters from a checkpoint, and what did not fit."""
-        shapes = cls.parameter_shapes(config)
-        stored = dict(load_checkpoint(path, lazy=True))
-        untrained = [name for name in shapes if cls._never_published and name.startswith(cls._never_published)]
-        untrained = [name for name in untrained if name not in stored]
-        ignored = cls.family.part("model").OF_OTHER_TASKS[cls.task]
-        try:
-            tensors, report = match(
-                {**stored, **_first_values(untrained, shapes, config)},
-                shapes,
-                prefix=f"{cls.base_model_prefix}.",
-                ignore=[*ignored, *(f"{cls.base_model_prefix}.{pattern}" for pattern in ignored)],
-                strict=strict,
-                head=cls.family.part("model").OF_OTHER_TASKS["model"],
-            )
-        except MisfitError as error:
-            raise WeightsError(_with_way_out(path, stored, error)) from None
-        if report.unexpected and (reason := _what_else(stored)):  # their numbers are not the weights
-            raise WeightsError(reason)
-        tensors |= _first_values(report.missing, shapes, config)
-        return tensors, LoadReport((*untrained, *report.missing), report.unexpected)
 
     def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` as transformers reads them.
@@ -264,7 +234,7 @@ class PreTrainedModel:
             If the files cannot be written.
         """
         fields = {name: value for name, value in self.config.to_dict().items() if name != "torch_dtype"}
-        fields |= {"architectures": [type(self).__name__], "dtype": str(_dtype_of(self.state_dict()))}
+        fields |= {"architectures": [type(self).__name__], "dtype": str(dtype_of(self.state_dict()))}
         tensors = {name: to_host(array) for name, array in self.state_dict().items()}
         if os.path.lexists(directory) and not os.path.isdir(directory):
             raise ConfigError(f"{directory}: config.json cannot be written: not a folder; give another directory")
@@ -288,19 +258,19 @@ class PreTrainedModel:
     @kept_property
     def params(self) -> dict[str, Any]:
         """The parameters as they came, of any dtype: the fast engine, which has folded copies, leaves them so."""
-        return map_tree(_decoded, nest(self._tensors))
+        return map_tree(decoded, nest(self._tensors))
 
     @kept_property
     def not_finite(self) -> dict[str, int]:
         """Names of parameters with NaN or infinities, and how many."""
-        return _count_not_finite(flatten(self.params))
+        return count_not_finite(flatten(self.params))
 
     def _place(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters as a tree of new arrays in the model's dtype, on its device."""
 
         def place(tensor: Any) -> Any:
             dtype = self.dtype if tensor.dtype.kind == "f" else tensor.dtype
-            return to_device(_decoded(tensor).astype(dtype, copy=True), self.device)
+            return to_device(decoded(tensor).astype(dtype, copy=True), self.device)
 
         return map_tree(place, nest(tensors))
 
@@ -335,84 +305,3 @@ def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
 def _on_host(tensor: Any) -> Any:
     """Return a tensor without the device; one that is stored otherwise than NumPy can stays so."""
     return tensor if isinstance(tensor, DeferredArray) else to_host(tensor)
-
-
-def _decoded(tensor: Any) -> Any:
-    """Return a tensor as an array."""
-    return np.asarray(tensor) if isinstance(tensor, DeferredArray) else tensor
-
-
-def _check_dtypes(tensors: Mapping[str, Any]) -> None:
-    """Refuse tensors of another framework, and parameters that are no floating-point numbers."""
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, DeferredArray):
-            array_module(tensor)
-        if tensor.dtype.kind != "f" and not name.endswith("num_batches_tracked"):
-            raise WeightsError(
-                f"expected floating-point numbers for {name}, got {tensor.dtype}: quantised weights mean nothing "
-                "without their scales; take the weights as they were before quantisation"
-            )
-
-
-def _first_values(names: Collection[str], shapes: Shapes, config: PretrainedConfig) -> dict[str, np.ndarray]:
-    """Return the first values of some of the parameters."""
-    wanted = set(names)
-    return {name: value for name, value in random_parameters(shapes, config, 0) if name in wanted} if wanted else {}
-
-
-def _dtype_of(tensors: Mapping[str, Any]) -> np.dtype:
-    """Return the widest floating dtype of the tensors."""
-    return np.result_type(*(array.dtype for name, array in tensors.items() if not is_buffer(name)))
-
-
-def _what_else(stored: Mapping[str, Any]) -> str:
-    """Return what a file holds in the place of weights; an empty text if nothing says so."""
-    from npconv.convert.strangers import what_else  # only here: most files fit
-
-    return what_else(stored)
-
-
-def _with_way_out(path: Path, stored: Mapping[str, Any], error: MisfitError) -> str:
-    """Return why a file does not fit, and what to do: what it is, or that `npconv convert` understands it."""
-    from npconv.convert.translate import detect, to_hugging_face
-
-    if reason := _what_else(stored):
-        return f"{error.found}; {reason}"
-    if error.is_head_only:
-        return str(error)
-    try:
-        renamed = to_hugging_face(stored, detect(stored))
-    except WeightsError:
-        renamed = {}
-    if not renamed or renamed.keys() == stored.keys():
-        return f"{error}; does the configuration belong to these weights?"
-    return f"{error}; they are named as elsewhere: npconv convert {shlex.quote(str(path))} FOLDER names them anew"
-
-
-def _count_not_finite(tensors: Mapping[str, Any]) -> dict[str, int]:
-    """Return the names of tensors with NaN or infinities, and how many."""
-    found = {}
-    for name, tensor in tensors.items():
-        values = to_host(_decoded(tensor))
-        if values.dtype.kind == "f" and values.size and not np.isfinite([values.min(), values.max()]).all():
-            found[name] = int(values.size - np.count_nonzero(np.isfinite(values)))
-    return found
-
-
-def _warn_not_finite(tensors: Mapping[str, Any]) -> None:
-    """Name the tensors with NaN or infinities: what is computed with them means nothing."""
-    if found := _count_not_finite(tensors):
-        places = listed([f"{count} in {name}" for name, count in found.items()])
-        warnings.warn(f"the weights hold NaN or infinity: {places}; take another file", NpconvWarning, stacklevel=3)
-
-
-def _warn(name: str, report: LoadReport) -> None:
-    """Say what was missing and what was left out."""
-    if report.missing:
-        warnings.warn(
-            f"{name}: not in the file, so at their first values and never trained: {listed(report.missing)}",
-            NpconvWarning,
-            stacklevel=3,
-        )
-    if report.unexpected:
-        warnings.warn(f"{name}: in the file and left out: {listed(report.unexpected)}", NpconvWarning, stacklevel=3)

@@ -164,7 +164,7 @@ class Backbone(BareModel):
     """Base of the models that return the maps of chosen stages."""
 
     task = "backbone"
-    _never_published = "hidden_states_norms."
+    never_published = "hidden_states_norms."
     config: Any
 
     @property

@@ -171,7 +171,7 @@ def groups_of(path: str, root: Path = ROOT) -> list[list[str]]:
 
 
 def survives(mutant: Mutant, root: Path) -> bool:
-    """Tell whether all tests pass with a mutant in the copy at `root`; a run that does not end is no pass."""
+    """Tell whether all tests pass with a mutant in the copy at `root`; TimeoutExpired if they do not end."""
     file = root / mutant.path
     right = file.read_text("utf-8")
     file.write_text(mutant.apply(right), "utf-8")
@@ -190,8 +190,6 @@ def _passes(group: Sequence[str], root: Path) -> bool:
         program = subprocess.Popen(words, cwd=root, env=environment, stdout=said, stderr=said, start_new_session=True)
         try:
             return program.wait(LIMIT) in (0, 5)  # 5: none of these tests is to be run
-        except subprocess.TimeoutExpired:
-            return False
         finally:
             if program.poll() is None:
                 os.killpg(program.pid, 9)
@@ -209,11 +207,13 @@ def run(chosen: Sequence[Mutant], root: Path = ROOT) -> list[Mutant]:
         if not _passes(first, place):  # then every mutant would seem to be killed
             raise RuntimeError(f"expected tests that pass in a copy of the project; {first[0]} fails without a mutant")
         for number, mutant in enumerate(chosen, 1):
-            is_alive = survives(mutant, place)
-            reason = SURVIVORS.get(str(mutant), "")
-            how = "survives" if is_alive else "killed"
-            print(f"{number:4} {how:8} {mutant.start[0]:4} {mutant}{'; ' + reason if is_alive else ''}", flush=True)
-            if is_alive and not reason:
+            try:
+                how = "survives" if survives(mutant, place) else "killed"
+            except subprocess.TimeoutExpired:  # a loop without end, or a busy machine
+                how = "no end"
+            reason = SURVIVORS.get(str(mutant), "") if how == "survives" else ""
+            print(f"{number:4} {how:8} {mutant.start[0]:4} {mutant}{reason and '; ' + reason}", flush=True)
+            if how == "survives" and not reason:
                 alive.append(mutant)
     return alive
 

@@ -160,6 +160,15 @@ class TestTiffLayouts:
         expected = greys(255 - values / (2**bits - 1) * 255)
         np.testing.assert_allclose(shown(grey_tiff(values, bits, 0, order, deflate=deflate)), expected, atol=0.5)
 
+    @pytest.mark.parametrize("compression", ["tiff_ccitt", "group3", "group4"])
+    def test_a_fax_that_says_nothing_of_black_and_white_is_black_on_white(self, compression):
+        file = io.BytesIO()
+        Image.fromarray(np.eye(8, 16, dtype=bool)).save(file, "TIFF", compression=compression)
+        photometric = struct.pack("<HHI", 262, 3, 1)
+        assert file.getvalue().count(photometric) == 1
+        content = file.getvalue().replace(photometric, struct.pack("<HHI", 263, 3, 1))  # another tag
+        np.testing.assert_array_equal(shown(content), greys(255 * (1 - np.eye(8, 16))))
+
 
 class TestDeepGreys:
     @pytest.mark.parametrize("deflate", [False, True])

@@ -11,7 +11,7 @@ from npconv.errors import GoldenError
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose, origin
 from npconv.golden.junit import to_junit, write_junit
-from npconv.golden.report import BAD, GOOD, to_text, to_values, verdict
+from npconv.golden.report import BAD, GOOD, shown, to_text, to_values, verdict
 
 ACT = f"{P}encoder.stages.0.layers.0.act"
 
@@ -42,6 +42,14 @@ def test_a_report_of_no_divergence_shows_what_came_nearest():
     assert "nearest to their tolerance:" in text
     assert "why" not in text
     assert verdict(compare({"a": np.ones(2)}, {"a": np.ones(2)})) == "no divergence in 1 tensor"
+
+
+def test_of_what_has_no_tolerance_nothing_came_near_to_it():
+    reference = {"zeros": np.zeros(2), **{name: np.ones(2) for name in ("a", "b", "c")}}
+    mine = {**reference, "b": np.full(2, 1.01), "a": np.full(2, 1.02)}
+    assert [found.name for found in shown(compare(reference, mine, rtol=0.1))] == ["a", "b"]
+    mine = {**reference, "b": np.full(2, 1.01)}
+    assert [found.name for found in shown(compare(reference, mine, rtol=0.1))] == ["b", "c"]  # of equals, the last
 
 
 def test_what_is_not_finite_comes_right_after_the_verdict():

@@ -141,7 +141,7 @@ def convert(
         out = outgoing(tensors, dtype, findings, FLOAT8_AS)
         stored = STORED_NAMES[usual_dtype(out)]
         config.other_fields["dtype"] = stored  # as transformers says it
-        texts = {CONFIG: config.to_json_string(), FILE_NAME: processor.to_json_string() + "\n"}
+        texts = {CONFIG: config.to_json_string(use_diff=False), FILE_NAME: processor.to_json_string() + "\n"}
         files = writing.write_weights(staging, out, max_shard_size)
         files |= {file: writing.write_text(staging / file, text) for file, text in texts.items()}
         model.note("dtype", stored, GIVEN if dtype else "file", _why_dtype(dtype, usual_dtype(tensors)))

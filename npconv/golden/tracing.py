@@ -102,7 +102,7 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
         "format": FORMAT,
         "task": task_of(model),
         "family": model.config.model_type,
-        "config": json.loads(model.config.to_json_string()),
+        "config": json.loads(model.config.to_json_string(use_diff=False)),
         "dtype": model.dtype.name,
         "checkpoint": hash_parameters(model.state_dict()),
         "input": hash_array(pixel_values),

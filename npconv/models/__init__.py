@@ -35,12 +35,13 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
     - architectures and checkpoints that have been published, and numbers they are known by: see
       ``npconv/models/publishing.py``.
 
-From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassification`` and ``NameBackbone`` and the
-choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the family.
+From these, ``npconv.api`` makes the classes ``NameModel``, ``NameForImageClassification`` and ``NameBackbone``, those
+called ``TF...`` and the choices of the Auto classes, and traces, ``npconv info``, engines and benchmarks know the
+family.
 
-What the families share: ``configuration``, ``backbone``, ``parameters`` (from a checkpoint to the tree of parameters),
-``plans``, ``summary`` (the table of layers), ``naming``, ``naming_tensorflow``, ``naming_keras``, ``publishing``,
-``processors``.
+What the families share: ``configuration`` (with ``checks`` of its fields), ``backbone``, ``parameters`` (from a
+checkpoint to the tree of parameters), ``plans``, ``summary`` (the table of layers), ``naming``, ``naming_tensorflow``,
+``naming_keras``, ``publishing``, ``processors``.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ from npconv.messages import shown
 
 #: What a family can be asked for, and how the names of the classes for it end.
 TASKS = {"model": "Model", "image_classification": "ForImageClassification", "backbone": "Backbone"}
+
+
+class TensorFlowFace(NamedTuple):
+    """What is documented of the classes that transformers had for TensorFlow, of one family."""
+
+    #: The class of a bare model's outputs, and of a classifier's: names of ``npconv.api.outputs``.
+    model_output: str
+    classifier_output: str
+    #: Whether a classifier's labels come right after the pixel values, as in PyTorch, and not after the options.
+    labels_second: bool = False
 
 
 class Family(NamedTuple):
@@ -71,6 +82,10 @@ class Family(NamedTuple):
     base: str = ""
     #: How the name of the class begins that makes pictures ready, ``"DINOv3ViT"``, if the folder has one of its own.
     pictures: str = ""
+    #: Its classes for TensorFlow, if transformers had such.
+    tensorflow: TensorFlowFace | None = None
+    #: What the documentation of transformers calls its classes elsewhere, and which of the properties below it means.
+    spellings: tuple[tuple[str, str], ...] = ()
 
     @cache  # noqa: B019 - families live as long as the process
     def part(self, name: str) -> Any:
@@ -109,6 +124,12 @@ class Family(NamedTuple):
         return {task: self.name + TASKS[task] for task in self.tasks}
 
     @property
+    def tensorflow_names(self) -> dict[str, str]:
+        """The name of the class for TensorFlow for each task that has one."""
+        tasks = ("model", "image_classification") if self.tensorflow else ()
+        return {task: f"TF{self.class_names[task]}" for task in tasks}
+
+    @property
     def base_model_prefix(self) -> str:
         """What comes before the names of the bare model's parameters in checkpoints of larger ones."""
         return self.base or self.model_type
@@ -123,9 +144,33 @@ class Family(NamedTuple):
 FAMILIES = {
     family.model_type: family
     for family in (
-        Family("convnext", "ConvNext", "ConvNeXt", ("model", "image_classification", "backbone")),
-        Family("convnextv2", "ConvNextV2", "ConvNeXt V2", ("model", "image_classification", "backbone")),
-        Family("cvt", "Cvt", "CvT", ("model", "image_classification")),
+        Family(
+            "convnext",
+            "ConvNext",
+            "ConvNeXt",
+            ("model", "image_classification", "backbone"),
+            tensorflow=TensorFlowFace("TFBaseModelOutputWithPooling", "TFSequenceClassifierOutput"),
+        ),
+        Family(
+            "convnextv2",
+            "ConvNextV2",
+            "ConvNeXt V2",
+            ("model", "image_classification", "backbone"),
+            tensorflow=TensorFlowFace(
+                "TFBaseModelOutputWithPoolingAndNoAttention", "TFImageClassifierOutputWithNoAttention"
+            ),
+            spellings=(("ConvNeXTV2Config", "config_class"),),
+        ),
+        Family(
+            "cvt",
+            "Cvt",
+            "CvT",
+            ("model", "image_classification"),
+            tensorflow=TensorFlowFace(
+                "TFBaseModelOutputWithCLSToken", "TFImageClassifierOutputWithNoAttention", labels_second=True
+            ),
+            spellings=(("CvtImageProcessor", "processor_class"),),
+        ),
         Family("dinov3_convnext", "DINOv3ConvNext", "DINOv3", ("model", "backbone"), "model", "DINOv3ViT"),
     )
 }
@@ -166,6 +211,9 @@ def __getattr__(name: str) -> Any:
             return family.config_class
         if family.pictures and name == family.processor_name:
             return family.processor_class
-    if name == "PretrainedConfig":
+        for spelling, meant in family.spellings:
+            if name == spelling:
+                return getattr(family, meant)
+    if name in ("PretrainedConfig", "PreTrainedConfig"):
         return importlib.import_module("npconv.models.configuration").PretrainedConfig
     raise AttributeError(f"module 'npconv.models' has no attribute {name!r}")

@@ -9,8 +9,7 @@ import numpy as np
 
 from npconv.errors import ConfigError
 from npconv.messages import shown
-from npconv.models.configuration import (
-    PretrainedConfig,
+from npconv.models.checks import (
     check_activation,
     check_depths,
     check_float,
@@ -18,6 +17,7 @@ from npconv.models.configuration import (
     check_list,
     check_size,
 )
+from npconv.models.configuration import PretrainedConfig
 
 Self = TypeVar("Self", bound="BackboneConfig")
 

@@ -5,29 +5,40 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-import math
-import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from npconv.errors import ConfigError, InputError, WeightsError
+from npconv.errors import ConfigError, UnavailableError, WeightsError
 from npconv.files.disk import locate, read_json, write_file
 from npconv.files.strangers import what_is_in
-from npconv.layers import activation
 from npconv.messages import nearest, quoted, shown
+from npconv.models.checks import check_bool, check_list, check_text, label_names, label_numbers
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
+#: Fields that configurations of transformers have and no model here asks for, with the values that are usual.
+USUAL_FIELDS: dict[str, Any] = {
+    "chunk_size_feed_forward": 0,
+    "dtype": None,
+    "is_encoder_decoder": False,
+    "output_attentions": False,
+    "transformers_version": None,
+}
+
+#: The two names of one field: files have the one or the other.
+OTHER_NAMES = {"dtype": "torch_dtype", "torch_dtype": "dtype"}
+
+#: Attributes that are no fields of a ``config.json``.
+_NO_FIELDS = frozenset({"other_fields", "_loaded_from"})
+
 #: A field of our own, true where the head is the projection of a CLIP model.
 PROJECTION = "head_is_a_projection"
 
-#: Bounds of integer fields. No published model comes near them; they keep a broken file from asking for terabytes.
-LARGEST_INTEGER = 1_000_000
-MOST_LAYERS = 10_000
+#: In bytes. No published one comes near it; it keeps a broken file from asking for terabytes.
 LARGEST_CONFIG_FILE = 16 * 2**20
 
 
@@ -82,18 +93,37 @@ class PretrainedConfig:
         self.problem_type = problem_type
         self.output_hidden_states = check_bool("output_hidden_states", output_hidden_states)
         self.return_dict = check_bool("return_dict", return_dict)
-        self.architectures = None if architectures is None else check_list("architectures", architectures, _check_text)
-        self.id2label = _label_names(num_labels, id2label)
-        self.label2id = _label_numbers(label2id, self.id2label)
+        self.architectures = None if architectures is None else check_list("architectures", architectures, check_text)
+        self.id2label = label_names(num_labels, id2label)
+        self.label2id = label_numbers(label2id, self.id2label)
         kwargs.pop("model_type", None)
         self.other_fields = kwargs
 
     def __getattr__(self, name: str) -> Any:
         """Return a field that is not the family's own."""
-        try:
-            return self.__dict__["other_fields"][name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}") from None
+        fields = self.__dict__.get("other_fields", {})
+        other = OTHER_NAMES.get(name, name)
+        if name in fields or other in fields:
+            return fields[name if name in fields else other]
+        if name in USUAL_FIELDS or other in USUAL_FIELDS:
+            return USUAL_FIELDS.get(name, USUAL_FIELDS.get(other))
+        if name == "_name_or_path":
+            return self.name_or_path
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
+    @property
+    def name_or_path(self) -> str:
+        """What the model was loaded by; empty if it was not. It is written to no file."""
+        return str(self.__dict__.get("_loaded_from") or self.other_fields.get("_name_or_path", ""))
+
+    @name_or_path.setter
+    def name_or_path(self, name: str | Path) -> None:
+        self._loaded_from = str(name)
+
+    @property
+    def use_return_dict(self) -> bool:
+        """The older name of ``return_dict``."""
+        return self.return_dict
 
     @property
     def num_labels(self) -> int:
@@ -103,8 +133,8 @@ class PretrainedConfig:
     @num_labels.setter
     def num_labels(self, count: int) -> None:
         if count != len(self.id2label):
-            self.id2label = _label_names(count, None)
-            self.label2id = _label_numbers(None, self.id2label)
+            self.id2label = label_names(count, None)
+            self.label2id = label_numbers(None, self.id2label)
 
     @property
     def head_is_projection(self) -> bool:
@@ -127,18 +157,23 @@ class PretrainedConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, unknown ones included, as plain values; of `added_fields`, those that are not usual."""
         usual = {name for name, value in self.added_fields.items() if vars(self)[name] == value}
-        own = {name: value for name, value in vars(self).items() if name not in usual | {"other_fields"}}
+        own = {name: value for name, value in vars(self).items() if name not in usual | _NO_FIELDS}
         return copy.deepcopy({**self.other_fields, **own, "model_type": self.model_type})
 
-    def to_json_string(self) -> str:
-        """Return the configuration as sorted JSON.
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return the fields as :meth:`to_dict` does, without those that every configuration has at the same value."""
+        usual = PretrainedConfig().to_dict()
+        return {name: value for name, value in self.to_dict().items() if name not in usual or value != usual[name]}
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """Return the configuration as sorted JSON, with the fields of :meth:`to_diff_dict` or of :meth:`to_dict`.
 
         Raises
         ------
         ConfigError
             If a field cannot be written, such as a callable ``hidden_act``.
         """
-        fields = self.to_dict()
+        fields = self.to_diff_dict() if use_diff else self.to_dict()
         for name, value in fields.items():
             if callable(value):
                 raise ConfigError(
@@ -157,7 +192,7 @@ class PretrainedConfig:
         ConfigError
             If it cannot be written.
         """
-        text = self.to_json_string()
+        text = self.to_json_string(use_diff=False)
         try:
             Path(directory).mkdir(parents=True, exist_ok=True)
             write_file(Path(directory) / "config.json", [text.encode()])
@@ -166,6 +201,58 @@ class PretrainedConfig:
             raise ConfigError(
                 f"{directory}: config.json cannot be written: {reason}; give another directory"
             ) from error
+
+    def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
+        """Write :meth:`to_json_string` to a file.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be written.
+        """
+        text = self.to_json_string(use_diff=use_diff)
+        try:
+            write_file(Path(json_file_path), [text.encode()])
+        except (OSError, WeightsError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{json_file_path} cannot be written: {reason}; give another path") from error
+
+    def push_to_hub(self, *_: Any, **__: Any) -> None:
+        """Refuse: npconv uploads nothing."""
+        raise UnavailableError("npconv uploads nothing; save_pretrained(FOLDER), then: hf upload REPOSITORY FOLDER")
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set several fields, all of them or none; they are checked as when the configuration was made.
+
+        Raises
+        ------
+        ConfigError
+            If the fields describe no model.
+        """
+        followed = self.implied_fields | ({"label2id"} if "id2label" in config_dict else set())
+        fields = {name: value for name, value in self.to_dict().items() if name not in followed}
+        known = self.field_names()
+        own = {name: value for name, value in config_dict.items() if name in known}
+        others = {name: value for name, value in config_dict.items() if name not in known}
+        changed = self.from_dict({**fields, **others}, **own)
+        changed.name_or_path = self.name_or_path
+        self.__dict__ = vars(changed)
+
+    def update_from_string(self, update_str: str) -> None:
+        """Set several fields, written as ``"drop_path_rate=0.1,image_size=384"``; text, numbers, true and false only.
+
+        Raises
+        ------
+        ConfigError
+            If a name is no field, or the fields describe no model.
+        """
+        changes: dict[str, Any] = {}
+        for part in update_str.split(","):
+            name, _, text = part.partition("=")
+            if not hasattr(self, name):
+                raise ConfigError(f"expected fields of a {type(self).__name__}, got {name!r}")
+            changes[name] = _value_like(getattr(self, name), name, text)
+        self.update(changes)
 
     @classmethod
     def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
@@ -191,6 +278,25 @@ class PretrainedConfig:
         return cls(**{**fields, **overrides})
 
     @classmethod
+    def from_json_file(cls: type[Self], json_file: str | Path) -> Self:
+        """Read a configuration from a file of any name.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file, or it describes no model of this family.
+        """
+        return cls.from_dict(_read_fields(Path(json_file)))
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the fields in the ``config.json`` of a model as they are, and the arguments that were left over."""
+        revision = kwargs.pop("revision", "main")
+        return read_config_file(pretrained_model_name_or_path, revision=revision), kwargs
+
+    @classmethod
     def field_names(cls) -> set[str]:
         """Return the names of the fields that the class knows."""
         makers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
@@ -199,10 +305,14 @@ class PretrainedConfig:
     @classmethod
     def from_pretrained(cls: type[Self], model: str | Path, *, revision: str = "main", **overrides: Any) -> Self:
         """Read the ``config.json`` of a model, found by name, directory, file or hub id."""
-        return cls.from_dict(read_config_file(model, revision=revision), **overrides)
+        config = cls.from_dict(read_config_file(model, revision=revision), **overrides)
+        config.name_or_path = model
+        return config
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        if type(self) is not type(other):
+            return False
+        return {**vars(self), "_loaded_from": None} == {**vars(other), "_loaded_from": None}
 
     __hash__ = None  # type: ignore[assignment]  # fields may change
 
@@ -239,6 +349,11 @@ def read_config_in(folder: Path) -> dict[str, Any]:
             f"{path}: no such file; a model needs its config.json beside its weights. Weights without one: "
             "npconv convert FILE FOLDER"
         )
+    return _read_fields(path)
+
+
+def _read_fields(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; a ConfigError if it holds none."""
     try:
         fields = read_json(path, most=LARGEST_CONFIG_FILE, exact=True)
     except WeightsError as error:
@@ -248,105 +363,19 @@ def read_config_in(folder: Path) -> dict[str, Any]:
     return fields
 
 
-def _label_names(num_labels: int | None, id2label: Mapping[Any, str] | None) -> dict[int, str]:
-    """Return the class names by index, from names if there are any, else from their number."""
-    if id2label is None:
-        count = check_int("num_labels", 2 if num_labels is None else num_labels, minimum=0)
-        return {index: f"LABEL_{index}" for index in range(count)}
-    try:
-        names = {
-            operator.index(int(index) if isinstance(index, str) else index): str(name)
-            for index, name in id2label.items()
-        }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ConfigError("expected id2label to map class numbers to names, such as {0: 'cat'}") from error
-    if len(names) != len(id2label) or sorted(names) != list(range(len(names))):
-        raise ConfigError(f"expected id2label to number the classes from 0 to {len(names) - 1} without a gap")
-    if num_labels is not None and num_labels != len(names):
-        raise ConfigError(f"num_labels is {num_labels} but id2label names {len(names)} classes; give one of the two")
-    return dict(sorted(names.items()))
-
-
-def _label_numbers(label2id: Mapping[str, int] | None, id2label: dict[int, str]) -> dict[str, int]:
-    """Return the class numbers by name."""
-    if label2id is None or label2id == {}:
-        return {name: index for index, name in id2label.items()}
-    if not isinstance(label2id, Mapping):
-        raise ConfigError("expected label2id to map names to class numbers, such as {'cat': 0}")
-    return dict(label2id)
-
-
-def _check_text(name: str, value: Any) -> str:
-    """Return a text, or say what was expected."""
-    if not isinstance(value, str):
-        raise ConfigError(f"expected {name} to be text, got {shown(value)}")
-    return value
-
-
-def check_activation(hidden_act: str | Callable[[Any], Any]) -> str | Callable[[Any], Any]:
-    """Return an activation's name or function, or say what was expected: here and not at the first call."""
-    try:
-        activation(hidden_act)
-    except InputError as error:
-        raise ConfigError(str(error)) from None
-    return hidden_act
-
-
-def check_int(name: str, value: Any, *, minimum: int, maximum: int = LARGEST_INTEGER) -> int:
-    """Return an integer field, or say what was expected."""
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
-        raise ConfigError(f"expected {name} to be an integer from {minimum} to {maximum}, got {shown(value)}")
-    return value
-
-
-def check_float(name: str, value: Any, *, minimum: float, maximum: float = float("inf")) -> float:
-    """Return a finite number field, or say what was expected."""
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number) or not minimum <= number <= maximum:
-        raise ConfigError(f"expected {name} to be a number from {minimum:g} to {maximum:g}, got {shown(value)}")
-    return value
-
-
-def check_bool(name: str, value: Any) -> bool:
-    """Return a true-or-false field (0 and 1 stand for them in old files), or say what was expected."""
-    if not isinstance(value, bool | int) or value not in (0, 1):
-        raise ConfigError(f"expected {name} to be true or false, got {shown(value)}")
-    return bool(value)
-
-
-def check_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """Return a field that has one of a few values, or say what was expected."""
-    if isinstance(value, bool) or value not in choices:
-        raise ConfigError(f"expected {name} to be one of {', '.join(map(str, choices))}; got {shown(value)}")
-    return value
-
-
-def check_size(name: str, value: Any) -> int | list[int]:
-    """Return a size field, one number or (height, width), or say what was expected."""
-    if isinstance(value, list | tuple):
-        if len(value) != 2:
-            raise ConfigError(f"expected {name} to be an integer or a pair (height, width), got {shown(value)}")
-        return [check_int(name, v, minimum=1) for v in value]
-    return check_int(name, value, minimum=1)
-
-
-def check_list(name: str, values: Any, check: Callable[[str, Any], Any]) -> list[Any]:
-    """Return a list field with each entry checked, or say what was expected."""
-    if not isinstance(values, list | tuple):
-        raise ConfigError(f"expected {name} to be a list, got {shown(values)}")
-    if len(values) > MOST_LAYERS:
-        raise ConfigError(f"expected {name} to have at most {MOST_LAYERS} entries, got {len(values)}")
-    return [check(f"{name}[{index}]", value) for index, value in enumerate(values)]
-
-
-def check_depths(name: str, values: Any) -> list[int]:
-    """Return the number of layers of each stage, or say what was expected."""
-    depths = check_list(name, values, lambda entry, value: check_int(entry, value, minimum=0))
-    if not depths or sum(depths) > MOST_LAYERS:
+def _value_like(now: Any, name: str, text: str) -> Any:
+    """Return the value that a text means for a field which is now a flag, a number or a text."""
+    if isinstance(now, bool):
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ConfigError(f"expected {name} to be true or false, got {shown(text)}")
+        return text.lower() in ("true", "1")
+    if isinstance(now, int | float):
+        try:
+            return type(now)(text)
+        except ValueError:
+            raise ConfigError(f"expected {name} to be a number, got {shown(text)}") from None
+    if not isinstance(now, str):
         raise ConfigError(
-            f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {shown(values)}"
+            f"expected a field with a number, a flag or a text, got {name}; use update({{{name!r}: ...}})"
         )
-    return depths
+    return text

@@ -11,7 +11,7 @@ from npconv.errors import ConfigError
 from npconv.layers import NORMS
 from npconv.messages import shown
 from npconv.models.backbone import BackboneConfig
-from npconv.models.configuration import check_bool, check_choice, check_float, check_int, check_list, check_size
+from npconv.models.checks import check_bool, check_choice, check_float, check_int, check_list, check_size
 
 Self = TypeVar("Self", bound="StagedConfig")
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from npconv.errors import ConfigError
 from npconv.messages import shown
-from npconv.models.configuration import (
-    PretrainedConfig,
+from npconv.models.checks import (
     check_activation,
     check_bool,
     check_depths,
@@ -19,6 +18,7 @@ from npconv.models.configuration import (
     check_list,
     check_size,
 )
+from npconv.models.configuration import PretrainedConfig
 
 #: A wrong file must not ask for terabytes of zeros; no published model has more than 2.
 LARGEST_PADDING = 256
@@ -44,8 +44,8 @@ class CvtConfig(PretrainedConfig):
         Attention heads; must divide `embed_dim`.
     depth : list of int
         Blocks of each stage.
-    mlp_ratio : list of float
-        Hidden channels of the blocks' multilayer perceptron, as a multiple of `embed_dim`.
+    mlp_ratio : list of float, optional
+        Hidden channels of the blocks' multilayer perceptron, as a multiple of `embed_dim`; (4, 4, 4) when unset.
     attention_drop_rate, drop_rate : list of float
         Dropout of attention probabilities; of embeddings and of each branch's output. Act in training only.
     drop_path_rate : list of float
@@ -67,6 +67,8 @@ class CvtConfig(PretrainedConfig):
         Activation of the multilayer perceptron; npconv's own field. ``"quick_gelu"`` is what Microsoft trained.
     image_size : int or (int, int)
         Size the model was made for; npconv's own field. Pictures of other sizes work as well.
+    mlp_ratios : list of float, optional
+        `mlp_ratio` as the documentation of transformers spells it, where the code has no effect of it.
     **kwargs
         See :class:`PretrainedConfig`.
 
@@ -88,7 +90,7 @@ class CvtConfig(PretrainedConfig):
         embed_dim: Sequence[int] = (64, 192, 384),
         num_heads: Sequence[int] = (1, 3, 6),
         depth: Sequence[int] = (1, 2, 10),
-        mlp_ratio: Sequence[float] = (4.0, 4.0, 4.0),
+        mlp_ratio: Sequence[float] | None = None,
         attention_drop_rate: Sequence[float] = (0.0, 0.0, 0.0),
         drop_rate: Sequence[float] = (0.0, 0.0, 0.0),
         drop_path_rate: Sequence[float] = (0.0, 0.0, 0.1),
@@ -104,6 +106,8 @@ class CvtConfig(PretrainedConfig):
         layer_norm_eps: float = 1e-12,
         hidden_act: str | Callable[[Any], Any] = "gelu",
         image_size: int | Sequence[int] = 224,
+        *,
+        mlp_ratios: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,7 +118,7 @@ class CvtConfig(PretrainedConfig):
         self.patch_padding = self._per_stage("patch_padding", patch_padding, _check_padding)
         self.embed_dim = self._per_stage("embed_dim", embed_dim, _check_positive, exactly=True)
         self.num_heads = self._per_stage("num_heads", num_heads, _check_positive)
-        self.mlp_ratio = self._per_stage("mlp_ratio", mlp_ratio, _check_ratio)
+        self.mlp_ratio = self._check_ratios(mlp_ratio, mlp_ratios)
         self.attention_drop_rate = self._per_stage("attention_drop_rate", attention_drop_rate, _check_rate)
         self.drop_rate = self._per_stage("drop_rate", drop_rate, _check_rate)
         self.drop_path_rate = self._per_stage("drop_path_rate", drop_path_rate, _check_rate)
@@ -159,6 +163,19 @@ class CvtConfig(PretrainedConfig):
         if len(entries) < stages or (exactly and len(entries) != stages):
             raise ConfigError(f"expected {name} to have {stages} entries, as many as depth, got {len(entries)}")
         return entries
+
+    def _check_ratios(self, mlp_ratio: Any, mlp_ratios: Any) -> list[float]:
+        """Return the one list that came by either name, or say that two came."""
+        if mlp_ratios is None:
+            return self._per_stage("mlp_ratio", (4.0, 4.0, 4.0) if mlp_ratio is None else mlp_ratio, _check_ratio)
+        ratios = self._per_stage("mlp_ratios", mlp_ratios, _check_ratio)
+        stages = len(self.depth)
+        if mlp_ratio is not None and self._per_stage("mlp_ratio", mlp_ratio, _check_ratio)[:stages] != ratios[:stages]:
+            raise ConfigError(
+                f"mlp_ratio {shown(mlp_ratio)} and mlp_ratios {shown(mlp_ratios)} are the same field and differ; give "
+                "one of them, mlp_ratio if it is that of a file"
+            )
+        return ratios
 
     def _check_widths(self) -> None:
         """Refuse widths that do not go together."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npconv.models.backbone import BackboneConfig
-from npconv.models.configuration import check_float
+from npconv.models.checks import check_float
 
 
 class DINOv3ConvNextConfig(BackboneConfig):

@@ -42,9 +42,23 @@ from npconv.errors import (
 from npconv.models import FAMILIES
 
 if TYPE_CHECKING:
-    from npconv.api import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+    from npconv.api import (
+        AutoBackbone,
+        AutoConfig,
+        AutoImageProcessor,
+        AutoModel,
+        AutoModelForImageClassification,
+        ImageClassificationPipeline,
+        ImageFeatureExtractionPipeline,
+        PreTrainedModel,
+        TFAutoModel,
+        TFAutoModelForImageClassification,
+        TFPreTrainedModel,
+    )
     from npconv.api import pipeline as pipeline
-    from npconv.images import ConvNextFeatureExtractor, ConvNextImageProcessor
+    from npconv.images import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
+    from npconv.models.configuration import PretrainedConfig
+    from npconv.models.configuration import PretrainedConfig as PreTrainedConfig
 
 #: The package that each public name comes from; the classes of the families are made from their list.
 _HOME = {
@@ -55,14 +69,25 @@ _HOME = {
     "AutoModelForImageClassification": "npconv.api",
     "ConvNextFeatureExtractor": "npconv.images",
     "ConvNextImageProcessor": "npconv.images",
+    "ImageClassificationPipeline": "npconv.api",
+    "ImageFeatureExtractionPipeline": "npconv.api",
+    "BatchFeature": "npconv.images",
+    "PreTrainedConfig": "npconv.models",
+    "PreTrainedModel": "npconv.api",
+    "PretrainedConfig": "npconv.models",
+    "TFAutoModel": "npconv.api",
+    "TFAutoModelForImageClassification": "npconv.api",
+    "TFPreTrainedModel": "npconv.api",
     "pipeline": "npconv.api",
     **{family.config_name: "npconv.models" for family in FAMILIES.values()},
     **{family.processor_name: "npconv.models" for family in FAMILIES.values() if family.pictures},
+    **{name: "npconv.models" for family in FAMILIES.values() for name, _ in family.spellings},
     **{name: "npconv.api" for family in FAMILIES.values() for name in family.class_names.values()},
+    **{name: "npconv.api" for family in FAMILIES.values() for name in family.tensorflow_names.values()},
 }
 
-#: Packages that are used by their own names: ``npconv.golden.trace()``.
-_PACKAGES = ("golden", "layers")
+#: Packages and modules that are used by their own names: ``npconv.golden.trace()``.
+_PACKAGES = ("golden", "layers", "modeling_outputs")
 
 __all__ = [
     "AutoBackbone",
@@ -70,16 +95,25 @@ __all__ = [
     "AutoImageProcessor",
     "AutoModel",
     "AutoModelForImageClassification",
+    "BatchFeature",
     "ConfigError",
     "ConvNextFeatureExtractor",
     "ConvNextImageProcessor",
     "GoldenError",
+    "ImageClassificationPipeline",
     "ImageError",
+    "ImageFeatureExtractionPipeline",
     "InputError",
     "ModelNotFoundError",
     "NpconvError",
     "NpconvWarning",
+    "PreTrainedConfig",
+    "PreTrainedModel",
+    "PretrainedConfig",
     "SafetensorsError",
+    "TFAutoModel",
+    "TFAutoModelForImageClassification",
+    "TFPreTrainedModel",
     "UnavailableError",
     "WeightsError",
     "__version__",

@@ -6,7 +6,8 @@ order:
 - ``base``: making, saving and counting; ``loading``: what a file of weights must be; ``folded``: the fast engine's
   arrays in a file that processes share
 - ``heads``: the three kinds of class, how they are called and how they compute; ``outputs``, ``loss``: what comes out
-- ``families``: ``ConvNextModel`` and so on, made from the list of families; ``auto``: which of them a file asks for
+- ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
+  called ``TF...``; ``auto``: which of them a file asks for
 - ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``shared``: the same
   in worker processes
 """
@@ -14,8 +15,20 @@ order:
 from typing import Any
 
 from npconv.api import families
-from npconv.api.auto import AutoBackbone, AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+from npconv.api.auto import (
+    AutoBackbone,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
+    TFAutoModel,
+    TFAutoModelForImageClassification,
+)
+from npconv.api.base import PreTrainedModel
+from npconv.api.extraction import ImageFeatureExtractionPipeline
+from npconv.api.pictures import ImageClassificationPipeline
 from npconv.api.pipelines import pipeline
+from npconv.api.tensorflow import TFPreTrainedModel
 from npconv.models import FAMILIES
 
 __all__ = [
@@ -24,9 +37,17 @@ __all__ = [
     "AutoImageProcessor",
     "AutoModel",
     "AutoModelForImageClassification",
+    "ImageClassificationPipeline",
+    "ImageFeatureExtractionPipeline",
+    "PreTrainedModel",
+    "TFAutoModel",
+    "TFAutoModelForImageClassification",
+    "TFPreTrainedModel",
     "pipeline",
 ]
-__all__ += [name for family in FAMILIES.values() for name in family.class_names.values()]
+__all__ += [
+    name for family in FAMILIES.values() for name in (*family.class_names.values(), *family.tensorflow_names.values())
+]
 
 
 def __getattr__(name: str) -> Any:

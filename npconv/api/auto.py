@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from npconv.api.families import class_for
+from npconv.api.families import class_for, tensorflow_class_for
 from npconv.errors import ConfigError
 from npconv.images import ConvNextImageProcessor
-from npconv.models import FAMILIES, PretrainedConfig, find_family
+from npconv.models import FAMILIES, Family, PretrainedConfig, find_family
 from npconv.models.configuration import read_config_file
 from npconv.models.processors import load_processor
 
@@ -31,6 +31,7 @@ class AutoConfig:
         except ConfigError as error:
             raise ConfigError(f"{model}: {error}") from None
         config: PretrainedConfig = family.config_class.from_dict(fields, **overrides)
+        config.name_or_path = model
         return config
 
 
@@ -59,7 +60,12 @@ class _AutoModel:
         found = families.get(type(config).__name__)
         if found is None or type(config) is not found.config_class:
             raise ConfigError(f"{cls.__name__}: expected one of {', '.join(families)}; got {type(config).__name__}")
-        return class_for(found, cls._task)
+        return cls._class_for(found, cls._task)
+
+    @staticmethod
+    def _class_for(family: Family, task: str) -> Any:
+        """Return the class for a task of a family."""
+        return class_for(family, task)
 
 
 class AutoModel(_AutoModel):
@@ -72,6 +78,24 @@ class AutoModelForImageClassification(_AutoModel):
     """Chooses the image classifier class."""
 
     _task = "image_classification"
+
+
+class TFAutoModel(AutoModel):
+    """Chooses the bare model class called ``TF...``."""
+
+    @staticmethod
+    def _class_for(family: Family, task: str) -> Any:
+        """Return the class for a task of a family."""
+        return tensorflow_class_for(family, task)
+
+
+class TFAutoModelForImageClassification(AutoModelForImageClassification):
+    """Chooses the image classifier class called ``TF...``."""
+
+    @staticmethod
+    def _class_for(family: Family, task: str) -> Any:
+        """Return the class for a task of a family."""
+        return tensorflow_class_for(family, task)
 
 
 class AutoBackbone(_AutoModel):

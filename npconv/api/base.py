@@ -69,6 +69,8 @@ class PreTrainedModel:
         Of the fast engine; all cores that this process may use when unset.
     folded : mapping, optional
         Of the fast engine: what the family's ``fast.fold`` gives for these parameters, if it is there already.
+    add_pooling_layer : bool
+        Of a bare model: give out pooled features; without them ``pooler_output`` is None. CvT has none anyway.
 
     Attributes
     ----------
@@ -107,12 +109,16 @@ class PreTrainedModel:
         engine: str = "explicit",
         threads: int | None = None,
         folded: Mapping[str, Any] | None = None,
+        add_pooling_layer: bool = True,
     ) -> None:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
             raise ConfigError(f"{type(self).__name__}: expected a {expected}, got a {got}")
         self.dtype = parse_dtype(dtype)
         _check_engine(engine, self.dtype, device)
+        if not add_pooling_layer and self.task != "model":
+            raise InputError(f"expected add_pooling_layer with a bare model, got it with {type(self).__name__}")
+        self.add_pooling_layer = add_pooling_layer
         self.loading_report = LoadReport()
         self.config = config
         self.device = device
@@ -152,6 +158,7 @@ class PreTrainedModel:
         cache: bool | str | Path = False,
         strict: bool = True,
         revision: str = "main",
+        add_pooling_layer: bool = True,
         **config_overrides: Any,
     ) -> Self:
         """Load a model.
@@ -166,7 +173,7 @@ class PreTrainedModel:
         dtype : str or dtype
             ``"float16"``, ``"float32"``, ``"float64"``, or ``"auto"`` for that of the file (float32 with
             the fast engine).
-        device, engine, threads
+        device, engine, threads, add_pooling_layer
             See the class.
         cache : bool, str or Path
             Of the fast engine: keep the folded weights in a file, and map it, so that processes that run the same model
@@ -194,6 +201,7 @@ class PreTrainedModel:
         path = locate(model, revision=revision)
         if config is None:
             config = cls.config_class.from_dict(read_config_file(path), **overrides)
+            config.name_or_path = model
         if cache and engine != "fast":
             raise InputError(f"expected engine 'fast' beside cache, got {engine!r}; the explicit one folds nothing")
         tensors, report = load_tensors(cls, path, config, strict)
@@ -214,7 +222,16 @@ class PreTrainedModel:
                 return fold(config, nest(tensors))
 
             folded = cached_fold(cache, path, config, shapes, folded_now)
-        loaded = cls(config, tensors, dtype=dtype, device=device, engine=engine, threads=threads, folded=folded)
+        loaded = cls(
+            config,
+            tensors,
+            dtype=dtype,
+            device=device,
+            engine=engine,
+            threads=threads,
+            folded=folded,
+            add_pooling_layer=add_pooling_layer,
+        )
         loaded.loading_report = report
         return loaded
 
@@ -234,7 +251,7 @@ class PreTrainedModel:
             If the files cannot be written.
         """
         fields = {name: value for name, value in self.config.to_dict().items() if name != "torch_dtype"}
-        fields |= {"architectures": [type(self).__name__], "dtype": str(dtype_of(self.state_dict()))}
+        fields |= {"architectures": [type(self).__name__.removeprefix("TF")], "dtype": str(dtype_of(self.state_dict()))}
         tensors = {name: to_host(array) for name, array in self.state_dict().items()}
         if os.path.lexists(directory) and not os.path.isdir(directory):
             raise ConfigError(f"{directory}: config.json cannot be written: not a folder; give another directory")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from npconv.api import outputs
 from npconv.api.heads import Backbone, BareModel, ImageClassifier
+from npconv.api.tensorflow import TFImageClassifier, TFImageClassifierLabelsLast, TFPreTrainedModel
+from npconv.errors import ConfigError
 from npconv.models import FAMILIES, Family
 
 #: By task, the base of the classes, and how their docstrings go on after the family's title.
@@ -17,16 +20,39 @@ KINDS: dict[str, tuple[type[BareModel], str]] = {
 
 def class_for(family: Family, task: str) -> Any:
     """Return the class for a task of a family, which is made once."""
-    name = family.class_names[task]
+    return _made(family, task, family.class_names[task], KINDS[task][0])
+
+
+def tensorflow_class_for(family: Family, task: str) -> Any:
+    """Return the class for a task of a family as transformers had it for TensorFlow, which is made once.
+
+    Raises
+    ------
+    ConfigError
+        If there was none.
+    """
+    face = family.tensorflow
+    if face is None or task not in family.tensorflow_names:
+        name = f"TF{family.class_names[task]}"
+        raise ConfigError(f"{family.title} has no {name}; use {name.removeprefix('TF')}")
+    name = family.tensorflow_names[task]
+    if task == "model":
+        return _made(family, task, name, TFPreTrainedModel, output_class=getattr(outputs, face.model_output))
+    base = TFImageClassifier if face.labels_second else TFImageClassifierLabelsLast
+    return _made(family, task, name, base, output_class=getattr(outputs, face.classifier_output))
+
+
+def _made(family: Family, task: str, name: str, base: type[BareModel], **more: Any) -> Any:
+    """Return the class of a name, which is made if it is not there."""
     if name in globals():
         return globals()[name]
-    base, what = KINDS[task]
     fields = {
         "__module__": __name__,
-        "__doc__": f"{family.title} {what}. See :class:`npconv.api.base.PreTrainedModel` for the arguments.",
+        "__doc__": f"{family.title} {KINDS[task][1]}. See :class:`npconv.api.base.PreTrainedModel` for the arguments.",
         "family": family,
         "config_class": family.config_class,
         "base_model_prefix": family.base_model_prefix,
+        **more,
     }
     return globals().setdefault(name, type(name, (base,), fields))  # another thread may have been faster
 
@@ -37,4 +63,7 @@ def __getattr__(name: str) -> Any:
         for task, class_name in family.class_names.items():
             if name == class_name:
                 return class_for(family, task)
+        for task, class_name in family.tensorflow_names.items():
+            if name == class_name:
+                return tensorflow_class_for(family, task)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

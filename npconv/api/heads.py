@@ -5,6 +5,7 @@ Their inputs may come by keyword or position, or all of them in a list or a dict
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -15,7 +16,7 @@ from npconv.api.base import PreTrainedModel
 from npconv.api.loss import image_classification_loss
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
 from npconv.backend import array_module, to_device
-from npconv.errors import InputError
+from npconv.errors import ConfigError, InputError
 from npconv.forks import whole_to_forks
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
@@ -95,6 +96,8 @@ class BareModel(PreTrainedModel):
         """Run the family's function and return the output with all its fields."""
         features, hidden_states = self._compute(pixel_values, rng)
         named = self.family.part("model").name_outputs(features, hidden_states)
+        if not self.add_pooling_layer and "pooler_output" in named:
+            named["pooler_output"] = None
         return model_output(**named, hidden_states=tuple(hidden_states))
 
     def _compute(self, pixel_values: Any, rng: np.random.Generator | None) -> tuple[Any, list[Any]]:
@@ -156,8 +159,12 @@ class ImageClassifier(BareModel):
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's classifier, and take the loss where there are labels."""
         logits, hidden_states = self._compute(pixel_values, rng)
-        loss = None if labels is None else image_classification_loss(logits, labels, self.config)
+        loss = None if labels is None else self._loss(logits, labels)
         return ImageClassifierOutputWithNoAttention(loss, logits, tuple(hidden_states))
+
+    def _loss(self, logits: Any, labels: Any) -> Any:
+        """Return the mean loss of the batch, an array ()."""
+        return image_classification_loss(logits, labels, self.config)
 
 
 class Backbone(BareModel):
@@ -174,13 +181,34 @@ class Backbone(BareModel):
 
     @property
     def out_features(self) -> list[str]:
-        """Names of the returned stages."""
+        """Names of the returned stages. Others can be chosen among those that the model has the norms of."""
         return self.config.out_features
+
+    @out_features.setter
+    def out_features(self, names: list[str]) -> None:
+        self._choose(out_features=names)
 
     @property
     def out_indices(self) -> list[int]:
         """Numbers of the returned stages; 0 is the stem."""
         return self.config.out_indices
+
+    @out_indices.setter
+    def out_indices(self, indices: list[int]) -> None:
+        self._choose(out_indices=indices)
+
+    def _choose(self, **stages: Any) -> None:
+        """Choose other stages in the configuration; a ConfigError if the model cannot return them."""
+        chosen = copy.deepcopy(self.config)
+        chosen.update(stages)
+        lacking = self.parameter_shapes(chosen).keys() - self.state_dict().keys()
+        if lacking or self._fast_engine is not None:
+            why = f"it has no {min(lacking)}" if lacking else "its fast engine was made for others"
+            raise ConfigError(
+                f"this backbone cannot return {chosen.out_features}: {why}; load it with "
+                f"from_pretrained(MODEL, out_features={chosen.out_features})"
+            )
+        self.config.update(stages)
 
     @property
     def num_features(self) -> list[int]:
@@ -191,6 +219,16 @@ class Backbone(BareModel):
     def channels(self) -> list[int]:
         """Channels of the returned maps."""
         return [self.config.feature_sizes[name] for name in self.out_features]
+
+    @property
+    def out_feature_channels(self) -> dict[str, int]:
+        """Channels of every stage's map by its name."""
+        return dict(self.config.feature_sizes)
+
+    def forward_with_filtered_kwargs(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the backbone with those of the arguments that it takes; others are left out."""
+        taken = ("pixel_values", "output_hidden_states", "return_dict", "training", "rng")
+        return self(*args, **{name: value for name, value in kwargs.items() if name in taken})
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's backbone."""

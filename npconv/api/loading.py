@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 LOADING_WITHOUT_EFFECT = (
     "attn_implementation",
     "force_download",
+    "from_flax",
+    "from_pt",
+    "from_tf",
     "local_files_only",
     "low_cpu_mem_usage",
     "token",

@@ -39,6 +39,19 @@ def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig
     return binary_cross_entropy_with_logits(logits, labels)
 
 
+def sample_losses(logits: Any, labels: Any, config: PretrainedConfig) -> Any:
+    """Return the loss of each sample, an array (N,); their mean is :func:`image_classification_loss`.
+
+    That of a label -100 is NaN: no sample is left whose mean it could be. Labels that do not fit are an `InputError`.
+    """
+    xp = array_module(logits)
+    labels = xp.asarray(labels)
+    if labels.ndim == 0 or len(labels) != len(logits):
+        raise InputError(f"expected labels for {len(logits)} samples, got labels {labels.shape}")
+    rows = [slice(index, index + 1) for index in range(len(logits))]
+    return xp.stack([image_classification_loss(logits[row], labels[row], config) for row in rows])
+
+
 def infer_problem_type(labels: Any, config: PretrainedConfig) -> str:
     """Return the problem type that labels of this dtype mean."""
     if config.num_labels == 1:

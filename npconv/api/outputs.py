@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 
 class ModelOutput:
@@ -61,6 +61,7 @@ class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
         The last stage's map.
     pooler_output : array (N, C)
         The normalized mean of that map over its positions; the mean of the normalized map with ``head_norm_first``.
+        None with ``add_pooling_layer=False``.
     hidden_states : tuple of arrays (N, C, H, W), optional
         The stem's map and each stage's.
     """
@@ -96,7 +97,7 @@ class ImageClassifierOutputWithNoAttention(ModelOutput):
     Attributes
     ----------
     loss : array (), optional
-        When the call had labels.
+        When the call had labels. The documents of transformers promise (1,); what it gives is ().
     logits : array (N, K)
         Scores before the softmax.
     hidden_states : tuple of arrays (N, C, H, W), optional
@@ -118,10 +119,45 @@ class BackboneOutput(ModelOutput):
         The normalized maps of ``config.out_features``, in that order.
     hidden_states : tuple of arrays (N, C, H, W), optional
         The stem's map and each stage's, not normalized.
+    attentions : None
+        These models have none to give out.
     """
 
     feature_maps: tuple[Any, ...] | None = None
     hidden_states: tuple[Any, ...] | None = None
+    attentions: None = None
+
+
+@dataclass(eq=False)
+class TFBaseModelOutputWithPooling(BaseModelOutputWithPoolingAndNoAttention):
+    """Output of ``TFConvNextModel``: the fields of the class it is made of, and ``attentions``, which is None."""
+
+    attentions: None = None
+
+
+@dataclass(eq=False)
+class TFBaseModelOutputWithPoolingAndNoAttention(BaseModelOutputWithPoolingAndNoAttention):
+    """Output of ``TFConvNextV2Model``."""
+
+
+@dataclass(eq=False)
+class TFBaseModelOutputWithCLSToken(BaseModelOutputWithCLSToken):
+    """Output of ``TFCvtModel``."""
+
+
+@dataclass(eq=False)
+class TFImageClassifierOutputWithNoAttention(ImageClassifierOutputWithNoAttention):
+    """Output of ``TFConvNextV2ForImageClassification`` and ``TFCvtForImageClassification``; the loss is (1,)."""
+
+    has_sample_losses: ClassVar[bool] = False
+
+
+@dataclass(eq=False)
+class TFSequenceClassifierOutput(ImageClassifierOutputWithNoAttention):
+    """Output of ``TFConvNextForImageClassification``; the loss is (N,), ``attentions`` is None."""
+
+    has_sample_losses: ClassVar[bool] = True
+    attentions: None = None
 
 
 def model_output(**fields: Any) -> ModelOutput:

@@ -21,6 +21,10 @@ class TFPreTrainedModel(BareModel):
 
     output_class: ClassVar[Any]
 
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model: the documents' name for calling it."""
+        return self(*args, **kwargs)
+
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the model as without TensorFlow and return its fields in the class that the documents name."""
         output: ModelOutput = self.output_class(**vars(super()._forward(pixel_values, labels, rng)))

@@ -84,7 +84,7 @@ class Family(NamedTuple):
     pictures: str = ""
     #: Its classes for TensorFlow, if transformers had such.
     tensorflow: TensorFlowFace | None = None
-    #: What the documentation of transformers calls its classes elsewhere, and which of the properties below it means.
+    #: Further names of its classes in transformers or its documents, and which of the properties below each means.
     spellings: tuple[tuple[str, str], ...] = ()
 
     @cache  # noqa: B019 - families live as long as the process
@@ -150,6 +150,10 @@ FAMILIES = {
             "ConvNeXt",
             ("model", "image_classification", "backbone"),
             tensorflow=TensorFlowFace("TFBaseModelOutputWithPooling", "TFSequenceClassifierOutput"),
+            spellings=(
+                ("ConvNextImageProcessorFast", "processor_class"),
+                ("ConvNextImageProcessorPil", "processor_class"),
+            ),
         ),
         Family(
             "convnextv2",
@@ -171,7 +175,15 @@ FAMILIES = {
             ),
             spellings=(("CvtImageProcessor", "processor_class"),),
         ),
-        Family("dinov3_convnext", "DINOv3ConvNext", "DINOv3", ("model", "backbone"), "model", "DINOv3ViT"),
+        Family(
+            "dinov3_convnext",
+            "DINOv3ConvNext",
+            "DINOv3",
+            ("model", "backbone"),
+            "model",
+            "DINOv3ViT",
+            spellings=(("DINOv3ViTImageProcessorFast", "processor_class"),),
+        ),
     )
 }
 

@@ -80,6 +80,7 @@ def test_every_calling_form_gives_the_same(family):
         np.testing.assert_array_equal(bare(inputs, training=False).last_hidden_state, expected)
         np.testing.assert_array_equal(head(inputs, training=None).logits, logits)
     np.testing.assert_array_equal(bare(pixel_values=x, return_dict=False)[0], expected)
+    np.testing.assert_array_equal(bare.call(pixel_values=x).last_hidden_state, expected)
     for output in (head([x, labels]), head({"pixel_values": x, "labels": labels}), head(pixel_values=x, labels=labels)):
         np.testing.assert_array_equal(output.loss, loss)
 

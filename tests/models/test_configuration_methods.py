@@ -17,7 +17,9 @@ SMALL = {"hidden_sizes": [4, 6], "depths": [1, 1], "num_stages": 2}
 
 def test_other_spellings_are_the_same_classes():
     assert npconv.ConvNeXTV2Config is ConvNextV2Config
-    assert npconv.CvtImageProcessor is npconv.ConvNextImageProcessor
+    for name in ("CvtImageProcessor", "ConvNextImageProcessorFast", "ConvNextImageProcessorPil"):
+        assert getattr(npconv, name) is npconv.ConvNextImageProcessor
+    assert npconv.DINOv3ViTImageProcessorFast is npconv.DINOv3ViTImageProcessor
     assert npconv.PreTrainedConfig is npconv.PretrainedConfig
     assert issubclass(ConvNextConfig, npconv.PretrainedConfig)
     assert isinstance(npconv.ConvNextModel(ConvNextConfig(**SMALL)), npconv.PreTrainedModel)

@@ -85,7 +85,7 @@ def rooms() -> str:
         if room.startswith("_") or not (folder or (ROOT / "npconv" / f"{room}.py").exists()):
             continue
         says = (find(f"npconv.{room}").__doc__ or ZOO).partition("\n")[0].partition(". ")[0].rstrip(".")
-        lines.append(f"{room + '/' if folder else room + '.py':<13}{says.replace('``', '')}\n")
+        lines.append(f"{room + '/' if folder else room + '.py':<12} {says.replace('``', '')}\n")
     return "".join(lines)
 
 

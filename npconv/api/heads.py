@@ -173,6 +173,7 @@ class Backbone(BareModel):
     task = "backbone"
     never_published = "hidden_states_norms."
     config: Any
+    _checked_stages: Sequence[str] = ()
 
     @property
     def stage_names(self) -> list[str]:
@@ -201,14 +202,17 @@ class Backbone(BareModel):
         """Choose other stages in the configuration; a ConfigError if the model cannot return them."""
         chosen = copy.deepcopy(self.config)
         chosen.update(stages)
-        lacking = self.parameter_shapes(chosen).keys() - self.state_dict().keys()
-        if lacking or self._fast_engine is not None:
-            why = f"it has no {min(lacking)}" if lacking else "its fast engine was made for others"
-            raise ConfigError(
-                f"this backbone cannot return {chosen.out_features}: {why}; load it with "
-                f"from_pretrained(MODEL, out_features={chosen.out_features})"
-            )
+        self._check_stages(chosen)
         self.config.update(stages)
+
+    def _check_stages(self, config: Any) -> None:
+        """Refuse a configuration that chooses stages of which the model lacks the norms."""
+        there = self.state_dict() if self._fast_engine is None else self._tensors
+        if lacking := self.parameter_shapes(config).keys() - there.keys():
+            raise ConfigError(
+                f"this backbone cannot return {config.out_features}: it has no {min(lacking)}; load it with "
+                f"from_pretrained(MODEL, out_features={config.out_features})"
+            )
 
     @property
     def num_features(self) -> list[int]:
@@ -232,6 +236,9 @@ class Backbone(BareModel):
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's backbone."""
+        if self.config.out_features != self._checked_stages:  # anyone may set them in the configuration
+            self._check_stages(self.config)
+            self._checked_stages = list(self.config.out_features)
         feature_maps, hidden_states = self._compute(pixel_values, rng)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))
 

@@ -49,11 +49,17 @@ def test_what_the_message_advises_works(tmp_path):
     assert again.channels == [6, 10]
 
 
-def test_the_fast_engine_keeps_its_stages():
-    backbone = made("convnext", engine="fast")
-    with pytest.raises(ConfigError, match="its fast engine was made for others"):
-        backbone.out_features = ["stem"]
-    assert len(backbone(pictures()).feature_maps) == 3
+@pytest.mark.parametrize("engine", ["explicit", "fast"])
+def test_stages_set_in_the_configuration_are_checked_by_the_next_call(engine):
+    backbone, x = made("convnext", engine=engine), pictures()
+    before = backbone(x).feature_maps
+    backbone.config.out_features = ["stage2"]
+    np.testing.assert_array_equal(backbone(x).feature_maps[0], before[1])
+    backbone.config.out_indices = [1]
+    with pytest.raises(ConfigError, match=r"cannot return \['stage1'\]: it has no hidden_states_norms.stage1"):
+        backbone(x)
+    backbone.out_features = ["stem"]
+    np.testing.assert_array_equal(backbone(x).feature_maps[0], before[0])
 
 
 def test_dinov3_can_return_any_stage():

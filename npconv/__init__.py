@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from npconv.api import (
         AutoBackbone,
         AutoConfig,
+        AutoFeatureExtractor,
         AutoImageProcessor,
         AutoModel,
         AutoModelForImageClassification,
@@ -59,11 +60,13 @@ if TYPE_CHECKING:
     from npconv.images import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
     from npconv.models.configuration import PretrainedConfig
     from npconv.models.configuration import PretrainedConfig as PreTrainedConfig
+    from npconv.tensors import TensorType
 
 #: The package that each public name comes from; the classes of the families are made from their list.
 _HOME = {
     "AutoBackbone": "npconv.api",
     "AutoConfig": "npconv.api",
+    "AutoFeatureExtractor": "npconv.api",
     "AutoImageProcessor": "npconv.api",
     "AutoModel": "npconv.api",
     "AutoModelForImageClassification": "npconv.api",
@@ -78,6 +81,7 @@ _HOME = {
     "TFAutoModel": "npconv.api",
     "TFAutoModelForImageClassification": "npconv.api",
     "TFPreTrainedModel": "npconv.api",
+    "TensorType": "npconv.tensors",
     "pipeline": "npconv.api",
     **{family.config_name: "npconv.models" for family in FAMILIES.values()},
     **{family.processor_name: "npconv.models" for family in FAMILIES.values() if family.pictures},
@@ -92,6 +96,7 @@ _PACKAGES = ("golden", "layers", "modeling_outputs")
 __all__ = [
     "AutoBackbone",
     "AutoConfig",
+    "AutoFeatureExtractor",
     "AutoImageProcessor",
     "AutoModel",
     "AutoModelForImageClassification",
@@ -114,6 +119,7 @@ __all__ = [
     "TFAutoModel",
     "TFAutoModelForImageClassification",
     "TFPreTrainedModel",
+    "TensorType",
     "UnavailableError",
     "WeightsError",
     "__version__",

@@ -1,4 +1,4 @@
-"""Which array library an array belongs to.
+"""Which array library an array belongs to, and what a dtype or device is called that a caller names in any way.
 
 The layers are written once and take NumPy arrays or CuPy arrays. They reach the library of the array in hand through
 :func:`array_module` and never convert between the two: moving data to or from a device is always a visible call,
@@ -8,12 +8,14 @@ The layers are written once and take NumPy arrays or CuPy arrays. They reach the
 from __future__ import annotations
 
 import importlib
+import warnings
 from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from npconv.errors import InputError, UnavailableError
+from npconv.errors import InputError, NpconvWarning, UnavailableError
+from npconv.messages import shown
 
 #: A NumPy array, or a CuPy array: they have the same methods.
 Array: TypeAlias = np.ndarray
@@ -24,6 +26,12 @@ SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 _NUMPY = (np.ndarray, np.generic)
 
 DEVICES = {"cpu": "numpy", "cuda": "cupy"}
+
+#: Devices of torch for which there is no array library here.
+OTHER_DEVICES = ("hpu", "mps", "mtia", "npu", "tpu", "vulkan", "xla", "xpu")
+
+#: What models run in.
+DTYPES = ("float16", "float32", "float64")
 
 
 def array_module(x: Any) -> ModuleType:
@@ -107,3 +115,94 @@ def to_device(x: Array, device: str) -> Array:
 def to_host(x: Any) -> np.ndarray:
     """Return `x` as a NumPy array; a NumPy array is returned as it is."""
     return x if array_module(x) is np else x.get()
+
+
+def is_array(x: Any) -> bool:
+    """Say whether `x` is an array that :func:`array_module` knows."""
+    return isinstance(x, _NUMPY) or type(x).__module__.partition(".")[0] in SPECIAL_FUNCTIONS
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return what a dtype is called: of NumPy, torch, TensorFlow, JAX or MLX, or its name, such as ``"torch.half"``.
+
+    What is no dtype has some other name.
+    """
+    if isinstance(dtype, str) and dtype.rpartition(".")[2] == "float":  # NumPy calls float64 so
+        return "float32"
+    try:
+        return np.dtype(dtype).name
+    except Exception:  # a dtype of another library, or anything at all
+        name = getattr(dtype, "name", dtype)
+        name = (name if isinstance(name, str) else shown(name)).rpartition(".")[2]
+    return {"half": "float16", "double": "float64"}.get(name, name)
+
+
+def parse_dtype(dtype: Any) -> np.dtype:
+    """Return the dtype in which a model runs: float16, float32 or float64; float32 if none is given.
+
+    Parameters
+    ----------
+    dtype : str or dtype, optional
+        Of NumPy, torch, TensorFlow, JAX or MLX, or its name.
+
+    Raises
+    ------
+    InputError
+        If it is another dtype, or none.
+
+    Warns
+    -----
+    NpconvWarning
+        If it is bfloat16, which NumPy lacks: float32 takes its place.
+    """
+    name = "float32" if dtype is None else dtype_name(dtype)
+    if name == "bfloat16":
+        warn_bfloat16(stacklevel=4)
+        name = "float32"
+    if name not in DTYPES:
+        raise InputError(f"expected dtype to be one of {', '.join(DTYPES)}; got {shown(dtype)}")
+    return np.dtype(name)
+
+
+def warn_bfloat16(stacklevel: int) -> None:
+    """Say that what is asked for in bfloat16, or stored so, is computed in float32."""
+    warnings.warn(
+        "NumPy has no bfloat16: npconv computes in float32, which holds all its values; dtype='float32' asks for that",
+        NpconvWarning,
+        stacklevel=stacklevel,
+    )
+
+
+def parse_device(device: Any) -> str:
+    """Return the name of a device: ``"cpu"`` or ``"cuda"``; whether it is there, :func:`device_module` finds out.
+
+    Parameters
+    ----------
+    device : str, int or torch.device, optional
+        ``"cpu"``, ``"cuda"``, ``"cuda:0"``; the number of a GPU, of which -1 is the CPU. The CPU if none is given.
+
+    Raises
+    ------
+    InputError
+        If it is no device.
+    UnavailableError
+        If it is a GPU but the first, or a device for which there is no array library.
+    """
+    if device is None:
+        return "cpu"
+    if isinstance(device, str):
+        kind, _, number = device.partition(":")
+    elif isinstance(device, int) and not isinstance(device, bool):
+        kind, number = ("cpu", "") if device == -1 else ("cuda", str(device))
+    else:  # as torch describes one
+        kind, number = str(getattr(device, "type", "")), str(getattr(device, "index", None) or 0)
+    if kind in OTHER_DEVICES:
+        raise UnavailableError(f"device {shown(device)}: npconv computes on 'cpu' or, by CuPy, on 'cuda'; use 'cpu'")
+    if kind not in DEVICES or not (number == "" or number.isdecimal()):
+        raise InputError(f"expected device 'cpu', 'cuda' or the number of a GPU, got {shown(device)}")
+    if number.strip("0"):
+        raise UnavailableError(
+            f"device {shown(device)}: npconv uses the first device of its kind only; set CUDA_VISIBLE_DEVICES={number} "
+            "before Python starts, and use 'cuda'"
+        )
+    return kind

@@ -12,11 +12,13 @@ from npconv.backend import (
     accumulation_dtype,
     array_module,
     device_module,
+    parse_device,
+    parse_dtype,
     special_functions,
     to_device,
     to_host,
 )
-from npconv.errors import InputError, UnavailableError
+from npconv.errors import InputError, NpconvWarning, UnavailableError
 
 
 def fake_cupy(device_count):
@@ -131,3 +133,91 @@ def test_there_and_back(device_stub):
 
 def test_a_device_array_moves_to_the_cpu(device_stub):
     np.testing.assert_array_equal(to_device(device_stub.asarray([1.0, 2.0]), "cpu"), [1.0, 2.0])
+
+
+class Named:
+    """A dtype of TensorFlow."""
+
+    name = "float16"
+
+
+class Printed:
+    """A dtype of torch or MLX, or a device of torch."""
+
+    def __init__(self, text, **attributes):
+        self.text = text
+        self.__dict__.update(attributes)
+
+    def __repr__(self):
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        ("float16", "float16"),
+        ("torch.float16", "float16"),
+        ("half", "float16"),
+        ("torch.half", "float16"),
+        (np.float16, "float16"),
+        (np.dtype("float16"), "float16"),
+        (Printed("torch.float16"), "float16"),
+        (Printed("mlx.core.float16"), "float16"),
+        (Named(), "float16"),
+        ("float", "float32"),  # torch's, not NumPy's
+        ("torch.float", "float32"),
+        (None, "float32"),
+        ("double", "float64"),
+        ("torch.double", "float64"),
+        (float, "float64"),
+    ],
+    ids=repr,
+)
+def test_a_dtype_in_every_form(dtype, name):
+    assert parse_dtype(dtype) == np.dtype(name)
+    assert type(parse_dtype(dtype)) is type(np.dtype(name))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "torch.bfloat16", Printed("torch.bfloat16")], ids=repr)
+def test_bfloat16_is_float32_and_says_so(dtype):
+    with pytest.warns(NpconvWarning, match="NumPy has no bfloat16: npconv computes in float32.*; dtype='float32' asks"):
+        assert parse_dtype(dtype) == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float12", "", "auto", np.int64, Printed("torch.int64"), 3, []], ids=repr)
+def test_another_dtype_is_refused(dtype):
+    with pytest.raises(InputError, match="expected dtype to be one of float16, float32, float64; got "):
+        parse_dtype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        *((device, "cpu") for device in ("cpu", "cpu:0", -1, None)),
+        *((device, "cuda") for device in ("cuda", "cuda:0", 0)),
+        (Printed("device(type='cpu')", type="cpu", index=None), "cpu"),
+        (Printed("device(type='cuda')", type="cuda", index=None), "cuda"),
+        (Printed("device(type='cuda', index=0)", type="cuda", index=0), "cuda"),
+    ],
+    ids=repr,
+)
+def test_a_device_in_every_form(device, name):
+    assert parse_device(device) == name
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:-1", "", "auto", -2, True, 1.5, ["cpu"]], ids=repr)
+def test_what_is_no_device(device):
+    with pytest.raises(InputError, match="expected device 'cpu', 'cuda' or the number of a GPU, got "):
+        parse_device(device)
+
+
+@pytest.mark.parametrize("device", [1, "cuda:1", Printed("cuda:1", type="cuda", index=1)], ids=repr)
+def test_a_second_gpu_is_made_the_first_by_the_environment(device):
+    with pytest.raises(UnavailableError, match="the first device of its kind only; set CUDA_VISIBLE_DEVICES=1 before"):
+        parse_device(device)
+
+
+@pytest.mark.parametrize("device", ["mps", "mps:0", "xpu", Printed("mps", type="mps", index=0)], ids=repr)
+def test_a_device_without_an_array_library_is_unavailable(device):
+    with pytest.raises(UnavailableError, match=r"npconv computes on 'cpu' or, by CuPy, on 'cuda'; use 'cpu'"):
+        parse_device(device)

@@ -18,6 +18,7 @@ from npconv.api import families
 from npconv.api.auto import (
     AutoBackbone,
     AutoConfig,
+    AutoFeatureExtractor,
     AutoImageProcessor,
     AutoModel,
     AutoModelForImageClassification,
@@ -34,6 +35,7 @@ from npconv.models import FAMILIES
 __all__ = [
     "AutoBackbone",
     "AutoConfig",
+    "AutoFeatureExtractor",
     "AutoImageProcessor",
     "AutoModel",
     "AutoModelForImageClassification",

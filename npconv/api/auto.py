@@ -50,7 +50,9 @@ class _AutoModel:
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
-        """Make a model with random parameters; the arguments are those of the class."""
+        """Make a model with random parameters; the arguments are those of the class, `torch_dtype` being `dtype`."""
+        if "torch_dtype" in kwargs:
+            kwargs["dtype"] = kwargs.pop("torch_dtype")
         return cls._choose(config)(config, **kwargs)
 
     @classmethod
@@ -117,3 +119,7 @@ class AutoImageProcessor:
             If there is no such model, or its preprocessing is another one.
         """
         return load_processor(model, revision=revision, **overrides)
+
+
+class AutoFeatureExtractor(AutoImageProcessor):
+    """The older name of :class:`AutoImageProcessor`."""

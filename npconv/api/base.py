@@ -20,7 +20,7 @@ from npconv.api.loading import (
     warn_misfit,
     warn_not_finite,
 )
-from npconv.backend import to_device, to_host
+from npconv.backend import parse_device, parse_dtype, to_device, to_host, warn_bfloat16
 from npconv.errors import ConfigError, InputError
 from npconv.fast.engine import Engine
 from npconv.files.checkpoint import publish_checkpoint, save_checkpoint
@@ -40,10 +40,10 @@ from npconv.models.parameters import (
     nest,
     random_parameters,
 )
+from npconv.tensors import as_array
 
 Self = TypeVar("Self", bound="PreTrainedModel")
 
-DTYPES = ("float16", "float32", "float64")
 ENGINES = ("explicit", "fast")
 
 
@@ -59,9 +59,10 @@ class PreTrainedModel:
     seed : int
         Of the random parameters.
     dtype : str or dtype
-        ``"float16"``, ``"float32"`` or ``"float64"``: of the parameters, and so of every intermediate array.
-    device : str
-        ``"cpu"`` or ``"cuda"`` (CuPy).
+        ``"float16"``, ``"float32"`` or ``"float64"``: of the parameters, and so of every intermediate array. A dtype of
+        torch, TensorFlow or JAX is understood as well; bfloat16 is computed in float32, with a warning.
+    device : str, int or torch.device
+        ``"cpu"`` or ``"cuda"`` (CuPy), also in torch's forms: ``"cuda:0"``, 0 for the first GPU, -1 for the CPU.
     engine : str
         ``"explicit"``: the functions of ``npconv.models``, one layer a line. ``"fast"``: tuned for CPUs, float32 and
         inference only; the parameters are folded when the model is made, and later changes of them have no effect.
@@ -105,7 +106,7 @@ class PreTrainedModel:
         seed: int = 0,
         dtype: Any = "float32",
         *,
-        device: str = "cpu",
+        device: Any = "cpu",
         engine: str = "explicit",
         threads: int | None = None,
         folded: Mapping[str, Any] | None = None,
@@ -114,20 +115,20 @@ class PreTrainedModel:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
             raise ConfigError(f"{type(self).__name__}: expected a {expected}, got a {got}")
-        self.dtype = parse_dtype(dtype)
-        _check_engine(engine, self.dtype, device)
+        self.dtype, self.device = parse_dtype(dtype), parse_device(device)
+        _check_engine(engine, self.dtype, self.device)
         if not add_pooling_layer and self.task != "model":
             raise InputError(f"expected add_pooling_layer with a bare model, got it with {type(self).__name__}")
         self.add_pooling_layer = add_pooling_layer
         self.loading_report = LoadReport()
         self.config = config
-        self.device = device
         self.engine = engine
         shapes = self.parameter_shapes(config)
         if state_dict is None:
             tensors = dict(random_parameters(shapes, config, seed))
         else:
-            tensors, _ = match(state_dict, shapes, prefix=f"{self.base_model_prefix}.")
+            arrays = {name: as_array(tensor) for name, tensor in state_dict.items()}
+            tensors, _ = match(arrays, shapes, prefix=f"{self.base_model_prefix}.")
         check_dtypes(tensors)
         self._fast_engine: Engine | None = None
         if engine == "fast":
@@ -152,7 +153,7 @@ class PreTrainedModel:
         *,
         config: PretrainedConfig | None = None,
         dtype: Any = "float32",
-        device: str = "cpu",
+        device: Any = "cpu",
         engine: str = "explicit",
         threads: int | None = None,
         cache: bool | str | Path = False,
@@ -171,8 +172,7 @@ class PreTrainedModel:
         config : PretrainedConfig, optional
             In place of the model's own.
         dtype : str or dtype
-            ``"float16"``, ``"float32"``, ``"float64"``, or ``"auto"`` for that of the file (float32 with
-            the fast engine).
+            As in the class, or ``"auto"`` for that of the file (float32 with the fast engine).
         device, engine, threads, add_pooling_layer
             See the class.
         cache : bool, str or Path
@@ -210,8 +210,11 @@ class PreTrainedModel:
         if not cache:  # whose file was made from weights that were looked at, and is not read whole
             warn_not_finite(tensors)
         if isinstance(dtype, str) and dtype == "auto":
-            dtype = "float32" if engine == "fast" else dtype_of(tensors)
-        _check_engine(engine, parse_dtype(dtype), device)
+            dtype = np.dtype("float32") if engine == "fast" else dtype_of(tensors)
+            if dtype == np.float32 and any(getattr(tensor, "stored", "") == "BF16" for tensor in tensors.values()):
+                warn_bfloat16(stacklevel=3)
+        dtype, device = parse_dtype(dtype), parse_device(device)
+        _check_engine(engine, dtype, device)
         folded = None
         if cache:
             shapes = cls.parameter_shapes(config)
@@ -296,17 +299,6 @@ class PreTrainedModel:
             f"{type(self).__name__}({self.num_parameters():,} parameters, dtype={self.dtype}, device={self.device!r}, "
             f"engine={self.engine!r})"
         )
-
-
-def parse_dtype(dtype: Any) -> np.dtype:
-    """Return one of the three dtypes that models run in; another is an `InputError`."""
-    try:
-        parsed = np.dtype(dtype)
-    except TypeError:
-        parsed = None
-    if parsed is None or parsed.name not in DTYPES:
-        raise InputError(f"expected dtype to be one of {', '.join(DTYPES)}; got {dtype!r} (for bfloat16 take float32)")
-    return parsed
 
 
 def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:

@@ -18,6 +18,7 @@ from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttent
 from npconv.backend import array_module, to_device
 from npconv.errors import ConfigError, InputError
 from npconv.forks import whole_to_forks
+from npconv.tensors import as_arrays
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
@@ -42,7 +43,7 @@ class BareModel(PreTrainedModel):
 
         Parameters
         ----------
-        pixel_values : array (N, C, H, W)
+        pixel_values : array or tensor (N, C, H, W)
             Normalized pictures, floating-point; taken to the model's dtype and device. A list ``[pixel_values]`` or a
             dict with all inputs by name stands for the inputs as well.
         output_hidden_states : bool, optional
@@ -128,10 +129,10 @@ class ImageClassifier(BareModel):
 
         Parameters
         ----------
-        pixel_values : array (N, C, H, W)
+        pixel_values : array or tensor (N, C, H, W)
             Normalized pictures, floating-point; taken to the model's dtype and device. A list
             ``[pixel_values, labels]`` or a dict with all inputs by name stands for the inputs as well.
-        labels : array, optional
+        labels : array or tensor, optional
             Adds the loss to the output; see :func:`npconv.api.loss.image_classification_loss`.
         output_hidden_states, return_dict, training, rng
             As in the bare model.
@@ -272,8 +273,9 @@ def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str
 def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> Any:
     """Return the pictures in the dtype and on the device of the model.
 
-    What is no array of floating-point numbers is an `InputError`.
+    What is no array or tensor of floating-point numbers is an `InputError`.
     """
+    pixel_values = as_arrays(pixel_values)
     if isinstance(pixel_values, list | tuple):
         try:
             pixel_values = np.stack(pixel_values)
@@ -291,6 +293,7 @@ def prepare_labels(labels: Any, *, device: str) -> Any:
     """Return the labels as an array on the device of the model, or None if there are none."""
     if labels is None:
         return None
+    labels = as_arrays(labels)
     try:
         return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
     except ValueError as error:

@@ -7,14 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from npconv.api.auto import AutoConfig, AutoImageProcessor
-from npconv.api.base import parse_dtype
 from npconv.api.extraction import ImageFeatureExtractionPipeline
 from npconv.api.folded import shared_loader
 from npconv.api.heads import BareModel
 from npconv.api.pictures import ImageClassificationPipeline, Pipeline
+from npconv.backend import parse_device, parse_dtype
 from npconv.errors import InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.workers.loader import Loader
@@ -113,9 +111,12 @@ def load_pipeline(kind: type[Pipeline], model: str, image_processor: ConvNextIma
 
 def _with_engine(model_arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with an engine: the fast one, where it can run and no other is asked for."""
-    dtype = model_arguments.get("dtype", model_arguments.get("torch_dtype", "float32"))
-    can_be_fast = dtype != "auto" and parse_dtype(dtype) == np.float32 and model_arguments.get("device", "cpu") == "cpu"
-    return {"engine": "fast" if can_be_fast else "explicit", **model_arguments}
+    arguments = {"dtype": "float32", **model_arguments}
+    dtype, device = arguments.pop("torch_dtype", arguments["dtype"]), parse_device(arguments.get("device"))
+    if not (isinstance(dtype, str) and dtype == "auto"):
+        dtype = parse_dtype(dtype).name
+    engine = "fast" if (dtype, device) == ("float32", "cpu") else "explicit"
+    return {"engine": engine, **arguments, "dtype": dtype, "device": device}
 
 
 def _processor(given: Any, revision: str = "main") -> ConvNextImageProcessor:

@@ -1,7 +1,8 @@
 """From whatever a caller hands over to one array of shape (C, H, W) for each picture.
 
 Accepted are PIL pictures, paths and file contents (decoded, and turned upright by their EXIF block), NumPy arrays of
-shape (H, W), (H, W, C) or (C, H, W), batches of them with one axis more, and lists or tuples of all these.
+shape (H, W), (H, W, C) or (C, H, W), batches of them with one axis more, tensors of other libraries in the place of
+arrays, and lists or tuples of all these.
 
 How many channels the array gets: PIL pictures become RGB where ``image_mean`` has three entries and grey where it has
 one, whatever their mode. Arrays are taken as they are, except that grey and RGBA become RGB where ``image_mean`` has
@@ -20,12 +21,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from npconv.backend import is_array, to_host
 from npconv.errors import InputError, NpconvWarning
 from npconv.images.decode import STRIP, check_readable, convert_to_rgb, open_image, picture_name, strips
 from npconv.images.header import check_price
 from npconv.images.pillow import strict_pillow
 from npconv.images.settings import Settings, enum_value, word_among
 from npconv.messages import shown
+from npconv.tensors import as_array
 
 FIRST, LAST, NONE = "channels_first", "channels_last", "none"
 
@@ -37,13 +40,22 @@ INTENSITY_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def each_picture(images: Any) -> Iterator[Any]:
-    """Yield the single pictures of a picture, a batch, a list of these or a list of such lists."""
+    """Yield the single pictures of a picture, a batch, a list of these or a list of such lists; tensors as arrays."""
     for item in images if isinstance(images, list | tuple) else (images,):
-        for picture in item if isinstance(item, list | tuple) else (item,):
+        for given in item if isinstance(item, list | tuple) else (item,):
+            picture = as_array(given)
+            picture = to_host(picture) if is_array(picture) else picture
             if isinstance(picture, np.ndarray) and picture.ndim == 4:
                 yield from picture
             else:
                 yield picture
+
+
+def check_data_format(data_format: Any) -> None:
+    """Raise `InputError` unless a value says how results are laid out, or is None."""
+    if not word_among(enum_value(data_format), FIRST, LAST):
+        came = shown(enum_value(data_format))
+        raise InputError(f"expected data_format 'channels_first' or 'channels_last', got {came}")
 
 
 def picture_to_array(

@@ -16,7 +16,7 @@ from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning, We
 from npconv.files.disk import SUFFIX, locate, write_file
 from npconv.images.batch import BatchFeature, stack
 from npconv.images.decode import check_pixel_count
-from npconv.images.inputs import FIRST, LAST, each_picture, picture_to_array
+from npconv.images.inputs import FIRST, LAST, check_data_format, each_picture, picture_to_array
 from npconv.images.settings import (
     COMBINED_FILE_NAME,
     FILE_NAME,
@@ -26,10 +26,11 @@ from npconv.images.settings import (
     enum_value,
     read_settings,
     resize_crop_normalize,
-    word_among,
 )
+from npconv.images.single_steps import SingleSteps
 from npconv.images.transforms import check_size, holds_fractions
-from npconv.messages import quoted, shown
+from npconv.messages import quoted
+from npconv.tensors import TensorType, load_library, parse_tensor_type
 
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
@@ -38,7 +39,7 @@ TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPi
 TYPE_KEYS = ("image_processor_type", "feature_extractor_type", "processor_class")
 
 #: Arguments of a call that transformers takes and that have no effect on this processor, there or here.
-WITHOUT_EFFECT = ("default_to_square", "device", "disable_grouping", "do_pad", "image_seq_length", "pad_size")
+WITHOUT_EFFECT = ("default_to_square", "disable_grouping", "do_pad", "image_seq_length", "pad_size")
 
 #: Arguments of ``from_pretrained`` in transformers that say how to load; a local file needs none of them.
 LOADING_WITHOUT_EFFECT = ("backend", "cache_dir", "force_download", "local_files_only", "token", "use_fast")
@@ -46,7 +47,7 @@ LOADING_WITHOUT_EFFECT = ("backend", "cache_dir", "force_download", "local_files
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
 
-class ConvNextImageProcessor:
+class ConvNextImageProcessor(SingleSteps):
     """Make model inputs of pictures: resize, crop, rescale to 0..1, normalise.
 
     Parameters
@@ -170,7 +171,7 @@ class ConvNextImageProcessor:
         do_normalize: bool | None = None,
         image_mean: Any = None,
         image_std: Any = None,
-        return_tensors: str | None = None,
+        return_tensors: Any = None,
         data_format: str | None = FIRST,
         input_data_format: str | None = None,
         *,
@@ -182,21 +183,23 @@ class ConvNextImageProcessor:
         crop_fill: Any = None,
         resize_order: str | None = None,
         max_memory: int | None = None,
+        device: Any = None,
         **without_effect: Any,
     ) -> BatchFeature:
         """Make model inputs of one picture or many.
 
         Parameters
         ----------
-        images : PIL picture, path, bytes, ndarray, or a list or tuple of these
-            Arrays are (H, W), (H, W, C), (C, H, W) or batches with one axis more, with values from 0 to 255, or from
-            0 to 1 together with ``do_rescale=False``.
+        images : PIL picture, path, bytes, array, tensor, or a list or tuple of these
+            Arrays and tensors are (H, W), (H, W, C), (C, H, W) or batches with one axis more, with values from 0 to
+            255, or from 0 to 1 together with ``do_rescale=False``.
         do_resize, size, crop_pct, resample, do_rescale, rescale_factor, do_normalize, image_mean, image_std, \
 do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, resize_order : optional
             Take the place of the processor's own setting in this call.
         return_tensors : str, optional
-            ``"np"`` for one array. Unset, the same where all pictures come out in one shape, as they do after resizing;
-            a list of arrays where they do not. npconv knows no other framework's tensors.
+            ``"np"`` for one array; ``"pt"``, ``"tf"``, ``"jax"`` or ``"mlx"`` for one tensor of PyTorch, TensorFlow,
+            JAX or MLX, where that is installed. Unset, one array where all pictures come out in one shape, as they do
+            after resizing; a list of arrays where they do not.
         data_format : str, optional
             Layout of the result: ``"channels_first"``, ``"channels_last"``, or None for that of the input.
         input_data_format : str, optional
@@ -204,14 +207,16 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             inferred; see ``picture_to_array`` in ``npconv/images/inputs.py``.
         max_memory : int, optional
             What reading one picture may take, in bytes; see :func:`open_image`.
+        device : str, int or torch.device, optional
+            Where the result is to be; see :meth:`BatchFeature.to`.
         **without_effect
             Further arguments of transformers that have no effect on this processor.
 
         Returns
         -------
         BatchFeature
-            ``pixel_values``: float32 array of shape (N, C, H, W). Without rescaling and normalisation, uint8; without
-            resizing and rescaling, floats keep their own dtype.
+            ``pixel_values``: float32 array or tensor of shape (N, C, H, W). Without rescaling and normalisation, uint8;
+            without resizing and rescaling, floats keep their own dtype.
 
         Raises
         ------
@@ -219,13 +224,21 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             If a picture cannot be read, or would exceed ``MAX_PIXELS`` once resized.
         InputError
             If an argument or an array is invalid.
+        UnavailableError
+            If the library whose tensors are asked for is not installed, or the device is not there.
 
         Warns
         -----
         NpconvWarning
             If a picture with values from 0 to 1 is about to be divided by 255, or its channel axis is ambiguous.
         """
-        _check_call(return_tensors, data_format, without_effect)
+        kind = parse_tensor_type(return_tensors)
+        if kind not in (None, TensorType.NUMPY):
+            load_library(kind)  # to fail before the work
+        check_data_format(data_format)
+        unknown = sorted(set(without_effect) - set(WITHOUT_EFFECT))
+        if unknown:
+            raise InputError(f"expected settings ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
         settings = self.settings(_settings_among(locals()))
         self.check_complete(settings)
         pixel_values = []
@@ -234,7 +247,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             prepared = self.prepare(array, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
-        return BatchFeature(pixel_values=stack(pixel_values, must_stack=return_tensors is not None))
+        together = stack(pixel_values, None if kind is None else kind.value)
+        return BatchFeature({"pixel_values": together}, kind).to(device=device)
 
     @staticmethod
     def check_complete(settings: Settings) -> None:
@@ -336,6 +350,22 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         except (TypeError, ValueError) as error:
             raise InputError(f"expected fields that JSON can hold, got others ({error}); remove them") from error
 
+    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_json_string` to a file; if it cannot be written there, that is an `InputError`."""
+        if not isinstance(json_file_path, str | os.PathLike):
+            raise InputError(f"expected a file to write to, got {type(json_file_path).__name__}")
+        file, text = Path(json_file_path), self.to_json_string()
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(file, [text.encode()])
+        except (OSError, ValueError, WeightsError) as error:
+            raise InputError(f"{file}: cannot be written ({error}); give another directory") from error
+
+    @classmethod
+    def from_json_file(cls, json_file: str | os.PathLike[str]) -> ConvNextImageProcessor:
+        """Read a file that :meth:`to_json_file` wrote; see :meth:`from_pretrained`."""
+        return cls.from_pretrained(json_file)
+
     def save_pretrained(self, directory: str | os.PathLike[str]) -> list[str]:
         """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.
 
@@ -344,12 +374,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         if not isinstance(directory, str | os.PathLike):
             raise InputError(f"expected a directory to write to, got {type(directory).__name__}")
         file = Path(directory) / FILE_NAME
-        text = self.to_json_string()
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(file, [text.encode()])
-        except (OSError, ValueError, WeightsError) as error:
-            raise InputError(f"{file}: cannot be written ({error}); give another directory") from error
+        self.to_json_file(file)
         return [str(file)]
 
     def __repr__(self) -> str:
@@ -393,19 +418,3 @@ def _check_overrides(overrides: Mapping[str, Any], config: Mapping[str, Any]) ->
     unknown = sorted(set(overrides) - set(SETTING_NAMES) - set(config))
     if unknown:
         raise InputError(f"expected settings ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")
-
-
-def _check_call(return_tensors: Any, data_format: Any, without_effect: Mapping[str, Any]) -> None:
-    """Raise `InputError` for arguments of a call that mean nothing to this processor."""
-    if not word_among(enum_value(return_tensors), "np"):
-        came = shown(enum_value(return_tensors))
-        raise InputError(
-            f"npconv returns NumPy arrays: expected return_tensors 'np' or none, got {came}; "
-            "convert the result, as with torch.from_numpy"
-        )
-    if not word_among(enum_value(data_format), FIRST, LAST):
-        came = shown(enum_value(data_format))
-        raise InputError(f"expected data_format 'channels_first' or 'channels_last', got {came}")
-    unknown = sorted(set(without_effect) - set(WITHOUT_EFFECT))
-    if unknown:
-        raise InputError(f"expected settings of the processor ({', '.join(SETTING_NAMES)}), got {', '.join(unknown)}")

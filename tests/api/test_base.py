@@ -179,8 +179,6 @@ def test_number_of_parameters_leaves_statistics_out():
 
 def test_arguments_that_are_unknown_are_refused():
     config = CONFIGS["convnext"]
-    with pytest.raises(InputError, match="float16, float32, float64; got 'bfloat16'"):
-        npconv.ConvNextModel(config, dtype="bfloat16")
     with pytest.raises(InputError, match="got <class 'int'>"):
         npconv.ConvNextModel(config, dtype=int)
     with pytest.raises(InputError, match="engine"):
@@ -188,8 +186,8 @@ def test_arguments_that_are_unknown_are_refused():
     for options in ({"dtype": "float64"}, {"device": "cuda"}):
         with pytest.raises(InputError, match=r"float32 on the CPU.*engine='explicit'"):
             npconv.ConvNextModel(config, engine="fast", **options)
-    with pytest.raises(InputError, match="'cpu' or 'cuda', got 'tpu'"):
-        npconv.ConvNextModel(config, device="tpu")
+    with pytest.raises(InputError, match="'cpu', 'cuda' or the number of a GPU, got 'gpu'"):
+        npconv.ConvNextModel(config, device="gpu")
     with pytest.raises(ConfigError, match="expected a ConvNextConfig, got a CvtConfig"):
         npconv.ConvNextModel(CONFIGS["cvt"])
 

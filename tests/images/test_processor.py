@@ -1,35 +1,19 @@
 """The processor: arguments, results, refusals and files."""
 
-import copy
 import json
-import pickle
 from enum import Enum
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import npconv
 from npconv.errors import ConfigError, ImageError, InputError, ModelNotFoundError, NpconvWarning
-from npconv.images import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor, resize_and_crop
+from npconv.images import ConvNextFeatureExtractor, ConvNextImageProcessor, resize_and_crop
 
 # size=2, crop_pct=0.7 and the class defaults on the picture of conftest.py, as float32 by ConvNextImageProcessorPil of
 # transformers 5.23 with Pillow 13.0.
 GOLDEN_2X2 = "a8a727bf868505bff0f070bda098983d888888bdb0a8a83d00f1703dc0a0a03ca0a0a0bc0081803b808080bb0081803b"
-
-
-class TestBatchFeature:
-    def test_key_attribute_and_keyword_arguments(self):
-        inputs = BatchFeature(pixel_values=[1])
-        assert inputs["pixel_values"] is inputs.pixel_values
-        assert (lambda pixel_values: pixel_values)(**inputs) == [1]
-        with pytest.raises(AttributeError, match=r"expected one of \['pixel_values'\], got 'labels'"):
-            _ = inputs.labels
-
-    def test_copies_and_pickles(self):
-        inputs = BatchFeature(pixel_values=[1])
-        for twin in (copy.deepcopy(inputs), pickle.loads(pickle.dumps(inputs))):
-            assert twin == inputs
-            assert type(twin) is BatchFeature
 
 
 class TestPreprocess:
@@ -183,25 +167,16 @@ class TestPreprocess:
 
 
 class TestRefused:
-    @pytest.mark.parametrize("framework", ["pt", "tf", "jax", "mlx", "numpy", 3])
-    def test_other_frameworks(self, photo, framework):
-        with pytest.raises(InputError, match=r"npconv returns NumPy arrays: .* as with torch.from_numpy"):
+    @pytest.mark.parametrize("framework", ["torch", "numpy", "PT", True, 3, ["pt"]])
+    def test_unknown_tensors(self, photo, framework):
+        with pytest.raises(InputError, match=r"expected return_tensors to be one of 'pt', 'tf', 'np', 'jax', 'mlx'"):
             ConvNextImageProcessor()(photo, return_tensors=framework)
-
-    def test_member_of_an_enumeration(self, photo):
-        class Kind(Enum):
-            PYTORCH = "pt"
-            NUMPY = "np"
-
-        with pytest.raises(InputError, match="got 'pt'"):
-            ConvNextImageProcessor(size=6)(photo, return_tensors=Kind.PYTORCH)
-        assert ConvNextImageProcessor(size=6)(photo, return_tensors=Kind.NUMPY).pixel_values.shape == (1, 3, 6, 6)
 
     @pytest.mark.parametrize(
         ("arguments", "reason"),
         [
             ({"data_format": "last"}, "expected data_format 'channels_first' or 'channels_last', got 'last'"),
-            ({"sizes": 3, "crop": 1}, "expected settings of the processor .*, got crop, sizes"),
+            ({"sizes": 3, "crop": 1}, "expected settings .*, got crop, sizes"),
             ({"size": {"height": 3, "width": 3}}, "expected a size such as 224"),
             ({"image_mean": [0.5, 0.5]}, "expected a mean of 3 entries for a picture of 3 channels, got 2"),
             ({"image_std": [0.5] * 4}, "expected a std of 3 entries for a picture of 3 channels, got 4"),
@@ -331,3 +306,52 @@ class TestFiles:
 
     def test_old_name(self):
         assert ConvNextFeatureExtractor is ConvNextImageProcessor
+
+
+class TestOtherFaces:
+    """Names, methods and files that processors of transformers have as well."""
+
+    def test_older_names(self):
+        assert npconv.ConvNextFeatureExtractor is ConvNextImageProcessor
+        auto = npconv.AutoFeatureExtractor.from_pretrained("convnextv2-cifar10")
+        assert auto.to_dict() == npconv.AutoImageProcessor.from_pretrained("convnextv2-cifar10").to_dict()
+
+    def test_settings_are_attributes(self):
+        processor = npconv.ConvNextImageProcessor(size={"shortest_edge": 224}, crop_pct=0.9)
+        assert (processor.size["shortest_edge"], processor.crop_pct) == (224, 0.9)
+        assert list(processor.image_mean) == list(processor.image_std) == [0.5] * 3
+        assert (processor.do_resize, processor.do_rescale, processor.do_normalize) == (True,) * 3
+
+    def test_a_file_of_its_own(self, tmp_path):
+        processor = ConvNextImageProcessor(size=96)
+        processor.to_json_file(tmp_path / "new" / "own.json")
+        assert (tmp_path / "new" / "own.json").read_text("utf-8") == processor.to_json_string()
+        assert ConvNextImageProcessor.from_json_file(tmp_path / "new" / "own.json").to_dict() == processor.to_dict()
+        for wrong in (3, None, tmp_path):
+            with pytest.raises(InputError, match=r"expected a file to write to|cannot be written"):
+                processor.to_json_file(wrong)
+
+    def test_each_step_by_itself(self, photo):
+        processor = ConvNextImageProcessor(size=8, crop_pct=0.8)
+        pixels = np.asarray(photo)
+        resized = processor.resize(pixels)
+        np.testing.assert_array_equal(
+            resized, processor(pixels, do_rescale=False, do_normalize=False, data_format=None).pixel_values[0]
+        )
+        assert (resized.shape, resized.dtype) == ((8, 8, 3), np.uint8)
+        assert processor.resize(pixels, {"shortest_edge": 5}, data_format="channels_first").shape == (3, 5, 5)
+        np.testing.assert_array_equal(processor.rescale(pixels, scale=0.5), pixels.astype(np.float32) / 2)
+        fractions = processor.rescale(pixels)
+        np.testing.assert_array_equal(
+            processor.normalize(fractions, mean=[0.5, 0.25, 0], std=0.5), (fractions - np.float32([0.5, 0.25, 0])) * 2
+        )
+        edge = min(pixels.shape[:2]) - 1
+        cropped = processor.center_crop(pixels, {"height": edge, "width": edge})
+        assert cropped.shape == (edge, edge, 3)
+        with pytest.raises(InputError, match="expected settings"):
+            processor.center_crop(pixels, 3, sizes=4)
+
+    def test_the_steps_are_what_a_call_does(self, photo):
+        processor = ConvNextImageProcessor(size=8)
+        by_hand = processor.normalize(processor.rescale(processor.resize(photo)), data_format="channels_first")
+        np.testing.assert_array_equal(by_hand, processor(photo).pixel_values[0])

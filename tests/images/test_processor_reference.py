@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from npconv.errors import ImageError, InputError, NpconvError, NpconvWarning
+from npconv.errors import ImageError, NpconvError, NpconvWarning
 from npconv.images import ConvNextImageProcessor
 
 pytestmark = pytest.mark.reference
@@ -124,8 +124,9 @@ class TestAgainstTransformers:
         processor = ConvNextImageProcessor(size=6)
         last = processor(photo, return_tensors=TensorType.NUMPY, data_format=ChannelDimension.LAST).pixel_values
         assert last.shape == (1, 6, 6, 3)
-        with pytest.raises(InputError, match="got 'pt'"):
-            processor(photo, return_tensors=TensorType.PYTORCH)
+        tensor = processor(photo, return_tensors=TensorType.PYTORCH).pixel_values
+        assert type(tensor).__module__ == "torch"
+        np.testing.assert_array_equal(tensor.numpy(), np.moveaxis(last, -1, 1))
 
     def test_transparency_as_their_conversion_lays_it_over_white(self, oracle):
         rng = np.random.default_rng(8)
@@ -134,3 +135,18 @@ class TestAgainstTransformers:
         for convert in (None, True):
             result = ConvNextImageProcessor(size=8, do_convert_rgb=convert)(image).pixel_values[0]
             np.testing.assert_array_equal(result, expected)
+
+    def test_each_step_by_itself(self, oracle, photo):
+        from transformers.image_utils import SizeDict
+
+        ours, theirs = ConvNextImageProcessor(), oracle()
+        picture = np.moveaxis(np.asarray(photo), -1, 0)
+        for size in (8, 400):
+            expected = theirs.resize(picture, SizeDict(shortest_edge=size), 3, crop_pct=0.8)
+            np.testing.assert_array_equal(ours.resize(picture, {"shortest_edge": size}, 0.8, 3), expected)
+        scaled = theirs.rescale(picture, 1 / 255)
+        np.testing.assert_array_equal(ours.rescale(picture, 1 / 255), scaled)
+        mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        np.testing.assert_array_equal(ours.normalize(scaled, mean, std), theirs.normalize(scaled, mean, std))
+        cut = theirs.center_crop(picture, SizeDict(height=5, width=30))
+        np.testing.assert_array_equal(ours.center_crop(picture, {"height": 5, "width": 30}), cut)

@@ -59,6 +59,19 @@ def test_all_public_names_together_load_run_time_dependencies_only():
     assert third_party <= {"npconv", "numpy", "scipy", "PIL"}
 
 
+def test_no_library_is_loaded_before_it_is_asked_for():
+    """By a call with NumPy alone: the names are looked for among what is loaded in a fresh process."""
+    loaded = run_python(
+        "import sys, numpy as np, npconv\n"
+        "processor = npconv.AutoImageProcessor.from_pretrained('convnextv2-cifar10')\n"
+        "inputs = processor(images=np.zeros((40, 30, 3), np.uint8), return_tensors='np').to('cpu', 'float32')\n"
+        "model = npconv.AutoModelForImageClassification.from_pretrained('convnextv2-cifar10', device=-1)\n"
+        "print(model(**inputs, labels=[3]).logits.shape)\n"
+        "print(*{'torch', 'tensorflow', 'jax', 'jaxlib', 'mlx', 'keras', 'ml_dtypes', 'cupy'} & set(sys.modules))"
+    )
+    assert loaded.split("\n") == ["(1, 10)", "", ""]
+
+
 def test_import_is_silent_with_warnings_as_errors():
     assert run_python("import npconv", "-W", "error") == ""
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from npconv.backend import dtype_name
 from npconv.errors import ConfigError, UnavailableError, WeightsError
 from npconv.files.disk import locate, read_json, write_file
 from npconv.files.strangers import what_is_in
@@ -158,7 +159,11 @@ class PretrainedConfig:
         """Return all fields, unknown ones included, as plain values; of `added_fields`, those that are not usual."""
         usual = {name for name, value in self.added_fields.items() if vars(self)[name] == value}
         own = {name: value for name, value in vars(self).items() if name not in usual | _NO_FIELDS}
-        return copy.deepcopy({**self.other_fields, **own, "model_type": self.model_type})
+        others = dict(self.other_fields)
+        for name in others.keys() & OTHER_NAMES.keys():  # a dtype of torch or NumPy by its name
+            value = others[name]
+            others[name] = value if value is None or isinstance(value, str) else dtype_name(value)
+        return copy.deepcopy({**others, **own, "model_type": self.model_type})
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return the fields as :meth:`to_dict` does, without those that every configuration has at the same value."""

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 
+import numpy as np
 import pytest
 
 import npconv
@@ -180,6 +181,18 @@ def test_update_from_text():
     ):
         with pytest.raises(ConfigError, match=message):
             config.update_from_string(text)
+
+
+def test_a_dtype_of_another_library_is_written_by_its_name():
+    class Torchs:
+        def __repr__(self):
+            return "torch.float16"
+
+    for dtype in (np.float16, np.dtype("float16"), Torchs(), "float16"):
+        config = ConvNextConfig(torch_dtype=dtype)
+        assert config.dtype is dtype
+        assert json.loads(config.to_json_string())["torch_dtype"] == "float16"
+    assert ConvNextConfig(dtype=None).to_dict()["dtype"] is None
 
 
 # The stages of a backbone

@@ -107,6 +107,12 @@ def device_module(device: str) -> ModuleType:
     return cupy
 
 
+def device_of(x: Array) -> str:
+    """Return the device that an array is on."""
+    library = array_module(x).__name__
+    return next(device for device, name in DEVICES.items() if name == library)
+
+
 def to_device(x: Array, device: str) -> Array:
     """Return `x` as an array on `device`; no copy is made of an array that is there already."""
     return to_host(x) if device == "cpu" else device_module(device).asarray(x)

@@ -3,8 +3,10 @@
 The classes hold a configuration and a tree of parameters and call the functions of ``npconv.models``. Read in this
 order:
 
-- ``base``: making, saving and counting; ``loading``: what a file of weights must be; ``folded``: the fast engine's
+- ``base``: making, loading and saving; ``loading``: what a file of weights must be; ``folded``: the fast engine's
   arrays in a file that processes share
+- ``holder``: the parameters of a model and its engine; ``module``: what is typed on a model as on one of torch, and on
+  a ``part`` of it; ``parameter``: one array
 - ``heads``: the three kinds of class, how they are called and how they compute; ``outputs``, ``loss``: what comes out
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for

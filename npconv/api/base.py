@@ -10,32 +10,24 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from npconv.api.folded import cached_fold
+from npconv.api.holder import ParameterHolder
 from npconv.api.loading import (
     LOADING_WITHOUT_EFFECT,
     check_dtypes,
-    count_not_finite,
-    decoded,
     dtype_of,
     load_tensors,
     warn_misfit,
     warn_not_finite,
 )
-from npconv.backend import parse_device, parse_dtype, to_device, to_host, warn_bfloat16
+from npconv.backend import parse_device, parse_dtype, to_host, warn_bfloat16
 from npconv.errors import ConfigError, InputError
-from npconv.fast.engine import Engine
 from npconv.files.checkpoint import publish_checkpoint, save_checkpoint
 from npconv.files.disk import locate
-from npconv.files.dtypes import DeferredArray
 from npconv.files.locks import staged
-from npconv.forks import kept_property, whole_to_forks
 from npconv.models import Family, PretrainedConfig
 from npconv.models.configuration import read_config_file
 from npconv.models.parameters import (
     LoadReport,
-    Shapes,
-    count_parameters,
-    flatten,
-    map_tree,
     match,
     nest,
     random_parameters,
@@ -47,8 +39,13 @@ Self = TypeVar("Self", bound="PreTrainedModel")
 ENGINES = ("explicit", "fast")
 
 
-class PreTrainedModel:
+class PreTrainedModel(ParameterHolder):
     """Base of the model classes.
+
+    What is typed on a ``torch.nn.Module`` works (:class:`npconv.api.module.Module`), and parts are attributes:
+    ``model.classifier.weight`` is an array that the model computes with. It may be written to in place, or set; a part
+    is set by arrays of the same names and shapes, or a layer that has them. There are no gradients: ``requires_grad``
+    is a mark that is counted, and ``zero_grad`` does nothing.
 
     Parameters
     ----------
@@ -65,7 +62,8 @@ class PreTrainedModel:
         ``"cpu"`` or ``"cuda"`` (CuPy), also in torch's forms: ``"cuda:0"``, 0 for the first GPU, -1 for the CPU.
     engine : str
         ``"explicit"``: the functions of ``npconv.models``, one layer a line. ``"fast"``: tuned for CPUs, float32 and
-        inference only; the parameters are folded when the model is made, and later changes of them have no effect.
+        inference only; the parameters are folded when the model is made and by :meth:`load_state_dict`; other changes
+        of them are refused or have no effect.
     threads : int, optional
         Of the fast engine; all cores that this process may use when unset.
     folded : mapping, optional
@@ -80,6 +78,12 @@ class PreTrainedModel:
     config : PretrainedConfig
     params : dict
         The tree of parameters; its keys are the parts of the names in the checkpoint.
+    training : bool
+        Whether a call that does not say ``training=`` applies dropout and drop path: False until :meth:`train`.
+    dtype, device
+        Of the parameters.
+    name_or_path : str
+        What it was loaded from; empty for a new model.
     loading_report : LoadReport
         What the loaded file lacked (``missing``) and had too much (``unexpected``).
 
@@ -115,14 +119,15 @@ class PreTrainedModel:
         if not isinstance(config, self.config_class):
             expected, got = self.config_class.__name__, type(config).__name__
             raise ConfigError(f"{type(self).__name__}: expected a {expected}, got a {got}")
-        self.dtype, self.device = parse_dtype(dtype), parse_device(device)
-        _check_engine(engine, self.dtype, self.device)
+        wanted, device = parse_dtype(dtype), parse_device(device)
+        _check_engine(engine, wanted, device)
         if not add_pooling_layer and self.task != "model":
             raise InputError(f"expected add_pooling_layer with a bare model, got it with {type(self).__name__}")
         self.add_pooling_layer = add_pooling_layer
         self.loading_report = LoadReport()
         self.config = config
         self.engine = engine
+        self.name_or_path = ""
         shapes = self.parameter_shapes(config)
         if state_dict is None:
             tensors = dict(random_parameters(shapes, config, seed))
@@ -130,21 +135,7 @@ class PreTrainedModel:
             arrays = {name: as_array(tensor) for name, tensor in state_dict.items()}
             tensors, _ = match(arrays, shapes, prefix=f"{self.base_model_prefix}.")
         check_dtypes(tensors)
-        self._fast_engine: Engine | None = None
-        if engine == "fast":
-            self._tensors = {name: _on_host(tensor) for name, tensor in tensors.items()}
-            fast = self.family.part("fast")
-            with whole_to_forks():
-                folded = fast.fold(config, nest(self._tensors)) if folded is None else folded
-            self._fast_engine = fast.make_engine(config, folded, threads)
-        else:
-            self.params = self._place(tensors)
-
-    @classmethod
-    def parameter_shapes(cls, config: Any) -> Shapes:
-        """Return the shape of every parameter by its name in a checkpoint, without making any array."""
-        shapes: Shapes = getattr(cls.family.part("model"), f"{cls.task}_shapes")(config)
-        return shapes
+        self._hold(tensors, wanted, device, threads, folded)
 
     @classmethod
     def from_pretrained(
@@ -236,6 +227,7 @@ class PreTrainedModel:
             add_pooling_layer=add_pooling_layer,
         )
         loaded.loading_report = report
+        loaded.name_or_path = str(model)
         return loaded
 
     def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:
@@ -263,43 +255,6 @@ class PreTrainedModel:
             save_checkpoint(staging, tensors, metadata={"format": "pt"}, max_shard_size=max_shard_size)
             publish_checkpoint(staging, Path(directory), "config.json")
 
-    def eval(self: Self) -> Self:
-        """Return the model as it is: a call is inference unless it says ``training=True``."""
-        return self
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all parameters and stored statistics by their names in a checkpoint."""
-        return flatten(self.params)
-
-    def num_parameters(self) -> int:
-        """Return the number of trained parameters (stored batch-norm statistics do not count)."""
-        return count_parameters(self.parameter_shapes(self.config))
-
-    @kept_property
-    def params(self) -> dict[str, Any]:
-        """The parameters as they came, of any dtype: the fast engine, which has folded copies, leaves them so."""
-        return map_tree(decoded, nest(self._tensors))
-
-    @kept_property
-    def not_finite(self) -> dict[str, int]:
-        """Names of parameters with NaN or infinities, and how many."""
-        return count_not_finite(flatten(self.params))
-
-    def _place(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parameters as a tree of new arrays in the model's dtype, on its device."""
-
-        def place(tensor: Any) -> Any:
-            dtype = self.dtype if tensor.dtype.kind == "f" else tensor.dtype
-            return to_device(decoded(tensor).astype(dtype, copy=True), self.device)
-
-        return map_tree(place, nest(tensors))
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self.num_parameters():,} parameters, dtype={self.dtype}, device={self.device!r}, "
-            f"engine={self.engine!r})"
-        )
-
 
 def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
     """Refuse an engine that is unknown or cannot run so."""
@@ -309,8 +264,3 @@ def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:
         raise InputError(
             f"engine 'fast' runs in float32 on the CPU, got {dtype} on {device!r}; use engine='explicit' for these"
         )
-
-
-def _on_host(tensor: Any) -> Any:
-    """Return a tensor without the device; one that is stored otherwise than NumPy can stays so."""
-    return tensor if isinstance(tensor, DeferredArray) else to_host(tensor)

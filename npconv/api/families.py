@@ -20,7 +20,8 @@ KINDS: dict[str, tuple[type[BareModel], str]] = {
 
 def class_for(family: Family, task: str) -> Any:
     """Return the class for a task of a family, which is made once."""
-    return _made(family, task, family.class_names[task], KINDS[task][0])
+    bare = None if task == "model" else class_for(family, "model")
+    return _made(family, task, family.class_names[task], KINDS[task][0], bare_class=bare)
 
 
 def tensorflow_class_for(family: Family, task: str) -> Any:
@@ -39,7 +40,8 @@ def tensorflow_class_for(family: Family, task: str) -> Any:
     if task == "model":
         return _made(family, task, name, TFPreTrainedModel, output_class=getattr(outputs, face.model_output))
     base = TFImageClassifier if face.labels_second else TFImageClassifierLabelsLast
-    return _made(family, task, name, base, output_class=getattr(outputs, face.classifier_output))
+    bare = tensorflow_class_for(family, "model")
+    return _made(family, task, name, base, output_class=getattr(outputs, face.classifier_output), bare_class=bare)
 
 
 def _made(family: Family, task: str, name: str, base: type[BareModel], **more: Any) -> Any:

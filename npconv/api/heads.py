@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from operator import index
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,12 +19,16 @@ from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttent
 from npconv.backend import array_module, to_device
 from npconv.errors import ConfigError, InputError
 from npconv.forks import whole_to_forks
+from npconv.messages import shown
 from npconv.tensors import as_arrays
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
 #: all its fields, hidden states included.
 OBSERVER: ContextVar[Callable[[Any, Any, Any, bool], None] | None] = ContextVar("npconv_observer", default=None)
+
+#: What can be said of hidden states: all, none, or which.
+HiddenStates: TypeAlias = bool | int | Sequence[int] | None
 
 
 class BareModel(PreTrainedModel):
@@ -34,9 +39,9 @@ class BareModel(PreTrainedModel):
     def __call__(
         self,
         pixel_values: Any = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: HiddenStates = None,
         return_dict: bool | None = None,
-        training: bool = False,
+        training: bool | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> Any:
         """Run the model.
@@ -46,12 +51,15 @@ class BareModel(PreTrainedModel):
         pixel_values : array or tensor (N, C, H, W)
             Normalized pictures, floating-point; taken to the model's dtype and device. A list ``[pixel_values]`` or a
             dict with all inputs by name stands for the inputs as well.
-        output_hidden_states : bool, optional
-            Return the map of every stage; ``config.output_hidden_states`` when unset.
+        output_hidden_states : bool, int or list of int, optional
+            Return the map of every stage; of a list of places, or one that is not 0, those alone, with None for the
+            others (places count from the end too, those that are not there count for nothing);
+            ``config.output_hidden_states`` when unset.
         return_dict : bool, optional
             Return an output object (True) or a tuple of its fields; ``config.return_dict`` when unset.
-        training : bool
-            Apply dropout and drop path. Batch norm keeps using its stored statistics.
+        training : bool, optional
+            Apply dropout and drop path; as ``train()`` and ``eval()`` have said when unset. Batch norm keeps using its
+            stored statistics.
         rng : numpy.random.Generator or int, optional
             Where training draws its random numbers from, or a seed of it.
 
@@ -77,21 +85,26 @@ class BareModel(PreTrainedModel):
     def _run(
         self,
         pixel_values: Any,
-        output_hidden_states: bool | None,
+        output_hidden_states: HiddenStates,
         return_dict: bool | None,
-        training: bool,
+        training: bool | None,
         rng: np.random.Generator | int | None,
         labels: Any = None,
     ) -> Any:
         """Run the model on inputs that are sorted out, and return what was asked for."""
+        training = self.training if training is None else training
         x = prepare_pixel_values(pixel_values, dtype=self.dtype, device=self.device)
         with whole_to_forks():
             output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
         if (observer := OBSERVER.get()) is not None:
             observer(self, x, output, training)
-        if not (self.config.output_hidden_states if output_hidden_states is None else output_hidden_states):
-            output.hidden_states = None
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output.hidden_states = chosen_states(output.hidden_states, wanted)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model: the same as calling it."""
+        return self(*args, **kwargs)
 
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> Any:
         """Run the family's function and return the output with all its fields."""
@@ -107,7 +120,7 @@ class BareModel(PreTrainedModel):
             function = getattr(self.family.part("model"), self.task)
             return function(pixel_values, **self.params, config=self.config, rng=rng)
         if rng is not None:
-            raise InputError("engine 'fast' is for inference; use engine='explicit' for training=True")
+            raise InputError("engine 'fast' is for inference, not training=True; call eval(), or use engine='explicit'")
         return self._fast_engine(pixel_values)
 
 
@@ -120,9 +133,9 @@ class ImageClassifier(BareModel):
         self,
         pixel_values: Any = None,
         labels: Any = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: HiddenStates = None,
         return_dict: bool | None = None,
-        training: bool = False,
+        training: bool | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> Any:
         """Run the classifier.
@@ -268,6 +281,23 @@ def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str
     if named.get("pixel_values") is None:
         raise InputError("expected pixel_values, an array (N, C, H, W); an image processor makes it from pictures")
     return {**given, **named}
+
+
+def chosen_states(states: Sequence[Any], wanted: HiddenStates) -> tuple[Any, ...] | None:
+    """Return the hidden states that a call asks for; None for each of the others, or if it asks for none."""
+    if not wanted:
+        return None
+    if isinstance(wanted, bool | np.bool_):
+        return tuple(states)
+    try:
+        places = range(len(states))
+        given = [index(wanted)] if hasattr(wanted, "__index__") else [index(place) for place in wanted]
+    except TypeError:
+        raise InputError(
+            f"expected output_hidden_states to be True, False or a list of places, got {shown(wanted)}"
+        ) from None
+    chosen = {places[place] for place in given if -len(places) <= place < len(places)}
+    return tuple(state if place in chosen else None for place, state in enumerate(states))
 
 
 def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> Any:

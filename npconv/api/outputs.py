@@ -6,6 +6,11 @@ from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from npconv.models.tree import rows, summary
+
+#: Maps that an output shows, of those of each kind.
+MOST_MAPS = 6
+
 
 class ModelOutput:
     """Base of the outputs: attributes that can also be read as a dict or as a tuple.
@@ -45,13 +50,22 @@ class ModelOutput:
     def __contains__(self, key: object) -> bool:
         return key in self._set_fields()
 
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}("]
+        for name, value in self._set_fields().items():
+            if isinstance(value, list | tuple):
+                lines += [f"  {name}=(", *rows(value, "    ", MOST_MAPS), "  )"]
+            else:
+                lines.append(f"  {name}={summary(value)}")
+        return "\n".join([*lines, ")"])
+
     def _set_fields(self) -> dict[str, Any]:
         """Return the fields that are not None."""
         every = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in every.items() if value is not None}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
     """Output of bare models with pooled features.
 
@@ -71,7 +85,7 @@ class BaseModelOutputWithPoolingAndNoAttention(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BaseModelOutputWithCLSToken(ModelOutput):
     """Output of bare models with a class token.
 
@@ -90,7 +104,7 @@ class BaseModelOutputWithCLSToken(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ImageClassifierOutputWithNoAttention(ModelOutput):
     """Output of the image classifiers.
 
@@ -109,7 +123,7 @@ class ImageClassifierOutputWithNoAttention(ModelOutput):
     hidden_states: tuple[Any, ...] | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BackboneOutput(ModelOutput):
     """Output of the backbones.
 
@@ -128,31 +142,31 @@ class BackboneOutput(ModelOutput):
     attentions: None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TFBaseModelOutputWithPooling(BaseModelOutputWithPoolingAndNoAttention):
     """Output of ``TFConvNextModel``: the fields of the class it is made of, and ``attentions``, which is None."""
 
     attentions: None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TFBaseModelOutputWithPoolingAndNoAttention(BaseModelOutputWithPoolingAndNoAttention):
     """Output of ``TFConvNextV2Model``."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TFBaseModelOutputWithCLSToken(BaseModelOutputWithCLSToken):
     """Output of ``TFCvtModel``."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TFImageClassifierOutputWithNoAttention(ImageClassifierOutputWithNoAttention):
     """Output of ``TFConvNextV2ForImageClassification`` and ``TFCvtForImageClassification``; the loss is (1,)."""
 
     has_sample_losses: ClassVar[bool] = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TFSequenceClassifierOutput(ImageClassifierOutputWithNoAttention):
     """Output of ``TFConvNextForImageClassification``; the loss is (N,), ``attentions`` is None."""
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.api.heads import BareModel, ImageClassifier
+from npconv.api.heads import BareModel, HiddenStates, ImageClassifier
 from npconv.api.loss import image_classification_loss, sample_losses
 from npconv.api.outputs import ModelOutput
 
@@ -47,10 +47,10 @@ class TFImageClassifierLabelsLast(TFImageClassifier):
     def __call__(  # type: ignore[override]  # the order is that of the documents
         self,
         pixel_values: Any = None,
-        output_hidden_states: bool | None = None,
+        output_hidden_states: HiddenStates = None,
         return_dict: bool | None = None,
         labels: Any = None,
-        training: bool = False,
+        training: bool | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> Any:
         """Run the classifier: the arguments of :class:`npconv.api.heads.ImageClassifier` in another order."""

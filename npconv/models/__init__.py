@@ -40,8 +40,8 @@ called ``TF...`` and the choices of the Auto classes, and traces, ``npconv info`
 family.
 
 What the families share: ``configuration`` (with ``checks`` of its fields), ``backbone``, ``parameters`` (from a
-checkpoint to the tree of parameters), ``plans``, ``summary`` (the table of layers), ``naming``, ``naming_tensorflow``,
-``naming_keras``, ``publishing``, ``processors``.
+checkpoint to the tree of parameters), ``tree`` (how it is shown), ``plans``, ``summary`` (the table of layers),
+``naming``, ``naming_tensorflow``, ``naming_keras``, ``publishing``, ``processors``.
 """
 
 from __future__ import annotations

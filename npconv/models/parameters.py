@@ -20,6 +20,7 @@ import numpy as np
 
 from npconv.errors import InputError, WeightsError
 from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted
+from npconv.models.tree import Tree, TreeList
 from npconv.plan.costs import count_parameters, is_buffer
 
 __all__ = [
@@ -130,17 +131,17 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _finished(child) for key, child in root.items()}
 
 
-def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any] | list[Any]) -> dict[str, Any]:
     """Return the leaves of a tree by their dotted names, in the tree's order: the inverse of `nest`."""
     return dict(_leaves(tree, ""))
 
 
 def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Return a tree of the same form, with `function` of each leaf in the leaf's place."""
+    """Return a :class:`Tree` of the same form, with `function` of each leaf in the leaf's place."""
     if isinstance(tree, Mapping):
-        return {key: map_tree(function, child) for key, child in tree.items()}
+        return Tree({key: map_tree(function, child) for key, child in tree.items()})
     if isinstance(tree, list):
-        return [map_tree(function, child) for child in tree]
+        return TreeList(map_tree(function, child) for child in tree)
     return function(tree)
 
 

@@ -35,6 +35,6 @@ def filled_model(model_class, config, **options):
     return model_class(config, filled_state_dict(model_class, config), **options)
 
 
-def pictures(batch=2, height=21, width=17, channels=3, seed=0):
+def pictures(batch=2, height=21, width=17, channels=3, seed=0, dtype="float32"):
     """Return random pixel values, odd and not square."""
-    return np.random.default_rng(seed).standard_normal((batch, channels, height, width)).astype(np.float32)
+    return np.random.default_rng(seed).standard_normal((batch, channels, height, width)).astype(dtype)

@@ -22,19 +22,30 @@ import numpy as np
 import torch
 
 from npconv.layers import ACTIVATIONS
-from npconv.models import find_family
+from npconv.models import FAMILIES, find_family
 from tests.support.families import CLASSES, CONFIGS
 from weights_tools.goldens import draw, reference
 
 torch.set_num_threads(1)  # so that a run on a busy machine is quick, and rounds alike
 
-FAMILIES = ("convnext", "convnextv2", "cvt", "dinov3_convnext")
-
 #: Those that have classifiers.
 CLASSIFIERS = [family for family in FAMILIES if find_family(family).main_task == "image_classification"]
 
+#: Those that have backbones.
+BACKBONES = [family for family in FAMILIES if "backbone" in find_family(family).tasks]
+
 #: Random configurations of each family.
 CASES = 40
+
+_STAGED = {"num_stages": 2, "hidden_sizes": [5, 8], "depths": [1, 2], "patch_size": 2}
+
+#: The fields of a tiny model of each family that transformers builds as it is.
+TINY: dict[str, dict[str, Any]] = {
+    "convnext": _STAGED,
+    "convnextv2": _STAGED,
+    "cvt": {"embed_dim": [6, 8, 8], "num_heads": [2, 4, 1], "depth": [1, 2, 3], "patch_stride": [2, 2, 2]},
+    "dinov3_convnext": {"hidden_sizes": [5, 8], "depths": [1, 2]},
+}
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from weights_tools.goldens import reference
 
 pytestmark = pytest.mark.reference
 
-STAGED = {"num_stages": 2, "hidden_sizes": [5, 8], "depths": [1, 2], "patch_size": 2}
-CVT = {"embed_dim": [6, 8, 8], "num_heads": [2, 4, 1], "depth": [1, 2, 3], "patch_stride": [2, 2, 2]}
+STAGED, CVT, DINO = (parity.TINY[family] for family in ("convnext", "cvt", "dinov3_convnext"))
 LABELS = {"id2label": {0: "cat", 1: "dog", 2: "ship"}, "label2id": {"cat": 0, "dog": 1, "ship": 2}}
 MODELS = [
     ("convnext", "model", STAGED),
@@ -32,6 +31,8 @@ MODELS = [
     ("cvt", "model", CVT),
     ("cvt", "image_classification", {**CVT, **LABELS}),
     ("cvt", "image_classification", {**CVT, "qkv_bias": [False, True, False], "cls_token": [False, True, True]}),
+    ("dinov3_convnext", "model", DINO),
+    ("dinov3_convnext", "backbone", {**DINO, "out_features": ["stem", "stage2"]}),
 ]
 EACH = pytest.mark.parametrize(("family", "task", "fields"), MODELS)
 DTYPES = pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -85,7 +86,7 @@ def test_npconv_loads_the_shards_of_transformers_and_back(tmp_path):
 
 @pytest.mark.parametrize("family", parity.CLASSIFIERS)
 def test_automatic_classes_choose_alike(tmp_path, family):
-    pair = parity.make_pair(family, "image_classification", CVT if family == "cvt" else STAGED, (1, 3, 16, 19))
+    pair = parity.make_pair(family, "image_classification", parity.TINY[family], (1, 3, 16, 19))
     pair.theirs.save_pretrained(tmp_path)
     for ours, theirs in (
         (npconv.AutoModelForImageClassification, transformers.AutoModelForImageClassification),
@@ -139,7 +140,7 @@ OUTPUT_STAGES = [
 ]
 
 
-@pytest.mark.parametrize("family", ["convnext", "convnextv2"])
+@pytest.mark.parametrize("family", parity.BACKBONES)
 @pytest.mark.parametrize("fields", OUTPUT_STAGES)
 def test_output_stages_follow_the_rules_of_transformers(family, fields):
     try:

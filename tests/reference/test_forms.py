@@ -18,6 +18,7 @@ pytestmark = pytest.mark.reference
 
 STAGED = {"num_stages": 2, "hidden_sizes": [5, 8], "depths": [1, 1], "patch_size": 2, "num_labels": 3}
 CVT = {"embed_dim": [6, 8, 8], "num_heads": [2, 4, 1], "depth": [1, 2, 3], "patch_stride": [2, 2, 2], "num_labels": 3}
+DINO = parity.TINY["dinov3_convnext"]
 NO_CLASS_TOKEN = {**CVT, "cls_token": [False, False, False]}
 
 MODELS = [
@@ -30,6 +31,8 @@ MODELS = [
     ("cvt", "model", CVT),
     ("cvt", "model", NO_CLASS_TOKEN),
     ("cvt", "image_classification", CVT),
+    ("dinov3_convnext", "model", DINO),
+    ("dinov3_convnext", "backbone", {**DINO, "out_features": ["stem", "stage2"]}),
 ]
 
 

@@ -43,7 +43,13 @@ _STAGED = {"num_stages": 2, "hidden_sizes": [5, 8], "depths": [1, 2], "patch_siz
 TINY: dict[str, dict[str, Any]] = {
     "convnext": _STAGED,
     "convnextv2": _STAGED,
-    "cvt": {"embed_dim": [6, 8, 8], "num_heads": [2, 4, 1], "depth": [1, 2, 3], "patch_stride": [2, 2, 2]},
+    "cvt": {
+        "embed_dim": [6, 8],
+        "num_heads": [2, 4],
+        "depth": [1, 2],
+        "patch_stride": [2, 2],
+        "cls_token": [False, True],
+    },
     "dinov3_convnext": {"hidden_sizes": [5, 8], "depths": [1, 2]},
 }
 

@@ -18,7 +18,8 @@ from weights_tools.goldens import reference
 
 pytestmark = pytest.mark.reference
 
-STAGED, CVT, DINO = (parity.TINY[family] for family in ("convnext", "cvt", "dinov3_convnext"))
+STAGED, DINO = parity.TINY["convnext"], parity.TINY["dinov3_convnext"]
+CVT = {"embed_dim": [6, 8, 8], "num_heads": [2, 4, 1], "depth": [1, 2, 3], "patch_stride": [2, 2, 2]}
 LABELS = {"id2label": {0: "cat", 1: "dog", 2: "ship"}, "label2id": {"cat": 0, "dog": 1, "ship": 2}}
 MODELS = [
     ("convnext", "model", STAGED),

@@ -141,7 +141,10 @@ def test_stages_that_cannot_be_set_are_a_value_error_and_change_nothing(family, 
 @pytest.mark.parametrize("choice", [{"out_features": ["stage1"]}, {"out_indices": [1, 2]}], ids=str)
 @pytest.mark.filterwarnings("ignore::npconv.NpconvWarning")
 def test_a_choice_when_a_file_is_loaded(tmp_path, family, task, choice):
-    """Of a bare model's file the norms of the maps are new, on both sides the same; AutoBackbone there takes no folder."""
+    """Of a bare model's file the norms of the maps are new, on both sides the same.
+
+    The file of a backbone may hold norms of stages that are not chosen now. ``AutoBackbone`` there takes no folder.
+    """
     pair = twins.make(family, task)
     pair.theirs.save_pretrained(tmp_path)
     theirs = reference.model_class(family, "backbone").from_pretrained(tmp_path, dtype=torch.float64, **choice)

@@ -1,4 +1,4 @@
-"""The suite of the models: files that go back and forth, heads, and calls. What models can do besides: the module suite."""
+"""The suite of the models: files that go back and forth, heads, and calls."""
 
 import pytest
 
@@ -163,11 +163,10 @@ def test_a_batch_is_its_pictures(family, task):
 
 
 @EACH
-@pytest.mark.parametrize("hidden_states", [False, True])
-def test_a_tuple_holds_what_the_object_holds(family, task, hidden_states):
+def test_a_tuple_holds_what_the_object_holds(family, task):
     pair = twins.shared(family, task)
-    named = pair.ours(pair.pixel_values, output_hidden_states=hidden_states)
-    plain = pair.ours(pair.pixel_values, output_hidden_states=hidden_states, return_dict=False)
+    named = pair.ours(pair.pixel_values, output_hidden_states=True)
+    plain = pair.ours(pair.pixel_values, output_hidden_states=True, return_dict=False)
     assert isinstance(plain, tuple)
     assert len(plain) == len(named)
     for number, (name, part) in enumerate(zip(named, plain, strict=True)):
@@ -186,10 +185,9 @@ def test_inputs_by_position_by_name_and_in_a_batch_feature_are_the_same(family, 
 
 
 @EACH
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_tensors_of_torch_are_taken_and_arrays_given_back(family, task, dtype):
+def test_tensors_of_torch_are_taken_and_arrays_given_back(family, task):
     pair = twins.shared(family, task)
-    tensor = torch.tensor(pair.pixel_values).to(dtype)  # float16 numbers, exact in both
+    tensor = torch.tensor(pair.pixel_values).float()  # float16 numbers, exact in every dtype
     outputs = parity.outputs_of(pair.ours, tensor)
     assert {type(array) for array in outputs.values()} == {np.ndarray}
     twins.assert_same_outputs(outputs, parity.outputs_of(pair.ours, pair.pixel_values))

@@ -2,8 +2,8 @@
 
 The suites ask of npconv what the test suites of transformers ask of these families, in our own words and where it makes
 sense without autograd. What ``tests/reference`` asks already is not asked again: numbers, losses and activations in
-``test_parity``, forms of the outputs in ``test_forms``, files in every dtype, shards, default configurations and choices
-of stages in ``test_exchange``, drop path and dropout in ``test_training_parity``, single pictures in
+``test_parity``, forms of the outputs in ``test_forms``, files in every dtype, shards, default configurations and
+choices of stages in ``test_exchange``, drop path and dropout in ``test_training_parity``, single pictures in
 ``tests/images/test_processor_reference.py``.
 """
 
@@ -55,7 +55,7 @@ def shared(family: str, task: str) -> parity.Pair:
 
 
 def ours(family: str, task: str, dtype: Any = "float32") -> Any:
-    """Return a new model of npconv whose weights need all digits of float32, and none of which is at its first value."""
+    """Return a new model of npconv whose weights need all digits of float32, none of them at its first value."""
     model_class, config = CLASSES[family, task], CONFIGS[family](**FIELDS[family])
     return model_class(config, filled_state_dict(model_class, config), dtype=dtype)
 

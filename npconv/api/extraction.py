@@ -62,9 +62,11 @@ class ImageFeatureExtractionPipeline(Pipeline):
         else:
             arguments["config"] = config.from_dict(config.to_dict(), num_labels=0)
         family = family_of(config)
+        is_bare = config.architectures == [family.class_names["model"]]  # without the last norm of a classifier, in CvT
+        task = "model" if is_bare else family.main_task
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NpconvWarning)  # what is left out and what is missing is looked at below
-            loaded: BareModel = class_for(family, family.main_task).from_pretrained(name, strict=False, **arguments)
+            loaded: BareModel = class_for(family, task).from_pretrained(name, strict=False, **arguments)
         report = loaded.loading_report
         wrong = [*report.missing, *(parameter for parameter in report.unexpected if parameter not in CLASSIFIER)]
         if wrong:

@@ -44,7 +44,8 @@ def load_tensors(
     stored = dict(load_checkpoint(path, lazy=True))
     untrained = [name for name in shapes if kind.never_published and name.startswith(kind.never_published)]
     untrained = [name for name in untrained if name not in stored]
-    ignored = kind.family.part("model").OF_OTHER_TASKS[kind.task]
+    not_chosen = [f"{kind.never_published}*"] if kind.never_published else []  # of stages that a file was saved with
+    ignored = [*kind.family.part("model").OF_OTHER_TASKS[kind.task], *not_chosen]
     try:
         tensors, report = match(
             {**stored, **_first_values(untrained, shapes, config)},

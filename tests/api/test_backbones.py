@@ -49,6 +49,14 @@ def test_what_the_message_advises_works(tmp_path):
     assert again.channels == [6, 10]
 
 
+@EACH
+def test_a_file_may_hold_the_norms_of_stages_that_are_not_chosen_now(tmp_path, family):
+    backbone = made(family)
+    backbone.save_pretrained(tmp_path)
+    again = BACKBONES[family].from_pretrained(tmp_path, out_features=["stage2"])
+    np.testing.assert_array_equal(again(pictures()).feature_maps[0], backbone(pictures()).feature_maps[1])
+
+
 @pytest.mark.parametrize("engine", ["explicit", "fast"])
 def test_stages_set_in_the_configuration_are_checked_by_the_next_call(engine):
     backbone, x = made("convnext", engine=engine), pictures()

@@ -129,6 +129,17 @@ def test_a_model_that_is_loaded_already(family):
         np.testing.assert_array_equal(extract(photo(), pool=True), output.pooler_output)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_folder_of_a_bare_model(tmp_path, family):
+    """Of CvT it lacks the last norm, which only a classifier has."""
+    model = filled_model(BARE_MODELS[family], CONFIGS[family])
+    model.save_pretrained(tmp_path)
+    processor = npconv.ConvNextImageProcessor(size=SIZE)
+    processor.save_pretrained(tmp_path)
+    extract = npconv.pipeline("image-feature-extraction", model=tmp_path, return_tensors="np")
+    assert_close(extract(photo()), model(processor(photo()).pixel_values).last_hidden_state)
+
+
 def test_scores_are_no_features(convnext):
     model = npconv.AutoModelForImageClassification.from_pretrained(convnext)
     processor = npconv.AutoImageProcessor.from_pretrained(convnext)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npconv.errors import InputError, NpconvWarning, UnavailableError
+from npconv.errors import InputError, NotInstalledError, NpconvWarning, UnavailableError
 from npconv.messages import shown
 
 #: A NumPy array, or a CuPy array: they have the same methods.
@@ -99,7 +99,7 @@ def device_module(device: str) -> ModuleType:
     try:
         cupy = importlib.import_module(DEVICES[device])
     except ImportError as error:
-        raise UnavailableError("device 'cuda' needs CuPy: pip install cupy-cuda12x, or use device='cpu'") from error
+        raise NotInstalledError("device 'cuda' needs CuPy: pip install cupy-cuda12x, or use device='cpu'") from error
     try:
         cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own CUDARuntimeError, a type known only once CuPy is there

@@ -2,6 +2,16 @@
 
 Every error that bad input can cause belongs to :class:`NpconvError`. Its message is one line that says what was
 expected, what came and what to try.
+
+They are also what Python and other libraries raise in such a case, so that the ``except`` clauses of programs that were
+written for those still catch them:
+
+====================================  ====================================================================
+``OSError`` (``FileNotFoundError``)   a model, or a file of one, that is not there
+``ValueError``                        a wrong value: of an argument, a configuration, a picture
+``RuntimeError``                      arrays or weights whose shapes do not fit the model; a device that is not there
+``ImportError``                       a package that is not installed
+====================================  ====================================================================
 """
 
 
@@ -13,12 +23,28 @@ class InputError(NpconvError, ValueError):
     """An array or argument of a call has the wrong shape, dtype or value."""
 
 
+class ShapeError(InputError, RuntimeError):
+    """Arrays of a call do not fit each other, or the weights."""
+
+
 class ConfigError(NpconvError, ValueError):
     """A configuration describes no model that can be built."""
 
 
+class ConfigNotFoundError(ConfigError, FileNotFoundError):
+    """A model has no ``config.json``."""
+
+
 class WeightsError(NpconvError):
     """Weights cannot be used: a file is missing or incomplete, or names and shapes do not match the model."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """A file of weights, or another that is read with them, is not there."""
+
+
+class MisfitError(WeightsError, RuntimeError):
+    """The names or shapes of weights are not those of the model."""
 
 
 class SafetensorsError(WeightsError, ValueError):
@@ -41,7 +67,11 @@ class ImageError(NpconvError, ValueError):
     """A picture cannot be read or prepared."""
 
 
-class ModelNotFoundError(NpconvError):
+class ImageNotFoundError(ImageError, FileNotFoundError):
+    """There is no picture at a path."""
+
+
+class ModelNotFoundError(NpconvError, FileNotFoundError):
     """No embedded model, folder, file or cached hub model has the given name."""
 
 
@@ -49,8 +79,16 @@ class GoldenError(NpconvError, ValueError):
     """A trace or a case cannot be read, or two traces cannot be compared."""
 
 
-class UnavailableError(NpconvError):
+class TraceNotFoundError(GoldenError, FileNotFoundError):
+    """There is no trace at a path."""
+
+
+class UnavailableError(NpconvError, RuntimeError):
     """Something optional is asked for and not there: an extra that is not installed, a device, an engine."""
+
+
+class NotInstalledError(UnavailableError, ImportError):
+    """A package that is asked for is not installed."""
 
 
 class NpconvWarning(UserWarning):

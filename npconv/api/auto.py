@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from npconv.api.families import class_for, tensorflow_class_for
 from npconv.errors import ConfigError
+from npconv.files.loading_arguments import sort_out
 from npconv.images import ConvNextImageProcessor
 from npconv.models import FAMILIES, Family, PretrainedConfig, find_family
 from npconv.models.configuration import read_config_file
@@ -17,21 +18,25 @@ class AutoConfig:
     """Chooses the configuration class of a model."""
 
     @staticmethod
-    def from_pretrained(model: str | Path, *, revision: str = "main", **overrides: Any) -> PretrainedConfig:
+    def from_pretrained(model: str | Path | None = None, **arguments: Any) -> PretrainedConfig:
         """Read the configuration of a model, found by name, directory, file or hub id.
+
+        The arguments are those of :meth:`npconv.models.PretrainedConfig.from_pretrained`.
 
         Raises
         ------
         NpconvError
-            If there is no such model, or it is of no family that npconv knows.
+            If there is no such model, or it is of no family that npconv knows; or an argument is unknown.
         """
-        fields = read_config_file(model, revision=revision)
+        model = arguments.pop("pretrained_model_name_or_path", model)
+        origin, overrides = sort_out(arguments)
+        fields = read_config_file(model, origin)
         try:
             family = find_family(fields.get("model_type"))
         except ConfigError as error:
             raise ConfigError(f"{model}: {error}") from None
-        config: PretrainedConfig = family.config_class.from_dict(fields, **overrides)
-        config.name_or_path = model
+        made = family.config_class.from_file_fields(fields, overrides, "AutoConfig.from_pretrained", model)
+        config: PretrainedConfig = made
         return config
 
 
@@ -42,11 +47,16 @@ class _AutoModel:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, *, config: PretrainedConfig | None = None, revision: str = "main", **kwargs: Any
+        cls, model: str | Path | None = None, *, config: PretrainedConfig | str | Path | None = None, **kwargs: Any
     ) -> Any:
         """Load a model; the arguments are those of :meth:`npconv.api.base.PreTrainedModel.from_pretrained`."""
-        chosen = AutoConfig.from_pretrained(model, revision=revision) if config is None else config
-        return cls._choose(chosen).from_pretrained(model, config=config, revision=revision, **kwargs)
+        model = kwargs.pop("pretrained_model_name_or_path", model)
+        origin, rest = sort_out(kwargs)
+        if config is not None and not isinstance(config, PretrainedConfig):
+            config = AutoConfig.from_pretrained(config, **origin.arguments())
+        chosen = AutoConfig.from_pretrained(model, **origin.arguments()) if config is None else config
+        arguments = {**rest, **origin.arguments(), "force_download": False}  # it has been downloaded again by now
+        return cls._choose(chosen).from_pretrained(model, config=config, **arguments)
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
@@ -110,15 +120,17 @@ class AutoImageProcessor:
     """Reads the preprocessing of a model: :class:`ConvNextImageProcessor`, or that of a family with another one."""
 
     @staticmethod
-    def from_pretrained(model: str | Path, *, revision: str = "main", **overrides: Any) -> ConvNextImageProcessor:
+    def from_pretrained(model: str | Path | None = None, **arguments: Any) -> ConvNextImageProcessor:
         """Read the ``preprocessor_config.json`` of a model, found by name, directory, file or hub id.
+
+        The arguments are those of :meth:`npconv.ConvNextImageProcessor.from_pretrained`.
 
         Raises
         ------
         NpconvError
-            If there is no such model, or its preprocessing is another one.
+            If there is no such model, or its preprocessing is another one; or an argument is unknown.
         """
-        return load_processor(model, revision=revision, **overrides)
+        return load_processor(model, **arguments)
 
 
 class AutoFeatureExtractor(AutoImageProcessor):

@@ -12,10 +12,11 @@ import numpy as np
 from npconv.api.folded import cached_fold
 from npconv.api.holder import ParameterHolder
 from npconv.api.loading import (
-    LOADING_WITHOUT_EFFECT,
     check_dtypes,
+    choose_config,
     dtype_of,
     load_tensors,
+    loading_info,
     warn_misfit,
     warn_not_finite,
 )
@@ -23,9 +24,9 @@ from npconv.backend import parse_device, parse_dtype, to_host, warn_bfloat16
 from npconv.errors import ConfigError, InputError
 from npconv.files.checkpoint import publish_checkpoint, save_checkpoint
 from npconv.files.disk import locate
+from npconv.files.loading_arguments import sort_out
 from npconv.files.locks import staged
 from npconv.models import Family, PretrainedConfig
-from npconv.models.configuration import read_config_file
 from npconv.models.parameters import (
     LoadReport,
     match,
@@ -140,18 +141,19 @@ class PreTrainedModel(ParameterHolder):
     @classmethod
     def from_pretrained(
         cls: type[Self],
-        model: str | Path,
+        model: str | Path | None = None,
         *,
-        config: PretrainedConfig | None = None,
+        config: PretrainedConfig | str | Path | None = None,
         dtype: Any = "float32",
         device: Any = "cpu",
         engine: str = "explicit",
         threads: int | None = None,
         cache: bool | str | Path = False,
         strict: bool = True,
-        revision: str = "main",
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
         add_pooling_layer: bool = True,
-        **config_overrides: Any,
+        **arguments: Any,
     ) -> Self:
         """Load a model.
 
@@ -160,8 +162,8 @@ class PreTrainedModel(ParameterHolder):
         model : str or Path
             An embedded model's name, a directory in Hugging Face layout, a ``.safetensors`` file with its
             ``config.json`` beside it, or a hub id.
-        config : PretrainedConfig, optional
-            In place of the model's own.
+        config : PretrainedConfig, str or Path, optional
+            In place of the model's own; or the name of a model whose configuration is taken.
         dtype : str or dtype
             As in the class, or ``"auto"`` for that of the file (float32 with the fast engine).
         device, engine, threads, add_pooling_layer
@@ -172,30 +174,31 @@ class PreTrainedModel(ParameterHolder):
         strict : bool
             Refuse a file that lacks a parameter or has one too many. With False, a missing head is random and what is
             too much is left out; a warning and ``loading_report`` name both. A file that lacks more is refused.
-        revision : str
-            Of a hub id: branch, tag or commit.
-        **config_overrides
-            Fields of the configuration to replace, such as ``out_features=["stage2"]``. ``torch_dtype`` is taken as
-            `dtype`.
+        ignore_mismatched_sizes : bool
+            Put new parameters, with a warning, in the place of those that have another shape in the file: a new head,
+            after ``num_labels=10`` or ``id2label={...}``. A head that the file lacks is then new as well.
+        output_loading_info : bool
+            Return a tuple: the model, and a dict with ``missing_keys``, ``unexpected_keys`` and ``mismatched_keys``.
+        **arguments
+            Fields of the configuration to replace, such as ``out_features=["stage2"]``. ``subfolder`` and ``variant``
+            (``"fp16"`` for ``model.fp16.safetensors``) say where in the model's folder the files are. Of a hub id:
+            ``revision`` (branch, tag or commit), ``cache_dir``, ``token``, ``local_files_only``, ``force_download`` and
+            ``proxies``. ``torch_dtype`` is taken as `dtype`, and a ``device_map`` that names a device as `device`. What
+            else transformers takes to say how to load has no effect: ``npconv/files/loading_arguments.py`` lists it.
 
         Raises
         ------
         NpconvError
-            If there is no such model, or its configuration or weights cannot be used.
+            If there is no such model, its configuration or weights cannot be used, or an argument is unknown.
         """
-        overrides = {name: value for name, value in config_overrides.items() if name not in LOADING_WITHOUT_EFFECT}
-        dtype = overrides.pop("torch_dtype", dtype)  # the older name of the same argument
-        if config is not None and overrides:
-            raise InputError(
-                f"expected a config or its fields, got both: {', '.join(overrides)}; set them in the config"
-            )
-        path = locate(model, revision=revision)
-        if config is None:
-            config = cls.config_class.from_dict(read_config_file(path), **overrides)
-            config.name_or_path = model
+        model = arguments.pop("pretrained_model_name_or_path", model)
+        origin, overrides = sort_out(arguments)
+        dtype, device = overrides.pop("dtype", dtype), overrides.pop("device", device)
+        path = locate(model, origin)
+        config = choose_config(cls, model, path, config, origin, overrides)
         if cache and engine != "fast":
             raise InputError(f"expected engine 'fast' beside cache, got {engine!r}; the explicit one folds nothing")
-        tensors, report = load_tensors(cls, path, config, strict)
+        tensors, report = load_tensors(cls, path, config, strict, ignore_mismatched_sizes)
         check_dtypes(tensors)
         warn_misfit(cls.__name__, report)
         if not cache:  # whose file was made from weights that were looked at, and is not read whole
@@ -228,7 +231,7 @@ class PreTrainedModel(ParameterHolder):
         )
         loaded.loading_report = report
         loaded.name_or_path = str(model)
-        return loaded
+        return (loaded, loading_info(report)) if output_loading_info else loaded  # type: ignore[return-value]
 
     def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:
         """Write ``config.json`` and ``model.safetensors`` as transformers reads them.

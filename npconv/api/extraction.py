@@ -14,6 +14,7 @@ from npconv.api.heads import BareModel
 from npconv.api.pictures import Pipeline
 from npconv.backend import to_host
 from npconv.errors import InputError, NpconvWarning, WeightsError
+from npconv.files.loading_arguments import sort_out
 from npconv.models import family_of
 
 #: The name of what a classifier gets, beside those of the maps.
@@ -57,7 +58,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
         """
         config = arguments.get("config")
         if config is None:
-            config = AutoConfig.from_pretrained(name, revision=arguments.get("revision", "main"))
+            config = AutoConfig.from_pretrained(name, **sort_out(arguments)[0].arguments())
             arguments["num_labels"] = 0
         else:
             arguments["config"] = config.from_dict(config.to_dict(), num_labels=0)

@@ -5,39 +5,63 @@ from __future__ import annotations
 import shlex
 import warnings
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npconv.backend import array_module, to_host
-from npconv.errors import NpconvWarning, WeightsError
+from npconv.errors import InputError, MisfitError, NpconvWarning, WeightsError
 from npconv.files.checkpoint import load_checkpoint
 from npconv.files.dtypes import DeferredArray
+from npconv.files.loading_arguments import Origin, refuse_unknown
 from npconv.messages import listed
 from npconv.models import PretrainedConfig
-from npconv.models.parameters import LoadReport, MisfitError, Shapes, is_buffer, match, random_parameters
+from npconv.models.configuration import read_config_file, read_config_in
+from npconv.models.parameters import (
+    LoadReport,
+    NamesMisfitError,
+    Shapes,
+    ShapesMisfitError,
+    is_buffer,
+    match,
+    random_parameters,
+)
 
 if TYPE_CHECKING:
     from npconv.api.base import PreTrainedModel
 
-#: Arguments of ``from_pretrained`` in transformers that change nothing here.
-LOADING_WITHOUT_EFFECT = (
-    "attn_implementation",
-    "force_download",
-    "from_flax",
-    "from_pt",
-    "from_tf",
-    "local_files_only",
-    "low_cpu_mem_usage",
-    "token",
-    "trust_remote_code",
-    "use_safetensors",
-)
+
+def choose_config(
+    kind: type[PreTrainedModel],
+    name: Any,
+    path: Path,
+    given: PretrainedConfig | str | Path | None,
+    origin: Origin,
+    overrides: Mapping[str, Any],
+) -> PretrainedConfig:
+    """Return the configuration of a model of some class: the one that is `given` or named, else its own.
+
+    `overrides` replace fields, but not those of one that is given; what is no field is an unknown argument.
+    """
+    if isinstance(given, PretrainedConfig):
+        fields = given.to_dict()
+    elif given is not None:
+        fields = read_config_file(given, origin)
+    else:
+        fields = read_config_in(path if path.is_dir() else path.parent)
+    known, maker = kind.config_class.known_fields(fields), f"{kind.__name__}.from_pretrained"
+    refuse_unknown(overrides, known, maker, f"a field of {kind.config_class.__name__}")
+    if not isinstance(given, PretrainedConfig):
+        return kind.config_class.from_file_fields(fields, overrides, maker, name)
+    if overrides:
+        raise InputError(f"expected a config or its fields, got both: {', '.join(overrides)}; set them in the config")
+    return given
 
 
 def load_tensors(
-    kind: type[PreTrainedModel], path: Path, config: PretrainedConfig, strict: bool
+    kind: type[PreTrainedModel], path: Path, config: PretrainedConfig, strict: bool, ignore_mismatched_sizes: bool
 ) -> tuple[dict[str, Any], LoadReport]:
     """Return the parameters of a model of some class from a checkpoint, and what did not fit."""
     shapes = kind.parameter_shapes(config)
@@ -54,13 +78,16 @@ def load_tensors(
             ignore=[*ignored, *(f"{kind.base_model_prefix}.{pattern}" for pattern in ignored)],
             strict=strict,
             head=kind.family.part("model").OF_OTHER_TASKS["model"],
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
-    except MisfitError as error:
-        raise WeightsError(_with_way_out(path, stored, error)) from None
+    except NamesMisfitError as error:
+        raise MisfitError(_with_way_out(path, stored, error)) from None
+    except ShapesMisfitError as error:
+        raise MisfitError(f"{error} ignore_mismatched_sizes=True puts new ones in their place") from None
     if report.unexpected and (reason := _what_else(stored)):  # their numbers are not the weights
         raise WeightsError(reason)
-    tensors |= _first_values(report.missing, shapes, config)
-    return tensors, LoadReport((*untrained, *report.missing), report.unexpected)
+    tensors |= _first_values([*report.missing, *(name for name, *_ in report.mismatched)], shapes, config)
+    return tensors, replace(report, missing=(*untrained, *report.missing))
 
 
 def decoded(tensor: Any) -> Any:
@@ -98,7 +125,7 @@ def _what_else(stored: Mapping[str, Any]) -> str:
     return what_else(stored)
 
 
-def _with_way_out(path: Path, stored: Mapping[str, Any], error: MisfitError) -> str:
+def _with_way_out(path: Path, stored: Mapping[str, Any], error: NamesMisfitError) -> str:
     """Return why a file does not fit, and what to do: what it is, or that `npconv convert` understands it."""
     from npconv.convert.translate import detect, to_hugging_face
 
@@ -140,5 +167,22 @@ def warn_misfit(name: str, report: LoadReport) -> None:
             NpconvWarning,
             stacklevel=3,
         )
+    if report.mismatched:
+        places = [f"{parameter} ({stored} there, {wanted} here)" for parameter, stored, wanted in report.mismatched]
+        warnings.warn(
+            f"{name}: of another shape in the file, so at their first values and never trained: {listed(places)}",
+            NpconvWarning,
+            stacklevel=3,
+        )
     if report.unexpected:
         warnings.warn(f"{name}: in the file and left out: {listed(report.unexpected)}", NpconvWarning, stacklevel=3)
+
+
+def loading_info(report: LoadReport) -> dict[str, Any]:
+    """Return what did not fit under the names of transformers."""
+    return {
+        "missing_keys": set(report.missing),
+        "unexpected_keys": set(report.unexpected),
+        "mismatched_keys": set(report.mismatched),
+        "error_msgs": [],
+    }

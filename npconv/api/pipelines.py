@@ -14,6 +14,7 @@ from npconv.api.heads import BareModel
 from npconv.api.pictures import ImageClassificationPipeline, Pipeline
 from npconv.backend import parse_device, parse_dtype
 from npconv.errors import InputError
+from npconv.files.loading_arguments import Origin, sort_out
 from npconv.images import ConvNextImageProcessor
 from npconv.workers.loader import Loader
 
@@ -59,8 +60,9 @@ def pipeline(
         The older name of `image_processor`.
     **arguments
         What a call does that does not say: ``top_k``, ``function_to_apply``; or ``pool``, ``return_tensors``,
-        ``image_processor_kwargs``, ``features``; and ``max_memory``. And ``dtype``, ``device``, ``engine`` and so
-        on, as in ``from_pretrained``: the engine is the fast one when unset, where it can run: in float32 on the CPU.
+        ``image_processor_kwargs``, ``features``; and ``max_memory``. And ``dtype``, ``device``, ``engine``,
+        ``revision`` and so on, as in ``from_pretrained``, also in a dict ``model_kwargs``: the engine is the fast one
+        when unset, where it can run: in float32 on the CPU.
 
     Returns
     -------
@@ -75,6 +77,8 @@ def pipeline(
         raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {task!r}")
     kind = PIPELINES[task]
     options = {name: arguments.pop(name) for name in kind.options if name in arguments}
+    origin, arguments = sort_out({**arguments, **(arguments.pop("model_kwargs", None) or {})})
+    origin_of_other = origin._replace(revision="main", subfolder="", variant=None)
     image_processor = feature_extractor if image_processor is None else image_processor
     shared = isinstance(workers, Executor) or workers > 1
     if isinstance(model, kind.model_class):
@@ -85,18 +89,21 @@ def pipeline(
         if arguments:
             raise InputError(f"expected no {', '.join(arguments)} beside a loaded model; give them when loading it")
         kind.check_config(model.config)
-        return kind(model, _processor(image_processor), batch_size=batch_size, **options)
+        return kind(model, _processor(image_processor, origin_of_other), batch_size=batch_size, **options)
     name: Any = DEFAULT_MODEL if model is None else model
-    revision = arguments.get("revision", "main")
-    processor = _processor(name, revision) if image_processor is None else _processor(image_processor)
-    arguments = _with_engine(arguments)
+    if image_processor is None:
+        processor = _processor(name, origin)
+        origin = origin._replace(force_download=False)  # it has been downloaded again by now
+    else:
+        processor = _processor(image_processor, origin_of_other)
+    arguments = {**_with_engine(arguments), **origin.arguments()}
     if not shared:
         loaded = kind.load_model(name, **arguments)
         kind.check_config(loaded.config)
         return kind(loaded, processor, batch_size=batch_size, **options)
     # To fail here, not in a worker.
     given = arguments.get("config")
-    kind.check_config(given or AutoConfig.from_pretrained(name, revision=revision))
+    kind.check_config(given or AutoConfig.from_pretrained(name, **origin.arguments()))
     sent = {"kind": kind, "image_processor": processor, "threads": 1, **arguments}
     Loader.of(load_pipeline, **sent)  # likewise
     load = partial(kind.load_model, name, **arguments)
@@ -112,14 +119,14 @@ def load_pipeline(kind: type[Pipeline], model: str, image_processor: ConvNextIma
 def _with_engine(model_arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with an engine: the fast one, where it can run and no other is asked for."""
     arguments = {"dtype": "float32", **model_arguments}
-    dtype, device = arguments.pop("torch_dtype", arguments["dtype"]), parse_device(arguments.get("device"))
+    dtype, device = arguments["dtype"], parse_device(arguments.get("device"))
     if not (isinstance(dtype, str) and dtype == "auto"):
         dtype = parse_dtype(dtype).name
     engine = "fast" if (dtype, device) == ("float32", "cpu") else "explicit"
     return {"engine": engine, **arguments, "dtype": dtype, "device": device}
 
 
-def _processor(given: Any, revision: str = "main") -> ConvNextImageProcessor:
+def _processor(given: Any, origin: Origin) -> ConvNextImageProcessor:
     """Return an image processor, loaded if only its name is given."""
     is_loaded = isinstance(given, ConvNextImageProcessor)
-    return given if is_loaded else AutoImageProcessor.from_pretrained(given, revision=revision)
+    return given if is_loaded else AutoImageProcessor.from_pretrained(given, **origin.arguments())

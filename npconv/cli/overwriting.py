@@ -49,10 +49,10 @@ def check_output(
         is_read = any(_is_in(path, given) for given in inputs)
         if os.path.getsize(path) == 0 or (force and not is_read) or is_own(Path(path)):
             return
+    except (NpconvError, ValueError):  # nothing that this command writes; first, as some of them are an OSError too
+        pass
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror}); give another {option}") from error
-    except (NpconvError, ValueError):  # nothing that this command writes
-        pass
     if is_read:
         found = "is in a folder that the same call reads"
         raise InputError(f"{name}: {found}, so it is not written over; give another {option}")

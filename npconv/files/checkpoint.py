@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from npconv.errors import InputError, WeightsError
+from npconv.errors import InputError, WeightsError, WeightsNotFoundError
 from npconv.files.disk import SUFFIX, as_path, read_json, write_file
 from npconv.files.dtypes import STORED, DeferredArray
 from npconv.files.locks import publish, why_not_written
@@ -103,7 +103,7 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict
     ----------
     path : str or path
         A folder with ``model.safetensors``, or with ``model.safetensors.index.json`` and the shards it names; or a
-        ``.safetensors`` file.
+        ``.safetensors`` file, or such an index.
     lazy : bool
         Leave tensors that must be decoded (BF16, 8-bit floats, BOOL) as they are stored. They then take no memory until
         each is made an array: ``np.array(tensor, dtype)``.
@@ -122,12 +122,14 @@ def load_checkpoint(path: str | os.PathLike[str], *, lazy: bool = False) -> dict
     """
     load = open_file if lazy else load_file
     found = _find(path)
-    if found.name != INDEX_FILE:
+    if not _is_index(found):
         return load(found)
 
     def load_shard(file: Path) -> dict[str, Any]:
         if not os.path.lexists(file):
-            raise WeightsError(f"{INDEX_FILE} names {quoted(file.name)}, which is not in {quoted(file.parent)}; get it")
+            raise WeightsNotFoundError(
+                f"{found.name} names {quoted(file.name)}, which is not in {quoted(file.parent)}; get it"
+            )
         return load(file)
 
     return gather(found, read_weight_map(found, SUFFIX), load_shard)
@@ -142,22 +144,27 @@ def checkpoint_files(path: str | os.PathLike[str]) -> list[Path]:
         As `load_checkpoint`, if there are no weights or the index is damaged.
     """
     found = _find(path)
-    if found.name != INDEX_FILE:
+    if not _is_index(found):
         return [found]
     return [found.parent / name for name in sorted(set(read_weight_map(found, SUFFIX).values()))]
+
+
+def _is_index(path: Path) -> bool:
+    """Say whether a file is named as an index, such as that of a variant, ``model.safetensors.index.fp16.json``."""
+    return path.name.startswith(f"{SINGLE_FILE}.index.") and path.suffix == ".json"
 
 
 def _find(path: str | os.PathLike[str]) -> Path:
     """Return the file of a checkpoint, or its index."""
     path = as_path(path)
     if not os.path.isdir(path):
-        if path.suffix != SUFFIX:
+        if path.suffix != SUFFIX and not _is_index(path):
             raise WeightsError(f"expected a folder or a {SUFFIX} file, got {quoted(path)}")
         return path
     for name in (SINGLE_FILE, INDEX_FILE):
         if os.path.lexists(path / name):
             return path / name
-    raise WeightsError(f"no {SINGLE_FILE} and no {INDEX_FILE} in {quoted(path)}; {_what_is_there(path)}")
+    raise WeightsNotFoundError(f"no {SINGLE_FILE} and no {INDEX_FILE} in {quoted(path)}; {_what_is_there(path)}")
 
 
 def save_checkpoint(

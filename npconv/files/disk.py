@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from npconv.errors import InputError, ModelNotFoundError, NpconvError, WeightsError
+from npconv.errors import InputError, ModelNotFoundError, NpconvError, WeightsError, WeightsNotFoundError
+from npconv.files.loading_arguments import USUAL_ORIGIN, Origin
 from npconv.files.locks import is_left, temporary_file, why_not_written
 from npconv.files.strangers import BEGINNING, what_begins
 from npconv.messages import quoted
@@ -61,8 +62,9 @@ def map_file(filename: str | os.PathLike[str]) -> memoryview:
     path = as_path(filename)
     # Not even opened unless it is a regular file: opening a named pipe would wait for a writer for ever.
     if not os.path.isfile(path):
-        special = "is a pipe, a device or the like, not a regular file" if os.path.exists(path) else "does not exist"
-        found = "is a directory" if os.path.isdir(path) else special
+        if not os.path.exists(path):
+            raise WeightsNotFoundError(f"expected a file, but {quoted(path)} does not exist; check the path")
+        found = "is a directory" if os.path.isdir(path) else "is a pipe, a device or the like, not a regular file"
         raise WeightsError(f"expected a file, but {quoted(path)} {found}; check the path")
     try:
         with path.open("rb") as file:
@@ -202,12 +204,12 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class Hub(NamedTuple):
     """What knows the models that are not on this disk."""
 
-    #: Hub id and revision -> the folder of the model.
-    find: Callable[[str, str], Path]
+    #: Hub id and origin -> the folder of the model, or the file of a variant.
+    find: Callable[[str, Origin], Path]
     #: An unknown name -> ``"; did you mean ...?"`` or nothing.
     suggest: Callable[[str], str]
-    #: A folder -> the one to load: itself, or what its weights were converted into.
-    ready: Callable[[Path], Path]
+    #: A folder and a variant -> what to load: itself, what its weights were converted into, or the variant's file.
+    ready: Callable[[Path, str | None], Path]
 
 
 #: Set by ``npconv.hub``, which stands above this room.
@@ -226,7 +228,7 @@ def embedded_models() -> list[str]:
     return sorted(folder.name for folder in zoo.iterdir() if (folder / "config.json").is_file()) if zoo.is_dir() else []
 
 
-def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
+def locate(model: str | os.PathLike[str] | None, origin: Origin = USUAL_ORIGIN) -> Path:
     """Find a model.
 
     Parameters
@@ -238,13 +240,13 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
         (where ``HF_HUB_CACHE``, ``HF_HOME`` and the like say) and then, if huggingface_hub is installed and
         ``HF_HUB_OFFLINE`` unset, downloaded. Where it has no safetensors, nor a folder, its other weights are converted
         once, into a cache of npconv (``NPCONV_CACHE``, or ``npconv`` in ``XDG_CACHE_HOME`` or ``~/.cache``).
-    revision : str
-        A branch, tag or commit of a hub model.
+    origin : Origin
+        Which revision of a hub model, in which cache, and so on; of a folder, which one inside it, and which variant.
 
     Returns
     -------
     Path
-        The folder, or the ``.safetensors`` file.
+        The folder, or the file that was given, or that of a variant.
 
     Raises
     ------
@@ -257,10 +259,10 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
         raise ModelNotFoundError(f"expected a model's name or path, got {type(model).__name__} {quoted(model)}")
     name = os.fspath(model)
     if isinstance(model, str) and model in embedded_models():
-        return _zoo() / model
+        return _inside(_zoo() / model, origin, is_ready=origin.variant is None)
     # os.path rather than Path: these are False, not an error, for names that no file can have.
     if os.path.isdir(name):
-        return _hub.ready(Path(name)) if _hub else Path(name)
+        return _inside(Path(name), origin)
     if name.endswith(SUFFIX) and os.path.isfile(name):
         return Path(name)
     if os.path.isfile(name):
@@ -269,12 +271,20 @@ def locate(model: str | os.PathLike[str], *, revision: str = "main") -> Path:
             "another form: npconv convert FILE FOLDER"
         )
     if _hub and isinstance(model, str) and re.fullmatch(_HUB_ID, name) and ".." not in name and "--" not in name:
-        return _hub.find(name, revision)
+        return _hub.find(name, origin)
     raise ModelNotFoundError(
         f"no model {quoted(name)}: no embedded model ({embedded_list()}), no folder, no {SUFFIX} file and no hub id "
         "of the form 'organisation/name'; check the spelling and the folder you are in"
         f"{_hub.suggest(str(name)) if _hub else ''}"
     )
+
+
+def _inside(folder: Path, origin: Origin, *, is_ready: bool = False) -> Path:
+    """Return what to load of a folder: its subfolder, what was made of its weights, or the file of a variant."""
+    inside = folder / origin.subfolder
+    if not inside.is_dir():
+        raise ModelNotFoundError(f"no folder {quoted(origin.subfolder)} in {quoted(folder)}; check subfolder")
+    return _hub.ready(inside, origin.variant) if _hub and not is_ready else inside
 
 
 def _zoo() -> Path:

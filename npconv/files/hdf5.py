@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from npconv.errors import UnavailableError, WeightsError
+from npconv.errors import NotInstalledError, WeightsError
 from npconv.files.disk import parse_json
 from npconv.files.dtypes import DeferredArray
 from npconv.files.npy import is_of_numbers
@@ -63,13 +63,13 @@ def read_hdf5(path: str | os.PathLike[str], buffer: memoryview, source: str, sta
 
     Raises
     ------
-    UnavailableError
+    NotInstalledError
         If h5py is not installed.
     WeightsError
         If the file is damaged or claims more than a file of its size can hold.
     """
     if importlib.util.find_spec("h5py") is None:
-        raise UnavailableError(f"{source} is an HDF5 file, which needs h5py: pip install h5py")
+        raise NotInstalledError(f"{source} is an HDF5 file, which needs h5py: pip install h5py")
     answer = _Answer(buffer, source)
     order = {"path": os.path.abspath(path), "start": start, "stop": start + len(buffer), "source": source}
     status = _ask({**order, "modules": [*map(str, sys.path)]}, answer)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import InputError, WeightsError
+from npconv.errors import InputError, WeightsError, WeightsNotFoundError
 from npconv.files import archive, hdf5, npy, pytorch
 from npconv.files.checkpoint import gather, read_weight_map
 from npconv.files.disk import MAX_JSON_SIZE, as_path, map_file
@@ -147,7 +147,7 @@ def _file_at(path: str | os.PathLike[str]) -> Path:
             return path / name
     if what := what_is_in(path):
         raise WeightsError(f"{quoted(path)} is {what}")
-    raise WeightsError(f"found none of {', '.join(FILES)} in {quoted(path)}; give the path of a file")
+    raise WeightsNotFoundError(f"found none of {', '.join(FILES)} in {quoted(path)}; give the path of a file")
 
 
 def _is_index(buffer: memoryview) -> bool:

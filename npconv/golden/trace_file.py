@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import to_host
-from npconv.errors import GoldenError, InputError, NpconvError, WeightsError
+from npconv.errors import GoldenError, InputError, NpconvError, TraceNotFoundError, WeightsError
 from npconv.files import safetensors
 from npconv.files.disk import parse_json
 from npconv.files.dtypes import WIDENED
@@ -198,7 +198,7 @@ def load_trace(path: str | os.PathLike[str]) -> Trace:
     path = Path(path)
     suffix = "" if os.path.isdir(path) else form_of(path, "read a trace from")
     if not os.path.exists(path):
-        raise GoldenError(f"there is no trace {quoted(path)}; check the path")
+        raise TraceNotFoundError(f"there is no trace {quoted(path)}; check the path")
     try:
         content = FORMS[suffix][0](path)
     except WeightsError as error:

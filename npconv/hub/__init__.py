@@ -7,12 +7,13 @@ this package makes hub ids known to :func:`npconv.files.disk.locate`; the rest i
 from pathlib import Path
 
 from npconv.files.disk import Hub, embedded_models, register_hub
+from npconv.files.loading_arguments import Origin
 
 
-def _find(hub_id: str, revision: str) -> Path:
+def _find(hub_id: str, origin: Origin) -> Path:
     from npconv.hub.download import hub_model
 
-    return hub_model(hub_id, revision)
+    return hub_model(hub_id, origin)
 
 
 def _suggest(name: str) -> str:
@@ -21,10 +22,10 @@ def _suggest(name: str) -> str:
     return suggestion(name, tuple(embedded_models()))
 
 
-def _ready(folder: Path) -> Path:
+def _ready(folder: Path, variant: str | None) -> Path:
     from npconv.hub.download import local_model
 
-    return local_model(folder)
+    return local_model(folder, variant)
 
 
 register_hub(Hub(_find, _suggest, _ready))

@@ -12,15 +12,18 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError
+from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError, WeightsNotFoundError
 from npconv.files import locks
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, read_weight_map
 from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file, read_json
+from npconv.files.loading_arguments import Origin
 from npconv.hub.catalogue import suggestion
+from npconv.hub.proxies import through_proxies
 from npconv.messages import listed, quoted
 from npconv.models import FAMILIES
 from npconv.models.configuration import LARGEST_CONFIG_FILE
@@ -31,7 +34,7 @@ CONFIG = "config.json"
 #: Fetched before the weights, so that a folder with weights has them.
 SMALL_FILES = ("preprocessor_config.json", "processor_config.json", "open_clip_config.json")
 
-#: What weights are called, the form to take first: of the others nothing is fetched.
+#: What weights are called, the form to take first: of the others nothing is fetched. Only the first two have variants.
 WEIGHTS = (
     (SINGLE_FILE,),
     (INDEX_FILE, r"model-\d{5}-of-\d{5}\.safetensors"),
@@ -46,7 +49,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 #: What huggingface_hub's errors mean, the most particular class first.
 _REASONS = {
-    "GatedRepoError": "its owner gives it only to accounts that asked for it; log in with 'hf auth login'",
+    "GatedRepoError": "its owner gives it only to accounts that asked; log in with 'hf auth login', or give a token",
     "RepositoryNotFoundError": "the hub has no such repository, or it is private",
     "RevisionNotFoundError": "the repository has no such revision",
     "RemoteEntryNotFoundError": "the repository has no file config.json",
@@ -73,8 +76,8 @@ def _caches() -> str:
     return os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
 
 
-def hub_model(hub_id: str, revision: str) -> Path:
-    """Return the folder of a hub model; the caller has checked that its id is ``organisation/name``.
+def hub_model(hub_id: str, origin: Origin) -> Path:
+    """Return the folder of a hub model, or the file of a variant; its id is ``organisation/name``, says the caller.
 
     Raises
     ------
@@ -83,20 +86,21 @@ def hub_model(hub_id: str, revision: str) -> Path:
     WeightsError
         If what came is damaged, or cannot be converted.
     """
+    revision = origin.revision
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise ModelNotFoundError(f"expected a branch, tag or commit as revision, got {quoted(revision)}")
-    cache = hub_cache()
-    snapshot = cached_snapshot(cache, hub_id, revision)
-    found = snapshot and _ready(snapshot, hub_id)
+    cache = hub_cache() if origin.cache_dir is None else Path(origin.cache_dir)
+    snapshot = None if origin.force_download else cached_snapshot(cache, hub_id, revision)
+    found = snapshot and _ready(snapshot, hub_id, origin)
     if found:
         return found
     tried = (
-        f"no embedded model ({embedded_list()}), no folder, and revision {quoted(revision)} with {SUFFIX} files is "
+        f"no embedded model ({embedded_list()}), no folder, and revision {quoted(revision)} with {_wanted(origin)} is "
         f"not in the Hugging Face cache {quoted(cache)}"
     )
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    if forbidden := _what_forbids(origin):
         raise ModelNotFoundError(
-            f"no model {quoted(hub_id)}: {tried}; HF_HUB_OFFLINE forbids to download it{suggestion(hub_id)}"
+            f"no model {quoted(hub_id)}: {tried}; {forbidden} forbids to download it{suggestion(hub_id)}"
         )
     try:
         hub = importlib.import_module("huggingface_hub")
@@ -105,17 +109,40 @@ def hub_model(hub_id: str, revision: str) -> Path:
             f"no model {quoted(hub_id)}: {tried}; to download it: pip install huggingface_hub{suggestion(hub_id)}"
         ) from error
     try:
-        snapshot = _download(hub, hub_id, revision, cache)
+        snapshot = _download(hub, hub_id, origin, cache)
     except NpconvError:
         raise
     except Exception as error:  # its errors, those of its HTTP library and the system's have no common class
         raise ModelNotFoundError(
             f"no model {quoted(hub_id)}: {tried}; the download failed: {_reason(error)}{suggestion(hub_id)}"
         ) from error
-    found = _ready(snapshot, hub_id)
+    found = _ready(snapshot, hub_id, origin)
     if not found:
         raise WeightsError(f"{hub_id}: the download lacks shards that its index names; try again")
     return found
+
+
+def _what_forbids(origin: Origin) -> str:
+    """Return what forbids to ask the network; nothing if it is allowed."""
+    if origin.local_files_only:
+        return "local_files_only"
+    is_offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    return "HF_HUB_OFFLINE" if is_offline else ""
+
+
+def _wanted(origin: Origin) -> str:
+    """Return which files of a repository are looked for."""
+    files = f"{SUFFIX} files" if origin.variant is None else forms(origin.variant)[0][0]
+    return f"{files} in {quoted(origin.subfolder)}" if origin.subfolder else files
+
+
+def forms(variant: str | None) -> tuple[tuple[str, ...], ...]:
+    """Return what weights are called, the form to take first; ``"fp16"`` for ``model.fp16.safetensors``."""
+    if variant is None:
+        return WEIGHTS
+    index = INDEX_FILE.replace(".json", f".{variant}.json")
+    shards = rf"model\.{re.escape(variant)}-\d{{5}}-of-\d{{5}}\.safetensors"
+    return ((f"model.{variant}{SUFFIX}",), (index, shards))
 
 
 def _reason(error: Exception) -> str:
@@ -140,19 +167,23 @@ def cached_snapshot(cache: Path, hub_id: str, revision: str) -> Path | None:
     return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None
 
 
-def _ready(snapshot: Path, hub_id: str) -> Path | None:
-    """Return a folder to load from: the snapshot, or what was made or can be made of its weights; None if it has none.
+def _ready(snapshot: Path, hub_id: str, origin: Origin) -> Path | None:
+    """Return what to load: a folder of the snapshot, or what was made or can be made of its weights; None without any.
 
     A snapshot that another program has left incomplete counts as having none.
     """
-    if not (snapshot / CONFIG).is_file():
+    folder = snapshot / origin.subfolder
+    if not (folder / CONFIG).is_file():
         return None
-    form = next((form for form in WEIGHTS if _is_complete(snapshot, form)), None)
+    form = next((form for form in forms(origin.variant) if _is_complete(folder, form)), None)
     if form is None:
         return None
-    if form in WEIGHTS[:2] and not _is_of_timm(snapshot):
-        return snapshot
-    return _converted(snapshot, hub_id, own_cache() / "converted" / hub_id.replace("/", "--") / snapshot.name, hub_id)
+    if origin.variant is not None:
+        return folder / form[0]
+    if form in WEIGHTS[:2] and not _is_of_timm(folder):
+        return folder
+    made = "--".join([snapshot.name, *filter(None, origin.subfolder.split("/"))])
+    return _converted(folder, hub_id, own_cache() / "converted" / hub_id.replace("/", "--") / made, hub_id)
 
 
 def _is_of_timm(snapshot: Path) -> bool:
@@ -168,17 +199,21 @@ def _is_of_timm(snapshot: Path) -> bool:
     return is_of_timm(fields)
 
 
-def local_model(folder: Path) -> Path:
-    """Return the folder to load a model from that lies in a folder: itself, or what its weights were converted into.
+def local_model(folder: Path, variant: str | None = None) -> Path:
+    """Return what to load of a model that lies in a folder: itself, what its weights were converted into, a variant.
 
     They are converted anew when one of the files has changed.
 
     Raises
     ------
     WeightsError
-        If they cannot be converted.
+        If they cannot be converted, or there is no such variant.
     """
-    form = next((form for form in WEIGHTS if _is_complete(folder, form)), None)
+    form = next((form for form in forms(variant) if _is_complete(folder, form)), None)
+    if variant is not None:
+        if form is None:
+            raise WeightsNotFoundError(_lacking(quoted(folder), "folder", variant, os.listdir(folder)))
+        return folder / form[0]
     if form is None or not (folder / CONFIG).is_file() or (form in WEIGHTS[:2] and not _is_of_timm(folder)):
         return folder
     state = [os.path.realpath(folder)]
@@ -202,33 +237,44 @@ def _is_complete(folder: Path, form: tuple[str, ...]) -> bool:
         return True  # what is wrong with the index is said when it is loaded
 
 
-def _download(hub: Any, hub_id: str, revision: str, cache: Path) -> Path:
-    """Fetch a model's files into the cache and return its folder there."""
+def _download(hub: Any, hub_id: str, origin: Origin, cache: Path) -> Path:
+    """Fetch a model's files into the cache and return the folder of their commit there."""
+    access = {} if origin.token is None else {"token": origin.token}
+    options = {"cache_dir": str(cache), **access, **({"force_download": True} if origin.force_download else {})}
+    inside = f"{origin.subfolder}/" if origin.subfolder else ""
 
     def fetch(name: str, commit: str) -> Path:
-        return Path(hub.hf_hub_download(hub_id, name, revision=commit, cache_dir=str(cache)))
+        return Path(hub.hf_hub_download(hub_id, f"{inside}{name}", revision=commit, **options))
 
-    # By its name once, which notes what commit that is; then all of the same commit.
-    snapshot = fetch(CONFIG, revision).parent
-    commit = snapshot.name
-    offered = [str(name) for name in hub.HfApi().list_repo_files(hub_id, revision=commit)]
-    wanted = _weight_files(hub_id, offered)
-    for name in [name for name in SMALL_FILES if name in offered] + wanted:
-        path = fetch(name, commit)
-        if name in wanted:
-            _check_hash(path, hub_id)
+    with through_proxies(hub, origin.proxies):
+        # By its name once, which notes what commit that is; then all of the same commit.
+        snapshot = fetch(CONFIG, origin.revision).parents[inside.count("/")]
+        commit = snapshot.name
+        there = [str(name) for name in hub.HfApi(**access).list_repo_files(hub_id, revision=commit)]
+        offered = [name.removeprefix(inside) for name in there if name.startswith(inside)]
+        wanted = _weight_files(hub_id, offered, origin.variant)
+        for name in [name for name in SMALL_FILES if name in offered] + wanted:
+            path = fetch(name, commit)
+            if name in wanted:
+                _check_hash(path, hub_id)
     return snapshot
 
 
-def _weight_files(hub_id: str, offered: list[str]) -> list[str]:
+def _weight_files(hub_id: str, offered: list[str], variant: str | None) -> list[str]:
     """Return the files to fetch out of those that a repository has."""
-    for form in WEIGHTS:
+    for form in forms(variant):
         if form[0] in offered:
             shards = [name for name in offered if len(form) > 1 and re.fullmatch(form[1], name)]
             return [form[0], *sorted(shards)]
-    there = listed([quoted(name) for name in sorted(offered)]) or "nothing"
-    names = ", ".join(form[0] for form in WEIGHTS)
-    raise ModelNotFoundError(f"{hub_id}: expected weights named {names}; the repository has {there}")
+    raise ModelNotFoundError(_lacking(hub_id, "repository", variant, offered))
+
+
+def _lacking(where: str, holder: str, variant: str | None, there: Collection[str]) -> str:
+    """Return what is wrong with a folder or repository that has none of the weights that are looked for."""
+    names = ", ".join(form[0] for form in forms(variant))
+    found = listed([quoted(name) for name in sorted(there)]) or "nothing"
+    advice = "" if variant is None else "; leave out variant for its usual weights"
+    return f"{where}: expected weights named {names}; the {holder} has {found}{advice}"
 
 
 def _check_hash(path: Path, hub_id: str) -> None:
@@ -269,10 +315,10 @@ def _converted(snapshot: Path, hub_id: str, directory: Path, name: str) -> Path:
         try:
             if not _is_converted(directory):  # by another process, meanwhile
                 _convert(snapshot, hub_id, name, staging / "model", directory)
+        except NpconvError as error:  # first, as a missing file is an OSError too
+            raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error
         except OSError as error:
             raise WeightsError(f"cannot write {quoted(directory)}: {locks.why_not_written(error)}") from error
-        except NpconvError as error:
-            raise WeightsError(f"{hub_id}: its weights cannot be converted: {error}") from error
     return directory
 
 

@@ -29,7 +29,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from npconv.errors import ImageError, InputError
+from npconv.errors import ImageError, ImageNotFoundError, InputError
 from npconv.images.header import check_meaning, check_price, is_inverted, transparent_value, value_range
 from npconv.images.pillow import bomb_sentence, is_heic, one_line, strict_pillow, unidentified
 
@@ -338,7 +338,8 @@ def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
         stream = open(path, "rb") if is_regular and status.st_size else None  # noqa: SIM115 - the caller closes it
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(f"{name}: cannot be opened ({one_line(reason)}); check the path") from error
+        kind = ImageNotFoundError if isinstance(error, FileNotFoundError) else ImageError
+        raise kind(f"{name}: cannot be opened ({one_line(reason)}); check the path") from error
     if stream is None:
         if stat.S_ISDIR(status.st_mode):
             raise ImageError(f"{name}: is a directory; give the pictures in it: npconv.images.pictures_in lists them")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from npconv.errors import ImageError, InputError
+from npconv.errors import ImageError, ImageNotFoundError, InputError
 from npconv.images.pillow import one_line
 
 #: How the names of pictures end; whatever is in such a file, it was meant as one.
@@ -48,7 +48,8 @@ def _files_in(folder: str) -> Iterator[str]:
         with os.scandir(folder) as entries:
             visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: natural_key(e.name))
     except OSError as error:
-        raise ImageError(f"{one_line(folder)}: cannot be opened ({error.strerror}); check the path") from error
+        kind = ImageNotFoundError if isinstance(error, FileNotFoundError) else ImageError
+        raise kind(f"{one_line(folder)}: cannot be opened ({error.strerror}); check the path") from error
     yield from (entry.path for entry in visible if not entry.is_dir())
     for entry in visible:
         if entry.is_dir(follow_symlinks=False):

@@ -14,6 +14,7 @@ import numpy as np
 
 from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning, WeightsError
 from npconv.files.disk import SUFFIX, locate, write_file
+from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
 from npconv.images.batch import BatchFeature, stack
 from npconv.images.decode import check_pixel_count
 from npconv.images.inputs import FIRST, LAST, check_data_format, each_picture, picture_to_array
@@ -40,9 +41,6 @@ TYPE_KEYS = ("image_processor_type", "feature_extractor_type", "processor_class"
 
 #: Arguments of a call that transformers takes and that have no effect on this processor, there or here.
 WITHOUT_EFFECT = ("default_to_square", "disable_grouping", "do_pad", "image_seq_length", "pad_size")
-
-#: Arguments of ``from_pretrained`` in transformers that say how to load; a local file needs none of them.
-LOADING_WITHOUT_EFFECT = ("backend", "cache_dir", "force_download", "local_files_only", "token", "use_fast")
 
 SETTING_NAMES = tuple(field.name for field in fields(Settings))
 
@@ -291,9 +289,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         return list(self.list_steps(settings, height, width))
 
     @classmethod
-    def from_pretrained(
-        cls, model: str | os.PathLike[str], *, revision: str = "main", **overrides: Any
-    ) -> ConvNextImageProcessor:
+    def from_pretrained(cls, model: str | os.PathLike[str] | None = None, **arguments: Any) -> ConvNextImageProcessor:
         """Read the settings that belong to a model.
 
         Parameters
@@ -301,27 +297,34 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         model : str or os.PathLike
             An embedded model's name, a directory with a ``preprocessor_config.json`` (or a ``processor_config.json``
             with an entry ``image_processor``), such a file, a ``.safetensors`` file beside it, or a hub id.
-        revision : str
-            Of a hub id: branch, tag or commit.
-        **overrides
-            Settings that replace those of the file.
+        **arguments
+            Settings that replace those of the file; where it comes from, as in
+            :meth:`npconv.api.base.PreTrainedModel.from_pretrained`; and ``return_unused_kwargs=True``, to be given a
+            tuple of the processor and a dict of the arguments that mean nothing to it.
 
         Raises
         ------
         ConfigError
             If the file is broken, holds invalid values, or belongs to another kind of image processor.
+        InputError
+            If an argument is unknown.
         ModelNotFoundError
             If there is no such model or file.
         """
-        file, config = find_settings(model, revision)
-        overrides = {name: value for name, value in overrides.items() if name not in LOADING_WITHOUT_EFFECT}
-        _check_overrides(overrides, config)
+        model = arguments.pop("pretrained_model_name_or_path", model)
+        return_unused = arguments.pop("return_unused_kwargs", False)
+        origin, overrides = sort_out(arguments)
+        file, config = find_settings(model, origin)
+        known = {*SETTING_NAMES, *config}
+        overrides = {name: value for name, value in overrides.items() if name not in (*WITHOUT_EFFECT, "dtype")}
+        unused = {name: overrides.pop(name) for name in [*overrides] if return_unused and name not in known}
+        refuse_unknown(overrides, known, f"{cls.__name__}.from_pretrained", "a setting")
         try:
             processor = cls.from_dict(config, **overrides)
             processor.settings().check_amount()
         except (InputError, ConfigError, ImageError) as error:
             raise ConfigError(f"{file}: {error}") from error
-        return processor
+        return (processor, unused) if return_unused else processor  # type: ignore[return-value]  # only if asked for
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any], **overrides: Any) -> ConvNextImageProcessor:
@@ -389,14 +392,17 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         return Settings(**{**_settings_among(vars(self)), **given})
 
 
-def find_settings(model: str | os.PathLike[str], revision: str = "main") -> tuple[Path, dict[str, Any]]:
+def find_settings(model: str | os.PathLike[str] | None, origin: Origin = USUAL_ORIGIN) -> tuple[Path, dict[str, Any]]:
     """Return the file with the settings that belong to a model, and its content; see `from_pretrained`."""
     if not isinstance(model, str | os.PathLike):
         raise InputError(f"expected the name or folder of a model, got {type(model).__name__}")
-    is_settings_file = os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX)
-    has_settings = any(os.path.isfile(os.path.join(model, name)) for name in (FILE_NAME, COMBINED_FILE_NAME))
-    path = Path(model) if is_settings_file or has_settings else locate(model, revision=revision)
-    return read_settings(path.parent if path.suffix == SUFFIX else path)
+    if os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX):
+        return read_settings(Path(model))
+    folder = os.path.join(model, origin.subfolder)
+    if any(os.path.isfile(os.path.join(folder, name)) for name in (FILE_NAME, COMBINED_FILE_NAME)):
+        return read_settings(Path(folder))
+    path = locate(model, origin)
+    return read_settings(path if path.is_dir() else path.parent)
 
 
 def type_name_of(config: Mapping[str, Any]) -> Any:

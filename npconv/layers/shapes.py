@@ -28,7 +28,7 @@ from typing import Any, NoReturn, ParamSpec
 import numpy as np
 
 from npconv.backend import Array, array_module, widen
-from npconv.errors import InputError
+from npconv.errors import InputError, ShapeError
 
 P = ParamSpec("P")
 
@@ -162,7 +162,7 @@ class _Fit:
 
     def refuse(self, expected: str) -> NoReturn:
         """Raise the error of a call that does not fit."""
-        raise InputError(f"{self.layer}: expected {expected}")
+        raise ShapeError(f"{self.layer}: expected {expected}")
 
     def refuse_array(self, name: str, given: Mapping[str, Any], letter: str, length: int) -> NoReturn:
         """Raise the error of an array whose axis `letter`, or number of axes, is not what the arrays before it ask."""
@@ -178,7 +178,7 @@ class _Fit:
         if letter == "1":
             self.refuse(f"a weight of shape {_written(text)}, got {shape}{'; use conv2d' * ('conv2d' in self.layer)}")
         axis = next(axis for _, axes in self.forms[self.first] for of, axis, _ in axes if of == letter)
-        raise InputError(
+        raise ShapeError(
             f"{self.layer}: the weights expect {length} channels on axis {given['axis'] if axis is None else axis} of "
             f"x, got x of shape {given[self.first].shape}; check the layout (channels first: N, C, H, W) and that the "
             "weights belong to this layer"

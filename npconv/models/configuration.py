@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from npconv.backend import dtype_name
-from npconv.errors import ConfigError, UnavailableError, WeightsError
+from npconv.errors import ConfigError, ConfigNotFoundError, UnavailableError, WeightsError
 from npconv.files.disk import locate, read_json, write_file
+from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
 from npconv.files.strangers import what_is_in
 from npconv.messages import nearest, quoted, shown
 from npconv.models.checks import check_bool, check_list, check_text, label_names, label_numbers
@@ -263,12 +264,19 @@ class PretrainedConfig:
     def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
         """Make a configuration from the fields of a ``config.json``; `overrides` replace single fields.
 
+        With ``return_unused_kwargs=True`` it returns a tuple: the configuration, and a dict of the overrides that are
+        no fields, which are an error otherwise.
+
         Raises
         ------
         ConfigError
             If the fields describe no model of this family, or an override is no field.
         """
-        unknown = [name for name in overrides if name not in fields and name not in cls.field_names()]
+        known = cls.known_fields(fields)
+        if overrides.pop("return_unused_kwargs", False):
+            unused = {name: overrides.pop(name) for name in [*overrides] if name not in known}
+            return cls.from_dict(fields, **overrides), unused  # type: ignore[return-value]  # only if asked for
+        unknown = [name for name in overrides if name not in known]
         if unknown:
             near = nearest(unknown[0], sorted(cls.field_names()))
             meant = f"; did you mean {near!r}?" if near else ""
@@ -276,10 +284,9 @@ class PretrainedConfig:
         model_type = fields.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ConfigError(f"expected model_type {cls.model_type!r}, got {shown(model_type)}; use AutoConfig")
-        if "num_labels" in overrides:
-            names = fields.get("id2label")
-            if not isinstance(names, Mapping) or len(names) != overrides["num_labels"]:
-                fields = {name: value for name, value in fields.items() if name not in (*_LABEL_FIELDS, PROJECTION)}
+        if _has_other_classes(fields, overrides):
+            of_classes = ("num_labels", *_LABEL_FIELDS, PROJECTION)
+            fields = {name: value for name, value in fields.items() if name not in of_classes}
         return cls(**{**fields, **overrides})
 
     @classmethod
@@ -298,8 +305,8 @@ class PretrainedConfig:
         cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the fields in the ``config.json`` of a model as they are, and the arguments that were left over."""
-        revision = kwargs.pop("revision", "main")
-        return read_config_file(pretrained_model_name_or_path, revision=revision), kwargs
+        origin, rest = sort_out(kwargs)
+        return read_config_file(pretrained_model_name_or_path, origin), rest
 
     @classmethod
     def field_names(cls) -> set[str]:
@@ -308,11 +315,51 @@ class PretrainedConfig:
         return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kwargs"}
 
     @classmethod
-    def from_pretrained(cls: type[Self], model: str | Path, *, revision: str = "main", **overrides: Any) -> Self:
-        """Read the ``config.json`` of a model, found by name, directory, file or hub id."""
-        config = cls.from_dict(read_config_file(model, revision=revision), **overrides)
-        config.name_or_path = model
-        return config
+    def known_fields(cls, fields: Mapping[str, Any]) -> set[str]:
+        """Return the names of fields that may be replaced: the class's, those of a file, those of every model."""
+        return {*fields, *cls.field_names(), *USUAL_FIELDS}
+
+    @classmethod
+    def from_pretrained(cls: type[Self], model: str | Path | None = None, **arguments: Any) -> Self:
+        """Read the ``config.json`` of a model, found by name, directory, file or hub id.
+
+        Parameters
+        ----------
+        model : str or Path
+        **arguments
+            Fields to replace; where the file comes from, as in
+            :meth:`npconv.api.base.PreTrainedModel.from_pretrained`; and ``return_unused_kwargs=True``, to be given a
+            tuple of the configuration and a dict of the arguments that are neither.
+
+        Raises
+        ------
+        NpconvError
+            If there is no such model, it is of another family, or an argument is unknown.
+        """
+        model = arguments.pop("pretrained_model_name_or_path", model)
+        origin, overrides = sort_out(arguments)
+        fields = read_config_file(model, origin)
+        return cls.from_file_fields(fields, overrides, f"{cls.__name__}.from_pretrained", model)
+
+    @classmethod
+    def from_file_fields(
+        cls: type[Self], fields: Mapping[str, Any], overrides: Mapping[str, Any], maker: str, name: Any
+    ) -> Self:
+        """Make a configuration from the fields of a file of the model `name` and the arguments of the function `maker`.
+
+        It returns a tuple where they say ``return_unused_kwargs=True``, as :meth:`from_dict` does.
+        """
+        overrides = dict(overrides)
+        return_unused = overrides.pop("return_unused_kwargs", False)
+        known = cls.known_fields(fields)
+        unused = {other: overrides.pop(other) for other in [*overrides] if return_unused and other not in known}
+        refuse_unknown(overrides, known, maker, f"a field of {cls.__name__}")
+        if (dtype := overrides.get("dtype")) is not None:  # a file holds its name
+            overrides["dtype"] = getattr(dtype, "__name__", str(dtype).removeprefix("torch."))
+            fields = {other: value for other, value in fields.items() if other != "torch_dtype"}
+        config = cls.from_dict(fields, **overrides)
+        config.name_or_path = name
+        return (config, unused) if return_unused else config  # type: ignore[return-value]  # only if asked for
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -330,7 +377,15 @@ class PretrainedConfig:
 _LABEL_FIELDS = ("id2label", "label2id")
 
 
-def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, Any]:
+def _has_other_classes(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
+    """Say whether what replaces some fields makes a model of other classes than theirs."""
+    if overrides.get("id2label") is not None:
+        return True
+    count, names = overrides.get("num_labels"), fields.get("id2label")
+    return count is not None and not (isinstance(names, Mapping) and len(names) == count)
+
+
+def read_config_file(model: str | Path | None, origin: Origin = USUAL_ORIGIN) -> dict[str, Any]:
     """Return the fields of the ``config.json`` of a model, found by name, directory, file or hub id.
 
     Raises
@@ -340,7 +395,9 @@ def read_config_file(model: str | Path, *, revision: str = "main") -> dict[str, 
     ModelNotFoundError
         If no model has the name.
     """
-    found = locate(model, revision=revision)
+    if isinstance(model, str | os.PathLike) and os.fspath(model).endswith(".json") and os.path.isfile(model):
+        return _read_fields(Path(model))
+    found = locate(model, origin)
     return read_config_in(found if found.is_dir() else found.parent)
 
 
@@ -350,7 +407,7 @@ def read_config_in(folder: Path) -> dict[str, Any]:
     if not os.path.lexists(path):
         if what := what_is_in(folder):
             raise ConfigError(f"{quoted(folder)} is {what}")
-        raise ConfigError(
+        raise ConfigNotFoundError(
             f"{path}: no such file; a model needs its config.json beside its weights. Weights without one: "
             "npconv convert FILE FOLDER"
         )

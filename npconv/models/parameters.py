@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import InputError, WeightsError
+from npconv.errors import InputError, MisfitError, WeightsError
 from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted
 from npconv.models.tree import Tree, TreeList
 from npconv.plan.costs import count_parameters, is_buffer
 
 __all__ = [
     "LoadReport",
-    "MisfitError",
+    "NamesMisfitError",
     "Shapes",
+    "ShapesMisfitError",
     "affine_shapes",
     "batch_norm_shapes",
     "count_parameters",
@@ -42,6 +43,9 @@ __all__ = [
 
 #: Name in a checkpoint -> shape.
 Shapes = dict[str, tuple[int, ...]]
+
+#: A name, the shape of its tensor in a file, the shape that the model expects.
+Misshapen = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 #: Endings of names in older files of transformers, and what they have become.
 OLD_NAMES = {"grn.gamma": "grn.weight", "grn.beta": "grn.bias"}
@@ -183,18 +187,30 @@ def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What did not fit: parameters that the file lacks, and tensors of the file that the model has no place for."""
+    """What did not fit: parameters that the file lacks, and tensors of the file that the model has no place for.
+
+    And parameters that the file has in another shape: name, shape there, shape here.
+    """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    mismatched: tuple[Misshapen, ...] = ()
 
 
-class MisfitError(WeightsError):
+class NamesMisfitError(MisfitError):
     """A file that lacks parameters or has too many; where only the head lacks, ``strict=False`` loads the rest."""
 
     def __init__(self, found: str, *, is_head_only: bool) -> None:
         self.found, self.is_head_only = found, is_head_only
         super().__init__(f"{found}; pass strict=False to load what fits" if is_head_only else found)
+
+
+class ShapesMisfitError(MisfitError):
+    """A file that has tensors of other shapes than the model's."""
+
+    def __init__(self, wrong: Sequence[Misshapen]) -> None:
+        found = [f"{quoted(name)} has shape {stored}, expected {wanted}" for name, stored, wanted in wrong]
+        super().__init__(f"the weights do not fit the model: {listed(found)}; does the configuration belong to them?")
 
 
 def match(
@@ -206,6 +222,7 @@ def match(
     ignore: Sequence[str] = (),
     strict: bool = True,
     head: Sequence[str] = ("*",),
+    ignore_mismatched_sizes: bool = False,
 ) -> tuple[dict[str, Any], LoadReport]:
     """Match the tensors of a file with the parameters of a model.
 
@@ -222,10 +239,11 @@ def match(
     ignore : sequence of str
         Patterns (``"classifier.*"``, ``"*.num_batches_tracked"``) of names in the file that the model can do without.
     strict : bool
-        Whether a missing or unexpected name is an error. A wrong shape always is, and so are two tensors for one
-        parameter.
+        Whether a missing or unexpected name is an error. Two tensors for one parameter always are.
     head : sequence of str
         Patterns of the parameters that may be missing where it is not strict: those of a head to be trained.
+    ignore_mismatched_sizes : bool
+        Leave out tensors of a wrong shape and report them; a head may then be missing as well.
 
     Returns
     -------
@@ -239,7 +257,7 @@ def match(
     MisfitError
         If the file does not fit the model; names what does not, with shapes and the most similar name.
     WeightsError
-        If two tensors are for one parameter, or a shape is another one.
+        If two tensors are for one parameter.
     """
     source: dict[str, str] = {}
     unexpected: list[str] = []
@@ -256,13 +274,17 @@ def match(
         else:
             source[parameter] = name
     missing = [parameter for parameter in expected if parameter not in source]
-    _check_shapes(tensors, expected, source)
+    mismatched = _misshapen(tensors, expected, source)
+    if mismatched and not ignore_mismatched_sizes:
+        raise ShapesMisfitError([(source[parameter], stored, wanted) for parameter, stored, wanted in mismatched])
+    for parameter, *_ in mismatched:
+        del source[parameter]
     body = [name for name in missing if not any(fnmatchcase(name, pattern) for pattern in head)]
-    if body or (strict and (missing or unexpected)):
+    if body or (strict and (unexpected or (missing and not ignore_mismatched_sizes))):
         found = misfits({name: tensor.shape for name, tensor in tensors.items()}, expected, body or missing, unexpected)
-        raise MisfitError(f"the weights do not fit the model: {found}", is_head_only=not body)
+        raise NamesMisfitError(f"the weights do not fit the model: {found}", is_head_only=not body)
     matched = {parameter: tensors[source[parameter]] for parameter in expected if parameter in source}
-    return matched, LoadReport(tuple(missing), tuple(unexpected))
+    return matched, LoadReport(tuple(missing), tuple(unexpected), tuple(mismatched))
 
 
 def _spellings(name: str, prefix: str, renames: Mapping[str, str]) -> Iterator[str]:
@@ -275,15 +297,12 @@ def _spellings(name: str, prefix: str, renames: Mapping[str, str]) -> Iterator[s
         yield spelling.removeprefix(prefix)
 
 
-def _check_shapes(tensors: Mapping[str, Any], expected: Mapping[str, Sequence[int]], source: Mapping[str, str]) -> None:
-    """Refuse tensors whose shape is not the parameter's."""
-    wrong = [
-        f"{quoted(name)} has shape {tuple(tensors[name].shape)}, expected {tuple(expected[parameter])}"
-        for parameter, name in source.items()
-        if tuple(tensors[name].shape) != tuple(expected[parameter])
-    ]
-    if wrong:
-        raise WeightsError(f"the weights do not fit the model: {listed(wrong)}; does the configuration belong to them?")
+def _misshapen(
+    tensors: Mapping[str, Any], expected: Mapping[str, Sequence[int]], source: Mapping[str, str]
+) -> list[Misshapen]:
+    """Return the parameters whose tensors have another shape."""
+    shapes = ((parameter, tuple(tensors[name].shape), tuple(expected[parameter])) for parameter, name in source.items())
+    return [(parameter, stored, wanted) for parameter, stored, wanted in shapes if stored != wanted]
 
 
 def misfits(

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from npconv.files.loading_arguments import sort_out
 from npconv.images import ConvNextImageProcessor
 from npconv.images.processor import find_settings, type_name_of
 from npconv.models import FAMILIES
 
 
-def load_processor(
-    model: str | os.PathLike[str], *, revision: str = "main", **overrides: Any
-) -> ConvNextImageProcessor:
+def load_processor(model: str | os.PathLike[str] | None = None, **arguments: Any) -> ConvNextImageProcessor:
     """Read the image processor of a model.
 
     The arguments, and what is raised, are those of :meth:`npconv.images.ConvNextImageProcessor.from_pretrained`.
     """
-    kind = processor_class(type_name_of(find_settings(model, revision)[1]), ConvNextImageProcessor)
-    return kind.from_pretrained(model, revision=revision, **overrides)
+    model = arguments.pop("pretrained_model_name_or_path", model)
+    origin, rest = sort_out(arguments)
+    kind = processor_class(type_name_of(find_settings(model, origin)[1]), ConvNextImageProcessor)
+    arguments = {**rest, **origin.arguments(), "force_download": False}  # it has been downloaded again by now
+    return kind.from_pretrained(model, **arguments)
 
 
 def processor_class(name: object, usual: type[ConvNextImageProcessor]) -> type[ConvNextImageProcessor]:

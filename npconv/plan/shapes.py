@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from npconv.errors import InputError
+from npconv.errors import InputError, ShapeError
 from npconv.layers.conv import count_windows
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
@@ -71,14 +71,14 @@ def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape]) 
         try:
             shapes[step.name] = result_shape(step, [shapes[name] for name in step.inputs], params)
         except InputError as error:
-            raise InputError(f"{step.name}: {error}") from None
+            raise ShapeError(f"{step.name}: {error}") from None
     return shapes
 
 
 def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape]) -> Shape:
     """Return the shape of a step's result; see :func:`result_shapes`."""
     if step.operation == "residual" and inputs[0] != inputs[1]:
-        raise InputError(
+        raise ShapeError(
             f"expected a branch of the shape {inputs[0]} of what it is added to, got {inputs[1]}; its strides must be "
             "1, and its paddings half of the kernel - 1"
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
-from npconv.errors import UnavailableError
+from npconv.errors import NotInstalledError, UnavailableError
 
 #: Seconds in which a scheduler must answer.
 PATIENCE = 10
@@ -22,7 +22,7 @@ def dask_cluster(address: str) -> Iterator[Executor]:
     try:
         distributed = importlib.import_module("distributed")
     except ImportError as error:
-        raise UnavailableError("--scheduler needs dask.distributed: pip install distributed") from error
+        raise NotInstalledError("--scheduler needs dask.distributed: pip install distributed") from error
     try:
         client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError

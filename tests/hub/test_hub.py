@@ -14,6 +14,7 @@ import pytest
 
 from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError
 from npconv.files.disk import locate
+from npconv.files.loading_arguments import Origin
 from npconv.models.naming import Decision
 
 ID = "org/model"
@@ -102,7 +103,7 @@ def converted(tmp_path):
 def test_only_one_form_of_the_weights_is_fetched(hub, snapshot, weights, fetched):
     hub.files = {"README.md": "", "config.json": "{}", "modeling.py": "", "processor_config.json": "{}"}
     hub.files |= {name: INDEX if name.endswith("json") else "" for name in weights}
-    assert locate(ID, revision="main") == snapshot
+    assert locate(ID, Origin(revision="main")) == snapshot
     assert hub.calls[0] == ("config.json", "main")
     assert hub.calls[1:] == [(name, COMMIT) for name in ["processor_config.json", *fetched]]
 

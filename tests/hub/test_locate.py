@@ -7,6 +7,7 @@ import pytest
 
 from npconv.errors import ModelNotFoundError
 from npconv.files.disk import embedded_models, locate
+from npconv.files.loading_arguments import Origin
 
 HUB_ID = "facebook/convnextv2-tiny"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -122,10 +123,10 @@ def test_revisions(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     main = make_snapshot(tmp_path / "cache")
     other = make_snapshot(tmp_path / "cache", "refs/pr/1", "f" * 40)
-    assert locate(HUB_ID) == locate(HUB_ID, revision="main") == main
-    assert locate(HUB_ID, revision="refs/pr/1") == locate(HUB_ID, revision="f" * 40) == other
+    assert locate(HUB_ID) == locate(HUB_ID, Origin(revision="main")) == main
+    assert locate(HUB_ID, Origin(revision="refs/pr/1")) == locate(HUB_ID, Origin(revision="f" * 40)) == other
     with pytest.raises(ModelNotFoundError, match=r"revision 'v2'"):
-        locate(HUB_ID, revision="v2")
+        locate(HUB_ID, Origin(revision="v2"))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_revisions(tmp_path, monkeypatch):
 )
 def test_hostile_revisions(revision):
     with pytest.raises(ModelNotFoundError, match="expected a branch, tag or commit") as caught:
-        locate(HUB_ID, revision=revision)
+        locate(HUB_ID, Origin(revision=revision))
     assert str(caught.value).isprintable()
 
 

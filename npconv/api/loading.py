@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import warnings
 from collections.abc import Collection, Mapping
@@ -51,7 +52,8 @@ def choose_config(
         fields = read_config_file(given, origin)
     else:
         fields = read_config_in(path if path.is_dir() else path.parent)
-    known, maker = kind.config_class.known_fields(fields), f"{kind.__name__}.from_pretrained"
+    maker = f"{kind.__name__}.from_pretrained"
+    known = {*kind.config_class.known_fields(fields), *inspect.signature(kind.from_pretrained).parameters}
     refuse_unknown(overrides, known, maker, f"a field of {kind.config_class.__name__}")
     if not isinstance(given, PretrainedConfig):
         return kind.config_class.from_file_fields(fields, overrides, maker, name)

@@ -77,7 +77,8 @@ def pipeline(
         raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {task!r}")
     kind = PIPELINES[task]
     options = {name: arguments.pop(name) for name in kind.options if name in arguments}
-    origin, arguments = sort_out({**arguments, **(arguments.pop("model_kwargs", None) or {})})
+    of_model = arguments.pop("model_kwargs", None) or {}
+    origin, arguments = sort_out({**arguments, **of_model})
     origin_of_other = origin._replace(revision="main", subfolder="", variant=None)
     image_processor = feature_extractor if image_processor is None else image_processor
     shared = isinstance(workers, Executor) or workers > 1

@@ -134,7 +134,7 @@ def sort_out(arguments: Mapping[str, Any]) -> tuple[Origin, dict[str, Any]]:
 def checked(origin: Origin) -> Origin:
     """Return where a model comes from in one form, or say which value cannot be used."""
     revision, subfolder, variant = origin.revision, origin.subfolder, origin.variant
-    parts = subfolder.strip("/").split("/") if isinstance(subfolder, str) else [""]
+    parts = subfolder.rstrip("/").split("/") if isinstance(subfolder, str) else [""]
     if subfolder and not all(_PLAIN.fullmatch(part) for part in parts):
         raise InputError(
             f"expected subfolder to be a folder inside the model's, such as 'vision', got {shown(subfolder)}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from npconv.backend import Array, array_module
-from npconv.errors import InputError
+from npconv.errors import InputError, ShapeError
 from npconv.layers.shapes import shapes
 
 Pair = tuple[int, int]
@@ -175,7 +175,7 @@ def window_reach(layer: str, kernel: Sequence[int], dilation: int) -> Pair:
 def check_window(layer: str, size: Sequence[int], kernel: Sequence[int], padding: Sequence[int]) -> None:
     """Refuse a window that does not fit into the padded map even once."""
     if any(s + 2 * p < k for s, k, p in zip(size, kernel, padding, strict=True)):
-        raise InputError(
+        raise ShapeError(
             f"{layer}: a {kernel[0]} x {kernel[1]} window does not fit into a {size[0]} x {size[1]} map with padding "
             f"{padding[0]}, {padding[1]}; use a larger input picture"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npconv.backend import Array, array_module
-from npconv.errors import InputError
+from npconv.errors import InputError, ShapeError
 from npconv.layers.shapes import shapes
 
 
@@ -18,7 +18,7 @@ def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     array_module(labels)
     batch, classes = logits.shape
     if labels.shape != (batch,) or labels.dtype.kind not in "iu":
-        raise InputError(f"cross_entropy: expected {batch} integer labels, got shape {labels.shape} of {labels.dtype}")
+        raise ShapeError(f"cross_entropy: expected {batch} integer labels, got shape {labels.shape} of {labels.dtype}")
     counted = labels != ignore_index
     if bool(((labels < 0) | (labels >= classes))[counted].any()):
         raise InputError(f"cross_entropy: expected labels from 0 to {classes - 1} or {ignore_index}, got one outside")
@@ -55,5 +55,5 @@ def _like(predictions: Array, targets: Array, layer: str) -> Array:
     """Return targets in the dtype of the predictions. Of another shape, broadcast, they would give a wrong mean."""
     array_module(targets)
     if predictions.shape != targets.shape:
-        raise InputError(f"{layer}: expected targets of shape {predictions.shape}, got {targets.shape}")
+        raise ShapeError(f"{layer}: expected targets of shape {predictions.shape}, got {targets.shape}")
     return targets.astype(predictions.dtype, copy=False)

@@ -300,9 +300,13 @@ def _spellings(name: str, prefix: str, renames: Mapping[str, str]) -> Iterator[s
 def _misshapen(
     tensors: Mapping[str, Any], expected: Mapping[str, Sequence[int]], source: Mapping[str, str]
 ) -> list[Misshapen]:
-    """Return the parameters whose tensors have another shape."""
-    shapes = ((parameter, tuple(tensors[name].shape), tuple(expected[parameter])) for parameter, name in source.items())
-    return [(parameter, stored, wanted) for parameter, stored, wanted in shapes if stored != wanted]
+    """Return the parameters whose tensors have another shape, in the model's order."""
+    wrong = []
+    for parameter, name in ((parameter, source[parameter]) for parameter in expected if parameter in source):
+        stored, wanted = tuple(tensors[name].shape), tuple(expected[parameter])
+        if stored != wanted:
+            wrong.append((parameter, stored, wanted))
+    return wrong
 
 
 def misfits(

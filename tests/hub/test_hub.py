@@ -12,7 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError
+from npconv.errors import ModelNotFoundError, NpconvWarning, WeightsError, WeightsNotFoundError
 from npconv.files.disk import locate
 from npconv.files.loading_arguments import Origin
 from npconv.models.naming import Decision
@@ -324,3 +324,41 @@ def test_two_conversions_of_one_hub_id_are_one(snapshot, conversion, tmp_path):
     assert found == [converted(tmp_path)] * 2
     assert len(conversion.calls) == 1
     assert list(converted(tmp_path).parent.iterdir()) == [converted(tmp_path)]
+
+
+def test_a_file_that_is_missing_in_a_conversion_is_no_cache_that_cannot_be_written(snapshot, conversion):
+    """Though that is an OSError as well."""
+    fill(snapshot, "config.json", "pytorch_model.bin")
+
+    def convert(*_, **__):
+        raise WeightsNotFoundError("expected a file, but 'shard' does not exist")
+
+    conversion.convert = convert
+    with (
+        pytest.warns(NpconvWarning, match="converting it"),
+        pytest.raises(WeightsError, match=r"^org/model: its weights cannot be converted: expected a file, but 'shard'"),
+    ):
+        locate(ID)
+
+
+def test_a_subfolder_is_converted_into_a_folder_of_its_own(snapshot, conversion, tmp_path):
+    for folder in (snapshot, snapshot / "a" / "b"):
+        fill(folder, "config.json", "pytorch_model.bin")
+    made = []
+    for subfolder in ("", "a/b"):
+        with pytest.warns(NpconvWarning, match="converting it"):
+            made.append(locate(ID, Origin(subfolder=subfolder)))
+        assert locate(ID, Origin(subfolder=subfolder)) == made[-1]
+    assert made == [converted(tmp_path), converted(tmp_path).with_name(f"{COMMIT}--a--b")]
+    assert [source for source, _ in conversion.calls] == [snapshot, snapshot / "a" / "b"]
+
+
+def test_a_subfolder_and_a_variant_are_fetched_and_nothing_else(hub, snapshot, tmp_path):
+    (snapshot / "a" / "b").mkdir(parents=True)
+    inside = ["config.json", "model.safetensors", "model.fp16.safetensors", "preprocessor_config.json"]
+    hub.files = {name: "{}" for name in [*inside, *(f"a/b/{name}" for name in inside)]}
+    assert locate(ID, Origin(subfolder="a/b", variant="fp16")) == snapshot / "a" / "b" / "model.fp16.safetensors"
+    fetched = ["a/b/config.json", "a/b/preprocessor_config.json", "a/b/model.fp16.safetensors"]
+    assert [name for name, _ in hub.calls] == fetched
+    with pytest.raises(ModelNotFoundError, match=r"expected weights named model.bf16.safetensors, .*leave out variant"):
+        locate(ID, Origin(variant="bf16"))

@@ -204,3 +204,61 @@ def test_a_hostile_pickle(hub, npconv, tmp_path):
     assert done.stderr.splitlines()[-1].startswith(f"npconv: error: {ID}: its weights cannot be converted: ")
     assert not marker.exists()
     assert not list((tmp_path / "own").rglob("*.safetensors"))
+
+
+@pytest.fixture
+def load(hub, tmp_path):
+    """Load a model, its configuration and its processor in a process of their own; return the finished process."""
+
+    def run(call, **variables):
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE"))},
+            **{"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "NPCONV_CACHE": str(tmp_path / "own")},
+            **{"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONPATH": str(ROOT)},
+            **{"HF_HUB_DOWNLOAD_TIMEOUT": "10", "HF_HUB_ETAG_TIMEOUT": "10"},
+            **variables,
+        }
+        words = [sys.executable, "-c", f"import npconv, os\nID = {ID!r}\n{call}"]
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+
+    return run
+
+
+def test_the_token_and_the_cache_of_a_call(hub, load, tmp_path):
+    for kind in ("AutoConfig", "AutoImageProcessor", "AutoModel"):
+        hub.requests.clear()
+        hub.tokens.clear()
+        done = load(f"npconv.{kind}.from_pretrained(ID, token='hf_of_mine', cache_dir='{kind}')")
+        assert done.returncode == 0, done.stderr
+        assert hub.tokens == {"Bearer hf_of_mine"}
+        assert sorted(path.name for path in (tmp_path / kind).iterdir() if path.is_dir()) == [
+            *([".locks"] if (tmp_path / kind / ".locks").is_dir() else []),
+            f"models--{ID.replace('/', '--')}",
+        ]
+        assert "hf_of_mine" not in done.stdout + done.stderr
+    assert not (tmp_path / "hf" / "hub").exists()
+
+
+def test_local_files_only_and_force_download(hub, load):
+    done = load("npconv.AutoModel.from_pretrained(ID, local_files_only=True)")
+    assert "local_files_only forbids to download it" in done.stderr
+    assert hub.requests == []
+    once = ["config.json", "preprocessor_config.json", "model.safetensors"]
+    assert load("npconv.AutoModelForImageClassification.from_pretrained(ID)").returncode == 0
+    assert hub.fetched() == once
+    assert load("npconv.pipeline('image-classification', ID, local_files_only=True)").returncode == 0
+    assert hub.fetched() == once
+    done = load("npconv.pipeline('image-classification', ID, force_download=True)")
+    assert done.returncode == 0, done.stderr
+    assert hub.fetched() == [*once, *once]
+
+
+def test_a_proxy_is_asked_for_an_address_that_only_it_knows(hub, load):
+    call = (
+        f"npconv.AutoConfig.from_pretrained(ID, proxies={{'http': {hub.url!r}}})\n"
+        "assert 'http_proxy' not in os.environ\n"
+        "npconv.AutoConfig.from_pretrained(ID, revision='other')"
+    )
+    done = load(call, HF_ENDPOINT="http://hub.invalid", http_proxy="", HTTP_PROXY="", no_proxy="", NO_PROXY="")
+    assert hub.hosts == {"hub.invalid"}
+    assert "the hub cannot be reached" in done.stderr, "without the proxy once more"

@@ -27,6 +27,7 @@ class Hub:
         self.files = dict(files)
         self.cuts, self.lies, self.hangs, self.extra = {}, {}, set(), []
         self.requests = []
+        self.hosts, self.tokens = set(), set()  # what requests said in these headers
         self.closed = threading.Event()
         self.url = ""
 
@@ -58,7 +59,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         hub = self.server.hub
-        path = unquote(urlsplit(self.path).path)
+        hub.hosts.add(self.headers.get("Host"))
+        hub.tokens.add(self.headers.get("Authorization"))
+        path = unquote(urlsplit(self.path).path)  # a proxy is asked for a whole address
         if match := re.fullmatch(rf"/api/models/{ID}(/tree/[^/]+|/revision/[^/]+)?", path):
             listing = [*hub.files, *hub.extra]
             tree = [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in listing]

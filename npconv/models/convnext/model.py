@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import Array
-from npconv.errors import InputError
+from npconv.errors import ShapeError
 from npconv.layers import (
     activation,
     conv2d,
@@ -258,13 +258,13 @@ def name_outputs(pooled: Array, hidden_states: Sequence[Array]) -> dict[str, Any
 def check_pixel_values(pixel_values: Array, config: BackboneConfig) -> None:
     """Refuse pictures with other channels than the model's, or too small to have one position in the last stage."""
     if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
-        raise InputError(
+        raise ShapeError(
             f"expected pixel_values of shape (N, {config.num_channels}, H, W), got {pixel_values.shape}; "
             "an image processor makes them from pictures"
         )
     least_height, least_width = config.least_picture
     if pixel_values.shape[2] < least_height or pixel_values.shape[3] < least_width:
-        raise InputError(
+        raise ShapeError(
             f"expected pictures of at least {least_height} x {least_width} pixels for {config.num_stages} stages, got "
             f"{pixel_values.shape[2]} x {pixel_values.shape[3]}; resize them"
         )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import Array
-from npconv.errors import InputError
+from npconv.errors import InputError, ShapeError
 from npconv.layers import (
     activation,
     average_pool2d,
@@ -142,7 +142,7 @@ def self_attention(
         stage_index=stage_index,
     )
     if query.shape[1] != height * width:
-        raise InputError(
+        raise ShapeError(
             f"stage {stage_index}: expected as many queries as positions, {height * width}, got {query.shape[1]}; "
             "stride_q must be 1, and padding_q half of kernel_qkv - 1"
         )
@@ -285,7 +285,7 @@ def name_outputs(cls_token: Array | None, hidden_states: Sequence[Array]) -> dic
 def check_pixel_values(pixel_values: Array, config: CvtConfig) -> None:
     """Refuse pictures with other channels than the model's."""
     if pixel_values.ndim != 4 or pixel_values.shape[1] != config.num_channels:
-        raise InputError(
+        raise ShapeError(
             f"expected pixel_values of shape (N, {config.num_channels}, H, W), got {pixel_values.shape}; "
             "an image processor makes them from pictures"
         )

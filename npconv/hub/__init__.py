@@ -1,7 +1,8 @@
 """Models by name: the catalogue of what has been published, the cache, the download.
 
-``catalogue`` lists what the families have published; ``download`` finds a model in the cache or fetches it. Importing
-this package makes hub ids known to :func:`npconv.files.disk.locate`; the rest is loaded when one is asked for.
+``catalogue`` lists what the families have published; ``download`` finds a model in the cache or fetches it, through
+``proxies`` if a call names some. Importing this package makes hub ids known to :func:`npconv.files.disk.locate`; the
+rest is loaded when one is asked for.
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import dtype_name, is_array, to_device, to_host
-from npconv.errors import InputError, UnavailableError
+from npconv.errors import InputError, NotInstalledError, UnavailableError
 from npconv.messages import quoted, shown
 
 
@@ -68,7 +68,7 @@ def load_library(kind: TensorType) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:  # OSError: of a shared library that does not fit this machine
-        raise UnavailableError(
+        raise NotInstalledError(
             f"return_tensors={kind.value!r} needs the package {package}: pip install {package}, or use 'np'"
         ) from error
 

@@ -166,3 +166,13 @@ def test_a_missing_package_is_an_import_error_and_a_missing_device_a_runtime_err
     with pytest.raises(RuntimeError, match="finds no usable CUDA device") as caught:
         npconv.AutoModel.from_pretrained("convnextv2-cifar10", device="cuda")
     assert not isinstance(caught.value, ImportError)
+
+
+@pytest.mark.parametrize("tensors", [{}, {"classifier.weight": np.ones((3, 3), np.float32)}])
+def test_what_a_model_says_of_weights_can_be_sent_to_another_process(folder, tensors):
+    whole = dict(load_file(folder / "model.safetensors"))
+    for given in (tensors, whole | tensors if tensors else {n: t for n, t in whole.items() if "classifier" not in n}):
+        with pytest.raises(errors.MisfitError) as caught:
+            npconv.ConvNextForImageClassification(CONFIGS["convnext"], given)
+        sent = pickle.loads(pickle.dumps(caught.value))
+        assert (type(sent), str(sent)) == (type(caught.value), str(caught.value))

@@ -60,10 +60,8 @@ class _AutoModel:
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
-        """Make a model with random parameters; the arguments are those of the class, `torch_dtype` being `dtype`."""
-        if "torch_dtype" in kwargs:
-            kwargs["dtype"] = kwargs.pop("torch_dtype")
-        return cls._choose(config)(config, **kwargs)
+        """Make a model with random parameters; the arguments are those of the class."""
+        return cls._choose(config)(config, **sort_out(kwargs)[1])
 
     @classmethod
     def _choose(cls, config: PretrainedConfig) -> Any:

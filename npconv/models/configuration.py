@@ -354,8 +354,7 @@ class PretrainedConfig:
         known = cls.known_fields(fields)
         unused = {other: overrides.pop(other) for other in [*overrides] if return_unused and other not in known}
         refuse_unknown(overrides, known, maker, f"a field of {cls.__name__}")
-        if (dtype := overrides.get("dtype")) is not None:  # a file holds its name
-            overrides["dtype"] = getattr(dtype, "__name__", str(dtype).removeprefix("torch."))
+        if "dtype" in overrides:
             fields = {other: value for other, value in fields.items() if other != "torch_dtype"}
         config = cls.from_dict(fields, **overrides)
         config.name_or_path = name

@@ -200,17 +200,13 @@ class LoadReport:
 class NamesMisfitError(MisfitError):
     """A file that lacks parameters or has too many; where only the head lacks, ``strict=False`` loads the rest."""
 
-    def __init__(self, found: str, *, is_head_only: bool) -> None:
+    def __init__(self, found: str, *, is_head_only: bool = False) -> None:
         self.found, self.is_head_only = found, is_head_only
         super().__init__(f"{found}; pass strict=False to load what fits" if is_head_only else found)
 
 
 class ShapesMisfitError(MisfitError):
     """A file that has tensors of other shapes than the model's."""
-
-    def __init__(self, wrong: Sequence[Misshapen]) -> None:
-        found = [f"{quoted(name)} has shape {stored}, expected {wanted}" for name, stored, wanted in wrong]
-        super().__init__(f"the weights do not fit the model: {listed(found)}; does the configuration belong to them?")
 
 
 def match(
@@ -276,7 +272,10 @@ def match(
     missing = [parameter for parameter in expected if parameter not in source]
     mismatched = _misshapen(tensors, expected, source)
     if mismatched and not ignore_mismatched_sizes:
-        raise ShapesMisfitError([(source[parameter], stored, wanted) for parameter, stored, wanted in mismatched])
+        wrong = [f"{quoted(source[name])} has shape {stored}, expected {wanted}" for name, stored, wanted in mismatched]
+        raise ShapesMisfitError(
+            f"the weights do not fit the model: {listed(wrong)}; does the configuration belong to them?"
+        )
     for parameter, *_ in mismatched:
         del source[parameter]
     body = [name for name in missing if not any(fnmatchcase(name, pattern) for pattern in head)]

@@ -17,6 +17,7 @@ def load_processor(model: str | os.PathLike[str] | None = None, **arguments: Any
     The arguments, and what is raised, are those of :meth:`npconv.images.ConvNextImageProcessor.from_pretrained`.
     """
     model = arguments.pop("pretrained_model_name_or_path", model)
+    arguments.pop("config", None)  # of the model: the file of settings names the class
     origin, rest = sort_out(arguments)
     kind = processor_class(type_name_of(find_settings(model, origin)[1]), ConvNextImageProcessor)
     arguments = {**rest, **origin.arguments(), "force_download": False}  # it has been downloaded again by now

@@ -358,7 +358,7 @@ def test_arguments_that_mean_nothing_to_a_configuration_or_processor_are_given_b
 
 def test_fields_that_every_configuration_has_may_be_replaced(folder):
     config = npconv.AutoConfig.from_pretrained(folder, output_attentions=False, torch_dtype=np.float16)
-    assert config.dtype == "float16"
+    assert (config.dtype, config.torch_dtype, config.to_dict()["dtype"]) == (np.float16, np.float16, "float16")
     assert npconv.AutoConfig.from_pretrained(folder, dtype=np.dtype("float64")).to_dict()["dtype"] == "float64"
     model = npconv.AutoModel.from_pretrained(folder, output_attentions=False, strict=False)
     assert model(pictures()).last_hidden_state is not None
@@ -405,3 +405,11 @@ def test_a_new_head_with_the_fast_engine_and_a_file_of_folded_weights(tmp_path, 
             )
         # Float32 sums in another order.
         np.testing.assert_allclose(fast(pictures()).logits, explicit(pictures()).logits, atol=1e-4)
+
+
+def test_what_comes_with_a_configuration_passes_the_same_door(folder):
+    config = npconv.AutoConfig.from_pretrained(folder)
+    model = npconv.AutoModel.from_config(config, torch_dtype="float16", trust_remote_code=True, device_map="auto")
+    assert model.dtype == np.float16
+    processor = npconv.AutoImageProcessor.from_pretrained(folder, config=config)
+    assert processor.size == {"shortest_edge": 24}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from npconv.errors import InputError
+from npconv.forks import Lock
 from npconv.messages import shown
 
 #: The environment belongs to the whole process: one download at a time changes it.
-_ENVIRONMENT = threading.Lock()
+_ENVIRONMENT = Lock()
 
 SCHEMES = ("http", "https", "all")
 
@@ -30,7 +30,7 @@ def through_proxies(hub: Any, proxies: Mapping[str, str] | None) -> Iterator[Non
     if unknown := [scheme for scheme in proxies if scheme not in SCHEMES]:
         raise InputError(f"expected proxies by {', '.join(SCHEMES)}; got {shown(unknown[0])}")
     variables = {f"{scheme}_proxy": address for scheme, address in proxies.items()}
-    with _ENVIRONMENT:
+    with _ENVIRONMENT.held():
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         _forget_client(hub)

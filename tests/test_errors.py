@@ -161,6 +161,9 @@ def test_a_missing_package_is_an_import_error_and_a_missing_device_a_runtime_err
     for kind in (ImportError, RuntimeError, errors.UnavailableError):
         with pytest.raises(kind, match="pip install cupy"):
             npconv.AutoModel.from_pretrained("convnextv2-cifar10", device="cuda")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="pip install torch"):
+        npconv.ConvNextImageProcessor()(np.zeros((9, 9, 3), np.uint8), return_tensors="pt")
     cupy = ModuleType("cupy")
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     with pytest.raises(RuntimeError, match="finds no usable CUDA device") as caught:

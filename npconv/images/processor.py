@@ -316,7 +316,9 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         origin, overrides = sort_out(arguments)
         file, config = find_settings(model, origin)
         known = {*SETTING_NAMES, *config}
-        overrides = {name: value for name, value in overrides.items() if name not in (*WITHOUT_EFFECT, "device", "dtype")}
+        overrides = {
+            name: value for name, value in overrides.items() if name not in (*WITHOUT_EFFECT, "device", "dtype")
+        }
         unused = {name: overrides.pop(name) for name in [*overrides] if return_unused and name not in known}
         refuse_unknown(overrides, known, f"{cls.__name__}.from_pretrained", "a setting")
         try:

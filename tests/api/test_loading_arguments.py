@@ -257,8 +257,9 @@ def test_a_device_map_is_heard(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     for load in (LOADERS["model"], LOADERS["auto model"], LOADERS["classification"], LOADERS["features"]):
         load(folder, device_map={"": "cpu"})
-        with pytest.raises(RuntimeError, match="'cuda' needs CuPy"):
-            load(folder, device_map="cuda")
+        for first_gpu in ("cuda", "cuda:0", 0, {"": 0}):
+            with pytest.raises(RuntimeError, match="'cuda' needs CuPy"):
+                load(folder, device_map=first_gpu)
         with pytest.raises(InputError, match=r"to name one device, got .*; a model lies on one here"):
             load(folder, device_map={"convnext": "cuda", "classifier": "cpu"})
 

@@ -14,7 +14,7 @@ LIMITS = {
     ("classify", "explicit"): 26,
     ("diff", "equal"): 20,
     ("diff", "wrong"): 33,
-    ("convert", "bin"): 61,
+    ("convert", "bin"): 63,
 }
 
 

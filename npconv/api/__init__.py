@@ -10,8 +10,8 @@ order:
 - ``heads``: the three kinds of class, how they are called and how they compute; ``outputs``, ``loss``: what comes out
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for
-- ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``shared``: the same
-  in worker processes
+- ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``choices``: what
+  callers of it leave open; ``shared``: the same in worker processes
 """
 
 from typing import Any
@@ -28,8 +28,8 @@ from npconv.api.auto import (
     TFAutoModelForImageClassification,
 )
 from npconv.api.base import PreTrainedModel
+from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
-from npconv.api.pictures import ImageClassificationPipeline
 from npconv.api.pipelines import pipeline
 from npconv.api.tensorflow import TFPreTrainedModel
 from npconv.models import FAMILIES

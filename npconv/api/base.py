@@ -87,6 +87,10 @@ class PreTrainedModel(ParameterHolder):
         What it was loaded from; empty for a new model.
     loading_report : LoadReport
         What the loaded file lacked (``missing``) and had too much (``unexpected``).
+    name_or_path : str
+        What the model was loaded by; empty if it was not loaded.
+    loaded_from : Path, optional
+        The folder or file where it was found.
 
     Raises
     ------
@@ -100,6 +104,7 @@ class PreTrainedModel(ParameterHolder):
     config_class: ClassVar[type[PretrainedConfig]]
     base_model_prefix: ClassVar[str]
     main_input_name = "pixel_values"
+    loaded_from: Path | None = None
 
     #: How the names of parameters begin that no published file holds: they start at their first value, with a warning.
     never_published: ClassVar[str | None] = None
@@ -231,6 +236,7 @@ class PreTrainedModel(ParameterHolder):
         )
         loaded.loading_report = report
         loaded.name_or_path = str(model)
+        loaded.loaded_from = Path(os.path.abspath(path))  # as the working directory may change
         return (loaded, loading_info(report)) if output_loading_info else loaded  # type: ignore[return-value]
 
     def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:

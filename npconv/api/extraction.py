@@ -16,6 +16,7 @@ from npconv.backend import to_host
 from npconv.errors import InputError, NpconvWarning, WeightsError
 from npconv.files.loading_arguments import sort_out
 from npconv.models import family_of
+from npconv.tensors import as_tensor, parse_tensor_type
 
 #: The name of what a classifier gets, beside those of the maps.
 POOLED = "pooled"
@@ -28,16 +29,18 @@ CLASSIFIER = ("classifier.weight", "classifier.bias")
 
 
 class ImageFeatureExtractionPipeline(Pipeline):
-    """Returns what a model sees in pictures before it names anything. Made by :func:`pipeline`.
+    """Returns what a model sees in pictures before it names anything. Made by :func:`pipeline`, or directly.
 
     Of a model with a classifier, the classifier is left out.
     """
 
+    task = "image-feature-extraction"
     options: ClassVar = {
         "pool": False,
         "return_tensors": None,
         "image_processor_kwargs": None,
         "features": None,
+        "timeout": None,
         "max_memory": None,
     }
     numbers = "the features"
@@ -45,6 +48,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
     return_tensors: str | bool | None
     image_processor_kwargs: Mapping[str, Any] | None
     features: Sequence[str] | None
+    timeout: float | None
     max_memory: int | None
 
     @staticmethod
@@ -83,14 +87,16 @@ class ImageFeatureExtractionPipeline(Pipeline):
         return_tensors: str | bool | None = None,
         image_processor_kwargs: Mapping[str, Any] | None = None,
         features: Sequence[str] | None = None,
+        timeout: float | None = None,
         batch_size: int | None = None,
+        num_workers: int | None = None,
         max_memory: int | None = None,
     ) -> Any:
         """Return the features of one picture or many.
 
         Parameters
         ----------
-        inputs : picture, or list or other iterable of pictures
+        inputs : picture, or list, data set or other iterable of pictures
             As in :class:`ImageClassificationPipeline`.
         images
             The older name of `inputs`.
@@ -98,14 +104,14 @@ class ImageFeatureExtractionPipeline(Pipeline):
             Return the pooled features, which a classifier gets (normalized, and the mean of all positions; of CvT, the
             class token where it has one), in place of the last hidden state, which most models have as a map.
         return_tensors : str or bool, optional
-            ``"np"`` or True for arrays; nested lists when unset.
+            ``"np"`` or True for arrays, ``"pt"`` and so on for tensors of that library; nested lists when unset.
         image_processor_kwargs : mapping, optional
             Arguments of the image processor, such as ``{"size": 96}``.
         features : list of str, optional
             Return several by their names: ``"stem"``, ``"stage1"`` and so on for the maps, ``"pooled"``.
         batch_size : int, optional
             In place of the pipeline's own.
-        max_memory : int, optional
+        timeout, num_workers, max_memory
             As in :class:`ImageClassificationPipeline`.
 
         Returns
@@ -117,7 +123,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
         Raises
         ------
         ImageError, InputError
-            If a picture cannot be read or an argument is unknown.
+            If a picture cannot be fetched or read or an argument is unknown.
         WorkerError
             If the workers that were given a picture died of it.
         """
@@ -126,43 +132,46 @@ class ImageFeatureExtractionPipeline(Pipeline):
             "return_tensors": return_tensors,
             "image_processor_kwargs": image_processor_kwargs,
             "features": features,
+            "timeout": timeout,
             "max_memory": max_memory,
         }
         options = {name: getattr(self, name) if value is None else value for name, value in given.items()}
         return self._call(images if inputs is None else inputs, batch_size, options)
 
-    def run(  # type: ignore[override]  # with the options of its own call
+    def _forward(self, model_inputs: Mapping[str, Any]) -> Any:
+        """Run the model, with the maps of all stages."""
+        return self.model(model_inputs["pixel_values"], output_hidden_states=True, return_dict=True)
+
+    def postprocess(  # type: ignore[override]  # with the options of its own call
         self,
-        pixel_values: Sequence[np.ndarray],
-        *,
-        pool: bool = False,
+        model_outputs: Any,
+        pool: bool | None = None,
         return_tensors: str | bool | None = None,
         features: Sequence[str] | None = None,
-    ) -> list[Any]:
-        """Return the features of each picture, given their pixel values."""
-        if return_tensors not in (None, False, True, "np"):
-            raise InputError(f"expected return_tensors to be 'np', True or unset, got {return_tensors!r}")
+    ) -> Any:
+        """Return the features of a picture, given what the model gives for it; the options are those of a call."""
+        return_tensors = self.return_tensors if return_tensors is None else return_tensors
+        kind = parse_tensor_type("np" if return_tensors is True else return_tensors or None)
         maps = self.model.config.stage_names
+        features = self.features if features is None else features
+        pool = self.pool if pool is None else pool
         names = list(features) if features is not None else [POOLED if pool else LAST]
         for name in features or ():
             if name not in (*maps, POOLED):
                 raise InputError(f"expected features from {', '.join((*maps, POOLED))}; got {name!r}")
-        output = self.model(np.stack(pixel_values), output_hidden_states=True, return_dict=True)
-        arrays = dict(zip(maps, output.hidden_states, strict=True))
+        arrays = dict(zip(maps, model_outputs.hidden_states, strict=True))
         if LAST in names:
-            arrays[LAST] = getattr(output, LAST, output.hidden_states[-1])
+            arrays[LAST] = getattr(model_outputs, LAST, model_outputs.hidden_states[-1])
         if POOLED in names:
-            arrays[POOLED] = _pooled(output, self.model)
+            arrays[POOLED] = _pooled(model_outputs, self.model)
         # Copies: else each keeps the arrays of all stages of the whole batch in memory.
-        found = {name: [np.array(row) for row in to_host(arrays[name])[:, None]] for name in names}
-        rows = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
-        if not return_tensors:
-            rows = [{name: array.tolist() for name, array in row.items()} for row in rows]
-        return rows if features is not None else [row[names[0]] for row in rows]
+        found: dict[str, Any] = {name: np.array(to_host(arrays[name])) for name in names}
+        found = {name: array.tolist() if kind is None else as_tensor(array, kind) for name, array in found.items()}
+        return found if features is not None else found[names[0]]
 
     def is_finite(self, value: Any) -> bool:
         """Say whether all features are finite."""
-        return all(np.isfinite(array).all() for array in _arrays(value))
+        return all(array.dtype.kind != "f" or np.isfinite(array).all() for array in _arrays(value))
 
 
 def _arrays(value: Any) -> Iterator[np.ndarray]:

@@ -1,16 +1,12 @@
-"""Pipelines in general: a function of pictures that decodes, prepares and runs, here or in other processes.
-
-And the one from pictures to labels.
-"""
+"""Pipelines in general: a function of pictures that decodes, prepares and runs, here or in other processes."""
 
 from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -18,15 +14,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.api.auto import AutoModelForImageClassification
-from npconv.api.heads import BareModel, ImageClassifier
-from npconv.backend import to_host
-from npconv.errors import ConfigError, InputError, NpconvWarning
-from npconv.images import ConvNextImageProcessor, open_image
-from npconv.images.decode import picture_name
-from npconv.layers import softmax
+from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
+from npconv.api.heads import BareModel
+from npconv.backend import is_array
+from npconv.errors import InputError
+from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
+from npconv.images.decode import is_url, picture_name
+from npconv.images.remote import fetch
 from npconv.messages import listed
 from npconv.models import PretrainedConfig
+from npconv.tensors import library_of
 from npconv.workers.batches import GIVEN_UP, Work
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerError, WorkerPool
@@ -34,42 +31,72 @@ from npconv.workers.pool import WorkerError, WorkerPool
 #: Stands for an argument that was not given, where None means something.
 UNSET: Any = object()
 
-#: What turns logits into scores.
-FUNCTIONS = ("softmax", "sigmoid", "none")
+#: Options of a call that say how pictures are made ready; the others say what is made of what the model gives.
+PREPARING = ("image_processor_kwargs", "max_memory", "timeout")
 
 
 class Pipeline:
-    """A function of pictures: decode, prepare, run the model, say what came out. Made by :func:`pipeline`.
+    """A function of pictures: decode, prepare, run the model, say what came out. Made by :func:`pipeline`, or directly.
 
     Worker processes are started when they are first needed and kept until :meth:`close`, the end of a ``with`` block,
     or the end of this process, however it ends.
 
-    A callable `model` loads it when it is first needed in this process. `share` makes of what runs the work elsewhere
-    what loads the pipeline there. The options are what a call does that does not say.
+    Parameters
+    ----------
+    model : model
+        A loaded one; or a callable that loads it when it is first needed in this process.
+    image_processor : ConvNextImageProcessor, optional
+        That of the place where the model was loaded from when unset.
+    batch_size : int, optional
+        Pictures that pass the model together; 1 when unset.
+    workers, share
+        See :func:`pipeline`; `share` makes of what runs the work elsewhere what loads the pipeline there.
+    device : int, str or torch.device, optional
+        Where a loaded model is moved to; see :func:`pipeline`.
+    feature_extractor
+        The older name of `image_processor`.
+    **options
+        What a call does that does not say; :data:`WITHOUT_EFFECT` are taken as well.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown or no image processor can be found.
     """
 
+    #: What :func:`pipeline` calls it.
+    task: ClassVar[str]
     #: Names of the options of a call, and their values where neither the call nor the pipeline says.
     options: ClassVar[dict[str, Any]]
     #: What a model must be that is loaded already.
     model_class: ClassVar[type[BareModel]] = BareModel
+    #: Pictures need none.
+    tokenizer = None
 
     def __init__(
         self,
         model: BareModel | Callable[[], BareModel],
-        image_processor: ConvNextImageProcessor,
+        image_processor: ConvNextImageProcessor | None = None,
         *,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         workers: int | Executor = 1,
         share: Callable[[Executor], Loader] | None = None,
+        device: Any = None,
+        feature_extractor: ConvNextImageProcessor | None = None,
         **options: Any,
     ) -> None:
+        if unknown := [name for name in options if name not in self.options and name not in WITHOUT_EFFECT]:
+            raise InputError(f"expected options from {', '.join(self.options)}; got {unknown[0]!r}")
         self._model = model
-        self.image_processor = image_processor
-        self.batch_size = _check_batch_size(batch_size)
+        if device is not None and (chosen := choose_device(device)) != self.device:
+            self.model.to(chosen)
+        given = feature_extractor if image_processor is None else image_processor
+        self.image_processor = processor_of(self.model) if given is None else given
+        self.batch_size = 1 if batch_size is None else _check_batch_size(batch_size)
         self.workers = workers
         self._share = share
         self._pool: WorkerPool | None = None
-        self.__dict__.update({**self.options, **options})
+        self.__dict__.update({name: options.get(name, value) for name, value in self.options.items()})
 
     @staticmethod
     def load_model(name: Any, **arguments: Any) -> BareModel:
@@ -80,9 +107,60 @@ class Pipeline:
     def check_config(config: PretrainedConfig) -> None:
         """Refuse a model that is not for this task, and say once what it lacks; nothing unless a task has a say."""
 
+    def preprocess(self, image: Any, timeout: float | None = None, **image_processor_kwargs: Any) -> BatchFeature:
+        """Return what the model takes, of one picture.
+
+        Parameters
+        ----------
+        image : picture
+            As in a call.
+        timeout : float, optional
+            Of a URL: seconds that fetching may take, 60 when unset.
+        **image_processor_kwargs
+            Of the image processor; ``max_memory`` is one of them, see `open_image`.
+
+        Returns
+        -------
+        BatchFeature
+            ``pixel_values``: float32 array (1, C, H, W).
+
+        Raises
+        ------
+        ImageError, InputError
+            If it cannot be fetched or read, or is an array of several.
+        """
+        if isinstance(image, Mapping):
+            names = listed(list(map(str, image)))
+            raise InputError(f"expected a picture, got a dict of {names}; of a data set give the column with pictures")
+        if getattr(image, "ndim", 0) > 3:
+            raise InputError(f"expected an array of one picture, got shape {image.shape}; give a list of pictures")
+        if is_url(image):
+            image = fetch(image, timeout)
+        if not _is_array(image) and not isinstance(image, str | os.PathLike | bytes):
+            image = open_image(image, max_memory=image_processor_kwargs.get("max_memory"))
+        # The processor opens the others itself, and lets go of the picture before it resizes its copy.
+        return self.image_processor(image, **image_processor_kwargs)
+
+    def prepare(self, image: Any, **arguments: Any) -> np.ndarray:
+        """Return the pixel values (C, H, W) of one picture; the arguments are those of :meth:`preprocess`."""
+        return self.preprocess(image, **arguments)["pixel_values"][0]
+
+    def forward(self, model_inputs: Mapping[str, Any]) -> Any:
+        """Return what the model gives for inputs from :meth:`preprocess`."""
+        return self._forward(model_inputs)
+
+    def _forward(self, model_inputs: Mapping[str, Any]) -> Any:
+        """Do the work of :meth:`forward`: what a subclass of a user's has in its place."""
+        return self.model(model_inputs["pixel_values"], return_dict=True)
+
+    def postprocess(self, model_outputs: Any, **options: Any) -> Any:
+        """Return the result of a picture, given what the model gives for it alone."""
+        raise NotImplementedError
+
     def run(self, pixel_values: Sequence[np.ndarray], **options: Any) -> list[Any]:
         """Return the result of each of some pictures, given their pixel values, which are of one shape."""
-        raise NotImplementedError
+        outputs = self.forward({"pixel_values": np.stack(pixel_values)})
+        return [self.postprocess(_row(outputs, place), **options) for place in range(len(pixel_values))]
 
     #: What a result is made of.
     numbers: ClassVar[str]
@@ -103,8 +181,12 @@ class Pipeline:
         return f"{self.numbers} are not finite: numbers overflowed inside the model in {self.model.dtype}{way}"
 
     def is_finite(self, value: Any) -> bool:
-        """Say whether all numbers of a picture's result are finite."""
-        raise NotImplementedError
+        """Say whether all numbers of a picture's result are finite; a subclass may give out anything."""
+        if isinstance(value, Mapping):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            return all(map(self.is_finite, value))
+        return not isinstance(value, float) or math.isfinite(value)
 
     @property
     def model(self) -> Any:
@@ -112,6 +194,48 @@ class Pipeline:
         if not isinstance(self._model, BareModel):
             self._model = self._model()
         return self._model
+
+    @property
+    def device(self) -> Any:
+        """Where the model computes."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What the model computes in."""
+        return self.model.dtype
+
+    @property
+    def torch_dtype(self) -> np.dtype:
+        """The older name of :attr:`dtype`."""
+        return self.dtype
+
+    @property
+    def feature_extractor(self) -> ConvNextImageProcessor:
+        """The older name of the image processor."""
+        return self.image_processor
+
+    def predict(self, inputs: Any) -> Any:
+        """Call the pipeline, as scikit-learn names it."""
+        return self(inputs)  # type: ignore[operator]  # each kind has a call of its own
+
+    transform = predict
+
+    def save_pretrained(self, directory: str | Path, **arguments: Any) -> None:
+        """Write the model and the image processor into a folder; the arguments are those of the model's own.
+
+        Raises
+        ------
+        NpconvError
+            If the files cannot be written.
+        """
+        self.model.save_pretrained(directory, **arguments)
+        self.image_processor.save_pretrained(directory)
+
+    def __repr__(self) -> str:
+        is_loaded = isinstance(self._model, BareModel)
+        shown = f"{type(self._model).__name__}, {self.dtype}, {self.device}" if is_loaded else "loaded by the workers"
+        return f"{type(self).__name__}(model: {shown}; batch_size: {self.batch_size})"
 
     def executor(self) -> Executor | None:
         """Return what runs the work outside of this process; starts nothing by itself."""
@@ -147,21 +271,6 @@ class Pipeline:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def prepare(self, image: Any, **image_processor_kwargs: Any) -> np.ndarray:
-        """Return the pixel values (C, H, W) of one picture; ``max_memory`` is one of the arguments, see `open_image`.
-
-        Raises
-        ------
-        ImageError, InputError
-            If it cannot be read, or is an array of several.
-        """
-        if isinstance(image, np.ndarray) and image.ndim > 3:
-            raise InputError(f"expected an array of one picture, got shape {image.shape}; give a list of pictures")
-        if not isinstance(image, np.ndarray | str | os.PathLike | bytes):
-            image = open_image(image, max_memory=image_processor_kwargs.get("max_memory"))
-        # The processor opens the others itself, and lets go of the picture before it resizes its copy.
-        return self.image_processor(image, **image_processor_kwargs)["pixel_values"][0]
-
     def _call(self, pictures: Any, batch_size: int | None, options: Mapping[str, Any]) -> Any:
         """Return the result of a picture, the list of those of a list, or an iterator over those of an iterable."""
         size = _check_batch_size(self.batch_size if batch_size is None else batch_size)
@@ -169,9 +278,8 @@ class Pipeline:
             return list(self._stream(pictures, size, options))
         if _is_single(pictures):
             return next(self._stream([pictures], 1, options))
-        if isinstance(pictures, Mapping) or not isinstance(pictures, Iterable):
-            raise InputError(f"expected a picture or an iterable of pictures, got {type(pictures).__name__}")
-        return self._stream(pictures, size, options)
+        results = self._stream(_each(pictures), size, options)
+        return SizedResults(results, len(pictures)) if hasattr(pictures, "__len__") else results
 
     def _stream(self, images: Iterable[Any], batch_size: int, options: Mapping[str, Any]) -> Iterator[Any]:
         """Yield the result of each picture, a batch at a time; what fits in one batch is not worth starting workers."""
@@ -187,94 +295,18 @@ class Pipeline:
         yield from chain.from_iterable(batches)
 
 
-class ImageClassificationPipeline(Pipeline):
-    """Names what is in pictures. Made by :func:`pipeline`."""
+class SizedResults(Iterator[Any]):
+    """Results of a data set, one after another, as many as it says."""
 
-    options: ClassVar = {"top_k": 5, "function_to_apply": None, "max_memory": None}
-    numbers = "the scores"
-    model_class = ImageClassifier
-    top_k: int | None
-    function_to_apply: str | None
-    max_memory: int | None
+    def __init__(self, results: Iterator[Any], size: int) -> None:
+        self._results = results
+        self._size = size
 
-    @staticmethod
-    def load_model(name: Any, **arguments: Any) -> BareModel:
-        """Load a classifier."""
-        return AutoModelForImageClassification.from_pretrained(name, **arguments)
+    def __next__(self) -> Any:
+        return next(self._results)
 
-    @staticmethod
-    def check_config(config: PretrainedConfig) -> None:
-        """Refuse a model without classes; say so where they have no names."""
-        check_classes(config)
-        if config.num_labels > 1 and all(name == f"LABEL_{number}" for number, name in config.id2label.items()):
-            warnings.warn(
-                "the model has no names of classes, so that they are LABEL_0 and so on: "
-                "npconv convert MODEL FOLDER --labels FILE makes one with names",
-                NpconvWarning,
-                stacklevel=3,
-            )
-
-    def __call__(
-        self,
-        inputs: Any = None,
-        *,
-        images: Any = None,
-        top_k: Any = UNSET,
-        function_to_apply: str | None = None,
-        batch_size: int | None = None,
-        max_memory: int | None = None,
-    ) -> Any:
-        """Classify one picture or many.
-
-        Parameters
-        ----------
-        inputs : picture, or list or other iterable of pictures
-            A path, a data URI, the bytes of a file, an open file, a Pillow image, or a uint8 array (H, W, 3) or
-            (3, H, W). EXIF orientation is applied to all but arrays.
-        images
-            The older name of `inputs`.
-        top_k : int or None, optional
-            Classes to name; all of them when None. The pipeline's own when unset, which is 5.
-        function_to_apply : str, optional
-            ``"softmax"``, ``"sigmoid"`` or ``"none"``. When unset, the pipeline's own, and without one what the
-            configuration means: none for a regression, sigmoid for multi-label problems and a single class, else
-            softmax.
-        batch_size : int, optional
-            In place of the pipeline's own.
-        max_memory : int, optional
-            What reading one picture may take, in bytes; see `open_image`.
-
-        Returns
-        -------
-        list of dict
-            ``{"label": str, "score": float}``, best first. A list of such lists for a list of pictures; an iterator
-            over them for any other iterable, which is read as it goes on: a batch at a time, or with workers two for
-            each worker.
-
-        Raises
-        ------
-        ImageError, InputError
-            If a picture cannot be read or an argument is unknown.
-        WorkerError
-            If the workers that were given a picture died of it.
-        """
-        options = {
-            "top_k": self.top_k if top_k is UNSET else top_k,
-            "function_to_apply": function_to_apply or self.function_to_apply,
-            "max_memory": self.max_memory if max_memory is None else max_memory,
-        }
-        return self._call(images if inputs is None else inputs, batch_size, options)
-
-    def run(  # type: ignore[override]  # with the options of its own call
-        self, pixel_values: Sequence[np.ndarray], *, top_k: int | None = 5, function_to_apply: str | None = None
-    ) -> list[list[dict[str, Any]]]:
-        """Return the best classes of each picture, given their pixel values."""
-        logits = to_host(self.model(np.stack(pixel_values), return_dict=True).logits)
-        return [best_labels(row, self.model.config, top_k, function_to_apply) for row in logits]
-
-    def is_finite(self, value: list[dict[str, Any]]) -> bool:
-        """Say whether all scores are finite."""
-        return all(math.isfinite(entry["score"]) for entry in value)
+    def __len__(self) -> int:
+        return self._size
 
 
 @dataclass(frozen=True)
@@ -285,14 +317,13 @@ class PictureWork(Work[Any, Any]):
 
     def prepare(self, tool: Pipeline, item: Any) -> np.ndarray:
         """Return the pixel values of a picture."""
-        memory = self.options.get("max_memory")
-        given = {} if memory is None else {"max_memory": memory}
+        given = {name: self.options.get(name) for name in ("max_memory", "timeout")}
+        given = {name: value for name, value in given.items() if value is not None}
         return tool.prepare(item, **{**given, **(self.options.get("image_processor_kwargs") or {})})
 
     def run(self, tool: Pipeline, items: Sequence[Any], arrays: Sequence[np.ndarray]) -> list[Any]:
         """Return the results of pictures, given their pixel values."""
-        preparing = ("image_processor_kwargs", "max_memory")
-        options = {name: value for name, value in self.options.items() if name not in preparing}
+        options = {name: value for name, value in self.options.items() if name not in PREPARING}
         with np.errstate(over="ignore", invalid="ignore"):  # what comes out as no numbers is an error below
             values = tool.run(arrays, **options)
         if flaw := next(filter(None, map(tool.flaw, values)), ""):
@@ -306,45 +337,24 @@ class PictureWork(Work[Any, Any]):
         raise WorkerError(f"{picture_name(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
 
 
-def check_classes(config: PretrainedConfig) -> None:
-    """Raise a ConfigError for a model without classes."""
-    if not config.id2label:
-        raise ConfigError("expected a model with classes, got one with num_labels 0; use AutoModel for features")
-    if config.head_is_projection:
-        raise ConfigError(
-            f"expected a model with classes, got one with a projection: its {config.num_labels} numbers are an "
-            "embedding, which AutoModelForImageClassification gives as logits; npconv features gives what is before it"
-        )
+def _row(output: Any, place: int) -> Any:
+    """Return what a model gives for one of the pictures of a batch."""
+
+    def cut(value: Any) -> Any:
+        return tuple(map(cut, value)) if isinstance(value, tuple) else value[place : place + 1]
+
+    return replace(output, **{name: cut(value) for name, value in vars(output).items() if value is not None})
 
 
-def best_labels(
-    logits: np.ndarray, config: PretrainedConfig, top_k: int | None = 5, function_to_apply: str | None = None
-) -> list[dict[str, Any]]:
-    """Return the classes with the best scores, given the logits (K,) of one picture.
-
-    The arguments are those of :class:`ImageClassificationPipeline`; the configuration means a function where none is
-    given. A model without classes is a `ConfigError`, an unknown argument an `InputError`.
-    """
-    check_classes(config)
-    if top_k is not None and top_k < 1:
-        raise InputError(f"expected top_k of at least 1 or None, got {top_k}")
-    function = function_to_apply or _function_of(config)
-    if function not in FUNCTIONS:
-        raise InputError(f"expected function_to_apply to be one of {', '.join(FUNCTIONS)}; got {function!r}")
-    scores = logits.astype(np.float64)
-    if function == "softmax":
-        scores = softmax(scores, axis=-1)
-    elif function == "sigmoid":
-        scores = np.exp(-np.logaddexp(0, -scores))
-    best = np.argsort(-scores, kind="stable")[:top_k]
-    return [{"label": config.id2label[int(index)], "score": float(scores[index])} for index in best]
-
-
-def _function_of(config: PretrainedConfig) -> str:
-    """Return the function that a configuration means."""
-    if config.problem_type == "regression":
-        return "none"
-    return "sigmoid" if config.problem_type == "multi_label_classification" or len(config.id2label) == 1 else "softmax"
+def _each(pictures: Any) -> Iterable[Any]:
+    """Return what yields each picture of a data set: one that iterates, or that only counts and gives them."""
+    if isinstance(pictures, Iterable) and not isinstance(pictures, Mapping):
+        return pictures
+    if isinstance(pictures, Mapping) or not hasattr(pictures, "__getitem__"):
+        raise InputError(f"expected a picture or an iterable of pictures, got {type(pictures).__name__}")
+    if hasattr(pictures, "__len__"):
+        return (pictures[place] for place in range(len(pictures)))
+    return iter(pictures)
 
 
 def _sendable(image: Any, max_memory: int | None = None) -> Any:
@@ -357,8 +367,13 @@ def _sendable(image: Any, max_memory: int | None = None) -> Any:
 
 def _is_single(images: Any) -> bool:
     """Tell whether this is one picture and not an iterable of pictures."""
-    one = (str, bytes, bytearray, memoryview, os.PathLike, np.ndarray)
-    return isinstance(images, one) or hasattr(images, "convert") or hasattr(images, "read")
+    one = (str, bytes, bytearray, memoryview, os.PathLike)
+    return isinstance(images, one) or _is_array(images) or hasattr(images, "convert") or hasattr(images, "read")
+
+
+def _is_array(image: Any) -> bool:
+    """Tell whether this is an array or a tensor of another library."""
+    return is_array(image) or library_of(image) is not None
 
 
 def _check_batch_size(batch_size: int) -> int:

@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor
+from npconv.api.base import PreTrainedModel
+from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
+from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
 from npconv.api.folded import shared_loader
-from npconv.api.heads import BareModel
-from npconv.api.pictures import ImageClassificationPipeline, Pipeline
-from npconv.backend import parse_device, parse_dtype
+from npconv.api.heads import BareModel, ImageClassifier
+from npconv.api.pictures import Pipeline
+from npconv.backend import parse_dtype
 from npconv.errors import InputError
 from npconv.files.loading_arguments import Origin, sort_out
 from npconv.images import ConvNextImageProcessor
+from npconv.models import PretrainedConfig, family_of
 from npconv.workers.loader import Loader
 
 DEFAULT_MODEL = "convnextv2-cifar10"
 
 #: Task -> the class of its pipeline.
 PIPELINES: dict[str, type[Pipeline]] = {
-    "image-classification": ImageClassificationPipeline,
-    "image-feature-extraction": ImageFeatureExtractionPipeline,
+    kind.task: kind for kind in (ImageClassificationPipeline, ImageFeatureExtractionPipeline)
 }
 
 
 def pipeline(
-    task: str = "image-classification",
+    task: str | None = None,
     model: str | Path | BareModel | None = None,
     *,
     image_processor: str | Path | ConvNextImageProcessor | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     workers: int | Executor = 1,
     feature_extractor: str | Path | ConvNextImageProcessor | None = None,
+    config: str | Path | PretrainedConfig | None = None,
+    device: Any = None,
+    model_kwargs: Mapping[str, Any] | None = None,
+    pipeline_class: type[Pipeline] | None = None,
     **arguments: Any,
 ) -> Any:
     """Make a function from pictures to labelled scores, or to features.
 
     Parameters
     ----------
-    task : str
-        ``"image-classification"`` or ``"image-feature-extraction"``.
+    task : str, optional
+        ``"image-classification"`` or ``"image-feature-extraction"``. When unset, what the model was made for.
     model : str, Path or model, optional
         As in ``AutoModelForImageClassification.from_pretrained``, or a model that is loaded already: a classifier, or
         for features a model without one. The embedded model when unset.
     image_processor : str, Path or processor, optional
-        The model's own when unset; needed where `model` is loaded already.
-    batch_size : int
-        Pictures that pass the model together.
+        When unset, the model's own: that of the place where it is loaded from, or was.
+    batch_size : int, optional
+        Pictures that pass the model together; 1 when unset.
     workers : int or Executor
         Processes that share the work when there are more pictures than fit in a batch, and with the fast engine the
         weights in memory; 1 (or 0) means none but this one. A script that uses them keeps its work under
@@ -58,11 +66,20 @@ def pipeline(
         loaded already cannot be shared.
     feature_extractor
         The older name of `image_processor`.
+    config : str, Path or configuration, optional
+        In place of the model's own.
+    device : int, str or torch.device, optional
+        ``"cpu"`` or -1; ``"cuda"``, or from 0 on the GPU where there is one and else the CPU, with a warning. A loaded
+        model is moved there.
+    model_kwargs : mapping, optional
+        More arguments of ``from_pretrained``.
+    pipeline_class : type, optional
+        In place of the task's own: a class made from it.
     **arguments
         What a call does that does not say: ``top_k``, ``function_to_apply``; or ``pool``, ``return_tensors``,
-        ``image_processor_kwargs``, ``features``; and ``max_memory``. And ``dtype``, ``device``, ``engine``,
-        ``revision`` and so on, as in ``from_pretrained``, also in a dict ``model_kwargs``: the engine is the fast one
-        when unset, where it can run: in float32 on the CPU.
+        ``image_processor_kwargs``, ``features``; and ``timeout``, ``max_memory``. And ``dtype``, ``revision``,
+        ``engine`` and so on, as in ``from_pretrained``: the engine is the fast one when unset, where it can run: in
+        float32 on the CPU. Arguments of transformers that mean nothing here are passed over.
 
     Returns
     -------
@@ -71,45 +88,26 @@ def pipeline(
     Raises
     ------
     NpconvError
-        If the task is another one or the model cannot be loaded.
+        If the task is another one, an argument unknown, or the model cannot be loaded.
     """
-    if task not in PIPELINES:
-        raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {task!r}")
-    kind = PIPELINES[task]
-    options = {name: arguments.pop(name) for name in kind.options if name in arguments}
-    of_model = arguments.pop("model_kwargs", None) or {}
-    origin, arguments = sort_out({**arguments, **of_model})
-    origin_of_other = origin._replace(revision="main", subfolder="", variant=None)
-    image_processor = feature_extractor if image_processor is None else image_processor
-    shared = isinstance(workers, Executor) or workers > 1
-    if isinstance(model, kind.model_class):
-        if image_processor is None:
-            raise InputError("expected an image_processor beside a loaded model; AutoImageProcessor reads it")
-        if shared:
-            raise InputError("expected the name or folder of a model beside workers, got a loaded one; they load it")
-        if arguments:
-            raise InputError(f"expected no {', '.join(arguments)} beside a loaded model; give them when loading it")
-        kind.check_config(model.config)
-        return kind(model, _processor(image_processor, origin_of_other), batch_size=batch_size, **options)
+    origin, loading = _sort_out({**arguments, "config": config}, model_kwargs or {})
+    if (device := loading.pop("device", None) if device is None else device) is not None:
+        loading["device"] = choose_device(device)
+    if isinstance(config, str | Path):
+        loading["config"] = AutoConfig.from_pretrained(config, **origin.arguments())
+    kind = pipeline_class or _kind(task, model, loading.get("config"), origin)
+    settings = {name: arguments[name] for name in kind.options if name in arguments}
+    settings |= {"batch_size": batch_size, "workers": workers}
+    loading = {name: value for name, value in loading.items() if name not in settings}
+    given = feature_extractor if image_processor is None else image_processor
+    if isinstance(model, PreTrainedModel):
+        return _of_loaded(kind, model, _processor(given, origin) or processor_of(model), loading, settings)
     name: Any = DEFAULT_MODEL if model is None else model
-    if image_processor is None:
-        processor = _processor(name, origin)
+    processor = _processor(given, origin)
+    if processor is None:
+        processor = AutoImageProcessor.from_pretrained(name, **origin.arguments())
         origin = origin._replace(force_download=False)  # it has been downloaded again by now
-    else:
-        processor = _processor(image_processor, origin_of_other)
-    arguments = {**_with_engine(arguments), **origin.arguments()}
-    if not shared:
-        loaded = kind.load_model(name, **arguments)
-        kind.check_config(loaded.config)
-        return kind(loaded, processor, batch_size=batch_size, **options)
-    # To fail here, not in a worker.
-    given = arguments.get("config")
-    kind.check_config(given or AutoConfig.from_pretrained(name, **origin.arguments()))
-    sent = {"kind": kind, "image_processor": processor, "threads": 1, **arguments}
-    Loader.of(load_pipeline, **sent)  # likewise
-    load = partial(kind.load_model, name, **arguments)
-    share = partial(shared_loader, load=load_pipeline, model=name, **sent)
-    return kind(load, processor, batch_size=batch_size, workers=workers, share=share, **options)
+    return _of_name(kind, name, processor, {**_with_engine(loading), **origin.arguments()}, settings)
 
 
 def load_pipeline(kind: type[Pipeline], model: str, image_processor: ConvNextImageProcessor, **arguments: Any) -> Any:
@@ -117,17 +115,97 @@ def load_pipeline(kind: type[Pipeline], model: str, image_processor: ConvNextIma
     return kind(kind.load_model(model, **arguments), image_processor)
 
 
-def _with_engine(model_arguments: dict[str, Any]) -> dict[str, Any]:
+def _sort_out(given: Mapping[str, Any], model_kwargs: Mapping[str, Any]) -> tuple[Origin, dict[str, Any]]:
+    """Return where a model comes from, and the other arguments that load it, without those that say nothing."""
+    set_twice = [name for name in model_kwargs if given.get(name) is not None]
+    if set_twice:
+        raise InputError(f"expected {set_twice[0]} once, got it in model_kwargs as well; leave one out")
+    origin, others = sort_out({**given, **model_kwargs})
+    return origin, {n: value for n, value in others.items() if value is not None and n not in WITHOUT_EFFECT}
+
+
+def _kind(task: str | None, model: Any, config: PretrainedConfig | None, origin: Origin) -> type[Pipeline]:
+    """Return the class of pipelines for a task, or without one for what a model was made for."""
+    if task in PIPELINES:
+        return PIPELINES[task]
+    if task is not None:
+        raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {task!r}")
+    if isinstance(model, PreTrainedModel):
+        is_classifier = isinstance(model, ImageClassifier)
+    elif model is None:
+        is_classifier = True
+    else:
+        config = AutoConfig.from_pretrained(model, **origin.arguments()) if config is None else config
+        family = family_of(config)
+        named = [task for task, name in family.class_names.items() if name in (config.architectures or ())]
+        is_classifier = (named or [family.main_task])[0] == ImageClassifier.task
+    return ImageClassificationPipeline if is_classifier else ImageFeatureExtractionPipeline
+
+
+def _of_loaded(
+    kind: type[Pipeline],
+    model: PreTrainedModel,
+    processor: ConvNextImageProcessor,
+    loading: dict[str, Any],
+    settings: Mapping[str, Any],
+) -> Pipeline:
+    """Return the pipeline of a loaded model, to which loading arguments come too late."""
+    if not isinstance(model, kind.model_class):
+        raise InputError(f"expected a model with a classifier for {kind.task!r}, got a {type(model).__name__}")
+    if _is_shared(settings["workers"]):
+        raise InputError("expected the name or folder of a model beside workers, got a loaded one; they load it")
+    device = loading.pop("device", None)
+    if loading.get("config") is model.config:
+        del loading["config"]
+    dtype = loading.get("dtype", "auto")
+    if str(dtype) == "auto" or parse_dtype(dtype) == model.dtype:
+        loading.pop("dtype", None)
+    if loading:
+        raise InputError(f"expected no {', '.join(loading)} beside a loaded model; give them when loading it")
+    kind.check_config(model.config)
+    return kind(model, processor, device=device, **settings)
+
+
+def _of_name(
+    kind: type[Pipeline],
+    name: str | Path,
+    processor: ConvNextImageProcessor,
+    loading: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Pipeline:
+    """Return the pipeline of a model that is loaded by its name, here or by workers."""
+    if not _is_shared(settings["workers"]):
+        loaded = kind.load_model(name, **loading)
+        kind.check_config(loaded.config)
+        return kind(loaded, processor, **settings)
+    # To fail here, not in a worker.
+    origin = sort_out(loading)[0]
+    kind.check_config(loading.get("config") or AutoConfig.from_pretrained(name, **origin.arguments()))
+    sent = {"kind": kind, "image_processor": processor, "threads": 1, **loading}
+    Loader.of(load_pipeline, **sent)  # likewise
+    load = partial(kind.load_model, name, **loading)
+    share = partial(shared_loader, load=load_pipeline, model=name, **sent)
+    return kind(load, processor, share=share, **settings)
+
+
+def _is_shared(workers: int | Executor) -> bool:
+    """Tell whether work is done outside of this process."""
+    return isinstance(workers, Executor) or workers > 1
+
+
+def _with_engine(loading: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with an engine: the fast one, where it can run and no other is asked for."""
-    arguments = {"dtype": "float32", **model_arguments}
-    dtype, device = arguments["dtype"], parse_device(arguments.get("device"))
-    if not (isinstance(dtype, str) and dtype == "auto"):
-        dtype = parse_dtype(dtype).name
-    engine = "fast" if (dtype, device) == ("float32", "cpu") else "explicit"
-    return {"engine": engine, **arguments, "dtype": dtype, "device": device}
+    dtype = loading.get("dtype", "float32")
+    if str(dtype) != "auto":
+        dtype = parse_dtype(dtype).name  # once, as it may have something to say
+    is_fast = (dtype, loading.get("device", "cpu")) == ("float32", "cpu")
+    return {"engine": "fast" if is_fast else "explicit", **loading, "dtype": dtype}
 
 
-def _processor(given: Any, origin: Origin) -> ConvNextImageProcessor:
-    """Return an image processor, loaded if only its name is given."""
-    is_loaded = isinstance(given, ConvNextImageProcessor)
-    return given if is_loaded else AutoImageProcessor.from_pretrained(given, **origin.arguments())
+def _processor(given: Any, origin: Origin) -> ConvNextImageProcessor | None:
+    """Return an image processor that is given, loaded if only its name is; the revision and so on are the model's."""
+    if given is None or isinstance(given, ConvNextImageProcessor):
+        return given
+    return AutoImageProcessor.from_pretrained(
+        given, **origin._replace(revision="main", subfolder="", variant=None).arguments()
+    )

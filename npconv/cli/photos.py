@@ -104,7 +104,7 @@ def read_photos(names: Iterable[str], *, absolute: bool = False) -> Iterator[Pho
         if name == "-":
             yield Photo(name, name, _standard_input())
         else:
-            is_path = not name.startswith("data:image/")
+            is_path = not name.startswith(("data:image/", "http://", "https://"))
             yield Photo(name, os.path.abspath(name) if absolute and is_path else name)
 
 

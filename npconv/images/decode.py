@@ -147,6 +147,11 @@ def picture_name(source: PictureSource) -> str:
     return one_line(os.fsdecode(name)) if name and isinstance(name, str | bytes | os.PathLike) else "the picture"
 
 
+def is_url(source: object) -> bool:
+    """Tell whether a picture is named by a URL of http or https."""
+    return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
+
+
 def check_pixel_count(height: int, width: int, what: str) -> None:
     """Raise `ImageError` if a picture of this size would exceed :data:`MAX_PIXELS`."""
     if height * width > MAX_PIXELS:
@@ -285,8 +290,10 @@ def _formats() -> tuple[str, ...]:
 
 def _open_stream(source: str | os.PathLike[str] | bytes | BinaryIO, name: str) -> BinaryIO:
     """Return an open binary file with the content of the picture."""
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
-        raise ImageError(f"{name}: URLs are not fetched; download the picture first and give its path")
+    if is_url(source):
+        raise ImageError(
+            f"{name}: URLs are not fetched; download the picture first and give its path, or a pipeline the URL"
+        )
     if isinstance(source, str) and (content := _from_base64(source, name)) is not None:
         return io.BytesIO(content)
     if isinstance(source, str | os.PathLike):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from npconv import ConvNextConfig, ConvNextImageProcessor
+from npconv.api.classification import best_labels
 from npconv.api.loss import image_classification_loss, infer_problem_type
-from npconv.api.pictures import best_labels
 from npconv.golden.formats import to_text
 
 

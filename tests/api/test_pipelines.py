@@ -12,7 +12,7 @@ from support.builders import CLASSIFIERS, CONFIGS, filled_model
 
 import npconv
 from npconv import ConfigError, ImageError, InputError
-from npconv.api.pictures import best_labels
+from npconv.api.classification import best_labels
 from npconv.workers.pool import WorkerError
 
 
@@ -112,8 +112,9 @@ def test_extreme_logits_give_finite_scores():
 def test_a_model_that_is_loaded_already(classify):
     again = npconv.pipeline(model=classify.model, image_processor=classify.image_processor)
     assert again(photo()) == classify(photo())
-    with pytest.raises(InputError, match="expected an image_processor"):
-        npconv.pipeline(model=classify.model)
+    made = filled_model(CLASSIFIERS["convnextv2"], CONFIGS["convnextv2"])
+    with pytest.raises(InputError, match="expected an image_processor beside a model that was made and not loaded"):
+        npconv.pipeline(model=made)
 
 
 def test_what_cannot_be_done_is_refused(classify, tmp_path):

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 import npconv
-from npconv import AutoImageProcessor, ConvNextImageProcessor, pipeline
+from npconv import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    ConvNextImageProcessor,
+    ModelNotFoundError,
+    pipeline,
+)
 
 ZOO = Path(npconv.__file__).parent / "zoo" / "convnextv2-cifar10"
 
@@ -39,3 +45,32 @@ def test_a_processor_is_that_of_its_revision(read):
 def test_a_pipeline_takes_the_processor_of_its_revision(task):
     assert pipeline(task, "a/model").image_processor.image_mean == (0.1,) * 3
     assert pipeline(task, "a/model", revision="branch").image_processor.image_mean == (0.2,) * 3
+
+
+def test_a_loaded_model_finds_the_processor_of_its_revision(tmp_path, monkeypatch):
+    load = AutoModelForImageClassification.from_pretrained
+    models = {0.1: load("a/model"), 0.2: load("a/model", revision="branch")}
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))  # it is known where they were
+    for mean, model in models.items():
+        assert pipeline(model=model).image_processor.image_mean == (mean,) * 3
+
+
+def test_a_processor_by_another_name_has_no_revision_of_the_models():
+    found = pipeline("image-classification", "a/model", revision="branch", image_processor="a/model")
+    assert found.image_processor.image_mean == (0.1,) * 3
+    assert pipeline(model="a/model", revision="branch").image_processor.image_mean == (0.2,) * 3
+
+
+@pytest.mark.parametrize("task", ["image-classification", "image-feature-extraction"])
+def test_a_pipeline_takes_all_from_where_it_is_told(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    told = {"cache_dir": tmp_path / "hub", "local_files_only": True}
+    for arguments in (told, {"model_kwargs": told}):
+        found = pipeline(task, "a/model", revision="branch", **arguments)
+        assert found.image_processor.image_mean == (0.2,) * 3
+        assert found.model.name_or_path == "a/model"
+    assert pipeline(model="a/model", **told).task == "image-classification"
+    assert pipeline(task, "a/model", config="a/model", **told).image_processor.image_mean == (0.1,) * 3
+    with pytest.raises(ModelNotFoundError):
+        pipeline(task, "a/model", local_files_only=True)

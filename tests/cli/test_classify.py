@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.cli_samples import LABELS, PHOTOS, classify, picture, rewrite
+from support.picture_server import picture_server
 
 from npconv import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor, pipeline
-from npconv.api.pictures import ImageClassificationPipeline
+from npconv.api.classification import ImageClassificationPipeline
 from npconv.cli import main
 from npconv.files import safetensors
 from npconv.images import inputs
@@ -420,3 +421,13 @@ def test_a_photo_that_takes_too_much_memory(capsys: Capsys, model: Path, photos:
     assert "500 x 1000 pixels of PNG take about 4 MB to read, more than the 1 MB of max_memory" in errors[0]
     status, out, errors = classify(capsys, model, "--max-memory", "9", str(tmp_path / "large.png"))  # as advised
     assert (status, errors) == (0, [])
+
+
+def test_a_photo_behind_a_url(capsys: Capsys, model: Path, photos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with picture_server({"/photo": Path(photos[0]).read_bytes()}) as server:
+        _, expected, _ = classify(capsys, model, photos[0])
+        status, out, errors = classify(capsys, model, f"{server.url}/photo", f"{server.url}/none")
+    assert (status, out.partition("photo: ")[2]) == (1, expected.removeprefix(f"{photos[0]}: "))
+    reason = "cannot be fetched (HTTP 404 Not Found); check the URL and the network"
+    assert errors == [f"npconv classify: {server.url}/none: {reason}"]

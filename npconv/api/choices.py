@@ -1,0 +1,57 @@
+"""What the caller of a pipeline leaves open: where it runs, and who makes its pictures ready."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from npconv.api.auto import AutoImageProcessor
+from npconv.api.base import PreTrainedModel
+from npconv.backend import device_module, parse_device
+from npconv.errors import InputError, NpconvWarning, UnavailableError
+from npconv.images import ConvNextImageProcessor
+
+#: Arguments of pipelines in transformers that change nothing here.
+WITHOUT_EFFECT = (
+    *("args_parser", "binary_output", "framework", "modelcard", "num_workers", "processor", "task", "tokenizer"),
+    *("use_fast", "video_processor"),
+)
+
+
+def choose_device(device: Any) -> str:
+    """Return where a pipeline runs: ``"cpu"`` or ``"cuda"``.
+
+    Parameters
+    ----------
+    device : int, str or torch.device
+        -1 is the CPU. A number from 0 on is the GPU where there is one, else the CPU, with a warning: scripts that say
+        so run on machines of both kinds.
+
+    Raises
+    ------
+    InputError
+        If it is no device.
+    """
+    if isinstance(device, int) and not isinstance(device, bool) and device >= 0:
+        try:
+            device_module("cuda")
+        except UnavailableError as error:
+            warnings.warn(f"device={device}: {error}; the pipeline goes on with the CPU", NpconvWarning, stacklevel=3)
+            return "cpu"
+    return parse_device(device)
+
+
+def processor_of(model: PreTrainedModel) -> ConvNextImageProcessor:
+    """Return the image processor that lies where a model was loaded from.
+
+    Raises
+    ------
+    NpconvError
+        If the model was not loaded, or there is none.
+    """
+    if model.loaded_from is None:
+        raise InputError(
+            "expected an image_processor beside a model that was made and not loaded; "
+            "AutoImageProcessor.from_pretrained reads one"
+        )
+    return AutoImageProcessor.from_pretrained(model.loaded_from)

@@ -16,7 +16,7 @@ from npconv.api.extraction import ImageFeatureExtractionPipeline
 from npconv.api.folded import shared_loader
 from npconv.api.heads import BareModel, ImageClassifier
 from npconv.api.pictures import Pipeline
-from npconv.backend import parse_dtype
+from npconv.backend import parse_device, parse_dtype
 from npconv.errors import InputError
 from npconv.files.loading_arguments import Origin, sort_out
 from npconv.images import ConvNextImageProcessor
@@ -91,8 +91,10 @@ def pipeline(
         If the task is another one, an argument unknown, or the model cannot be loaded.
     """
     origin, loading = _sort_out({**arguments, "config": config}, model_kwargs or {})
-    if (device := loading.pop("device", None) if device is None else device) is not None:
+    if device is not None:
         loading["device"] = choose_device(device)
+    elif "device" in loading:  # of a device map
+        loading["device"] = parse_device(loading["device"])
     if isinstance(config, str | Path):
         loading["config"] = AutoConfig.from_pretrained(config, **origin.arguments())
     kind = pipeline_class or _kind(task, model, loading.get("config"), origin)

@@ -16,11 +16,12 @@ import numpy as np
 from npconv.api.base import PreTrainedModel
 from npconv.api.loss import image_classification_loss
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
+from npconv.api.torch_array import for_torch
 from npconv.backend import array_module, to_device
 from npconv.errors import ConfigError, InputError
 from npconv.forks import whole_to_forks
 from npconv.messages import shown
-from npconv.tensors import as_arrays
+from npconv.tensors import as_arrays, library_of
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
@@ -100,6 +101,8 @@ class BareModel(PreTrainedModel):
             observer(self, x, output, training)
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output.hidden_states = chosen_states(output.hidden_states, wanted)
+        if library_of(pixel_values) == "torch":
+            for_torch(output)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

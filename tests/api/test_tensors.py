@@ -45,7 +45,7 @@ class TestInputs:
             {"pixel_values": [kind(picture) for picture in x], "labels": [kind(label) for label in LABELS]},
         ):
             outputs = classifier(inputs)
-            assert type(outputs.logits) is np.ndarray
+            assert isinstance(outputs.logits, np.ndarray)
             np.testing.assert_array_equal(outputs.logits, expected.logits)
             assert outputs.loss == expected.loss
         np.testing.assert_array_equal(classifier([kind(x), kind(LABELS)]).logits, expected.logits)
@@ -149,7 +149,7 @@ class TestRealLibraries:
         assert type(inputs.pixel_values) is type(made)
         assert tuple(inputs.pixel_values.shape) == arrays.pixel_values.shape
         outputs = classifier(**inputs, labels=as_tensor(LABELS, kind))
-        assert type(outputs.logits) is np.ndarray
+        assert isinstance(outputs.logits, np.ndarray)
         expected = classifier(**arrays, labels=LABELS)
         np.testing.assert_array_equal(outputs.logits, expected.logits)
         assert outputs.loss == expected.loss

@@ -6,6 +6,7 @@ import operator
 import numpy as np
 import pytest
 from support.standins import DeviceArray, readonly
+from support.torch_standin import make_torch
 
 
 @pytest.fixture
@@ -119,3 +120,26 @@ def test_python_numbers_keep_the_dtype_and_reductions_stay_on_the_device(device_
     device_stub.ledger.clear()
     _ = x * device_stub.zeros((2, 3))
     assert device_stub.ledger.computed == {"float64"}
+
+
+def test_the_stand_in_for_torch_takes_no_arrays_and_gives_none():
+    torch = make_torch()["torch"]
+    array = np.ones((2, 3), np.float32)
+    tensor = torch.from_numpy(array)
+    assert not isinstance(tensor, np.ndarray)
+    assert isinstance(tensor.numpy(), np.ndarray)
+    assert type(tensor).__module__ == "torch"
+    for call in (
+        lambda: torch.softmax(array, dim=-1),
+        lambda: torch.argmax(array, dim=1),
+        lambda: torch.topk(array, 2),
+        lambda: torch.nn.functional.softmax(array, dim=-1),
+        lambda: torch.nn.functional.cosine_similarity(array, array),
+        lambda: torch.stack([array, array]),
+        lambda: tensor * array,
+        lambda: np.dtype(torch.float32),
+        lambda: np.exp(tensor),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    np.testing.assert_allclose(torch.softmax(tensor, dim=-1).numpy(), 1 / 3, rtol=1e-6)  # a rounding of float32

@@ -1,6 +1,6 @@
 """The examples of the documentation that the project is written after: only the import is replaced.
 
-``tests/api/examples`` tells the 22 anew, a folder for each document. With ``-m reference`` they run with PyTorch itself.
+``tests/api/examples`` tells the 22 anew, a folder for each document. With ``-m reference``, PyTorch itself is used.
 """
 
 from pathlib import Path
@@ -27,5 +27,5 @@ def test_there_are_as_many_as_in_the_documents():
 def test_an_example_runs_with_the_import_replaced(program, torch, tmp_path, hub_cache, monkeypatch):
     typed.install(monkeypatch, tmp_path, hub_cache, cuda=False, torch=torch == "stand-in")
     assert "from transformers import" in program.source
-    assert "#>" not in program.source
+    assert "# here:" not in program.source
     assert typed.run(program.typed, str(program.path)).splitlines() == program.prints

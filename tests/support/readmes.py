@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from npconv.convert.side_files import table
+from npconv.convert import side_files
 from tests.test_import import ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 #: All that is written for readers, but not the cards of the models and the history.
 FILES = (
     *("README.md", "CONTRIBUTING.md", "npconv/README.md", "npconv/golden/README.md", "tests/goldens/README.md"),
-    *("npconv/convert/README.md", "tutorials/README.md"),
+    *("npconv/convert/README.md", "tutorials/README.md", "tests/api/README.md"),
 )
 
 FENCE = re.compile(
@@ -74,7 +74,7 @@ def written_anew(text: str) -> str:
             return f"<!-- code: {name} -->\n```python\n{inspect.getsource(find(name))}```\n"
         return f"<!-- rooms -->\n```\n{rooms()}```\n" if match["rooms"] else match[0]
 
-    return SIDE_FILES.sub(lambda _: f"<!-- side files -->\n{table()}<!-- end -->\n", FENCE.sub(fresh, text))
+    return SIDE_FILES.sub(lambda _: f"<!-- side files -->\n{side_files.table()}<!-- end -->\n", FENCE.sub(fresh, text))
 
 
 def rooms() -> str:
@@ -104,6 +104,19 @@ def quoted(text: str) -> list[str]:
     prose = FENCE.sub("", text)
     links = [link for link in re.findall(r"\]\(([^)#]+)", prose) if "://" not in link]
     return [*re.findall(r"`([^`\n]+)`", prose), *links]
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """Return the rows of the first table under a heading, as lists of cells."""
+    lines = text.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines()
+    rows = [line.strip().strip("|") for line in lines if line.startswith("|")]
+    return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
+
+
+def changes(text: str) -> list[tuple[list[str], list[str], str]]:
+    """Return the rows of "What to change besides the import": what was typed, what to write here, and why."""
+    rows = table(text, "What to change besides the import")
+    return [(re.findall(r"`([^`]+)`", wrote), re.findall(r"`([^`]+)`", write), why) for wrote, write, why in rows]
 
 
 def missing_files(name: str, text: str) -> list[str]:

@@ -180,10 +180,10 @@ class Tensor:
         return (Tensor(part) for part in self._data)
 
     def __int__(self) -> int:
-        return int(self._data)
+        return int(self._data.item())
 
     def __float__(self) -> Any:
-        return float(self._data)
+        return float(self._data.item())
 
     def __sub__(self, other: Any) -> Tensor:
         return Tensor(self._data - _operand(other))

@@ -140,7 +140,13 @@ def test_arguments_of_preprocess_are_taken(row):
 
 @pytest.mark.parametrize(
     ("return_tensors", "library"),
-    [(None, "numpy"), ("np", "numpy"), ("pt", "torch"), ("tf", "tensorflow.python.framework.ops")],
+    [
+        (None, "numpy"),
+        ("np", "numpy"),
+        ("pt", "torch"),
+        ("tf", "tensorflow.python.framework.ops"),
+        ("jax", "jaxlib._jax"),
+    ],
 )
 def test_tensors_of_every_library_that_is_named(return_tensors, library, tmp_path, monkeypatch):
     typed.install(monkeypatch, tmp_path, tmp_path, cuda=False, torch=True)

@@ -224,6 +224,13 @@ def make_tensorflow() -> dict[str, ModuleType]:
     return {"tensorflow": _module("tensorflow", **members)}
 
 
+def make_jax() -> dict[str, ModuleType]:
+    """Return the stand-in for JAX."""
+    array = type("Array", (Tensor,), {"__module__": "jaxlib._jax"})
+    numpy = _module("jax.numpy", asarray=lambda x, dtype=None: array(_number(x)))
+    return {"jax": _module("jax", numpy=numpy, Array=array), "jax.numpy": numpy}
+
+
 def make_libraries() -> dict[str, ModuleType]:
     """Return stand-ins for what programs around a model import, by name."""
     web = _module("requests", get=lambda url, **_: Response(url))
@@ -240,7 +247,7 @@ def make_libraries() -> dict[str, ModuleType]:
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path, *, cuda: bool, torch: bool) -> None:
     """Put the stand-ins where a program finds them; `torch` says whether PyTorch needs one."""
-    modules = {**make_libraries(), **make_tensorflow(), **(make_torch() if torch else {})}
+    modules = {**make_libraries(), **make_tensorflow(), **make_jax(), **(make_torch() if torch else {})}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))

@@ -150,6 +150,12 @@ class Tensor:
     def mean(self, dim: Any = None) -> Tensor:
         return Tensor(self._data.mean(tuple(dim) if isinstance(dim, list) else dim))
 
+    def flatten(self, start_dim: int = 0) -> Tensor:
+        return Tensor(self._data.reshape(*self._data.shape[:start_dim], -1))
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        return Tensor(self._data.swapaxes(dim0, dim1))
+
     def argmax(self, dim: int | None = None) -> Tensor:
         return Tensor(self._data.argmax(dim))
 
@@ -206,7 +212,9 @@ def _operand(x: Any) -> Any:
 
 
 def tensor_only(x: Any) -> Tensor:
-    """Return a tensor, and refuse everything else as the functions of PyTorch do."""
+    """Return a tensor, also of what says that it takes part; refuse all else as the functions of PyTorch do."""
+    if hasattr(type(x), "__torch_function__"):
+        return Tensor(x.view(np.ndarray))
     if not isinstance(x, Tensor):
         raise TypeError(f"argument 'input' must be Tensor, not {type(x).__name__}")
     return x

@@ -1,5 +1,4 @@
 # found: voxmenthe/prompts SPECIALIZED_CONTEXT_AND_DOCS/TRANSFORMERS_DOCS_SITE_MIRROR/markdown/en/model_doc/cvt.md
-# row: logits.argmax(dim=-1).item()
 # prints: The predicted class label is: tabby, tabby cat
 import requests
 import torch
@@ -16,7 +15,6 @@ inputs = processor(picture, return_tensors="pt").to(model.device)
 with torch.no_grad():
     logits = model(**inputs).logits
 class_id = logits.argmax(dim=-1).item()
-# here: class_id = logits.argmax(-1).item()
 
 class_labels = model.config.id2label
 print(f"The predicted class label is: {class_labels[class_id]}")

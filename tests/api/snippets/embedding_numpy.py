@@ -1,5 +1,4 @@
 # found: xndc44/ProductLens app/vision/dino.py
-# row: features.numpy()
 # prints: (768, 7)
 import torch
 from PIL import Image
@@ -15,7 +14,6 @@ def embed(picture):
     with torch.no_grad():
         outputs = model(**inputs)
     return outputs.last_hidden_state.mean(dim=-1).squeeze().numpy()
-    # here: return outputs.last_hidden_state.mean(-1).squeeze()
 
 
 print(embed(Image.open("cat.jpg")).shape)

@@ -1,5 +1,4 @@
 # found: huggingface/transformers docs/source/en/tasks/image_feature_extraction.md
-# row: cosine_similarity(a, b, dim=1)
 # prints: 1.0
 import torch
 from PIL import Image
@@ -18,5 +17,4 @@ def infer(picture):
 
 a, b = infer(Image.open("cat.png")), infer(Image.open("cat.png"))
 score = cosine_similarity(a, b, dim=1)
-# here: score = cosine_similarity(torch.from_numpy(a), torch.from_numpy(b), dim=1)
 print(round(float(score[0]), 5))

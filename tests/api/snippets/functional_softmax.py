@@ -1,5 +1,4 @@
 # found: code search, a file without a name that loads ./fine_tuned_model
-# row: F.softmax(logits, dim=-1)
 # prints: tabby, tabby cat
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,6 +14,5 @@ with torch.no_grad():
     logits = model(**processor(picture, return_tensors="pt")).logits
 
 probabilities = F.softmax(logits, dim=-1)
-# here: probabilities = F.softmax(torch.from_numpy(logits), dim=-1)
 best = int(probabilities.argmax(-1))
 print(model.config.id2label[best])

@@ -1,5 +1,4 @@
 # found: code search, a file without a name that defines ConvNeXtV2Backbone(nn.Module)
-# row: maps.mean(dim=(2, 3))
 # prints: (2, 768)
 import torch
 from transformers import ConvNextV2ForImageClassification
@@ -10,7 +9,6 @@ features = ConvNextV2ForImageClassification.from_pretrained("facebook/convnextv2
 def forward(pictures):
     x = features(pictures)
     return x.last_hidden_state.mean(dim=(2, 3))
-    # here: return x.last_hidden_state.mean((2, 3))
 
 
 print(tuple(forward(torch.rand(2, 3, 224, 224)).shape))

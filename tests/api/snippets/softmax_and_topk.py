@@ -1,5 +1,4 @@
 # found: https://github.com/huggingface/transformers/pull/11598
-# row: logits.softmax(-1)
 # prints: tabby, tabby cat
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -11,8 +10,5 @@ pictures = [Image.open("cat.png"), Image.open("cat.jpg")]
 outputs = model(**processor(images=pictures, return_tensors="pt"))
 
 probabilities = outputs.logits.softmax(-1)
-# here: from scipy.special import softmax
-# here: probabilities = softmax(outputs.logits, -1)
 scores, ids = probabilities.topk(2)
-# here: ids = (-probabilities).argsort(-1)[:, :2]
 print(model.config.id2label[int(ids[0][0])])

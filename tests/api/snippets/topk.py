@@ -1,5 +1,4 @@
 # found: szejiancheng/Tech4City2024 backend/model.py
-# row: torch.topk(logits, 5)
 # prints: tabby, tabby cat
 import torch
 from PIL import Image
@@ -14,7 +13,6 @@ def infer(picture):
     with torch.no_grad():
         logits = model(**inputs).logits
     values, indices = torch.topk(logits, 5)
-    # here: values, indices = torch.topk(torch.from_numpy(logits), 5)
     return [
         {"label": model.config.id2label[index.item()], "score": value.item()}
         for value, index in zip(values[0], indices[0], strict=True)

@@ -1,5 +1,4 @@
 # found: ZeruiW/Vision_Model_Quality_Attributes_IEEESSE24 modelfordev/module/1/convnext.py
-# row: torch.argmax(logits, dim=1)
 # prints: 281
 import torch
 from transformers import ConvNextForImageClassification
@@ -16,7 +15,6 @@ def predict(model, picture):
     with torch.no_grad():
         logits = model(picture.unsqueeze(0)).logits
         best = torch.argmax(logits, dim=1).item()
-        # here: best = logits.argmax(1).item()
     return best
 
 

@@ -1,5 +1,4 @@
 # found: code search, a file without a name that defines Convnextv2VisionTower
-# row: maps.flatten(2).transpose(1, 2)
 # prints: (1, 196, 32)
 import torch
 from transformers import AutoImageProcessor, ConvNextV2Model
@@ -17,7 +16,6 @@ class Tower:
     def forward(self, pictures):
         maps = self.tower(pictures, output_hidden_states=True).hidden_states[self.select_layer]
         return maps.flatten(2).transpose(1, 2)
-        # here: return maps.reshape(*maps.shape[:2], -1).swapaxes(1, 2)
 
 
 print(tuple(Tower("facebook/convnextv2-large-1k-224").forward(torch.rand(1, 3, 224, 224)).shape))

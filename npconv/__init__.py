@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         AutoImageProcessor,
         AutoModel,
         AutoModelForImageClassification,
+        AutoProcessor,
         ImageClassificationPipeline,
         ImageFeatureExtractionPipeline,
         PreTrainedModel,
@@ -70,6 +71,7 @@ _HOME = {
     "AutoImageProcessor": "npconv.api",
     "AutoModel": "npconv.api",
     "AutoModelForImageClassification": "npconv.api",
+    "AutoProcessor": "npconv.api",
     "ConvNextFeatureExtractor": "npconv.images",
     "ConvNextImageProcessor": "npconv.images",
     "ImageClassificationPipeline": "npconv.api",
@@ -91,7 +93,7 @@ _HOME = {
 }
 
 #: Packages and modules that are used by their own names: ``npconv.golden.trace()``.
-_PACKAGES = ("golden", "layers", "modeling_outputs")
+_PACKAGES = ("golden", "image_utils", "layers", "modeling_outputs", "pipelines")
 
 __all__ = [
     "AutoBackbone",
@@ -100,6 +102,7 @@ __all__ = [
     "AutoImageProcessor",
     "AutoModel",
     "AutoModelForImageClassification",
+    "AutoProcessor",
     "BatchFeature",
     "ConfigError",
     "ConvNextFeatureExtractor",

@@ -19,7 +19,7 @@ PACKAGE = Path(npconv.__file__).parent
 ROOMS = (
     *("_version", "startup", "errors", "messages", "backend", "tensors", "cores", "forks", "zoo", "layers", "files"),
     *("weights", "images", "plan", "gradients", "fast", "models", "workers", "convert", "hub", "api"),
-    *("modeling_outputs", "training", "golden", "pictures", "bench", "cli"),
+    *("image_utils", "pipelines", "modeling_outputs", "training", "golden", "pictures", "bench", "cli"),
 )
 
 #: Arrows that run up and are still to be turned round: module -> room.

@@ -25,6 +25,7 @@ from npconv.api.auto import (
     AutoImageProcessor,
     AutoModel,
     AutoModelForImageClassification,
+    AutoProcessor,
     TFAutoModel,
     TFAutoModelForImageClassification,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "AutoImageProcessor",
     "AutoModel",
     "AutoModelForImageClassification",
+    "AutoProcessor",
     "ImageClassificationPipeline",
     "ImageFeatureExtractionPipeline",
     "PreTrainedModel",

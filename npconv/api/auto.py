@@ -133,3 +133,7 @@ class AutoImageProcessor:
 
 class AutoFeatureExtractor(AutoImageProcessor):
     """The older name of :class:`AutoImageProcessor`."""
+
+
+class AutoProcessor(AutoImageProcessor):
+    """What transformers gives for a model that takes pictures alone: its image processor."""

@@ -23,7 +23,7 @@ import npconv.startup  # first, so that Ctrl-C is caught while the rest is loade
 
 # isort: split
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import npconv.hub  # noqa: F401 - so that a hub id is found wherever a model is named
 from npconv._version import __version__
@@ -40,28 +40,6 @@ from npconv.errors import (
     WeightsError,
 )
 from npconv.models import FAMILIES
-
-if TYPE_CHECKING:
-    from npconv.api import (
-        AutoBackbone,
-        AutoConfig,
-        AutoFeatureExtractor,
-        AutoImageProcessor,
-        AutoModel,
-        AutoModelForImageClassification,
-        AutoProcessor,
-        ImageClassificationPipeline,
-        ImageFeatureExtractionPipeline,
-        PreTrainedModel,
-        TFAutoModel,
-        TFAutoModelForImageClassification,
-        TFPreTrainedModel,
-    )
-    from npconv.api import pipeline as pipeline
-    from npconv.images import BatchFeature, ConvNextFeatureExtractor, ConvNextImageProcessor
-    from npconv.models.configuration import PretrainedConfig
-    from npconv.models.configuration import PretrainedConfig as PreTrainedConfig
-    from npconv.tensors import TensorType
 
 #: The package that each public name comes from; the classes of the families are made from their list.
 _HOME = {
@@ -93,47 +71,27 @@ _HOME = {
 }
 
 #: Packages and modules that are used by their own names: ``npconv.golden.trace()``.
-_PACKAGES = ("golden", "image_utils", "layers", "modeling_outputs", "pipelines")
+PACKAGES = ("golden", "image_utils", "layers", "modeling_outputs", "pipelines")
 
 __all__ = [
-    "AutoBackbone",
-    "AutoConfig",
-    "AutoFeatureExtractor",
-    "AutoImageProcessor",
-    "AutoModel",
-    "AutoModelForImageClassification",
-    "AutoProcessor",
-    "BatchFeature",
     "ConfigError",
-    "ConvNextFeatureExtractor",
-    "ConvNextImageProcessor",
     "GoldenError",
-    "ImageClassificationPipeline",
     "ImageError",
-    "ImageFeatureExtractionPipeline",
     "InputError",
     "ModelNotFoundError",
     "NpconvError",
     "NpconvWarning",
-    "PreTrainedConfig",
-    "PreTrainedModel",
-    "PretrainedConfig",
     "SafetensorsError",
-    "TFAutoModel",
-    "TFAutoModelForImageClassification",
-    "TFPreTrainedModel",
-    "TensorType",
     "UnavailableError",
     "WeightsError",
     "__version__",
-    "pipeline",
 ]
-__all__ += [name for name in _HOME if name not in __all__]
+__all__ += _HOME
 
 
 def __getattr__(name: str) -> Any:
     """Import the home of a public name when the name is first used."""
-    if name in _PACKAGES:
+    if name in PACKAGES:
         return importlib.import_module(f"npconv.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'npconv' has no attribute {name!r}")
@@ -143,5 +101,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__, *_PACKAGES})
+    """List the public names, loaded or not, and what Python itself asks for."""
+    return sorted({*(name for name in globals() if name[:2] == "__"), *__all__, *PACKAGES})

@@ -140,6 +140,9 @@ class Named:
 
     name = "float16"
 
+    def __repr__(self):
+        return "<dtype: 'float16'>"
+
 
 class Printed:
     """A dtype of torch or MLX, or a device of torch."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from npconv.api.families import class_for, tensorflow_class_for
+from npconv.api.heads import Backbone, BareModel, ImageClassifier
 from npconv.errors import ConfigError
 from npconv.files.loading_arguments import sort_out
 from npconv.images import ConvNextImageProcessor
 from npconv.models import FAMILIES, Family, PretrainedConfig, find_family
 from npconv.models.configuration import read_config_file
 from npconv.models.processors import load_processor
+
+#: The class of models that an Auto class gives.
+Kind = TypeVar("Kind", bound=BareModel[Any])
 
 
 class AutoConfig:
@@ -40,7 +44,7 @@ class AutoConfig:
         return config
 
 
-class _AutoModel:
+class _AutoModel(Generic[Kind]):
     """Chooses the class of one kind for a model."""
 
     _task: ClassVar[str]
@@ -48,7 +52,7 @@ class _AutoModel:
     @classmethod
     def from_pretrained(
         cls, model: str | Path | None = None, *, config: PretrainedConfig | str | Path | None = None, **kwargs: Any
-    ) -> Any:
+    ) -> Kind:
         """Load a model; the arguments are those of :meth:`npconv.api.base.PreTrainedModel.from_pretrained`."""
         model = kwargs.pop("pretrained_model_name_or_path", model)
         origin, rest = sort_out(kwargs)
@@ -59,7 +63,7 @@ class _AutoModel:
         return cls._choose(chosen).from_pretrained(model, config=config, **arguments)
 
     @classmethod
-    def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Any:
+    def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Kind:
         """Make a model with random parameters; the arguments are those of the class."""
         return cls._choose(config)(config, **sort_out(kwargs)[1])
 
@@ -78,13 +82,13 @@ class _AutoModel:
         return class_for(family, task)
 
 
-class AutoModel(_AutoModel):
+class AutoModel(_AutoModel[BareModel[Any]]):
     """Chooses the bare model class."""
 
     _task = "model"
 
 
-class AutoModelForImageClassification(_AutoModel):
+class AutoModelForImageClassification(_AutoModel[ImageClassifier]):
     """Chooses the image classifier class."""
 
     _task = "image_classification"
@@ -108,7 +112,7 @@ class TFAutoModelForImageClassification(AutoModelForImageClassification):
         return tensorflow_class_for(family, task)
 
 
-class AutoBackbone(_AutoModel):
+class AutoBackbone(_AutoModel[Backbone]):
     """Chooses the backbone class. CvT has none."""
 
     _task = "backbone"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, overload
 
 import numpy as np
 
@@ -12,12 +12,20 @@ from npconv.api.heads import BareModel, ImageClassifier
 from npconv.api.pictures import UNSET, Pipeline
 from npconv.backend import to_host
 from npconv.errors import ConfigError, InputError, NpconvWarning
+from npconv.images.decode import PictureSource
 from npconv.images.settings import enum_value
 from npconv.layers import softmax
 from npconv.models import PretrainedConfig
 
 #: What turns logits into scores.
 FUNCTIONS = ("softmax", "sigmoid", "none")
+
+
+class Score(TypedDict):
+    """A class, and how much speaks for it."""
+
+    label: str
+    score: float
 
 
 class ImageClassificationPipeline(Pipeline):
@@ -33,7 +41,7 @@ class ImageClassificationPipeline(Pipeline):
     max_memory: int | None
 
     @staticmethod
-    def load_model(name: Any, **arguments: Any) -> BareModel:
+    def load_model(name: Any, **arguments: Any) -> BareModel[Any]:
         """Load a classifier."""
         return AutoModelForImageClassification.from_pretrained(name, **arguments)
 
@@ -49,6 +57,45 @@ class ImageClassificationPipeline(Pipeline):
                 stacklevel=3,
             )
 
+    @overload
+    def __call__(
+        self,
+        inputs: PictureSource | np.ndarray,
+        *,
+        images: Any = ...,
+        top_k: Any = ...,
+        function_to_apply: str | None = ...,
+        timeout: float | None = ...,
+        batch_size: int | None = ...,
+        num_workers: int | None = ...,
+        max_memory: int | None = ...,
+    ) -> list[Score]: ...
+    @overload
+    def __call__(
+        self,
+        inputs: list[Any] | tuple[Any, ...],
+        *,
+        images: Any = ...,
+        top_k: Any = ...,
+        function_to_apply: str | None = ...,
+        timeout: float | None = ...,
+        batch_size: int | None = ...,
+        num_workers: int | None = ...,
+        max_memory: int | None = ...,
+    ) -> list[list[Score]]: ...
+    @overload
+    def __call__(
+        self,
+        inputs: Any = None,
+        *,
+        images: Any = ...,
+        top_k: Any = ...,
+        function_to_apply: str | None = ...,
+        timeout: float | None = ...,
+        batch_size: int | None = ...,
+        num_workers: int | None = ...,
+        max_memory: int | None = ...,
+    ) -> Any: ...
     def __call__(
         self,
         inputs: Any = None,
@@ -109,7 +156,7 @@ class ImageClassificationPipeline(Pipeline):
 
     def postprocess(  # type: ignore[override]  # with the options of its own call
         self, model_outputs: Any, function_to_apply: str | None = None, top_k: Any = UNSET
-    ) -> list[dict[str, Any]]:
+    ) -> list[Score]:
         """Return the best classes of a picture, given what the model gives for it; the options are those of a call."""
         function = function_to_apply or self.function_to_apply
         logits = to_host(model_outputs.logits)[0]
@@ -129,7 +176,7 @@ def check_classes(config: PretrainedConfig) -> None:
 
 def best_labels(
     logits: np.ndarray, config: PretrainedConfig, top_k: int | None = 5, function_to_apply: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[Score]:
     """Return the classes with the best scores, given the logits (K,) of one picture.
 
     The arguments are those of :class:`ImageClassificationPipeline`; the configuration means a function where none is

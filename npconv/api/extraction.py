@@ -52,7 +52,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
     max_memory: int | None
 
     @staticmethod
-    def load_model(name: Any, **arguments: Any) -> BareModel:
+    def load_model(name: Any, **arguments: Any) -> BareModel[Any]:
         """Load a model; its classifier, if the file has one, is left out.
 
         Raises
@@ -71,7 +71,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
         task = "model" if is_bare else family.main_task
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NpconvWarning)  # what is left out and what is missing is looked at below
-            loaded: BareModel = class_for(family, task).from_pretrained(name, strict=False, **arguments)
+            loaded: BareModel[Any] = class_for(family, task).from_pretrained(name, strict=False, **arguments)
         report = loaded.loading_report
         wrong = [*report.missing, *(parameter for parameter in report.unexpected if parameter not in CLASSIFIER)]
         if wrong:
@@ -180,7 +180,7 @@ def _arrays(value: Any) -> Iterator[np.ndarray]:
         yield np.asarray(feature)
 
 
-def _pooled(output: Any, model: BareModel) -> Any:
+def _pooled(output: Any, model: BareModel[Any]) -> Any:
     """Return the pooled features (N, C): the logits of a classifier without classes.
 
     A model that gives none is an `InputError`.

@@ -11,7 +11,7 @@ from npconv.errors import ConfigError
 from npconv.models import FAMILIES, Family
 
 #: By task, the base of the classes, and how their docstrings go on after the family's title.
-KINDS: dict[str, tuple[type[BareModel], str]] = {
+KINDS: dict[str, tuple[type[BareModel[Any]], str]] = {
     "model": (BareModel, "without a head"),
     "image_classification": (ImageClassifier, "with a linear classifier"),
     "backbone": (Backbone, "that returns chosen stages"),
@@ -44,7 +44,7 @@ def tensorflow_class_for(family: Family, task: str) -> Any:
     return _made(family, task, name, base, output_class=getattr(outputs, face.classifier_output), bare_class=bare)
 
 
-def _made(family: Family, task: str, name: str, base: type[BareModel], **more: Any) -> Any:
+def _made(family: Family, task: str, name: str, base: type[BareModel[Any]], **more: Any) -> Any:
     """Return the class of a name, which is made if it is not there."""
     if name in globals():
         return globals()[name]

@@ -6,37 +6,70 @@ Their inputs may come by keyword or position, or all of them in a list or a dict
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from operator import index
-from typing import Any, TypeAlias
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 
 from npconv.api.base import PreTrainedModel
+from npconv.api.inputs import (
+    HiddenStates,
+    chosen_states,
+    gather_inputs,
+    prepare_labels,
+    prepare_pixel_values,
+    random_generator,
+)
 from npconv.api.loss import image_classification_loss
 from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
 from npconv.api.torch_array import for_torch
-from npconv.backend import array_module, to_device
 from npconv.errors import ConfigError, InputError
 from npconv.forks import whole_to_forks
-from npconv.messages import shown
-from npconv.tensors import as_arrays, library_of
+from npconv.tensors import library_of
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
 #: all its fields, hidden states included.
 OBSERVER: ContextVar[Callable[[Any, Any, Any, bool], None] | None] = ContextVar("npconv_observer", default=None)
 
-#: What can be said of hidden states: all, none, or which.
-HiddenStates: TypeAlias = bool | int | Sequence[int] | None
+#: What a class of models gives out.
+Output = TypeVar("Output", bound=ModelOutput)
 
 
-class BareModel(PreTrainedModel):
+class BareModel(PreTrainedModel, Generic[Output]):
     """Base of the models without a head."""
 
     task = "model"
 
+    @overload
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: HiddenStates = None,
+        *,
+        return_dict: Literal[False],
+        training: bool | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> tuple[Any, ...]: ...
+    @overload
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: HiddenStates = None,
+        return_dict: Literal[True] | None = None,
+        training: bool | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> Output: ...
+    @overload
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        output_hidden_states: HiddenStates = None,
+        return_dict: bool | None = None,
+        training: bool | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> Output | tuple[Any, ...]: ...
     def __call__(
         self,
         pixel_values: Any = None,
@@ -127,12 +160,43 @@ class BareModel(PreTrainedModel):
         return self._fast_engine(pixel_values)
 
 
-class ImageClassifier(BareModel):
+class ImageClassifier(BareModel[ImageClassifierOutputWithNoAttention]):
     """Base of the models with an image-classification head."""
 
     task = "image_classification"
 
-    def __call__(  # type: ignore[override]  # labels come second, as in transformers
+    @overload  # type: ignore[override]  # labels come second, as in transformers
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        labels: Any = None,
+        output_hidden_states: HiddenStates = None,
+        *,
+        return_dict: Literal[False],
+        training: bool | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> tuple[Any, ...]: ...
+    @overload
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        labels: Any = None,
+        output_hidden_states: HiddenStates = None,
+        return_dict: Literal[True] | None = None,
+        training: bool | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> ImageClassifierOutputWithNoAttention: ...
+    @overload
+    def __call__(
+        self,
+        pixel_values: Any = None,
+        labels: Any = None,
+        output_hidden_states: HiddenStates = None,
+        return_dict: bool | None = None,
+        training: bool | None = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> ImageClassifierOutputWithNoAttention | tuple[Any, ...]: ...
+    def __call__(
         self,
         pixel_values: Any = None,
         labels: Any = None,
@@ -184,7 +248,7 @@ class ImageClassifier(BareModel):
         return image_classification_loss(logits, labels, self.config)
 
 
-class Backbone(BareModel):
+class Backbone(BareModel[BackboneOutput]):
     """Base of the models that return the maps of chosen stages."""
 
     task = "backbone"
@@ -258,86 +322,3 @@ class Backbone(BareModel):
             self._checked_stages = list(self.config.out_features)
         feature_maps, hidden_states = self._compute(pixel_values, rng)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))
-
-
-def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str, Any]:
-    """Return the inputs of a call by name, whichever way they came.
-
-    The first argument of the call, `inputs`, is the pixel values; or a list or tuple of all `tensors`, in their order;
-    or a mapping of all inputs by name. What a list or mapping says replaces the other arguments that were `given`. No
-    pixel values, too many tensors, or a name that the model does not take are an `InputError`.
-    """
-    if isinstance(inputs, Mapping):
-        unknown = [name for name in inputs if name not in given and name not in tensors]
-        if unknown:
-            raise InputError(f"expected inputs from {', '.join(dict.fromkeys([*tensors, *given]))}; got {unknown[0]!r}")
-        named = dict(inputs)
-    elif isinstance(inputs, list | tuple):
-        if len(inputs) > len(tensors):
-            raise InputError(
-                f"expected a list of at most {len(tensors)} inputs ({', '.join(tensors)}), got {len(inputs)}; "
-                "stack pictures into one array with numpy.stack"
-            )
-        named = dict(zip(tensors, inputs, strict=False))
-    else:
-        named = {"pixel_values": inputs}
-    if named.get("pixel_values") is None:
-        raise InputError("expected pixel_values, an array (N, C, H, W); an image processor makes it from pictures")
-    return {**given, **named}
-
-
-def chosen_states(states: Sequence[Any], wanted: HiddenStates) -> tuple[Any, ...] | None:
-    """Return the hidden states that a call asks for; None for each of the others, or if it asks for none."""
-    if not wanted:
-        return None
-    if isinstance(wanted, bool | np.bool_):
-        return tuple(states)
-    try:
-        places = range(len(states))
-        given = [index(wanted)] if hasattr(wanted, "__index__") else [index(place) for place in wanted]
-    except TypeError:
-        raise InputError(
-            f"expected output_hidden_states to be True, False or a list of places, got {shown(wanted)}"
-        ) from None
-    chosen = {places[place] for place in given if -len(places) <= place < len(places)}
-    return tuple(state if place in chosen else None for place, state in enumerate(states))
-
-
-def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> Any:
-    """Return the pictures in the dtype and on the device of the model.
-
-    What is no array or tensor of floating-point numbers is an `InputError`.
-    """
-    pixel_values = as_arrays(pixel_values)
-    if isinstance(pixel_values, list | tuple):
-        try:
-            pixel_values = np.stack(pixel_values)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"expected pixel_values of one shape, an array (N, C, H, W): {error}") from error
-    array_module(pixel_values)  # refuses what is no array
-    if pixel_values.dtype.kind != "f":
-        raise InputError(
-            f"expected normalized floating-point pixel_values, got {pixel_values.dtype}; an image processor makes them"
-        )
-    return to_device(pixel_values, device).astype(dtype, copy=False)
-
-
-def prepare_labels(labels: Any, *, device: str) -> Any:
-    """Return the labels as an array on the device of the model, or None if there are none."""
-    if labels is None:
-        return None
-    labels = as_arrays(labels)
-    try:
-        return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
-    except ValueError as error:
-        raise InputError(f"expected labels of one shape: {error}") from error
-
-
-def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
-    """Return the generator of a training call, None for inference; what is no generator or seed is an `InputError`."""
-    if not training:
-        return None
-    try:
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"expected rng to be a numpy.random.Generator or a seed of at least 0, got {rng!r}") from error

@@ -69,13 +69,13 @@ class Pipeline:
     #: Names of the options of a call, and their values where neither the call nor the pipeline says.
     options: ClassVar[dict[str, Any]]
     #: What a model must be that is loaded already.
-    model_class: ClassVar[type[BareModel]] = BareModel
+    model_class: ClassVar[type[BareModel[Any]]] = BareModel[Any]
     #: Pictures need none.
     tokenizer = None
 
     def __init__(
         self,
-        model: BareModel | Callable[[], BareModel],
+        model: BareModel[Any] | Callable[[], BareModel[Any]],
         image_processor: ConvNextImageProcessor | None = None,
         *,
         batch_size: int | None = None,
@@ -99,7 +99,7 @@ class Pipeline:
         self.__dict__.update({name: options.get(name, value) for name, value in self.options.items()})
 
     @staticmethod
-    def load_model(name: Any, **arguments: Any) -> BareModel:
+    def load_model(name: Any, **arguments: Any) -> BareModel[Any]:
         """Load what the pipeline runs; the arguments are those of ``from_pretrained``."""
         raise NotImplementedError
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, overload
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor
 from npconv.api.base import PreTrainedModel
@@ -30,10 +30,23 @@ PIPELINES: dict[str, type[Pipeline]] = {
     kind.task: kind for kind in (ImageClassificationPipeline, ImageFeatureExtractionPipeline)
 }
 
+#: How a model is given: by a name, or itself.
+Model: TypeAlias = str | Path | BareModel[Any] | None
 
+
+@overload
+def pipeline(
+    task: Literal["image-classification"], model: Model = None, **arguments: Any
+) -> ImageClassificationPipeline: ...
+@overload
+def pipeline(
+    task: Literal["image-feature-extraction"], model: Model = None, **arguments: Any
+) -> ImageFeatureExtractionPipeline: ...
+@overload
+def pipeline(task: str | None = None, model: Model = None, **arguments: Any) -> Any: ...
 def pipeline(
     task: str | None = None,
-    model: str | Path | BareModel | None = None,
+    model: Model = None,
     *,
     image_processor: str | Path | ConvNextImageProcessor | None = None,
     batch_size: int | None = None,

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.api.heads import BareModel, HiddenStates, ImageClassifier
+from npconv.api.heads import BareModel, ImageClassifier, Output
+from npconv.api.inputs import HiddenStates
 from npconv.api.loss import image_classification_loss, sample_losses
-from npconv.api.outputs import ModelOutput
+from npconv.api.outputs import ImageClassifierOutputWithNoAttention, ModelOutput
 
 
-class TFPreTrainedModel(BareModel):
+class TFPreTrainedModel(BareModel[Output]):
     """Base of these classes: one of the bare models, which answers with another class of outputs."""
 
     output_class: ClassVar[Any]
@@ -31,7 +32,7 @@ class TFPreTrainedModel(BareModel):
         return output
 
 
-class TFImageClassifier(TFPreTrainedModel, ImageClassifier):
+class TFImageClassifier(TFPreTrainedModel[ImageClassifierOutputWithNoAttention], ImageClassifier):
     """Base of the classifiers whose labels come second, as in PyTorch."""
 
     def _loss(self, logits: Any, labels: Any) -> Any:

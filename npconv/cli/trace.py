@@ -179,7 +179,7 @@ def _hash(photo: Photo) -> str:
 
 
 def _chosen(
-    patterns: Sequence[str] | None, before: Iterable[str], model: BareModel
+    patterns: Sequence[str] | None, before: Iterable[str], model: BareModel[Any]
 ) -> tuple[list[str] | None, list[str]]:
     """Return the patterns for the model's own names, and the names of what comes before it that fit one."""
     from npconv.golden.tracing import fitting, task_of

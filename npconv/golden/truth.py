@@ -39,7 +39,7 @@ DTYPES = ("float64", "float32")
 
 
 def record(
-    model: BareModel | str | PathLike[str],
+    model: BareModel[Any] | str | PathLike[str],
     pixel_values: Any,
     *,
     noise: bool = True,
@@ -92,7 +92,7 @@ def record(
     return trace
 
 
-def load_model(name: str | PathLike[str]) -> BareModel:
+def load_model(name: str | PathLike[str]) -> BareModel[Any]:
     """Return the model of a name, of the class that its ``config.json`` names; a classifier if npconv has no such."""
     architectures = AutoConfig.from_pretrained(str(name)).architectures or []
     known = [getattr(npconv.api, kind) for kind in architectures if kind in npconv.api.__all__]
@@ -101,7 +101,7 @@ def load_model(name: str | PathLike[str]) -> BareModel:
 
 
 def measure_noise(
-    truth: Mapping[str, np.ndarray], plan: Plan, model: BareModel, params: Mapping[str, np.ndarray], x: np.ndarray
+    truth: Mapping[str, np.ndarray], plan: Plan, model: BareModel[Any], params: Mapping[str, np.ndarray], x: np.ndarray
 ) -> dict[str, dict[str, float]]:
     """Return how far correct float32 runs are from the truth, by tensor and kind of run; see the top of this module.
 
@@ -153,7 +153,7 @@ def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> di
 
 
 def _runs(
-    plan: Plan, model: BareModel, params: Mapping[str, np.ndarray], x: np.ndarray, names: set[str]
+    plan: Plan, model: BareModel[Any], params: Mapping[str, np.ndarray], x: np.ndarray, names: set[str]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield what each run in float32 gives: the kind of run, the tensor's name, its values."""
     for number in range(PERTURBED_RUNS + 1):
@@ -167,7 +167,7 @@ def _runs(
             yield "fast", name, result
 
 
-def _trace(model: BareModel, x: np.ndarray, only: str | Sequence[str] | None) -> Trace:
+def _trace(model: BareModel[Any], x: np.ndarray, only: str | Sequence[str] | None) -> Trace:
     """Return the trace of a model, with the pixel values as they came."""
     cast = x.astype(model.dtype)
     recorded = Trace()

@@ -1,7 +1,11 @@
 """What is typed on models, live against transformers: names, counts, weights that go over, and what is returned."""
 
-import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import numpy as np
 import torch
 import transformers
 

@@ -1,0 +1,106 @@
+"""What ``import npconv`` brings, for type checkers; made by ``python -m weights_tools.make_types``."""
+
+from npconv import golden as golden
+from npconv import image_utils as image_utils
+from npconv import layers as layers
+from npconv import modeling_outputs as modeling_outputs
+from npconv import pipelines as pipelines
+from npconv.api.auto import AutoBackbone as AutoBackbone
+from npconv.api.auto import AutoConfig as AutoConfig
+from npconv.api.auto import AutoFeatureExtractor as AutoFeatureExtractor
+from npconv.api.auto import AutoImageProcessor as AutoImageProcessor
+from npconv.api.auto import AutoModel as AutoModel
+from npconv.api.auto import AutoModelForImageClassification as AutoModelForImageClassification
+from npconv.api.auto import AutoProcessor as AutoProcessor
+from npconv.api.auto import TFAutoModel as TFAutoModel
+from npconv.api.auto import TFAutoModelForImageClassification as TFAutoModelForImageClassification
+from npconv.api.base import PreTrainedModel as PreTrainedModel
+from npconv.api.classification import ImageClassificationPipeline as ImageClassificationPipeline
+from npconv.api.extraction import ImageFeatureExtractionPipeline as ImageFeatureExtractionPipeline
+from npconv.api.heads import Backbone as Backbone
+from npconv.api.heads import BareModel as BareModel
+from npconv.api.heads import ImageClassifier as ImageClassifier
+from npconv.api.outputs import BaseModelOutputWithCLSToken as BaseModelOutputWithCLSToken
+from npconv.api.outputs import BaseModelOutputWithPoolingAndNoAttention as BaseModelOutputWithPoolingAndNoAttention
+from npconv.api.pipelines import pipeline as pipeline
+from npconv.api.tensorflow import TFImageClassifier as TFImageClassifier
+from npconv.api.tensorflow import TFImageClassifierLabelsLast as TFImageClassifierLabelsLast
+from npconv.api.tensorflow import TFPreTrainedModel as TFPreTrainedModel
+from npconv.errors import ConfigError as ConfigError
+from npconv.errors import GoldenError as GoldenError
+from npconv.errors import ImageError as ImageError
+from npconv.errors import InputError as InputError
+from npconv.errors import ModelNotFoundError as ModelNotFoundError
+from npconv.errors import NpconvError as NpconvError
+from npconv.errors import NpconvWarning as NpconvWarning
+from npconv.errors import SafetensorsError as SafetensorsError
+from npconv.errors import UnavailableError as UnavailableError
+from npconv.errors import WeightsError as WeightsError
+from npconv.images.batch import BatchFeature as BatchFeature
+from npconv.images.processor import ConvNextImageProcessor as ConvNextImageProcessor
+from npconv.models.configuration import PretrainedConfig as PretrainedConfig
+from npconv.models.convnext.configuration import ConvNextConfig as ConvNextConfig
+from npconv.models.convnextv2.configuration import ConvNextV2Config as ConvNextV2Config
+from npconv.models.cvt.configuration import CvtConfig as CvtConfig
+from npconv.models.dinov3_convnext.configuration import DINOv3ConvNextConfig as DINOv3ConvNextConfig
+from npconv.models.dinov3_convnext.processor import DINOv3ViTImageProcessor as DINOv3ViTImageProcessor
+from npconv.tensors import TensorType as TensorType
+
+ConvNeXTV2Config = ConvNextV2Config
+ConvNextFeatureExtractor = ConvNextImageProcessor
+ConvNextImageProcessorFast = ConvNextImageProcessor
+ConvNextImageProcessorPil = ConvNextImageProcessor
+CvtImageProcessor = ConvNextImageProcessor
+DINOv3ViTImageProcessorFast = DINOv3ViTImageProcessor
+PACKAGES: tuple[str, ...]
+PreTrainedConfig = PretrainedConfig
+__all__: list[str]
+__version__: str
+
+class ConvNextModel(BareModel[BaseModelOutputWithPoolingAndNoAttention]):
+    config: ConvNextConfig
+
+class ConvNextForImageClassification(ImageClassifier):
+    config: ConvNextConfig
+
+class ConvNextBackbone(Backbone):
+    config: ConvNextConfig
+
+class ConvNextV2Model(BareModel[BaseModelOutputWithPoolingAndNoAttention]):
+    config: ConvNextV2Config
+
+class ConvNextV2ForImageClassification(ImageClassifier):
+    config: ConvNextV2Config
+
+class ConvNextV2Backbone(Backbone):
+    config: ConvNextV2Config
+
+class CvtModel(BareModel[BaseModelOutputWithCLSToken]):
+    config: CvtConfig
+
+class CvtForImageClassification(ImageClassifier):
+    config: CvtConfig
+
+class DINOv3ConvNextModel(BareModel[BaseModelOutputWithPoolingAndNoAttention]):
+    config: DINOv3ConvNextConfig
+
+class DINOv3ConvNextBackbone(Backbone):
+    config: DINOv3ConvNextConfig
+
+class TFConvNextModel(TFPreTrainedModel[BaseModelOutputWithPoolingAndNoAttention]):
+    config: ConvNextConfig
+
+class TFConvNextForImageClassification(TFImageClassifierLabelsLast):
+    config: ConvNextConfig
+
+class TFConvNextV2Model(TFPreTrainedModel[BaseModelOutputWithPoolingAndNoAttention]):
+    config: ConvNextV2Config
+
+class TFConvNextV2ForImageClassification(TFImageClassifierLabelsLast):
+    config: ConvNextV2Config
+
+class TFCvtModel(TFPreTrainedModel[BaseModelOutputWithCLSToken]):
+    config: CvtConfig
+
+class TFCvtForImageClassification(TFImageClassifier):
+    config: CvtConfig

@@ -69,7 +69,7 @@ class Pipeline:
     #: Names of the options of a call, and their values where neither the call nor the pipeline says.
     options: ClassVar[dict[str, Any]]
     #: What a model must be that is loaded already.
-    model_class: ClassVar[type[BareModel[Any]]] = BareModel[Any]
+    model_class: ClassVar[type[BareModel[Any]]] = BareModel
     #: Pictures need none.
     tokenizer = None
 

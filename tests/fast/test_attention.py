@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from support.fast_models import LEAST_BOUND, SLACK, cvt_configs, distance, tiny_blocks
+from support.fast_models import bound_of, cvt_configs, distance, tiny_blocks
 
 import npconv
 from npconv.errors import InputError
@@ -43,11 +43,9 @@ def fast(tokens, size, params, config, stage_index, scratch):
 
 def check(tokens, size, params, config, stage_index, scratch):
     """Assert that the fast attention is about as near to the truth as the explicit layers in float32."""
+    bound = bound_of(lambda tree, dtype: [explicit(tokens, size, tree, config, stage_index, dtype)], params)
     truth = explicit(tokens, size, params, config, stage_index, np.float64)
-    rounding = distance(explicit(tokens, size, params, config, stage_index, np.float32), truth)
-    assert distance(fast(tokens, size, params, config, stage_index, scratch), truth) <= max(
-        SLACK * rounding, LEAST_BOUND
-    )
+    assert distance(fast(tokens, size, params, config, stage_index, scratch), truth) <= bound
 
 
 @given(

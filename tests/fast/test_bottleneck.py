@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
-from support.fast_models import HIDDEN_ACTS, LEAST_BOUND, SLACK, distance, tiny_blocks
+from support.fast_models import HIDDEN_ACTS, bound_of, distance, tiny_blocks
 
 from npconv.fast import bottleneck
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
@@ -41,7 +41,7 @@ def explicit(x, d, params, hidden_act, dtype):
 def check(x, d, params, hidden_act, scratch):
     """Assert that the tiled bottleneck is about as near to the truth as the explicit layers in float32."""
     truth = explicit(x, d, params, hidden_act, np.float64)
-    bound = max(SLACK * distance(explicit(x, d, params, hidden_act, np.float32), truth), LEAST_BOUND)
+    bound = bound_of(lambda tree, dtype: [explicit(x, d, tree, hidden_act, dtype)], params)
     block = Bottleneck(
         **fold_bottleneck(**params, hidden_act=hidden_act), hidden_act=hidden_act, norm_eps=1e-6, grn_eps=1e-6
     )

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from support.fast_models import BARE_MODELS, LEAST_BOUND, SLACK, distance, pictures, tiny_blocks, weights
+from support.fast_models import BARE_MODELS, bound_of, distance, pictures, tiny_blocks, weights
 
 import npconv
 from npconv.errors import ConfigError, InputError
@@ -25,13 +25,13 @@ def make_trunk(config, params):
 def check(config, params, x, result):
     """Assert that a result is about as near to the truth as that of the explicit functions in float32."""
 
-    def explicit(dtype):
+    def explicit(params, dtype):
         wide = map_tree(lambda array: array.astype(dtype), params)
         cls_token, maps = cvt.model(x.astype(dtype), **wide, config=config)
         return maps if cls_token is None else [*maps, cls_token]
 
-    truth = explicit(np.float64)
-    bound = max(SLACK * max(map(distance, explicit(np.float32), truth)), LEAST_BOUND)
+    truth = explicit(params, np.float64)
+    bound = bound_of(explicit, params)
     found = result[1] if result[0] is None else [*result[1], result[0]]
     assert len(found) == len(truth)
     for actual, expected in zip(found, truth, strict=True):

@@ -280,7 +280,7 @@ def test_activations_far_beyond_their_curve(family, hidden_act):
 
 @FAMILIES
 def test_training_is_refused(family):
-    with pytest.raises(InputError, match="engine 'fast' is for inference; use engine='explicit' for training=True"):
+    with pytest.raises(InputError, match="engine 'fast' is for inference, not training=True; call eval"):
         small(family)(pictures((1, 3, 40, 36)), training=True)
 
 

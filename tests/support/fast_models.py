@@ -9,7 +9,9 @@ The fast engine may be :data:`SLACK` times as far from the truth as the farthest
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -21,6 +23,7 @@ from npconv.fast import bottleneck, depthwise, engine, products
 from npconv.layers import ACTIVATIONS
 from npconv.models.convnext.configuration import STEM_TYPES
 from npconv.models.cvt import fast_attention as attention
+from npconv.models.parameters import map_tree
 from support.families import CONFIGS, TASKS, classes_of
 from weights_tools.goldens import draw
 
@@ -185,6 +188,17 @@ def rounding_of(model_class: Any, config: Any, tensors: dict[str, np.ndarray], p
         rounded = {name: _rounded_otherwise(array, seed) for name, array in tensors.items()}
         found.append(farthest(outputs_of(model_class(config, rounded), pixel_values), truth))
     return max(found)
+
+
+def bound_of(explicit: Callable[[Any, type], Sequence[np.ndarray]], params: Any) -> float:
+    """Return how far the fast engine may be from the truth, of functions in place of a whole model.
+
+    `explicit` takes a tree of parameters and a dtype, and returns what the explicit layers make of them.
+    """
+    truth = explicit(params, np.float64)
+    runs = [params, *(map_tree(partial(_rounded_otherwise, seed=seed), params) for seed in range(1, YARDSTICKS))]
+    farthest_run = max(max(map(distance, explicit(tree, np.float32), truth)) for tree in runs)
+    return max(SLACK * farthest_run, LEAST_BOUND)
 
 
 def assert_equal_engines(

@@ -91,7 +91,7 @@ class _Settings:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # held for a few instructions; a signal handler may decode too
         self.sections = 0
-        self.tolerant = False
+        self.tolerant: bool  # what was set when the first section began
         self.here = _Here()
         self.filter: Any = ("ignore", None, Warning, self.here, 0)
 

@@ -34,7 +34,6 @@ class ImageClassificationPipeline(Pipeline):
     task = "image-classification"
     options: ClassVar = {"top_k": 5, "function_to_apply": None, "timeout": None, "max_memory": None}
     numbers = "the scores"
-    model_class = ImageClassifier
     top_k: int | None
     function_to_apply: str | None
     timeout: float | None
@@ -44,6 +43,13 @@ class ImageClassificationPipeline(Pipeline):
     def load_model(name: Any, **arguments: Any) -> BareModel[Any]:
         """Load a classifier."""
         return AutoModelForImageClassification.from_pretrained(name, **arguments)
+
+    @classmethod
+    def check_model(cls, model: BareModel[Any]) -> None:
+        """Refuse a model without a classifier, or without classes."""
+        if not isinstance(model, ImageClassifier):
+            raise InputError(f"expected a model with a classifier for {cls.task!r}, got a {type(model).__name__}")
+        check_classes(model.config)
 
     @staticmethod
     def check_config(config: PretrainedConfig) -> None:
@@ -160,7 +166,7 @@ class ImageClassificationPipeline(Pipeline):
         """Return the best classes of a picture, given what the model gives for it; the options are those of a call."""
         function = function_to_apply or self.function_to_apply
         logits = to_host(model_outputs.logits)[0]
-        return best_labels(logits, self.model.config, self.top_k if top_k is UNSET else top_k, function)
+        return _ranked(logits, self.model.config, self.top_k if top_k is UNSET else top_k, function)
 
 
 def check_classes(config: PretrainedConfig) -> None:
@@ -183,6 +189,11 @@ def best_labels(
     given. A model without classes is a `ConfigError`, an unknown argument an `InputError`.
     """
     check_classes(config)
+    return _ranked(logits, config, top_k, function_to_apply)
+
+
+def _ranked(logits: np.ndarray, config: PretrainedConfig, top_k: int | None, function_to_apply: Any) -> list[Score]:
+    """Return the classes with the best scores; that the model has classes, its pipeline has seen."""
     if top_k is not None and top_k < 1:
         raise InputError(f"expected top_k of at least 1 or None, got {top_k}")
     function = str(enum_value(function_to_apply or "default")).lower()

@@ -60,16 +60,14 @@ class Pipeline:
 
     Raises
     ------
-    InputError
-        If an option is unknown or no image processor can be found.
+    ConfigError, InputError
+        If the model is not for this task, an option is unknown or no image processor can be found.
     """
 
     #: What :func:`pipeline` calls it.
     task: ClassVar[str]
     #: Names of the options of a call, and their values where neither the call nor the pipeline says.
     options: ClassVar[dict[str, Any]]
-    #: What a model must be that is loaded already.
-    model_class: ClassVar[type[BareModel[Any]]] = BareModel
     #: Pictures need none.
     tokenizer = None
 
@@ -87,6 +85,10 @@ class Pipeline:
     ) -> None:
         if unknown := [name for name in options if name not in self.options and name not in WITHOUT_EFFECT]:
             raise InputError(f"expected options from {', '.join(self.options)}; got {unknown[0]!r}")
+        if isinstance(model, BareModel):
+            self.check_model(model)
+        elif not callable(model):
+            raise InputError(f"expected a loaded model, got {type(model).__name__}; pipeline() loads one by its name")
         self._model = model
         if device is not None and (chosen := choose_device(device)) != self.device:
             self.model.to(chosen)
@@ -103,9 +105,13 @@ class Pipeline:
         """Load what the pipeline runs; the arguments are those of ``from_pretrained``."""
         raise NotImplementedError
 
+    @classmethod
+    def check_model(cls, model: BareModel[Any]) -> None:
+        """Refuse a loaded model that is not for this task; nothing unless a task has a say."""
+
     @staticmethod
     def check_config(config: PretrainedConfig) -> None:
-        """Refuse a model that is not for this task, and say once what it lacks; nothing unless a task has a say."""
+        """Refuse the configuration of such a model, and say once what it lacks; nothing unless a task has a say."""
 
     def preprocess(self, image: Any, timeout: float | None = None, **image_processor_kwargs: Any) -> BatchFeature:
         """Return what the model takes, of one picture.

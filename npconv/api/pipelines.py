@@ -165,8 +165,7 @@ def _of_loaded(
     settings: Mapping[str, Any],
 ) -> Pipeline:
     """Return the pipeline of a loaded model, to which loading arguments come too late."""
-    if not isinstance(model, kind.model_class):
-        raise InputError(f"expected a model with a classifier for {kind.task!r}, got a {type(model).__name__}")
+    kind.check_model(model)
     if _is_shared(settings["workers"]):
         raise InputError("expected the name or folder of a model beside workers, got a loaded one; they load it")
     device = loading.pop("device", None)

@@ -297,6 +297,18 @@ class TestWhatMakesIt:
         with pytest.raises(InputError, match=r"expected options from top_k, .*; got 'top_n'"):
             ImageClassificationPipeline(model=model, image_processor=processor, top_n=3)
 
+    def test_a_model_that_is_for_something_else_is_refused_at_once(self, folder, model, classify):
+        processor = classify.image_processor
+        bare = npconv.AutoModel.from_config(model.config)
+        with pytest.raises(InputError, match="expected a model with a classifier for 'image-classification', got a C"):
+            ImageClassificationPipeline(bare, processor)
+        headless = npconv.AutoModelForImageClassification.from_config(type(model.config)(num_labels=0))
+        with pytest.raises(npconv.ConfigError, match="expected a model with classes"):
+            ImageClassificationPipeline(headless, processor)
+        for kind in (ImageClassificationPipeline, ImageFeatureExtractionPipeline):
+            with pytest.raises(InputError, match="expected a loaded model, got str; pipeline"):
+                kind(str(folder), processor)
+
     def test_a_class_of_ones_own(self, folder, classify):
         class Best(ImageClassificationPipeline):
             def preprocess(self, image, timeout=None, **arguments):

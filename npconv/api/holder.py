@@ -17,7 +17,7 @@ from npconv.errors import InputError, NpconvWarning
 from npconv.fast.engine import Engine
 from npconv.files.dtypes import DeferredArray
 from npconv.forks import kept_property, whole_to_forks
-from npconv.messages import hint, quoted
+from npconv.messages import hint, quoted, shown
 from npconv.models import Family, PretrainedConfig
 from npconv.models.parameters import Shapes, count_parameters, flatten, map_tree, nest
 from npconv.models.tree import rows
@@ -75,6 +75,17 @@ class ParameterHolder(Module):
     def device(self) -> Device:
         """Where the parameters are: ``"cpu"`` or ``"cuda"``, a text that has a ``type`` as well."""
         return Device("cpu" if self._fast_engine is not None else device_of(_first_array(self.params)))
+
+    @property
+    def training(self) -> bool:
+        """Whether a call that does not say ``training=`` applies dropout and drop path. False to begin with."""
+        return self._marks.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise InputError(f"expected training mode to be True or False, got {shown(mode)}")
+        self._marks.training = mode
 
     @property
     def base_model(self) -> Any:

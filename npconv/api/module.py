@@ -11,7 +11,7 @@ from npconv.api.loading import check_dtypes
 from npconv.api.parameter import Marks, Parameter, mark
 from npconv.backend import array_module, device_of, is_array, parse_device, parse_dtype
 from npconv.errors import InputError
-from npconv.messages import hint, quoted, shown
+from npconv.messages import hint, quoted
 from npconv.models.parameters import Shapes, flatten, is_buffer, match
 from npconv.models.tree import Tree
 from npconv.tensors import as_array
@@ -32,6 +32,8 @@ class Module:
     _marks: Marks
     #: What comes before the names here in those of the whole model.
     _prefix: str
+    #: Whether a call that does not say ``training=`` applies dropout and drop path. It is the mode of the whole model.
+    training: bool
 
     def _tree(self) -> Any:
         """Return the arrays, a dict or list."""
@@ -63,19 +65,8 @@ class Module:
         """Return an array with its marks; one of CuPy as it is."""
         return Parameter.of(array, self._marks, self._prefix + name) if isinstance(array, np.ndarray) else array
 
-    @property
-    def training(self) -> bool:
-        """Whether a call that does not say ``training=`` applies dropout and drop path. False to begin with."""
-        return self._marks.training
-
-    @training.setter
-    def training(self, mode: bool) -> None:
-        if not isinstance(mode, bool):
-            raise InputError(f"expected training mode to be True or False, got {shown(mode)}")
-        self._marks.training = mode
-
     def train(self: Self, mode: bool = True) -> Self:
-        """Have calls apply dropout and drop path from now on. The mode is that of the whole model."""
+        """Have calls apply dropout and drop path from now on."""
         self.training = mode
         return self
 

@@ -30,6 +30,16 @@ class Part(Module):
         set_here("_marks", model._marks)
         set_here("_prefix", model._prefix + "".join(f"{name}." for name in path))
 
+    @property
+    def training(self) -> bool:
+        """The mode of the whole model."""
+        mode: bool = self._model.training
+        return mode
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self._model.training = mode
+
     def _tree(self) -> Any:
         return node_at(self._model._tree(), self._path)
 

@@ -62,6 +62,13 @@ def parse_tensor_type(given: Any) -> TensorType | None:
     return TensorType(value)
 
 
+def check_tensor_type(given: Any) -> None:
+    """Refuse a kind of tensors that is unknown (`InputError`), or whose library is missing (`UnavailableError`)."""
+    kind = parse_tensor_type(given)
+    if kind not in (None, TensorType.NUMPY):
+        load_library(kind)
+
+
 def load_library(kind: TensorType) -> ModuleType:
     """Return the module that makes tensors of some kind; an `UnavailableError` says which package it needs."""
     module, _, package = MAKERS[kind]

@@ -142,7 +142,7 @@ class Pipeline:
             raise InputError(f"expected an array of one picture, got shape {image.shape}; give a list of pictures")
         if is_url(image):
             image = fetch(image, timeout)
-        if not _is_array(image) and not isinstance(image, str | os.PathLike | bytes):
+        if not isinstance(image, str | os.PathLike | bytes) and not _is_array(image):
             image = open_image(image, max_memory=image_processor_kwargs.get("max_memory"))
         # The processor opens the others itself, and lets go of the picture before it resizes its copy.
         return self.image_processor(image, **image_processor_kwargs)

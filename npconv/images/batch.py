@@ -40,7 +40,8 @@ class BatchFeature(dict[str, Any]):
         **more: Any,
     ) -> None:
         super().__init__({} if data is None else data, **more)
-        self.convert_to_tensors(tensor_type, skip_tensor_conversion)
+        if tensor_type is not None:
+            self.convert_to_tensors(tensor_type, skip_tensor_conversion)
 
     def __getattr__(self, name: str) -> Any:
         """Return the value of a key."""

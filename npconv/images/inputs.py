@@ -43,7 +43,7 @@ def each_picture(images: Any) -> Iterator[Any]:
     """Yield the single pictures of a picture, a batch, a list of these or a list of such lists; tensors as arrays."""
     for item in images if isinstance(images, list | tuple) else (images,):
         for given in item if isinstance(item, list | tuple) else (item,):
-            picture = as_array(given)
+            picture = as_array(given) if hasattr(given, "shape") else given
             picture = to_host(picture) if is_array(picture) else picture
             if isinstance(picture, np.ndarray) and picture.ndim == 4:
                 yield from picture

@@ -31,7 +31,7 @@ from npconv.images.settings import (
 from npconv.images.single_steps import SingleSteps
 from npconv.images.transforms import check_size, holds_fractions
 from npconv.messages import quoted
-from npconv.tensors import TensorType, load_library, parse_tensor_type
+from npconv.tensors import check_tensor_type
 
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
@@ -230,9 +230,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         NpconvWarning
             If a picture with values from 0 to 1 is about to be divided by 255, or its channel axis is ambiguous.
         """
-        kind = parse_tensor_type(return_tensors)
-        if kind not in (None, TensorType.NUMPY):
-            load_library(kind)  # to fail before the work
+        if return_tensors is not None:
+            check_tensor_type(return_tensors)  # to fail before the work
         check_data_format(data_format)
         unknown = sorted(set(without_effect) - set(WITHOUT_EFFECT))
         if unknown:
@@ -245,8 +244,9 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             prepared = self.prepare(array, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
-        together = stack(pixel_values, None if kind is None else kind.value)
-        return BatchFeature({"pixel_values": together}, kind).to(device=device)
+        together = stack(pixel_values, enum_value(return_tensors))
+        batch = BatchFeature({"pixel_values": together}, return_tensors)
+        return batch if device is None else batch.to(device=device)
 
     @staticmethod
     def check_complete(settings: Settings) -> None:

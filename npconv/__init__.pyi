@@ -14,17 +14,17 @@ from npconv.api.auto import AutoModelForImageClassification as AutoModelForImage
 from npconv.api.auto import AutoProcessor as AutoProcessor
 from npconv.api.auto import TFAutoModel as TFAutoModel
 from npconv.api.auto import TFAutoModelForImageClassification as TFAutoModelForImageClassification
+from npconv.api.backbone import Backbone
 from npconv.api.base import PreTrainedModel as PreTrainedModel
 from npconv.api.classification import ImageClassificationPipeline as ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline as ImageFeatureExtractionPipeline
-from npconv.api.heads import Backbone as Backbone
-from npconv.api.heads import BareModel as BareModel
-from npconv.api.heads import ImageClassifier as ImageClassifier
-from npconv.api.outputs import BaseModelOutputWithCLSToken as BaseModelOutputWithCLSToken
-from npconv.api.outputs import BaseModelOutputWithPoolingAndNoAttention as BaseModelOutputWithPoolingAndNoAttention
+from npconv.api.heads import BareModel
+from npconv.api.heads import ImageClassifier
+from npconv.api.outputs import BaseModelOutputWithCLSToken
+from npconv.api.outputs import BaseModelOutputWithPoolingAndNoAttention
 from npconv.api.pipelines import pipeline as pipeline
-from npconv.api.tensorflow import TFImageClassifier as TFImageClassifier
-from npconv.api.tensorflow import TFImageClassifierLabelsLast as TFImageClassifierLabelsLast
+from npconv.api.tensorflow import TFImageClassifier
+from npconv.api.tensorflow import TFImageClassifierLabelsLast
 from npconv.api.tensorflow import TFPreTrainedModel as TFPreTrainedModel
 from npconv.errors import ConfigError as ConfigError
 from npconv.errors import GoldenError as GoldenError

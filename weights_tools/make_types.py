@@ -51,8 +51,9 @@ def _bare_output(kind: type[Any]) -> type[ModelOutput] | None:
 
 
 def _import(kind: Any) -> str:
-    """Return the line that imports a class or function and gives it on."""
-    return f"from {kind.__module__} import {kind.__name__} as {kind.__name__}"
+    """Return the line that imports a class or function, and gives it on if it has a public name."""
+    given_on = f" as {kind.__name__}" if kind.__name__ in npconv.__all__ else ""
+    return f"from {kind.__module__} import {kind.__name__}{given_on}"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ order:
   arrays in a file that processes share
 - ``holder``: the parameters of a model and its engine; ``module``: what is typed on a model as on one of torch, and on
   a ``part`` of it; ``parameter``: one array
-- ``heads``: the three kinds of class, and how they compute; ``inputs``: what they are called with; ``outputs``,
-  ``loss``: what comes out; ``torch_array``: and how those who call with tensors of torch can go on with it
+- ``heads``: bare models and classifiers, how they are called and compute; ``backbone``: the third kind of class;
+  ``outputs``, ``loss``: what comes out; ``torch_array``: and how those who call with tensors of torch can go on with it
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for
 - ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``choices``: what

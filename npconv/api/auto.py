@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from npconv.api.backbone import Backbone
 from npconv.api.families import class_for, tensorflow_class_for
-from npconv.api.heads import Backbone, BareModel, ImageClassifier
+from npconv.api.heads import BareModel, ImageClassifier
 from npconv.errors import ConfigError
 from npconv.files.loading_arguments import sort_out
 from npconv.images import ConvNextImageProcessor

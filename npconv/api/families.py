@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from npconv.api import outputs
-from npconv.api.heads import Backbone, BareModel, ImageClassifier
+from npconv.api.backbone import Backbone
+from npconv.api.heads import BareModel, ImageClassifier
 from npconv.api.tensorflow import TFImageClassifier, TFImageClassifierLabelsLast, TFPreTrainedModel
 from npconv.errors import ConfigError
 from npconv.models import FAMILIES, Family

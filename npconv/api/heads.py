@@ -1,37 +1,34 @@
-"""The three kinds of model class: bare model, image classifier, backbone. They call the functions of their family.
+"""The bare models and the image classifiers: how they are called, and compute by the functions of their family.
 
 Their inputs may come by keyword or position, or all of them in a list or a dict.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Generic, Literal, TypeVar, overload
+from operator import index
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 
 from npconv.api.base import PreTrainedModel
-from npconv.api.inputs import (
-    HiddenStates,
-    chosen_states,
-    gather_inputs,
-    prepare_labels,
-    prepare_pixel_values,
-    random_generator,
-)
 from npconv.api.loss import image_classification_loss
-from npconv.api.outputs import BackboneOutput, ImageClassifierOutputWithNoAttention, ModelOutput, model_output
+from npconv.api.outputs import ImageClassifierOutputWithNoAttention, ModelOutput, model_output
 from npconv.api.torch_array import for_torch
-from npconv.errors import ConfigError, InputError
+from npconv.backend import array_module, is_array, to_device
+from npconv.errors import InputError
 from npconv.forks import whole_to_forks
-from npconv.tensors import library_of
+from npconv.messages import shown
+from npconv.tensors import as_arrays, library_of
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
 #: all its fields, hidden states included.
 OBSERVER: ContextVar[Callable[[Any, Any, Any, bool], None] | None] = ContextVar("npconv_observer", default=None)
+
+#: What can be said of hidden states: all, none, or which.
+HiddenStates: TypeAlias = bool | int | Sequence[int] | None
 
 #: What a class of models gives out.
 Output = TypeVar("Output", bound=ModelOutput)
@@ -134,7 +131,7 @@ class BareModel(PreTrainedModel, Generic[Output]):
             observer(self, x, output, training)
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output.hidden_states = chosen_states(output.hidden_states, wanted)
-        if library_of(pixel_values) == "torch":
+        if not is_array(pixel_values) and library_of(pixel_values) == "torch":
             for_torch(output)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
@@ -248,77 +245,85 @@ class ImageClassifier(BareModel[ImageClassifierOutputWithNoAttention]):
         return image_classification_loss(logits, labels, self.config)
 
 
-class Backbone(BareModel[BackboneOutput]):
-    """Base of the models that return the maps of chosen stages."""
+def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str, Any]:
+    """Return the inputs of a call by name, whichever way they came.
 
-    task = "backbone"
-    never_published = "hidden_states_norms."
-    config: Any
-    _checked_stages: Sequence[str] = ()
-
-    @property
-    def stage_names(self) -> list[str]:
-        """Names of all stages, the stem first."""
-        return self.config.stage_names
-
-    @property
-    def out_features(self) -> list[str]:
-        """Names of the returned stages. Others can be chosen among those that the model has the norms of."""
-        return self.config.out_features
-
-    @out_features.setter
-    def out_features(self, names: list[str]) -> None:
-        self._choose(out_features=names)
-
-    @property
-    def out_indices(self) -> list[int]:
-        """Numbers of the returned stages; 0 is the stem."""
-        return self.config.out_indices
-
-    @out_indices.setter
-    def out_indices(self, indices: list[int]) -> None:
-        self._choose(out_indices=indices)
-
-    def _choose(self, **stages: Any) -> None:
-        """Choose other stages in the configuration; a ConfigError if the model cannot return them."""
-        chosen = copy.deepcopy(self.config)
-        chosen.update(stages)
-        self._check_stages(chosen)
-        self.config.update(stages)
-
-    def _check_stages(self, config: Any) -> None:
-        """Refuse a configuration that chooses stages of which the model lacks the norms."""
-        there = self.state_dict() if self._fast_engine is None else self._tensors
-        if lacking := self.parameter_shapes(config).keys() - there.keys():
-            raise ConfigError(
-                f"this backbone cannot return {config.out_features}: it has no {min(lacking)}; load it with "
-                f"from_pretrained(MODEL, out_features={config.out_features})"
+    The first argument of the call, `inputs`, is the pixel values; or a list or tuple of all `tensors`, in their order;
+    or a mapping of all inputs by name. What a list or mapping says replaces the other arguments that were `given`. No
+    pixel values, too many tensors, or a name that the model does not take are an `InputError`.
+    """
+    if isinstance(inputs, Mapping):
+        unknown = [name for name in inputs if name not in given and name not in tensors]
+        if unknown:
+            raise InputError(f"expected inputs from {', '.join(dict.fromkeys([*tensors, *given]))}; got {unknown[0]!r}")
+        named = dict(inputs)
+    elif isinstance(inputs, list | tuple):
+        if len(inputs) > len(tensors):
+            raise InputError(
+                f"expected a list of at most {len(tensors)} inputs ({', '.join(tensors)}), got {len(inputs)}; "
+                "stack pictures into one array with numpy.stack"
             )
+        named = dict(zip(tensors, inputs, strict=False))
+    else:
+        named = {"pixel_values": inputs}
+    if named.get("pixel_values") is None:
+        raise InputError("expected pixel_values, an array (N, C, H, W); an image processor makes it from pictures")
+    return {**given, **named}
 
-    @property
-    def num_features(self) -> list[int]:
-        """Channels of every stage's map, the stem's first."""
-        return list(self.config.feature_sizes.values())
 
-    @property
-    def channels(self) -> list[int]:
-        """Channels of the returned maps."""
-        return [self.config.feature_sizes[name] for name in self.out_features]
+def chosen_states(states: Sequence[Any], wanted: HiddenStates) -> tuple[Any, ...] | None:
+    """Return the hidden states that a call asks for; None for each of the others, or if it asks for none."""
+    if not wanted:
+        return None
+    if isinstance(wanted, bool | np.bool_):
+        return tuple(states)
+    try:
+        places = range(len(states))
+        given = [index(wanted)] if hasattr(wanted, "__index__") else [index(place) for place in wanted]
+    except TypeError:
+        raise InputError(
+            f"expected output_hidden_states to be True, False or a list of places, got {shown(wanted)}"
+        ) from None
+    chosen = {places[place] for place in given if -len(places) <= place < len(places)}
+    return tuple(state if place in chosen else None for place, state in enumerate(states))
 
-    @property
-    def out_feature_channels(self) -> dict[str, int]:
-        """Channels of every stage's map by its name."""
-        return dict(self.config.feature_sizes)
 
-    def forward_with_filtered_kwargs(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the backbone with those of the arguments that it takes; others are left out."""
-        taken = ("pixel_values", "output_hidden_states", "return_dict", "training", "rng")
-        return self(*args, **{name: value for name, value in kwargs.items() if name in taken})
+def prepare_pixel_values(pixel_values: Any, *, dtype: np.dtype, device: str) -> Any:
+    """Return the pictures in the dtype and on the device of the model.
 
-    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
-        """Run the family's backbone."""
-        if self.config.out_features != self._checked_stages:  # anyone may set them in the configuration
-            self._check_stages(self.config)
-            self._checked_stages = list(self.config.out_features)
-        feature_maps, hidden_states = self._compute(pixel_values, rng)
-        return BackboneOutput(tuple(feature_maps), tuple(hidden_states))
+    What is no array or tensor of floating-point numbers is an `InputError`.
+    """
+    if not (is_array(pixel_values) and pixel_values.dtype.kind == "f"):
+        pixel_values = as_arrays(pixel_values)
+    if isinstance(pixel_values, list | tuple):
+        try:
+            pixel_values = np.stack(pixel_values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected pixel_values of one shape, an array (N, C, H, W): {error}") from error
+    array_module(pixel_values)  # refuses what is no array
+    if pixel_values.dtype.kind != "f":
+        raise InputError(
+            f"expected normalized floating-point pixel_values, got {pixel_values.dtype}; an image processor makes them"
+        )
+    return to_device(pixel_values, device).astype(dtype, copy=False)
+
+
+def prepare_labels(labels: Any, *, device: str) -> Any:
+    """Return the labels as an array on the device of the model, or None if there are none."""
+    if labels is None:
+        return None
+    labels = as_arrays(labels)
+    try:
+        return to_device(labels if hasattr(labels, "dtype") else np.asarray(labels), device)
+    except ValueError as error:
+        raise InputError(f"expected labels of one shape: {error}") from error
+
+
+def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
+    """Return the generator of a training call, None for inference; what is no generator or seed is an `InputError`."""
+    if not training:
+        return None
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected rng to be a numpy.random.Generator or a seed of at least 0, got {rng!r}") from error

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor
-from npconv.api.base import PreTrainedModel
 from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
 from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
@@ -115,7 +114,7 @@ def pipeline(
     settings |= {"batch_size": batch_size, "workers": workers}
     loading = {name: value for name, value in loading.items() if name not in settings}
     given = feature_extractor if image_processor is None else image_processor
-    if isinstance(model, PreTrainedModel):
+    if isinstance(model, BareModel):
         return _of_loaded(kind, model, _processor(given, origin) or processor_of(model), loading, settings)
     name: Any = DEFAULT_MODEL if model is None else model
     processor = _processor(given, origin)
@@ -145,7 +144,7 @@ def _kind(task: str | None, model: Any, config: PretrainedConfig | None, origin:
         return PIPELINES[task]
     if task is not None:
         raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {task!r}")
-    if isinstance(model, PreTrainedModel):
+    if isinstance(model, BareModel):
         is_classifier = isinstance(model, ImageClassifier)
     elif model is None:
         is_classifier = True
@@ -159,7 +158,7 @@ def _kind(task: str | None, model: Any, config: PretrainedConfig | None, origin:
 
 def _of_loaded(
     kind: type[Pipeline],
-    model: PreTrainedModel,
+    model: BareModel[Any],
     processor: ConvNextImageProcessor,
     loading: dict[str, Any],
     settings: Mapping[str, Any],

@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.folded import shared_loader
-from npconv.api.inputs import prepare_pixel_values
+from npconv.api.heads import prepare_pixel_values
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
 

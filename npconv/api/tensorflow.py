@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npconv.api.heads import BareModel, ImageClassifier, Output
-from npconv.api.inputs import HiddenStates
+from npconv.api.heads import BareModel, HiddenStates, ImageClassifier, Output
 from npconv.api.loss import image_classification_loss, sample_losses
 from npconv.api.outputs import ImageClassifierOutputWithNoAttention, ModelOutput
 

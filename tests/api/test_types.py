@@ -26,6 +26,7 @@ WRONG = {
     "npconv.pipeline('image-classification')('a.png')[0]['labels']": "typeddict-item",
     "npconv.pipeline('image-classification')(['a.png'])[0]['label']": "call-overload",
     "npconv.ConvNextModels": "attr-defined",
+    "npconv.BareModel": "attr-defined",
 }
 
 

@@ -18,13 +18,10 @@ from npconv.api.backbone import Backbone
 from npconv.api.base import PreTrainedModel as PreTrainedModel
 from npconv.api.classification import ImageClassificationPipeline as ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline as ImageFeatureExtractionPipeline
-from npconv.api.heads import BareModel
-from npconv.api.heads import ImageClassifier
-from npconv.api.outputs import BaseModelOutputWithCLSToken
-from npconv.api.outputs import BaseModelOutputWithPoolingAndNoAttention
+from npconv.api.heads import BareModel, ImageClassifier
+from npconv.api.outputs import BaseModelOutputWithCLSToken, BaseModelOutputWithPoolingAndNoAttention
 from npconv.api.pipelines import pipeline as pipeline
-from npconv.api.tensorflow import TFImageClassifier
-from npconv.api.tensorflow import TFImageClassifierLabelsLast
+from npconv.api.tensorflow import TFImageClassifier, TFImageClassifierLabelsLast
 from npconv.api.tensorflow import TFPreTrainedModel as TFPreTrainedModel
 from npconv.errors import ConfigError as ConfigError
 from npconv.errors import GoldenError as GoldenError

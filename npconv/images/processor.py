@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import asdict
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npconv.errors import ConfigError, ImageError, InputError, NpconvWarning, WeightsError
-from npconv.files.disk import SUFFIX, locate, write_file
-from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
+from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.images.batch import BatchFeature, stack
 from npconv.images.decode import check_pixel_count
 from npconv.images.inputs import FIRST, LAST, check_data_format, each_picture, picture_to_array
+from npconv.images.saved import Saved
 from npconv.images.settings import (
-    COMBINED_FILE_NAME,
-    FILE_NAME,
+    SETTING_NAMES,
     STEPS,
+    WITHOUT_EFFECT,
     Listed,
     Settings,
     enum_value,
-    read_settings,
     resize_crop_normalize,
 )
 from npconv.images.single_steps import SingleSteps
@@ -33,19 +29,16 @@ from npconv.images.transforms import check_size, holds_fractions
 from npconv.messages import quoted
 from npconv.tensors import check_tensor_type
 
+Self = TypeVar("Self", bound="ConvNextImageProcessor")
+
 TYPE_NAME = "ConvNextImageProcessor"
 TYPE_NAMES = (TYPE_NAME, "ConvNextImageProcessorFast", "ConvNextImageProcessorPil", "ConvNextFeatureExtractor")
 
 #: Fields of a file that say what it is for; they are written anew.
 TYPE_KEYS = ("image_processor_type", "feature_extractor_type", "processor_class")
 
-#: Arguments of a call that transformers takes and that have no effect on this processor, there or here.
-WITHOUT_EFFECT = ("default_to_square", "disable_grouping", "do_pad", "image_seq_length", "pad_size")
 
-SETTING_NAMES = tuple(field.name for field in fields(Settings))
-
-
-class ConvNextImageProcessor(SingleSteps):
+class ConvNextImageProcessor(SingleSteps, Saved):
     """Make model inputs of pictures: resize, crop, rescale to 0..1, normalise.
 
     Parameters
@@ -289,47 +282,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         return list(self.list_steps(settings, height, width))
 
     @classmethod
-    def from_pretrained(cls, model: str | os.PathLike[str] | None = None, **arguments: Any) -> ConvNextImageProcessor:
-        """Read the settings that belong to a model.
-
-        Parameters
-        ----------
-        model : str or os.PathLike
-            An embedded model's name, a directory with a ``preprocessor_config.json`` (or a ``processor_config.json``
-            with an entry ``image_processor``), such a file, a ``.safetensors`` file beside it, or a hub id.
-        **arguments
-            Settings that replace those of the file; where it comes from, as in
-            :meth:`npconv.api.base.PreTrainedModel.from_pretrained`; and ``return_unused_kwargs=True``, to be given a
-            tuple of the processor and a dict of the arguments that mean nothing to it.
-
-        Raises
-        ------
-        ConfigError
-            If the file is broken, holds invalid values, or belongs to another kind of image processor.
-        InputError
-            If an argument is unknown.
-        ModelNotFoundError
-            If there is no such model or file.
-        """
-        model = arguments.pop("pretrained_model_name_or_path", model)
-        return_unused = arguments.pop("return_unused_kwargs", False)
-        origin, overrides = sort_out(arguments)
-        file, config = find_settings(model, origin)
-        known = {*SETTING_NAMES, *config}
-        overrides = {
-            name: value for name, value in overrides.items() if name not in (*WITHOUT_EFFECT, "device", "dtype")
-        }
-        unused = {name: overrides.pop(name) for name in [*overrides] if return_unused and name not in known}
-        refuse_unknown(overrides, known, f"{cls.__name__}.from_pretrained", "a setting")
-        try:
-            processor = cls.from_dict(config, **overrides)
-            processor.settings().check_amount()
-        except (InputError, ConfigError, ImageError) as error:
-            raise ConfigError(f"{file}: {error}") from error
-        return (processor, unused) if return_unused else processor  # type: ignore[return-value]  # only if asked for
-
-    @classmethod
-    def from_dict(cls, config: Mapping[str, Any], **overrides: Any) -> ConvNextImageProcessor:
+    def from_dict(cls: type[Self], config: Mapping[str, Any], **overrides: Any) -> Self:
         """Make a processor of a mapping as :meth:`to_dict` gives it; see :meth:`from_pretrained`."""
         if not isinstance(config, Mapping):
             raise ConfigError(f"expected a mapping of settings, got {type(config).__name__}")
@@ -355,33 +308,6 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         except (TypeError, ValueError) as error:
             raise InputError(f"expected fields that JSON can hold, got others ({error}); remove them") from error
 
-    def to_json_file(self, json_file_path: str | os.PathLike[str]) -> None:
-        """Write :meth:`to_json_string` to a file; if it cannot be written there, that is an `InputError`."""
-        if not isinstance(json_file_path, str | os.PathLike):
-            raise InputError(f"expected a file to write to, got {type(json_file_path).__name__}")
-        file, text = Path(json_file_path), self.to_json_string()
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(file, [text.encode()])
-        except (OSError, ValueError, WeightsError) as error:
-            raise InputError(f"{file}: cannot be written ({error}); give another directory") from error
-
-    @classmethod
-    def from_json_file(cls, json_file: str | os.PathLike[str]) -> ConvNextImageProcessor:
-        """Read a file that :meth:`to_json_file` wrote; see :meth:`from_pretrained`."""
-        return cls.from_pretrained(json_file)
-
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> list[str]:
-        """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.
-
-        If it cannot be written there, that is an `InputError`.
-        """
-        if not isinstance(directory, str | os.PathLike):
-            raise InputError(f"expected a directory to write to, got {type(directory).__name__}")
-        file = Path(directory) / FILE_NAME
-        self.to_json_file(file)
-        return [str(file)]
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({vars(self)})"
 
@@ -392,19 +318,6 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         """
         given = {name: value for name, value in (overrides or {}).items() if value is not None}
         return Settings(**{**_settings_among(vars(self)), **given})
-
-
-def find_settings(model: str | os.PathLike[str] | None, origin: Origin = USUAL_ORIGIN) -> tuple[Path, dict[str, Any]]:
-    """Return the file with the settings that belong to a model, and its content; see `from_pretrained`."""
-    if not isinstance(model, str | os.PathLike):
-        raise InputError(f"expected the name or folder of a model, got {type(model).__name__}")
-    if os.path.isfile(model) and not os.fspath(model).endswith(SUFFIX):
-        return read_settings(Path(model))
-    folder = os.path.join(model, origin.subfolder)
-    if any(os.path.isfile(os.path.join(folder, name)) for name in (FILE_NAME, COMBINED_FILE_NAME)):
-        return read_settings(Path(folder))
-    path = locate(model, origin)
-    return read_settings(path if path.is_dir() else path.parent)
 
 
 def type_name_of(config: Mapping[str, Any]) -> Any:

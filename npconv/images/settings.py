@@ -122,6 +122,13 @@ class Settings:
         return self.crop_mode != "squash" or self.crop_pct != 1
 
 
+#: The names of all settings.
+SETTING_NAMES = tuple(field.name for field in fields(Settings))
+
+#: Arguments of a call that transformers takes and that have no effect on this processor, there or here.
+WITHOUT_EFFECT = ("default_to_square", "disable_grouping", "do_pad", "image_seq_length", "pad_size")
+
+
 def read_settings(path: Path) -> tuple[Path, dict[str, Any]]:
     """Return the file with the settings, which is `path` itself or lies in that directory, and its content.
 

@@ -118,3 +118,21 @@ def check_depths(name: str, values: Any) -> list[int]:
             f"expected {name} to name 1 to {MOST_LAYERS} layers in at least one stage, got {shown(values)}"
         )
     return depths
+
+
+def value_like(name: str, text: str, now: Any) -> Any:
+    """Return the value that a text means for a field that is a flag, number or text now, or say what was expected."""
+    if isinstance(now, bool):
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ConfigError(f"expected {name} to be true or false, got {shown(text)}")
+        return text.lower() in ("true", "1")
+    if isinstance(now, int | float):
+        try:
+            return type(now)(text)
+        except ValueError:
+            raise ConfigError(f"expected {name} to be a number, got {shown(text)}") from None
+    if not isinstance(now, str):
+        raise ConfigError(
+            f"expected a field with a number, a flag or a text, got {name}; use update({{{name!r}: ...}})"
+        )
+    return text

@@ -16,7 +16,7 @@ from npconv.files.disk import locate, read_json, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
 from npconv.files.strangers import what_is_in
 from npconv.messages import nearest, quoted, shown
-from npconv.models.checks import check_bool, check_list, check_text, label_names, label_numbers
+from npconv.models.checks import check_bool, check_list, check_text, label_names, label_numbers, value_like
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 
@@ -198,15 +198,7 @@ class PretrainedConfig:
         ConfigError
             If it cannot be written.
         """
-        text = self.to_json_string(use_diff=False)
-        try:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            write_file(Path(directory) / "config.json", [text.encode()])
-        except (OSError, WeightsError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(
-                f"{directory}: config.json cannot be written: {reason}; give another directory"
-            ) from error
+        self._write(Path(directory) / "config.json", f"{directory}: config.json", "directory", use_diff=False)
 
     def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
         """Write :meth:`to_json_string` to a file.
@@ -216,12 +208,17 @@ class PretrainedConfig:
         ConfigError
             If it cannot be written.
         """
-        text = self.to_json_string(use_diff=use_diff)
+        self._write(Path(json_file_path), str(json_file_path), "path", use_diff=use_diff)
+
+    def _write(self, path: Path, what: str, elsewhere: str, *, use_diff: bool) -> None:
+        """Write a file, whose folder is made if it is not there; `what` and `elsewhere` are for the error."""
+        text = self.to_json_string(use_diff)
         try:
-            write_file(Path(json_file_path), [text.encode()])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, [text.encode()])
         except (OSError, WeightsError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{json_file_path} cannot be written: {reason}; give another path") from error
+            raise ConfigError(f"{what} cannot be written: {reason}; give another {elsewhere}") from error
 
     def push_to_hub(self, *_: Any, **__: Any) -> None:
         """Refuse: npconv uploads nothing."""
@@ -257,7 +254,7 @@ class PretrainedConfig:
             name, _, text = part.partition("=")
             if not hasattr(self, name):
                 raise ConfigError(f"expected fields of a {type(self).__name__}, got {name!r}")
-            changes[name] = _value_like(getattr(self, name), name, text)
+            changes[name] = value_like(name, text, getattr(self, name))
         self.update(changes)
 
     @classmethod
@@ -422,21 +419,3 @@ def _read_fields(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(fields).__name__}")
     return fields
-
-
-def _value_like(now: Any, name: str, text: str) -> Any:
-    """Return the value that a text means for a field which is now a flag, a number or a text."""
-    if isinstance(now, bool):
-        if text.lower() not in ("true", "false", "1", "0"):
-            raise ConfigError(f"expected {name} to be true or false, got {shown(text)}")
-        return text.lower() in ("true", "1")
-    if isinstance(now, int | float):
-        try:
-            return type(now)(text)
-        except ValueError:
-            raise ConfigError(f"expected {name} to be a number, got {shown(text)}") from None
-    if not isinstance(now, str):
-        raise ConfigError(
-            f"expected a field with a number, a flag or a text, got {name}; use update({{{name!r}: ...}})"
-        )
-    return text

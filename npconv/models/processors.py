@@ -7,7 +7,8 @@ from typing import Any
 
 from npconv.files.loading_arguments import sort_out
 from npconv.images import ConvNextImageProcessor
-from npconv.images.processor import find_settings, type_name_of
+from npconv.images.processor import type_name_of
+from npconv.images.saved import find_settings
 from npconv.models import FAMILIES
 
 

@@ -13,8 +13,7 @@ import npconv
 from npconv.cli.program import main
 from npconv.errors import ConfigError, ImageError, InputError, NpconvError
 from npconv.images import ConvNextImageProcessor, resample_filter
-from npconv.images.processor import SETTING_NAMES
-from npconv.images.settings import MAX_INPUT_PIXELS
+from npconv.images.settings import MAX_INPUT_PIXELS, SETTING_NAMES
 from npconv.models.dinov3_convnext.processor import DINOv3ViTImageProcessor
 
 NAMES = (

@@ -56,17 +56,19 @@ def test_two_mlp_ratios_that_differ_are_refused():
 @pytest.mark.parametrize("use_diff", [True, False])
 def test_a_json_file_of_any_name_and_back(config_class, use_diff, tmp_path):
     config = config_class(id2label={0: "cat", 1: "dog", 2: "cow"}, output_hidden_states=True, note=[1])
-    config.to_json_file(tmp_path / "settings.json", use_diff=use_diff)
-    assert config_class.from_json_file(tmp_path / "settings.json") == config
-    assert (tmp_path / "settings.json").read_text("utf-8") == config.to_json_string(use_diff=use_diff)
+    file = tmp_path / "new" / "settings.json"  # the folder is made, as for a processor's
+    config.to_json_file(file, use_diff=use_diff)
+    assert config_class.from_json_file(file) == config
+    assert file.read_text("utf-8") == config.to_json_string(use_diff=use_diff)
     assert json.loads(config.to_json_string()).keys() == config.to_diff_dict().keys()
 
 
 def test_json_files_that_are_none(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"a\.json: expected JSON, but it cannot be read"):
         ConvNextConfig.from_json_file(tmp_path / "a.json")
     with pytest.raises(ConfigError, match=r"b\.json cannot be written: .*; give another path"):
-        ConvNextConfig().to_json_file(tmp_path / "nowhere" / "b.json")
+        ConvNextConfig().to_json_file(tmp_path / "file" / "b.json")
 
 
 @EACH

@@ -87,8 +87,6 @@ class PreTrainedModel(ParameterHolder):
         What it was loaded from; empty for a new model.
     loading_report : LoadReport
         What the loaded file lacked (``missing``) and had too much (``unexpected``).
-    name_or_path : str
-        What the model was loaded by; empty if it was not loaded.
     loaded_from : Path, optional
         The folder or file where it was found.
 
@@ -209,21 +207,9 @@ class PreTrainedModel(ParameterHolder):
         if not cache:  # whose file was made from weights that were looked at, and is not read whole
             warn_not_finite(tensors)
         if isinstance(dtype, str) and dtype == "auto":
-            dtype = np.dtype("float32") if engine == "fast" else dtype_of(tensors)
-            if dtype == np.float32 and any(getattr(tensor, "stored", "") == "BF16" for tensor in tensors.values()):
-                warn_bfloat16(stacklevel=3)
+            dtype = _dtype_in_file(tensors, engine)
         dtype, device = parse_dtype(dtype), parse_device(device)
         _check_engine(engine, dtype, device)
-        folded = None
-        if cache:
-            shapes = cls.parameter_shapes(config)
-            fold = cls.family.part("fast").fold
-
-            def folded_now() -> Any:
-                warn_not_finite(tensors)
-                return fold(config, nest(tensors))
-
-            folded = cached_fold(cache, path, config, shapes, folded_now)
         loaded = cls(
             config,
             tensors,
@@ -231,7 +217,7 @@ class PreTrainedModel(ParameterHolder):
             device=device,
             engine=engine,
             threads=threads,
-            folded=folded,
+            folded=_folded(cls, cache, path, config, tensors) if cache else None,
             add_pooling_layer=add_pooling_layer,
         )
         loaded.loading_report = report
@@ -263,6 +249,26 @@ class PreTrainedModel(ParameterHolder):
             self.config.from_dict(fields).save_pretrained(staging)
             save_checkpoint(staging, tensors, metadata={"format": "pt"}, max_shard_size=max_shard_size)
             publish_checkpoint(staging, Path(directory), "config.json")
+
+
+def _dtype_in_file(tensors: Mapping[str, Any], engine: str) -> np.dtype:
+    """Return the dtype of the tensors of a file, as far as an engine has it; NumPy has no bfloat16, which is said."""
+    dtype = np.dtype("float32") if engine == "fast" else dtype_of(tensors)
+    if dtype == np.float32 and any(getattr(tensor, "stored", "") == "BF16" for tensor in tensors.values()):
+        warn_bfloat16(stacklevel=4)
+    return dtype
+
+
+def _folded(
+    kind: type[PreTrainedModel], cache: bool | str | Path, path: Path, config: PretrainedConfig, tensors: dict[str, Any]
+) -> Mapping[str, Any]:
+    """Return the folded parameters of a model of some class, from their file or made anew."""
+
+    def folded_now() -> Any:
+        warn_not_finite(tensors)
+        return kind.family.part("fast").fold(config, nest(tensors))
+
+    return cached_fold(cache, path, config, kind.parameter_shapes(config), folded_now)
 
 
 def _check_engine(engine: str, dtype: np.dtype, device: str) -> None:

@@ -97,7 +97,8 @@ QUANTISING = ("load_in_4bit", "load_in_8bit", "quantization_config")
 #: Device maps that leave it to the library where a model lies.
 LEFT_OPEN = ("auto", "balanced", "balanced_low_0", "sequential")
 
-_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?")
+#: A part of a path, or of a file's name, that leads nowhere else.
+_PLAIN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 
 
 def sort_out(arguments: Mapping[str, Any]) -> tuple[Origin, dict[str, Any]]:
@@ -135,11 +136,11 @@ def checked(origin: Origin) -> Origin:
     """Return where a model comes from in one form, or say which value cannot be used."""
     revision, subfolder, variant = origin.revision, origin.subfolder, origin.variant
     parts = subfolder.rstrip("/").split("/") if isinstance(subfolder, str) else [""]
-    if subfolder and not all(_PLAIN.fullmatch(part) for part in parts):
+    if subfolder and not all(re.fullmatch(_PLAIN, part) for part in parts):
         raise InputError(
             f"expected subfolder to be a folder inside the model's, such as 'vision', got {shown(subfolder)}"
         )
-    if variant is not None and not (isinstance(variant, str) and _PLAIN.fullmatch(variant)):
+    if variant is not None and not (isinstance(variant, str) and re.fullmatch(_PLAIN, variant)):
         raise InputError(f"expected variant to be a part of a file's name, such as 'fp16', got {shown(variant)}")
     if not isinstance(revision, str):
         raise InputError(f"expected revision to be a branch, tag or commit, got {shown(revision)}")

@@ -8,7 +8,6 @@ then replaces the old one. So whatever has such a name and no lock belongs to no
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -196,6 +195,8 @@ def claimed(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[Pat
     WeightsError
         If nothing can be written there.
     """
+    import hashlib  # only here, as the library behind it takes a while to load
+
     try:
         target = Path(os.path.realpath(path))
         folder = target

@@ -59,9 +59,11 @@ class _AutoModel(Generic[Kind]):
         origin, rest = sort_out(kwargs)
         if config is not None and not isinstance(config, PretrainedConfig):
             config = AutoConfig.from_pretrained(config, **origin.arguments())
-        chosen = AutoConfig.from_pretrained(model, **origin.arguments()) if config is None else config
-        arguments = {**rest, **origin.arguments(), "force_download": False}  # it has been downloaded again by now
-        return cls._choose(chosen).from_pretrained(model, config=config, **arguments)
+        chosen = config
+        if chosen is None:
+            chosen = AutoConfig.from_pretrained(model, **origin.arguments())
+            origin = origin.downloaded()
+        return cls._choose(chosen).from_pretrained(model, config=config, **rest, **origin.arguments())
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **kwargs: Any) -> Kind:

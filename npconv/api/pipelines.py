@@ -120,7 +120,7 @@ def pipeline(
     processor = _processor(given, origin)
     if processor is None:
         processor = AutoImageProcessor.from_pretrained(name, **origin.arguments())
-        origin = origin._replace(force_download=False)  # it has been downloaded again by now
+        origin = origin.downloaded()
     return _of_name(kind, name, processor, {**_with_engine(loading), **origin.arguments()}, settings)
 
 

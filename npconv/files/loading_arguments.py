@@ -42,6 +42,10 @@ class Origin(NamedTuple):
         usual = self._field_defaults
         return {name: value for name, value in self._asdict().items() if value != usual[name]}
 
+    def downloaded(self) -> Origin:
+        """Return the origin for the next read of the same model: what was to be downloaded again has been."""
+        return self._replace(force_download=False)
+
 
 #: The newest revision, from the usual cache or the hub.
 USUAL_ORIGIN = Origin()

@@ -21,8 +21,7 @@ def load_processor(model: str | os.PathLike[str] | None = None, **arguments: Any
     arguments.pop("config", None)  # of the model: the file of settings names the class
     origin, rest = sort_out(arguments)
     kind = processor_class(type_name_of(find_settings(model, origin)[1]), ConvNextImageProcessor)
-    arguments = {**rest, **origin.arguments(), "force_download": False}  # it has been downloaded again by now
-    return kind.from_pretrained(model, **arguments)
+    return kind.from_pretrained(model, **rest, **origin.downloaded().arguments())
 
 
 def processor_class(name: object, usual: type[ConvNextImageProcessor]) -> type[ConvNextImageProcessor]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -174,6 +175,17 @@ def test_what_a_hub_model_needs_is_passed_on_and_downloaded_once(tmp_path, folde
     assert len(asked) == len(names), "from the cache, the second time"
     load(ID, use_auth_token="hf_secret", cache_dir=tmp_path / "elsewhere", force_download=True)
     assert asked[-1][1]["token"] == "hf_secret"
+
+
+@pytest.mark.parametrize("config", ["given", "named"])
+def test_a_model_is_downloaded_again_beside_another_configuration(folder, monkeypatch, config):
+    asked = []
+    monkeypatch.setattr(
+        "npconv.api.base.locate", lambda model, origin: asked.append(origin.force_download) or Path(folder)
+    )
+    given = npconv.AutoConfig.from_pretrained(folder) if config == "given" else folder
+    npconv.AutoModelForImageClassification.from_pretrained(ID, config=given, force_download=True)
+    assert asked == [True]
 
 
 def test_proxies_that_cannot_be_passed_on():

@@ -14,14 +14,17 @@ from npconv.api.auto import AutoModelForImageClassification as AutoModelForImage
 from npconv.api.auto import AutoProcessor as AutoProcessor
 from npconv.api.auto import TFAutoModel as TFAutoModel
 from npconv.api.auto import TFAutoModelForImageClassification as TFAutoModelForImageClassification
-from npconv.api.backbone import Backbone
+from npconv.api.backbone import Backbone as _Backbone
 from npconv.api.base import PreTrainedModel as PreTrainedModel
 from npconv.api.classification import ImageClassificationPipeline as ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline as ImageFeatureExtractionPipeline
-from npconv.api.heads import BareModel, ImageClassifier
-from npconv.api.outputs import BaseModelOutputWithCLSToken, BaseModelOutputWithPoolingAndNoAttention
+from npconv.api.heads import BareModel as _BareModel
+from npconv.api.heads import ImageClassifier as _ImageClassifier
+from npconv.api.outputs import BaseModelOutputWithCLSToken as _BaseModelOutputWithCLSToken
+from npconv.api.outputs import BaseModelOutputWithPoolingAndNoAttention as _BaseModelOutputWithPoolingAndNoAttention
 from npconv.api.pipelines import pipeline as pipeline
-from npconv.api.tensorflow import TFImageClassifier, TFImageClassifierLabelsLast
+from npconv.api.tensorflow import TFImageClassifier as _TFImageClassifier
+from npconv.api.tensorflow import TFImageClassifierLabelsLast as _TFImageClassifierLabelsLast
 from npconv.api.tensorflow import TFPreTrainedModel as TFPreTrainedModel
 from npconv.errors import ConfigError as ConfigError
 from npconv.errors import GoldenError as GoldenError
@@ -54,50 +57,50 @@ PreTrainedConfig = PretrainedConfig
 __all__: list[str]
 __version__: str
 
-class ConvNextModel(BareModel[BaseModelOutputWithPoolingAndNoAttention]):
+class ConvNextModel(_BareModel[_BaseModelOutputWithPoolingAndNoAttention]):
     config: ConvNextConfig
 
-class ConvNextForImageClassification(ImageClassifier):
+class ConvNextForImageClassification(_ImageClassifier):
     config: ConvNextConfig
 
-class ConvNextBackbone(Backbone):
+class ConvNextBackbone(_Backbone):
     config: ConvNextConfig
 
-class ConvNextV2Model(BareModel[BaseModelOutputWithPoolingAndNoAttention]):
+class ConvNextV2Model(_BareModel[_BaseModelOutputWithPoolingAndNoAttention]):
     config: ConvNextV2Config
 
-class ConvNextV2ForImageClassification(ImageClassifier):
+class ConvNextV2ForImageClassification(_ImageClassifier):
     config: ConvNextV2Config
 
-class ConvNextV2Backbone(Backbone):
+class ConvNextV2Backbone(_Backbone):
     config: ConvNextV2Config
 
-class CvtModel(BareModel[BaseModelOutputWithCLSToken]):
+class CvtModel(_BareModel[_BaseModelOutputWithCLSToken]):
     config: CvtConfig
 
-class CvtForImageClassification(ImageClassifier):
+class CvtForImageClassification(_ImageClassifier):
     config: CvtConfig
 
-class DINOv3ConvNextModel(BareModel[BaseModelOutputWithPoolingAndNoAttention]):
+class DINOv3ConvNextModel(_BareModel[_BaseModelOutputWithPoolingAndNoAttention]):
     config: DINOv3ConvNextConfig
 
-class DINOv3ConvNextBackbone(Backbone):
+class DINOv3ConvNextBackbone(_Backbone):
     config: DINOv3ConvNextConfig
 
-class TFConvNextModel(TFPreTrainedModel[BaseModelOutputWithPoolingAndNoAttention]):
+class TFConvNextModel(TFPreTrainedModel[_BaseModelOutputWithPoolingAndNoAttention]):
     config: ConvNextConfig
 
-class TFConvNextForImageClassification(TFImageClassifierLabelsLast):
+class TFConvNextForImageClassification(_TFImageClassifierLabelsLast):
     config: ConvNextConfig
 
-class TFConvNextV2Model(TFPreTrainedModel[BaseModelOutputWithPoolingAndNoAttention]):
+class TFConvNextV2Model(TFPreTrainedModel[_BaseModelOutputWithPoolingAndNoAttention]):
     config: ConvNextV2Config
 
-class TFConvNextV2ForImageClassification(TFImageClassifierLabelsLast):
+class TFConvNextV2ForImageClassification(_TFImageClassifierLabelsLast):
     config: ConvNextV2Config
 
-class TFCvtModel(TFPreTrainedModel[BaseModelOutputWithCLSToken]):
+class TFCvtModel(TFPreTrainedModel[_BaseModelOutputWithCLSToken]):
     config: CvtConfig
 
-class TFCvtForImageClassification(TFImageClassifier):
+class TFCvtForImageClassification(_TFImageClassifier):
     config: CvtConfig

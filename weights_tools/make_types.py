@@ -29,8 +29,8 @@ def text() -> str:
         if home == families.__name__:
             base, config, output = value.__bases__[0], value.config_class, _bare_output(value)
             imports |= {_import(kind) for kind in (base, config, output) if kind is not None}
-            of_what = f"[{output.__name__}]" if output else ""
-            classes.append(f"class {name}({base.__name__}{of_what}):\n    config: {config.__name__}\n")
+            of_what = f"[{_called(output)}]" if output else ""
+            classes.append(f"class {name}({_called(base)}{of_what}):\n    config: {_called(config)}\n")
         elif not home:
             names.append(f"{name}: {type(value).__name__}\n")
         elif value.__name__ != name:
@@ -51,9 +51,13 @@ def _bare_output(kind: type[Any]) -> type[ModelOutput] | None:
 
 
 def _import(kind: Any) -> str:
-    """Return the line that imports a class or function, and gives it on if it has a public name."""
-    given_on = f" as {kind.__name__}" if kind.__name__ in npconv.__all__ else ""
-    return f"from {kind.__module__} import {kind.__name__}{given_on}"
+    """Return the line that imports a class or function."""
+    return f"from {kind.__module__} import {kind.__name__} as {_called(kind)}"
+
+
+def _called(kind: Any) -> str:
+    """Return what a class or function is called in the file: its name if that is public, else one that is not."""
+    return kind.__name__ if kind.__name__ in npconv.__all__ else f"_{kind.__name__}"
 
 
 if __name__ == "__main__":

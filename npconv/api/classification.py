@@ -192,7 +192,9 @@ def best_labels(
     return _ranked(logits, config, top_k, function_to_apply)
 
 
-def _ranked(logits: np.ndarray, config: PretrainedConfig, top_k: int | None, function_to_apply: Any) -> list[Score]:
+def _ranked(
+    logits: np.ndarray, config: PretrainedConfig, top_k: int | None, function_to_apply: str | None
+) -> list[Score]:
     """Return the classes with the best scores; that the model has classes, its pipeline has seen."""
     if top_k is not None and top_k < 1:
         raise InputError(f"expected top_k of at least 1 or None, got {top_k}")

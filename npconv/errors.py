@@ -7,7 +7,7 @@ They are also what Python and other libraries raise in such a case, so that the 
 written for those still catch them:
 
 ====================================  ====================================================================
-``OSError`` (``FileNotFoundError``)   a model, or a file of one, that is not there
+``OSError`` (``FileNotFoundError``)   a model, or a file of one, that is not there; a ``config.json`` that is no JSON
 ``ValueError``                        a wrong value: of an argument, a configuration, a picture
 ``RuntimeError``                      arrays or weights whose shapes do not fit the model; a device that is not there
 ``ImportError``                       a package that is not installed
@@ -33,6 +33,10 @@ class ConfigError(NpconvError, ValueError):
 
 class ConfigNotFoundError(ConfigError, FileNotFoundError):
     """A model has no ``config.json``."""
+
+
+class ConfigUnreadableError(ConfigError, OSError):
+    """A file is not the JSON that it should be."""
 
 
 class WeightsError(NpconvError):

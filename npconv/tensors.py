@@ -111,8 +111,10 @@ def as_array(x: Any) -> Any:
     except Exception as error:  # each library has its own
         reason = quoted(str(error).partition("\n")[0])
         raise InputError(f"expected a tensor that NumPy can take, got {type(x).__name__}: {reason}") from error
-    # The dtypes that ml_dtypes adds to NumPy.
-    return _in_float32(x, "astype", np.float32) if isinstance(x, np.ndarray) and x.dtype.isbuiltin == 2 else x
+    if not isinstance(x, np.ndarray):
+        return x
+    x = np.asarray(x)  # of the class that layers know
+    return _in_float32(x, "astype", np.float32) if x.dtype.isbuiltin == 2 else x  # a dtype that ml_dtypes adds
 
 
 def as_arrays(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from npconv.api.backbone import Backbone
 from npconv.api.families import class_for, tensorflow_class_for
 from npconv.api.heads import BareModel, ImageClassifier
-from npconv.errors import ConfigError
+from npconv.errors import ConfigError, InputError
 from npconv.files.loading_arguments import sort_out
 from npconv.images import ConvNextImageProcessor
 from npconv.models import FAMILIES, Family, PretrainedConfig, find_family
@@ -21,6 +21,18 @@ Kind = TypeVar("Kind", bound=BareModel[Any])
 
 class AutoConfig:
     """Chooses the configuration class of a model."""
+
+    @staticmethod
+    def for_model(model_type: str, **fields: Any) -> PretrainedConfig:
+        """Make the configuration of a family, such as ``"convnextv2"``, from its fields.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such family, or a field has a wrong value.
+        """
+        made: PretrainedConfig = find_family(model_type).config_class(**fields)
+        return made
 
     @staticmethod
     def from_pretrained(model: str | Path | None = None, **arguments: Any) -> PretrainedConfig:
@@ -49,6 +61,9 @@ class _AutoModel(Generic[Kind]):
     """Chooses the class of one kind for a model."""
 
     _task: ClassVar[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise InputError(f"{type(self).__name__} only chooses a class: from_pretrained(MODEL), or from_config(config)")
 
     @classmethod
     def from_pretrained(

@@ -26,6 +26,7 @@ from npconv.files.checkpoint import publish_checkpoint, save_checkpoint
 from npconv.files.disk import locate
 from npconv.files.loading_arguments import sort_out
 from npconv.files.locks import staged
+from npconv.files.saving_arguments import directory_to_write
 from npconv.models import Family, PretrainedConfig
 from npconv.models.parameters import (
     LoadReport,
@@ -225,7 +226,14 @@ class PreTrainedModel(ParameterHolder):
         loaded.loaded_from = Path(os.path.abspath(path))  # as the working directory may change
         return (loaded, loading_info(report)) if output_loading_info else loaded  # type: ignore[return-value]
 
-    def save_pretrained(self, directory: str | Path, *, max_shard_size: int | str | None = None) -> None:
+    def save_pretrained(
+        self,
+        directory: str | Path | None = None,
+        *,
+        max_shard_size: int | str | None = None,
+        state_dict: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
         """Write ``config.json`` and ``model.safetensors`` as transformers reads them.
 
         Parameters
@@ -234,15 +242,24 @@ class PreTrainedModel(ParameterHolder):
             Made if it is not there.
         max_shard_size : int or str, optional
             In bytes, or as ``"200MB"``; larger models are cut into several files with an index.
+        state_dict : mapping of str to array or tensor, optional
+            In place of the model's own parameters.
+        **arguments
+            ``is_main_process=False`` to write nothing. What else transformers takes has no effect:
+            ``npconv/files/saving_arguments.py`` lists it.
 
         Raises
         ------
-        ConfigError, WeightsError
-            If the files cannot be written.
+        ConfigError, InputError, WeightsError
+            If the files cannot be written, an argument is unknown, or `state_dict` does not fit.
         """
+        directory = directory_to_write(f"{type(self).__name__}.save_pretrained", directory, arguments)
+        if directory is None:
+            return
+        state = self.state_dict() if state_dict is None else self._matched(state_dict, strict=True)[0]
         fields = {name: value for name, value in self.config.to_dict().items() if name != "torch_dtype"}
-        fields |= {"architectures": [type(self).__name__.removeprefix("TF")], "dtype": str(dtype_of(self.state_dict()))}
-        tensors = {name: to_host(array) for name, array in self.state_dict().items()}
+        fields |= {"architectures": [type(self).__name__.removeprefix("TF")], "dtype": str(dtype_of(state))}
+        tensors = {name: to_host(array) for name, array in state.items()}
         if os.path.lexists(directory) and not os.path.isdir(directory):
             raise ConfigError(f"{directory}: config.json cannot be written: not a folder; give another directory")
         with staged(directory, wait=True) as staging:

@@ -5,6 +5,7 @@ Their inputs may come by keyword or position, or all of them in a list or a dict
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from operator import index
@@ -20,7 +21,8 @@ from npconv.backend import array_module, is_array, to_device
 from npconv.errors import InputError
 from npconv.forks import whole_to_forks
 from npconv.messages import shown
-from npconv.tensors import as_arrays, library_of
+from npconv.models.parameters import match
+from npconv.tensors import as_array, as_arrays, library_of
 
 #: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
 #: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
@@ -29,6 +31,9 @@ OBSERVER: ContextVar[Callable[[Any, Any, Any, bool], None] | None] = ContextVar(
 
 #: What can be said of hidden states: all, none, or which.
 HiddenStates: TypeAlias = bool | int | Sequence[int] | None
+
+#: What a model with a head calls it.
+CLASSIFIER = "classifier"
 
 #: What a class of models gives out.
 Output = TypeVar("Output", bound=ModelOutput)
@@ -67,7 +72,11 @@ class BareModel(PreTrainedModel, Generic[Output]):
         training: bool | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> Output | tuple[Any, ...]: ...
-    def __call__(
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model, by :meth:`forward`, which says what it takes."""
+        return self.forward(*args, **kwargs)
+
+    def forward(
         self,
         pixel_values: Any = None,
         output_hidden_states: HiddenStates = None,
@@ -135,10 +144,6 @@ class BareModel(PreTrainedModel, Generic[Output]):
             for_torch(output)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the model: the same as calling it."""
-        return self(*args, **kwargs)
-
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> Any:
         """Run the family's function and return the output with all its fields."""
         features, hidden_states = self._compute(pixel_values, rng)
@@ -193,7 +198,11 @@ class ImageClassifier(BareModel[ImageClassifierOutputWithNoAttention]):
         training: bool | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> ImageClassifierOutputWithNoAttention | tuple[Any, ...]: ...
-    def __call__(
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the classifier, by :meth:`forward`, which says what it takes."""
+        return self.forward(*args, **kwargs)
+
+    def forward(  # type: ignore[override]  # labels come second, as in transformers
         self,
         pixel_values: Any = None,
         labels: Any = None,
@@ -234,6 +243,37 @@ class ImageClassifier(BareModel[ImageClassifierOutputWithNoAttention]):
         )
         return self._run(**inputs)
 
+    @property
+    def num_labels(self) -> int:
+        """The number of classes."""
+        return self.config.num_labels
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute or part; a classifier may be one of other classes, or an ``Identity`` for none."""
+        if name != CLASSIFIER or not self._replace_classifier(value):
+            super().__setattr__(name, value)
+
+    def _replace_classifier(self, value: Any) -> bool:
+        """Have another linear layer as the classifier, or none; False if this one only gets other numbers."""
+        state = value.state_dict() if hasattr(value, "state_dict") else value
+        is_none, is_linear = type(value).__name__ == "Identity", isinstance(state, Mapping) and "weight" in state
+        if not is_linear and not is_none:
+            if not self.num_labels:
+                raise InputError(f"expected a linear layer for {CLASSIFIER}, got {type(value).__name__}")
+            return False
+        classes = 0 if is_none else len(state["weight"])
+        if classes == self.num_labels:
+            return False
+        config = copy.deepcopy(self.config)
+        config.num_labels = classes
+        layer = {} if is_none else {"weight": state["weight"], "bias": np.zeros(classes, np.float32), **state}
+        kept = {name: array for name, array in self.state_dict().items() if not name.startswith(f"{CLASSIFIER}.")}
+        given = {f"{CLASSIFIER}.{name}": as_array(array) for name, array in layer.items()}
+        matched, _ = match({**kept, **given}, self.parameter_shapes(config))
+        self.config = config
+        self._take_part(CLASSIFIER, {name: matched[f"{CLASSIFIER}.{name}"] for name in layer})
+        return True
+
     def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
         """Run the family's classifier, and take the loss where there are labels."""
         logits, hidden_states = self._compute(pixel_values, rng)
@@ -273,6 +313,11 @@ def gather_inputs(inputs: Any, tensors: Sequence[str], **given: Any) -> dict[str
 
 def chosen_states(states: Sequence[Any], wanted: HiddenStates) -> tuple[Any, ...] | None:
     """Return the hidden states that a call asks for; None for each of the others, or if it asks for none."""
+    if shape := getattr(wanted, "shape", ()):
+        raise InputError(
+            f"expected output_hidden_states to be True, False or a list of places, got an array {shape}; "
+            "give labels by name"
+        )
     if not wanted:
         return None
     if isinstance(wanted, bool | np.bool_):

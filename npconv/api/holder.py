@@ -10,8 +10,9 @@ import numpy as np
 
 from npconv.api.loading import count_not_finite, decoded
 from npconv.api.module import Module
-from npconv.api.parameter import Device, Marks
+from npconv.api.parameter import Marks
 from npconv.api.part import Part, node_at, set_part
+from npconv.api.torch_array import Device
 from npconv.backend import device_of, to_device, to_host
 from npconv.errors import InputError, NpconvWarning
 from npconv.fast.engine import Engine
@@ -158,6 +159,18 @@ class ParameterHolder(Module):
             )
         placed = {name: _placed(tensor, self.dtype, "cpu") for name, tensor in tensors.items()}
         self._fold(self._tensors | placed)
+
+    def _take_part(self, name: str, layer: Mapping[str, Any]) -> None:
+        """Have a layer, of any shape, in the place of the one of this name; an empty one for none."""
+        dtype, device = self.dtype, self.device
+        if self._fast_engine is not None:
+            others = {key: array for key, array in self._tensors.items() if not key.startswith(f"{name}.")}
+            self._fold(others | {f"{name}.{key}": _on_host(array) for key, array in layer.items()})
+        else:
+            self.params.pop(name, None)
+            if layer:
+                self.params[name] = map_tree(lambda tensor: _placed(tensor, dtype, device), layer)
+        self._part_names = frozenset(key for key in [*self._part_names - {name}, *([name] if layer else ())])
 
     def _convert(self, dtype: np.dtype | None, device: str | None) -> None:
         if self._fast_engine is None:

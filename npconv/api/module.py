@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from npconv.api.parameter import Marks, Parameter, mark
 from npconv.backend import array_module, device_of, is_array, parse_device, parse_dtype
 from npconv.errors import InputError
 from npconv.messages import hint, quoted
-from npconv.models.parameters import Shapes, flatten, is_buffer, match
+from npconv.models.parameters import LoadReport, Shapes, flatten, is_buffer, match
 from npconv.models.tree import Tree
 from npconv.tensors import as_array
 
@@ -178,6 +178,13 @@ class Module:
         for _, module in self.named_modules():
             yield module
 
+    def apply(self: Self, function: Callable[[Any], Any]) -> Self:
+        """Call a function with each part, the innermost first, and with this one; return this one."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
     def get_submodule(self, target: str) -> Any:
         """Return a part by its dotted name; the empty name is this one."""
         found: Any = self
@@ -198,8 +205,8 @@ class Module:
         return found[target]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all parameters and stored statistics by their names in a checkpoint."""
-        return Tree(flatten(self._tree()))
+        """Return all parameters and stored statistics by their names in a checkpoint, not copied."""
+        return Tree({name: self._parameter(name, array) for name, array in flatten(self._tree()).items()})
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Put other numbers in the place of the parameters.
@@ -223,6 +230,12 @@ class Module:
         InputError, WeightsError
             If these are no arrays, or do not fit; then the model is as before.
         """
+        matched, report = self._matched(state_dict, strict)
+        self._assign(matched)
+        return IncompatibleKeys(list(report.missing), list(report.unexpected))
+
+    def _matched(self, state_dict: Any, strict: bool) -> tuple[dict[str, Any], LoadReport]:
+        """Return the arrays of a state dict by the names here, and what was missing and too much."""
         if not isinstance(state_dict, Mapping):
             raise InputError(f"expected arrays by name, as of state_dict(), got {type(state_dict).__name__}")
         tensors = {name: as_array(value) for name, value in state_dict.items()}
@@ -230,8 +243,7 @@ class Module:
             array_module(tensor)  # refuses what is no array
         matched, report = match(tensors, self._shapes(), prefix=self._base_prefix(), strict=strict)
         check_dtypes(matched)
-        self._assign(matched)
-        return IncompatibleKeys(list(report.missing), list(report.unexpected))
+        return matched, report
 
     def _base_prefix(self) -> str:
         """Return what may be added to or taken from the names in a state dict."""

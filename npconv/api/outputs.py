@@ -41,6 +41,11 @@ class ModelOutput:
     def __getitem__(self, key: str | int | slice) -> Any:
         return self._set_fields()[key] if isinstance(key, str) else self.to_tuple()[key]
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in {field.name for field in fields(self)}:  # type: ignore[arg-type]
+            raise KeyError(key)
+        setattr(self, key, value)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._set_fields())
 

@@ -7,18 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from npconv.api.torch_array import TorchArray
 from npconv.errors import InputError
 from npconv.messages import shown
 from npconv.models.parameters import is_buffer
-
-
-class Device(str):
-    """``"cpu"`` or ``"cuda"``: a text, with the ``type`` of a ``torch.device``."""
-
-    @property
-    def type(self) -> str:
-        """The kind of device."""
-        return str(self)
 
 
 @dataclass
@@ -30,7 +22,7 @@ class Marks:
     frozen: set[str] = field(default_factory=set)
 
 
-class Parameter(np.ndarray):
+class Parameter(TorchArray):
     """An array of a model, as it lies there, with what a tensor has beside.
 
     What is written to it, the model computes with; what is computed with it has no marks.
@@ -65,14 +57,15 @@ class Parameter(np.ndarray):
     def grad(self) -> None:
         """None: a call keeps no gradients."""
 
-    @property
-    def device(self) -> Device:  # type: ignore[override]  # a text all the same
-        """Where the array is."""
-        return Device("cpu")
-
     def numel(self) -> int:
         """Return the number of elements."""
-        return self.size
+        return int(self.size)
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        """Return the bytes of an element."""
+        return self.itemsize
 
     def dim(self) -> int:
         """Return the number of axes."""
@@ -81,6 +74,10 @@ class Parameter(np.ndarray):
     def numpy(self) -> np.ndarray:
         """Return the same array as a plain one."""
         return self.view(np.ndarray)
+
+    def clone(self) -> Parameter:
+        """Return a copy, which is no parameter of the model."""
+        return self.copy()
 
     def detach(self) -> Parameter:
         """Return the parameter as it is: it has no history."""

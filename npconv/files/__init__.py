@@ -12,8 +12,8 @@ file are compared with their checksums, which reads the whole file.
   which the HDF5 library may crash), ``archive`` (zip files); ``strangers`` names what is none of these
 - ``pickles``: a pickle read opcode by opcode, by the names in ``pickle_names`` and what calls of them stand for
   (``pickle_calls``), as the values of ``pickle_values``, from which ``settling`` makes arrays
-- ``loading_arguments``: where a model comes from, sorted out of what callers say; ``disk``: from its name to its files;
-  to map, to hash and to replace a file, and to read a small one
+- ``loading_arguments``: where a model comes from, sorted out of what callers say; ``saving_arguments``: how it is saved
+- ``disk``: from the name of a model to its files; to map, to hash and to replace a file, and to read a small one
 - ``locks``: one writer at a time, folders that appear whole, and what dead processes left; ``temporary``:
   folders among the temporary files that go with their process
 """

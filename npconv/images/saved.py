@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from npconv.errors import ConfigError, ImageError, InputError, WeightsError
 from npconv.files.disk import SUFFIX, locate, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
+from npconv.files.saving_arguments import directory_to_write
 from npconv.images.settings import (
     COMBINED_FILE_NAME,
     FILE_NAME,
@@ -84,13 +85,15 @@ class Saved:
         """Read a file that :meth:`to_json_file` wrote; see :meth:`from_pretrained`."""
         return cls.from_pretrained(json_file)
 
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> list[str]:
+    def save_pretrained(self, directory: str | os.PathLike[str] | None = None, **arguments: Any) -> list[str]:
         """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.
 
-        If it cannot be written there, that is an `InputError`.
+        The arguments are those of :meth:`npconv.api.base.PreTrainedModel.save_pretrained`. If it cannot be written
+        there, that is an `InputError`.
         """
-        if not isinstance(directory, str | os.PathLike):
-            raise InputError(f"expected a directory to write to, got {type(directory).__name__}")
+        directory = directory_to_write(f"{type(self).__name__}.save_pretrained", directory, arguments)
+        if directory is None:
+            return []
         file = Path(directory) / FILE_NAME
         self.to_json_file(file)
         return [str(file)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.errors import ConfigError, InputError, ModelNotFoundError, WeightsError
+from npconv.errors import ConfigError, ConfigUnreadableError, InputError, ModelNotFoundError, WeightsError
 from npconv.files.disk import read_json
 from npconv.images import transforms
 from npconv.images.decode import MAX_PIXELS, check_pixel_count
@@ -163,7 +163,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         config = read_json(file, most=MAX_FILE_BYTES, exact=True)
     except WeightsError as error:
-        raise ConfigError(
+        raise ConfigUnreadableError(
             f"{file}: expected a JSON file of settings of at most {MAX_FILE_BYTES} bytes, cannot read it ({error})"
         ) from error
     if not isinstance(config, dict):

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from npconv.backend import dtype_name
-from npconv.errors import ConfigError, ConfigNotFoundError, UnavailableError, WeightsError
+from npconv.errors import ConfigError, ConfigNotFoundError, ConfigUnreadableError, UnavailableError, WeightsError
 from npconv.files.disk import locate, read_json, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
+from npconv.files.saving_arguments import directory_to_write
 from npconv.files.strangers import what_is_in
 from npconv.messages import nearest, quoted, shown
 from npconv.models.checks import check_bool, check_list, check_text, label_names, label_numbers, value_like
@@ -190,14 +191,19 @@ class PretrainedConfig:
         except (TypeError, ValueError) as error:
             raise ConfigError(f"the configuration cannot be written as JSON: {error}") from error
 
-    def save_pretrained(self, directory: str | Path) -> None:
+    def save_pretrained(self, directory: str | Path | None = None, **arguments: Any) -> None:
         """Write ``config.json`` into a directory, which is made if it is not there.
+
+        The arguments are those of :meth:`npconv.api.base.PreTrainedModel.save_pretrained`.
 
         Raises
         ------
         ConfigError
             If it cannot be written.
         """
+        directory = directory_to_write(f"{type(self).__name__}.save_pretrained", directory, arguments)
+        if directory is None:
+            return
         self._write(Path(directory) / "config.json", f"{directory}: config.json", "directory", use_diff=False)
 
     def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
@@ -415,7 +421,7 @@ def _read_fields(path: Path) -> dict[str, Any]:
     try:
         fields = read_json(path, most=LARGEST_CONFIG_FILE, exact=True)
     except WeightsError as error:
-        raise ConfigError(f"{path}: expected JSON, but it cannot be read: {error}") from error
+        raise ConfigUnreadableError(f"{path}: expected JSON, but it cannot be read: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(fields).__name__}")
     return fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,10 @@ MOST_CHARACTERS = 90
 
 class Tree(dict[str, Any]):
     """A dict of arrays, of further trees, and of lists of them."""
+
+    def __reduce__(self) -> Any:
+        """Be a plain dict in a pickle, which ``torch.load`` reads."""
+        return OrderedDict, (), None, None, iter(self.items())
 
     def __repr__(self) -> str:
         return "\n".join(["{", *rows(self), "}"])

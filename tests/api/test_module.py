@@ -417,8 +417,8 @@ def test_what_is_set_must_fit():
         model.classifier = None
     with pytest.raises(InputError, match=found + r"bias float32 \(4,\)"):
         model.classifier = {"bias": np.zeros(4, np.float32)}
-    with pytest.raises(InputError, match=found + r"weight float64 \(9, 14\), bias float64 \(9,\)"):
-        model.classifier = {"weight": np.zeros((9, 14)), "bias": np.zeros(9)}
+    with pytest.raises(InputError, match=found + r"weight float64 \(4, 15\), bias float64 \(4,\)"):
+        model.classifier = {"weight": np.zeros((4, 15)), "bias": np.zeros(4)}
     with pytest.raises(AttributeError, match=r"no part 'weigth' to set \(nearest: 'weight'\)"):
         model.classifier.weigth = np.zeros((4, 14))
     np.testing.assert_array_equal(model(pictures()).logits, before)

@@ -94,6 +94,7 @@ pipe = pipeline("image-classification", model="facebook/convnext-tiny-224")
 outputs = model(torch.rand(2, 3, 224, 224).numpy()[:1], labels=[281], output_hidden_states=True)
 loss, logits, maps = outputs.loss, outputs.logits, outputs.hidden_states[-1]
 features = a = b = maps.mean((2, 3))
+pixel_values = torch.rand(1, 3, 224, 224)
 name = folder = "mine"
 """
     names = {}

@@ -10,6 +10,8 @@ import pytest
 from support.builders import BACKBONES, CLASSIFIERS, CONFIGS, filled_model, pictures
 from support.foreign import JaxArray, TorchTensor
 
+from npconv import InputError, UnavailableError
+from npconv.api.parameter import Parameter
 from npconv.api.torch_array import TorchArray
 
 LOGITS = np.array([[0.5, 2.0, -1.0], [1.0, 0.0, 3.0]], np.float32)
@@ -26,6 +28,15 @@ class Tensor:
 
     def argmax(self, dim, keepdim=False):
         return "argmax", dim, keepdim
+
+    def max(self, *dim):
+        return "max", dim
+
+    def std(self):
+        return "std"
+
+    def __reduce_ex__(self, protocol):
+        return Tensor, (self.array,)
 
     def flatten(self, start):
         return "flatten", start
@@ -53,9 +64,8 @@ def test_only_who_calls_with_torch_gets_them():
 def test_what_numpy_knows_numpy_does(logits):
     assert logits.argmax(-1).tolist() == LOGITS.argmax(-1).tolist()
     assert float(logits.mean((0, 1))) == float(LOGITS.mean())
-    assert logits.max(1).tolist() == LOGITS.max(1).tolist()
     assert logits.flatten().shape == (6,)
-    assert logits.transpose(1, 0).shape == (3, 2)
+    assert np.shares_memory(logits.view(np.uint8), logits)
     assert (logits * 2).tolist() == (LOGITS * 2).tolist()
 
 
@@ -70,6 +80,64 @@ def test_what_numpy_lacks_or_refuses_torch_does(logits):
         logits.no_such_word()
 
 
+def test_a_method_that_means_two_things_is_that_of_torch(logits):
+    assert logits.max(1) == ("max", (1,))
+    assert logits.std() == "std"
+    assert logits.transpose(0, 1).tolist() == LOGITS.T.tolist()
+    assert logits.view(-1).tolist() == logits.view((-1,)).tolist() == LOGITS.ravel().tolist()
+    assert (logits.size, logits.size(), logits.size(0), logits.size(-1)) == (6, (2, 3), 2, 3)
+    assert logits.data is logits
+    assert (logits.device, logits.device.type) == ("cpu", "cpu")
+
+
+def test_functions_and_arguments_of_numpy_mean_what_numpy_means(logits):
+    assert logits.max(axis=1).tolist() == np.max(logits, 1).tolist() == LOGITS.max(1).tolist()
+    assert np.std(logits) == logits.std(ddof=0) == LOGITS.std()
+    assert np.sort(logits).tolist() == np.sort(LOGITS).tolist()
+    assert np.repeat(logits, 2, 1).tolist() == np.repeat(LOGITS, 2, 1).tolist()
+    assert np.transpose(logits, (0, 1)).tolist() == LOGITS.tolist()
+    assert [places.tolist() for places in np.nonzero(logits > 1)] == [[0, 1], [1, 2]]
+    assert np.concatenate([logits, LOGITS]).shape == (4, 3)
+    assert np.size(logits) == 6
+
+
+def test_one_number_is_a_number_in_any_shape(logits):
+    best = logits[:1].argmax(-1)
+    assert (int(best), "abc"[best], float(logits[:1, :1])) == (1, "b", 0.5)
+
+
+def test_a_loss_is_one_of_them_and_says_that_there_are_no_gradients():
+    loss = filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"])(TorchTensor(pictures()), labels=[0, 1]).loss
+    assert (type(loss), loss.shape, loss.item()) == (TorchArray, (), float(loss))
+    with pytest.raises(UnavailableError, match=r"save_pretrained\(folder\), and train with transformers"):
+        loss.backward()
+
+
+def test_without_torch_there_are_the_methods_of_numpy_alone(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    weight = filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"]).classifier.weight
+    assert (type(weight), weight.max(1).shape, weight.std()) == (Parameter, (4,), np.asarray(weight).std())
+    assert (weight.size(0), weight.nelement() * weight.element_size()) == (4, weight.nbytes)
+    with pytest.raises(AttributeError, match="softmax'; import torch"):
+        weight.softmax(-1)
+    with pytest.raises(TypeError):
+        weight.argsort(descending=True)
+
+
+def test_parameters_are_set_by_data():
+    model, x = filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"]), pictures()
+    before = model(x).logits
+    model.classifier.bias.data = np.asarray(model.classifier.bias) + 1
+    np.testing.assert_allclose(model(x).logits, before + 1, rtol=1e-5)  # one more addition in float32
+    model.classifier.bias.data -= 1
+    np.testing.assert_allclose(model(x).logits, before, rtol=1e-5)
+    with pytest.raises(InputError, match=r"expected numbers of shape \(4,\), got data of shape \(\)"):
+        model.classifier.bias.data = 0.0
+    fast = filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"], engine="fast")
+    with pytest.raises(InputError, match="load_state_dict"):
+        fast.classifier.bias.data = np.zeros(4, np.float32)
+
+
 def test_functions_of_torch_get_tensors(logits):
     def stack(tensors, dim=0):
         return [type(tensor) for tensor in tensors], dim
@@ -77,10 +145,11 @@ def test_functions_of_torch_get_tensors(logits):
     assert TorchArray.__torch_function__(stack, (TorchArray,), ([logits, logits],), {"dim": 1}) == ([Tensor] * 2, 1)
 
 
-def test_they_can_be_copied_and_sent(logits):
-    for other in (copy.deepcopy(logits), pickle.loads(pickle.dumps(logits)), copy.copy(logits)):
+def test_they_can_be_copied_and_are_tensors_in_a_file(logits):
+    for other in (copy.deepcopy(logits), copy.copy(logits)):
         assert type(other) is TorchArray
         assert other.tolist() == LOGITS.tolist()
+    assert type(pickle.loads(pickle.dumps(logits))) is Tensor
 
 
 @pytest.mark.reference
@@ -107,8 +176,52 @@ def test_with_torch_itself():
     ):  # fmt: skip
         assert isinstance(ours, torch.Tensor)
         assert torch.equal(ours, right)
+    with pytest.raises(AttributeError, match="no attribute 'no_such_word'"):
+        logits.no_such_word()
+    for ours, right in (
+        (logits.max(1), tensor.max(1)),
+        (logits.sort(descending=True), tensor.sort(descending=True)),
+        (logits[0].sort(), tensor[0].sort()),
+        (logits.max(dim=1, keepdim=True), tensor.max(dim=1, keepdim=True)),
+    ):
+        assert torch.equal(ours.values, right.values)
+        assert torch.equal(ours.indices, right.indices)
+    for ours, right in (
+        (logits.std(), tensor.std()),
+        (logits.var(1), tensor.var(1)),
+        (logits.repeat(2, 1), tensor.repeat(2, 1)),
+        ((logits > 0).nonzero(), (tensor > 0).nonzero()),
+        (logits.argsort(-1, True), tensor.argsort(-1, True)),
+        (logits.data.max(), tensor.max()),
+    ):
+        assert torch.equal(ours, right)
+    assert [torch.as_tensor(a).tolist() for a in (logits.view(-1, 2), logits.transpose(0, 1))] == [
+        tensor.view(-1, 2).tolist(),
+        tensor.transpose(0, 1).tolist(),
+    ]
     assert maps.flatten(2).transpose(1, 2).shape == (maps.shape[0], maps.shape[2] * maps.shape[3], maps.shape[1])
     assert maps.mean(dim=[2, 3]).shape == maps.mean([2, 3]).shape == maps.shape[:2]
     assert isinstance(logits.detach().numpy(), np.ndarray)
     assert logits.argmax(-1).tolist() == tensor.argmax(-1).tolist()
     assert logits[0].argmax().item() == tensor[0].argmax().item()
+
+
+@pytest.mark.reference
+def test_parameters_with_torch_itself(tmp_path):
+    torch = pytest.importorskip("torch")
+    model, x = filled_model(CLASSIFIERS["convnextv2"], CONFIGS["convnextv2"]), pictures()
+    weight, features = model.classifier.weight, torch.from_numpy(model.base_model(x).pooler_output)
+    logits = torch.nn.functional.linear(features, weight, model.classifier.bias)
+    np.testing.assert_allclose(logits, model(x).logits, rtol=1e-4, atol=1e-6)  # two orders of summation in float32
+    assert weight.norm().item() == pytest.approx(float(np.linalg.norm(weight)), rel=1e-6)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    saved = torch.load(tmp_path / "weights.pt")
+    assert {type(tensor) for tensor in saved.values()} == {torch.Tensor}
+    torch.nn.init.constant_(model.classifier.bias, 2.0)
+    weight.zero_()
+    assert model(x).logits.tolist() == [[2.0] * 4] * 2
+    assert list(model.load_state_dict(saved).missing_keys) == []
+    np.testing.assert_allclose(logits, model(x).logits, rtol=1e-4, atol=1e-6)  # likewise
+    fast = filled_model(CLASSIFIERS["convnextv2"], CONFIGS["convnextv2"], engine="fast")
+    with pytest.raises(AttributeError, match=r"read-only.*load_state_dict changes weights"):
+        fast.classifier.bias.zero_()

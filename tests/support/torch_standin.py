@@ -126,6 +126,8 @@ class Tensor:
 
     def to(self, *args: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
         for arg in args:
+            if isinstance(arg, np.dtype):
+                raise TypeError("to() received an invalid combination of arguments")
             dtype = arg if type(arg).__name__ == "dtype" else dtype
         return self if dtype is None else Tensor(self._data.astype(repr(dtype).removeprefix("torch.")))
 

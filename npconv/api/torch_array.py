@@ -40,6 +40,9 @@ class Device(str):
     def __eq__(self, other: object) -> bool:
         return str(self) == (other if isinstance(other, str) else str(other))
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     __hash__ = str.__hash__
 
 

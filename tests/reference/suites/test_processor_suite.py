@@ -292,5 +292,5 @@ def test_a_picture_goes_through_processor_and_model_as_in_transformers(family, r
     with torch.no_grad():
         expected = pair_of_models.theirs(**theirs(pixels(), return_tensors="pt").to(torch.float64)).logits.numpy()
     found = pair_of_models.ours(**ours(pixels(), return_tensors=return_tensors)).logits
-    assert type(found) is np.ndarray
+    assert isinstance(found, np.ndarray)
     assert parity.distance(found, expected) <= twins.CLOSE

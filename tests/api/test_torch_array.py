@@ -202,7 +202,7 @@ def test_with_torch_itself():
     assert maps.flatten(2).transpose(1, 2).shape == (maps.shape[0], maps.shape[2] * maps.shape[3], maps.shape[1])
     assert maps.mean(dim=[2, 3]).shape == maps.mean([2, 3]).shape == maps.shape[:2]
     assert logits.device == model.device == torch.device("cpu") == logits.device
-    assert not model.device != torch.device("cpu")
+    assert (model.device != torch.device("cpu")) is False
     assert model.device != torch.device("cuda")
     assert isinstance(logits.detach().numpy(), np.ndarray)
     assert logits.argmax(-1).tolist() == tensor.argmax(-1).tolist()

@@ -21,6 +21,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -135,7 +136,7 @@ def picture_name(source: PictureSource) -> str:
     if isinstance(source, str) and source.startswith("data:"):
         return f"a data URI of {len(source)} characters"
     if isinstance(source, str | os.PathLike):
-        return one_line(os.fsdecode(source))
+        return one_line(without_password(os.fsdecode(source)))
     if isinstance(source, bytes):
         return f"a picture of {len(source)} bytes"
     if not isinstance(source, Image.Image) and not hasattr(source, "read"):
@@ -145,6 +146,11 @@ def picture_name(source: PictureSource) -> str:
         )
     name = getattr(source, "filename", "") or getattr(source, "name", "")
     return one_line(os.fsdecode(name)) if name and isinstance(name, str | bytes | os.PathLike) else "the picture"
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and password in it; another text as it is."""
+    return re.sub(r"(?<=://)[^/?#]*@", "", url) if is_url(url) else url
 
 
 def is_url(source: object) -> bool:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import string
-import time
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from npconv._version import __version__
 from npconv.errors import ImageError, InputError
-from npconv.images.decode import MAX_PIXELS, picture_name
+from npconv.images.decode import MAX_PIXELS, picture_name, without_password
 from npconv.images.pillow import one_line
 from npconv.messages import shown
 
@@ -28,10 +25,12 @@ def fetch(url: str, timeout: float | None = None) -> BinaryIO:
     Parameters
     ----------
     url : str
-        Of the scheme ``http`` or ``https``. Redirects are followed to these two only; proxies are those of the
-        environment (``HTTPS_PROXY`` and so on).
+        Of the scheme ``http`` or ``https``; with ``user:password@`` before the host for those that ask for it.
+        Redirects are followed to these two schemes only; proxies are those of the environment (``HTTPS_PROXY`` and so
+        on).
     timeout : float, optional
-        Seconds to wait for a connection and for each answer, and for the whole file to come; 60 when unset.
+        Seconds for the whole file to come, redirects included; 60 when unset. The time in which the system looks up
+        the host's address is not bounded.
 
     Raises
     ------
@@ -53,48 +52,25 @@ def fetch(url: str, timeout: float | None = None) -> BinaryIO:
             close()
         raise ImageError(f"{name}: cannot be fetched ({_reason(error)}); check the URL and the network") from error
     stream = io.BytesIO(content)
-    stream.name = url
+    stream.name = without_password(url)
     return stream
 
 
 def _read(url: str, name: str, seconds: float) -> bytes:
     """Return the content that a server gives for a URL."""
-    from urllib.parse import quote
-    from urllib.request import Request
+    from npconv.images.asking import Deadline, open_url
 
-    deadline = time.monotonic() + seconds
-    request = Request(quote(url, safe=string.punctuation), headers={"User-Agent": f"npconv/{__version__}"})
     content = bytearray()
-    with _opener().open(request, timeout=seconds) as answer:
+    with open_url(url, Deadline(seconds)) as answer:
         announced = int(answer.headers.get("Content-Length") or 0)
         while announced <= MAX_FETCHED and (chunk := answer.read1(CHUNK)):
             content += chunk
             announced = max(announced, len(content))
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not whole after {seconds:g} seconds; timeout= says how many")
     if announced > MAX_FETCHED:
         raise ImageError(f"{name}: larger than the limit of {MAX_FETCHED} bytes; use a smaller picture")
     if len(content) < announced:
         raise OSError(f"the connection ended after {len(content)} of {announced} bytes")
     return bytes(content)
-
-
-def _opener() -> Any:
-    """Return what opens URLs of http and https and no others, also after a redirect: a server must not name a file."""
-    from urllib import request
-
-    opener = request.OpenerDirector()
-    for handler in (
-        request.ProxyHandler,
-        request.UnknownHandler,
-        request.HTTPHandler,
-        request.HTTPSHandler,
-        request.HTTPDefaultErrorHandler,
-        request.HTTPRedirectHandler,
-        request.HTTPErrorProcessor,
-    ):
-        opener.add_handler(handler())
-    return opener
 
 
 def _reason(error: Exception) -> str:

@@ -2,11 +2,12 @@
 
 import io
 import sys
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.picture_server import picture_server
+from support.picture_server import picture_server, raw_server
 
 from npconv import ImageError, InputError
 from npconv.images import open_image, remote
@@ -86,10 +87,69 @@ def test_a_file_that_ends_too_early_is_no_picture(server):
 
 def test_time_is_bounded_with_a_silent_server_and_a_slow_one(server):
     server.files["/slow"] = bytes(10**6)  # in a thousand parts, a twentieth of a second each
-    with pytest.raises(ImageError, match=r"cannot be fetched \(timed out\)"):
-        fetch(f"{server.url}/silent", timeout=0.2)
-    with pytest.raises(ImageError, match=r"not whole after 0\.2 seconds; timeout= says how many"):
-        fetch(f"{server.url}/slow", timeout=0.2)
+    for path in ("/silent", "/slow"):
+        with pytest.raises(ImageError, match=r"not whole after 0\.2 seconds; timeout= says how many"):
+            fetch(f"{server.url}{path}", timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "pause"),
+    [
+        (b"", b"H", 0.02),
+        (b"HTTP/1.1 200 OK\r\n", b"a", 0.02),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0", 0.02),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n", 0.0),
+        (b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n", b"x" * 2**16, 0.0),
+    ],
+    ids=["status", "header", "interim answers", "length of a chunk", "trailers", "content of a redirect"],
+)
+def test_nothing_that_a_server_sends_for_ever_keeps_a_fetch(monkeypatch, head, more, pause):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    caught = []
+
+    def fetch_it():
+        with pytest.raises(ImageError, match="cannot be fetched") as error:
+            fetch(f"{url}/a.png", timeout=0.3)
+        caught.append(str(error.value))
+
+    with raw_server(head, more, pause) as url:
+        thread = threading.Thread(target=fetch_it, daemon=True)  # which a failure leaves behind
+        thread.start()
+        thread.join(20)
+    assert caught, "the fetch goes on"
+    assert "\n" not in caught[0]
+
+
+def test_a_password_in_a_url_is_sent_to_its_host_alone_and_never_shown(server):
+    server.redirects = {"/away": f"{server.url.replace('127.0.0.1', 'localhost')}/a.png"}
+    url = server.url.replace("://", "://ann:pass%20word@")
+    stream = fetch(f"{url}/a.png")
+    assert server.headers[-1]["Authorization"] == "Basic YW5uOnBhc3Mgd29yZA=="
+    assert fetch(f"{url}/away").read() == png()
+    assert "Authorization" in server.headers[-2]
+    assert "Authorization" not in server.headers[-1]
+    with pytest.raises(ImageError, match="HTTP 404") as caught:
+        fetch(f"{url}/missing.png")
+    assert "word" not in f"{caught.value} {stream.name}"
+    for path in (f"{url}/a.png", "http://ann:password@127.0.0.1:port/a.png"):
+        with pytest.raises(ImageError, match="127") as caught:
+            open_image(path)
+        assert "word" not in str(caught.value)
+
+
+def test_a_host_may_have_a_name_that_is_not_ascii(monkeypatch):
+    asked = []
+
+    def nobody(address, *_, **__):
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", nobody)
+    for url in ("http://bücher.example:81/ä.png", "https://☃.example/a.png"):
+        with pytest.raises(ImageError, match="cannot be fetched"):
+            fetch(url)
+    assert asked == [("xn--bcher-kva.example", 81), ("xn--n3h.example", 443)]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "5", True, float("inf"), float("nan")])

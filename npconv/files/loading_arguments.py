@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from npconv.errors import InputError, NpconvWarning
 from npconv.messages import nearest, quoted, shown
 
@@ -139,8 +141,8 @@ def sort_out(arguments: Mapping[str, Any]) -> tuple[Origin, dict[str, Any]]:
 def checked(origin: Origin) -> Origin:
     """Return where a model comes from in one form, or say which value cannot be used."""
     revision, subfolder, variant = origin.revision, origin.subfolder, origin.variant
-    parts = subfolder.rstrip("/").split("/") if isinstance(subfolder, str) else [""]
-    if subfolder and not all(re.fullmatch(_PLAIN, part) for part in parts):
+    parts = subfolder.rstrip("/").split("/") if isinstance(subfolder, str) else ["?"]
+    if parts != [""] and not all(re.fullmatch(_PLAIN, part) for part in parts):
         raise InputError(
             f"expected subfolder to be a folder inside the model's, such as 'vision', got {shown(subfolder)}"
         )
@@ -150,17 +152,44 @@ def checked(origin: Origin) -> Origin:
         raise InputError(f"expected revision to be a branch, tag or commit, got {shown(revision)}")
     if origin.cache_dir is not None and not isinstance(origin.cache_dir, str | os.PathLike):
         raise InputError(f"expected cache_dir to be a folder, got {shown(origin.cache_dir)}")
-    if origin.proxies is not None and not isinstance(origin.proxies, Mapping):
+    if origin.proxies is not None and not _is_of_texts(origin.proxies):
         raise InputError(
             f"expected proxies to be a dict such as {{'https': 'http://host:8080'}}, got {shown(origin.proxies)}"
         )
-    if origin.force_download and origin.local_files_only:
+    flags = {name: _flag(name, getattr(origin, name)) for name in ("force_download", "local_files_only")}
+    if all(flags.values()):
         raise InputError("expected force_download or local_files_only, got both; leave out one of them")
     return origin._replace(
+        **flags,
+        token=_token(origin.token),
         cache_dir=None if origin.cache_dir is None else os.path.expanduser(os.fsdecode(origin.cache_dir)),
         subfolder="/".join(parts),
         proxies=dict(origin.proxies) if origin.proxies else None,
     )
+
+
+def _flag(name: str, value: Any) -> bool:
+    """Return what stands for yes or no; a text such as "False" would be taken for yes."""
+    if isinstance(value, int | np.bool_) and value in (0, 1):
+        return bool(value)
+    raise InputError(f"expected {name} to be True or False, got {shown(value)}")
+
+
+def _token(token: Any) -> str | bool | None:
+    """Return a token without what a file has around it. No message shows one."""
+    if token is None or isinstance(token, bool):
+        return token
+    if isinstance(token, str) and token.strip().isprintable():
+        return token.strip()
+    kind = "one with line breaks or the like in it" if isinstance(token, str) else type(token).__name__
+    raise InputError(f"expected token to be a text such as 'hf_...', True or False, got {kind}")
+
+
+def _is_of_texts(proxies: Any) -> bool:
+    """Tell whether proxies are texts by texts, as the environment can hold them."""
+    if not isinstance(proxies, Mapping):
+        return False
+    return all(isinstance(text, str) and text.isprintable() for text in (*proxies, *proxies.values()))
 
 
 def device_of(device_map: Any) -> Any:

@@ -164,7 +164,8 @@ def cached_snapshot(cache: Path, hub_id: str, revision: str) -> Path | None:
     except (OSError, ValueError):
         commit = revision
     snapshot = folder / "snapshots" / commit
-    return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None
+    # os.path, as Path.is_dir raises an error for a name that is too long.
+    return snapshot if _COMMIT.fullmatch(commit) and os.path.isdir(snapshot) else None
 
 
 def _ready(snapshot: Path, hub_id: str, origin: Origin) -> Path | None:

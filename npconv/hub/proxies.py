@@ -32,14 +32,14 @@ def through_proxies(hub: Any, proxies: Mapping[str, str] | None) -> Iterator[Non
     variables = {f"{scheme}_proxy": address for scheme, address in proxies.items()}
     with _ENVIRONMENT.held():
         before = {name: os.environ.get(name) for name in variables}
-        os.environ.update(variables)
-        _forget_client(hub)
         try:
+            os.environ.update(variables)
+            _forget_client(hub)
             yield
         finally:
             for name, value in before.items():
                 if value is None:
-                    del os.environ[name]
+                    os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
             _forget_client(hub)

@@ -203,11 +203,39 @@ def test_proxies_that_cannot_be_passed_on():
         {"revision": 3},
         {"variant": "../x"},
         {"variant": 16},
+        {"subfolder": np.zeros(2)},
+        {"token": b"hf_secret"},
+        {"token": 5},
+        {"token": np.zeros(2)},
+        {"token": "hf_secret\nX: y"},
+        {"local_files_only": "False"},
+        {"force_download": np.zeros(2)},
+        {"proxies": {"http": "http://proxy", "https": 5}},
+        {"proxies": {"https": "a\0b"}},
+        {"proxies": {5: "http://proxy"}},
     ],
+    ids=str,
 )
-def test_values_that_cannot_be_used(folder, given):
-    with pytest.raises(InputError, match="expected "):
-        npconv.AutoModel.from_pretrained(folder, **given)
+@every_loader
+def test_values_that_cannot_be_used(folder, load, given):
+    before = dict(os.environ)
+    with pytest.raises(InputError, match="^expected ") as caught:
+        load(folder, **given)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert dict(os.environ) == before
+
+
+def test_what_stands_for_yes_and_no_and_for_a_token():
+    origin, _ = sort_out({"local_files_only": np.True_, "force_download": 0, "token": "hf_secret\n"})
+    assert origin == Origin(local_files_only=True, token="hf_secret")
+    assert origin.local_files_only is True
+
+
+def test_a_name_too_long_for_a_cache_is_no_model(tmp_path):
+    for given in ({"cache_dir": str(tmp_path / ("x" * 300))}, {"cache_dir": "a\0b"}):
+        with pytest.raises(ModelNotFoundError, match="not in the Hugging Face cache"):
+            npconv.AutoModel.from_pretrained(ID, local_files_only=True, **given)
 
 
 @pytest.mark.parametrize("shards", [False, True])

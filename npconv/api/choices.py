@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Any
+
+import numpy as np
 
 from npconv.api.auto import AutoImageProcessor
 from npconv.api.base import PreTrainedModel
 from npconv.backend import device_module, parse_device
 from npconv.errors import InputError, NpconvWarning, UnavailableError
 from npconv.images import ConvNextImageProcessor
+from npconv.messages import shown
 
 #: Arguments of pipelines in transformers that change nothing here.
 WITHOUT_EFFECT = (
@@ -39,6 +44,16 @@ def choose_device(device: Any) -> str:
             warnings.warn(f"device={device}: {error}; the pipeline goes on with the CPU", NpconvWarning, stacklevel=3)
             return "cpu"
     return parse_device(device)
+
+
+def check_kinds(workers: Any, model_kwargs: Any, pipeline_class: Any) -> None:
+    """Raise an `InputError` for the first of some arguments of :func:`pipeline` that is of another kind."""
+    if not isinstance(workers, int | np.integer | Executor):
+        raise InputError(f"expected workers to be a number of processes or an Executor, got {shown(workers)}")
+    if model_kwargs is not None and not isinstance(model_kwargs, Mapping):
+        raise InputError(f"expected model_kwargs to be a dict, got {shown(model_kwargs)}")
+    if pipeline_class is not None and not hasattr(pipeline_class, "load_model"):
+        raise InputError(f"expected pipeline_class to be a class made from a pipeline's, got {shown(pipeline_class)}")
 
 
 def processor_of(model: PreTrainedModel) -> ConvNextImageProcessor:

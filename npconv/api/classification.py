@@ -15,6 +15,7 @@ from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.images.decode import PictureSource
 from npconv.images.settings import enum_value
 from npconv.layers import softmax
+from npconv.messages import shown
 from npconv.models import PretrainedConfig
 
 #: What turns logits into scores.
@@ -196,8 +197,8 @@ def _ranked(
     logits: np.ndarray, config: PretrainedConfig, top_k: int | None, function_to_apply: str | None
 ) -> list[Score]:
     """Return the classes with the best scores; that the model has classes, its pipeline has seen."""
-    if top_k is not None and top_k < 1:
-        raise InputError(f"expected top_k of at least 1 or None, got {top_k}")
+    if top_k is not None and not (isinstance(top_k, int | np.integer) and top_k >= 1):
+        raise InputError(f"expected top_k of at least 1 or None, got {shown(top_k)}")
     function = str(enum_value(function_to_apply or "default")).lower()
     if function == "default":
         function = _function_of(config)

@@ -21,7 +21,7 @@ from npconv.errors import InputError
 from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
 from npconv.images.decode import is_url, picture_name
 from npconv.images.remote import fetch
-from npconv.messages import listed
+from npconv.messages import listed, shown
 from npconv.models import PretrainedConfig
 from npconv.tensors import library_of
 from npconv.workers.batches import GIVEN_UP, Work
@@ -384,6 +384,6 @@ def _is_array(image: Any) -> bool:
 
 def _check_batch_size(batch_size: int) -> int:
     """Return a number of pictures, or say what was expected."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"expected a batch_size of at least 1, got {batch_size!r}")
-    return batch_size
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"expected a batch_size of at least 1, got {shown(batch_size)}")
+    return int(batch_size)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor
-from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
+from npconv.api.choices import WITHOUT_EFFECT, check_kinds, choose_device, processor_of
 from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
 from npconv.api.folded import shared_loader
@@ -19,6 +19,7 @@ from npconv.backend import parse_device, parse_dtype
 from npconv.errors import InputError
 from npconv.files.loading_arguments import Origin, sort_out
 from npconv.images import ConvNextImageProcessor
+from npconv.messages import shown
 from npconv.models import PretrainedConfig, family_of
 from npconv.workers.loader import Loader
 
@@ -102,6 +103,7 @@ def pipeline(
     NpconvError
         If the task is another one, an argument unknown, or the model cannot be loaded.
     """
+    check_kinds(workers, model_kwargs, pipeline_class)
     origin, loading = _sort_out({**arguments, "config": config}, model_kwargs or {})
     if device is not None:
         loading["device"] = choose_device(device)
@@ -140,10 +142,10 @@ def _sort_out(given: Mapping[str, Any], model_kwargs: Mapping[str, Any]) -> tupl
 
 def _kind(task: str | None, model: Any, config: PretrainedConfig | None, origin: Origin) -> type[Pipeline]:
     """Return the class of pipelines for a task, or without one for what a model was made for."""
-    if task in PIPELINES:
+    if isinstance(task, str) and task in PIPELINES:
         return PIPELINES[task]
     if task is not None:
-        raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {task!r}")
+        raise InputError(f"expected task {' or '.join(map(repr, PIPELINES))}, got {shown(task)}")
     if isinstance(model, BareModel):
         is_classifier = isinstance(model, ImageClassifier)
     elif model is None:

@@ -15,6 +15,7 @@ from npconv.models.checks import (
     check_float,
     check_int,
     check_list,
+    check_names,
     check_size,
 )
 from npconv.models.configuration import PretrainedConfig
@@ -119,6 +120,7 @@ class BackboneConfig(PretrainedConfig):
     @classmethod
     def from_dict(cls: type[Self], fields: Mapping[str, Any], **overrides: Any) -> Self:
         """Make a configuration from the fields of a ``config.json``; choosing stages one way replaces both."""
+        check_names(fields)
         if "out_features" in overrides or "out_indices" in overrides:
             fields = {name: value for name, value in fields.items() if name not in ("out_features", "out_indices")}
         return super().from_dict(fields, **overrides)

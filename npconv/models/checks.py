@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from npconv.errors import ConfigError, InputError
 from npconv.layers import activation
 from npconv.messages import shown
@@ -23,6 +25,12 @@ def check_text(name: str, value: Any) -> str:
     return value
 
 
+def check_names(fields: Any) -> None:
+    """Refuse what are no fields by name."""
+    if not isinstance(fields, Mapping) or not all(isinstance(name, str) for name in fields):
+        raise ConfigError(f"expected fields of a configuration by name, got {shown(fields)}")
+
+
 def label_names(num_labels: int | None, id2label: Mapping[Any, str] | None) -> dict[int, str]:
     """Return the class names by index, from names if there are any, else from their number."""
     if id2label is None:
@@ -34,7 +42,9 @@ def label_names(num_labels: int | None, id2label: Mapping[Any, str] | None) -> d
             for index, name in id2label.items()
         }
     except (AttributeError, TypeError, ValueError) as error:
-        raise ConfigError("expected id2label to map class numbers to names, such as {0: 'cat'}") from error
+        raise ConfigError(
+            f"expected id2label to map class numbers to names, such as {{0: 'cat'}}, got {shown(id2label)}"
+        ) from error
     if len(names) != len(id2label) or sorted(names) != list(range(len(names))):
         raise ConfigError(f"expected id2label to number the classes from 0 to {len(names) - 1} without a gap")
     if num_labels is not None and num_labels != len(names):
@@ -47,7 +57,9 @@ def label_numbers(label2id: Mapping[str, int] | None, id2label: dict[int, str]) 
     if label2id is None or label2id == {}:
         return {name: index for index, name in id2label.items()}
     if not isinstance(label2id, Mapping):
-        raise ConfigError("expected label2id to map names to class numbers, such as {'cat': 0}")
+        raise ConfigError(
+            f"expected label2id to map names to class numbers, such as {{'cat': 0}}, got {shown(label2id)}"
+        )
     return dict(label2id)
 
 
@@ -62,9 +74,9 @@ def check_activation(hidden_act: str | Callable[[Any], Any]) -> str | Callable[[
 
 def check_int(name: str, value: Any, *, minimum: int, maximum: int = LARGEST_INTEGER) -> int:
     """Return an integer field, or say what was expected."""
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not minimum <= value <= maximum:
         raise ConfigError(f"expected {name} to be an integer from {minimum} to {maximum}, got {shown(value)}")
-    return value
+    return int(value)
 
 
 def check_float(name: str, value: Any, *, minimum: float, maximum: float = float("inf")) -> float:

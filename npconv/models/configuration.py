@@ -11,13 +11,28 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from npconv.backend import dtype_name
-from npconv.errors import ConfigError, ConfigNotFoundError, ConfigUnreadableError, UnavailableError, WeightsError
-from npconv.files.disk import locate, read_json, write_file
+from npconv.errors import (
+    ConfigError,
+    ConfigNotFoundError,
+    ConfigUnreadableError,
+    UnavailableError,
+    WeightsError,
+    WeightsNotFoundError,
+)
+from npconv.files.disk import as_path, locate, read_json, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
 from npconv.files.saving_arguments import directory_to_write
 from npconv.files.strangers import what_is_in
 from npconv.messages import nearest, quoted, shown
-from npconv.models.checks import check_bool, check_list, check_text, label_names, label_numbers, value_like
+from npconv.models.checks import (
+    check_bool,
+    check_list,
+    check_names,
+    check_text,
+    label_names,
+    label_numbers,
+    value_like,
+)
 
 Self = TypeVar("Self", bound="PretrainedConfig")
 
@@ -214,7 +229,7 @@ class PretrainedConfig:
         ConfigError
             If it cannot be written.
         """
-        self._write(Path(json_file_path), str(json_file_path), "path", use_diff=use_diff)
+        self._write(as_path(json_file_path), str(json_file_path), "path", use_diff=use_diff)
 
     def _write(self, path: Path, what: str, elsewhere: str, *, use_diff: bool) -> None:
         """Write a file, whose folder is made if it is not there; `what` and `elsewhere` are for the error."""
@@ -238,6 +253,7 @@ class PretrainedConfig:
         ConfigError
             If the fields describe no model.
         """
+        check_names(config_dict)
         followed = self.implied_fields | ({"label2id"} if "id2label" in config_dict else set())
         fields = {name: value for name, value in self.to_dict().items() if name not in followed}
         known = self.field_names()
@@ -256,6 +272,7 @@ class PretrainedConfig:
             If a name is no field, or the fields describe no model.
         """
         changes: dict[str, Any] = {}
+        check_text("update_str", update_str)
         for part in update_str.split(","):
             name, _, text = part.partition("=")
             if not hasattr(self, name):
@@ -275,6 +292,7 @@ class PretrainedConfig:
         ConfigError
             If the fields describe no model of this family, or an override is no field.
         """
+        check_names(fields)
         known = cls.known_fields(fields)
         if overrides.pop("return_unused_kwargs", False):
             unused = {name: overrides.pop(name) for name in [*overrides] if name not in known}
@@ -301,7 +319,7 @@ class PretrainedConfig:
         ConfigError
             If there is no such file, or it describes no model of this family.
         """
-        return cls.from_dict(_read_fields(Path(json_file)))
+        return cls.from_dict(_read_fields(as_path(json_file)))
 
     @classmethod
     def get_config_dict(
@@ -421,7 +439,8 @@ def _read_fields(path: Path) -> dict[str, Any]:
     try:
         fields = read_json(path, most=LARGEST_CONFIG_FILE, exact=True)
     except WeightsError as error:
-        raise ConfigUnreadableError(f"{path}: expected JSON, but it cannot be read: {error}") from error
+        kind = ConfigNotFoundError if isinstance(error, WeightsNotFoundError) else ConfigUnreadableError
+        raise kind(f"{path}: expected JSON, but it cannot be read: {error}") from error
     if not isinstance(fields, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {type(fields).__name__}")
     return fields

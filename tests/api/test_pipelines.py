@@ -323,3 +323,31 @@ def test_closing_ends_busy_workers_at_once_and_removes_their_folder(tmp_path, cl
         pool.submit(abs, 1)
     assert shared.executor() is not pool
     shared.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"task": ["image-classification"]}, "expected task 'image-classification' or"),
+        ({"workers": "2"}, "expected workers to be a number of processes or an Executor, got '2'"),
+        ({"workers": 2.5}, "expected workers to be a number of processes or an Executor, got 2.5"),
+        ({"model_kwargs": ["dtype"]}, "expected model_kwargs to be a dict, got"),
+        ({"pipeline_class": dict}, "expected pipeline_class to be a class made from a pipeline's, got <class 'dict'>"),
+        ({"batch_size": "2"}, "expected a batch_size of at least 1, got '2'"),
+        ({"batch_size": 2.0}, "expected a batch_size of at least 1, got 2.0"),
+    ],
+)
+def test_arguments_of_another_kind(given, says):
+    with pytest.raises(InputError) as caught:
+        npconv.pipeline(**{"task": "image-classification", **given})
+    assert str(caught.value).startswith(says)
+
+
+def test_numbers_of_numpy_and_what_is_none(classify):
+    picture = np.zeros((40, 40, 3), np.uint8)
+    assert classify([picture] * 3, batch_size=np.int64(2), top_k=np.int64(2)) == classify(
+        [picture] * 3, batch_size=2, top_k=2
+    )
+    for top_k in ("2", 2.0, [2]):
+        with pytest.raises(InputError, match="expected top_k of at least 1 or None, got "):
+            classify(picture, top_k=top_k)

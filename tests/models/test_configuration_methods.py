@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import npconv
-from npconv.errors import ConfigError, UnavailableError
+from npconv.errors import ConfigError, InputError, UnavailableError
 from npconv.models import FAMILIES, ConvNextConfig, ConvNextV2Config, CvtConfig
 
 EACH = pytest.mark.parametrize("config_class", [family.config_class for family in FAMILIES.values()])
@@ -65,10 +65,47 @@ def test_a_json_file_of_any_name_and_back(config_class, use_diff, tmp_path):
 
 def test_json_files_that_are_none(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"a\.json: expected JSON, but it cannot be read"):
+    with pytest.raises(FileNotFoundError, match=r"a\.json: expected JSON, but it cannot be read") as caught:
         ConvNextConfig.from_json_file(tmp_path / "a.json")
+    assert isinstance(caught.value, ConfigError)
+    with pytest.raises(ConfigError, match=r"expected JSON, but it cannot be read: .* is a directory"):
+        ConvNextConfig.from_json_file(tmp_path)
+    for wrong in (None, 5):
+        with pytest.raises(InputError, match="expected the name of a file or folder, got"):
+            ConvNextConfig.from_json_file(wrong)
+        with pytest.raises(InputError, match="expected the name of a file or folder, got"):
+            ConvNextConfig().to_json_file(wrong)
     with pytest.raises(ConfigError, match=r"b\.json cannot be written: .*; give another path"):
         ConvNextConfig().to_json_file(tmp_path / "file" / "b.json")
+
+
+@EACH
+@pytest.mark.parametrize("fields", [None, [1], 5, "x", {1: 2}, {None: 3}], ids=repr)
+def test_what_are_no_fields_by_name(config_class, fields):
+    config = config_class()
+    for take in (config_class.from_dict, config.update):
+        with pytest.raises(ConfigError, match="expected fields of a configuration by name, got "):
+            take(fields)
+    with pytest.raises(ConfigError, match="expected update_str to be text, got"):
+        config.update_from_string(fields if fields != "x" else 5)
+    assert config == config_class()
+
+
+@EACH
+def test_numbers_of_numpy_are_numbers(config_class, tmp_path):
+    config = config_class(num_labels=np.int64(4))
+    assert type(config.num_labels) is int
+    config.num_labels = np.arange(3).max() + 1
+    config.save_pretrained(tmp_path)
+    assert config_class.from_pretrained(tmp_path).num_labels == 3
+    with pytest.raises(ConfigError, match="expected num_labels to be an integer"):
+        config.num_labels = np.True_
+
+
+@pytest.mark.parametrize("names", [["cat", "dog"], "cat", 5, {"cat": 0}], ids=repr)
+def test_names_of_classes_of_another_kind_are_shown(names):
+    with pytest.raises(ConfigError, match=r"expected id2label to map .*, got \W?\W?(cat|5)"):
+        ConvNextConfig(id2label=names)
 
 
 @EACH

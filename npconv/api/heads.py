@@ -366,6 +366,8 @@ def prepare_labels(labels: Any, *, device: str) -> Any:
 
 def random_generator(training: bool, rng: np.random.Generator | int | None) -> np.random.Generator | None:
     """Return the generator of a training call, None for inference; what is no generator or seed is an `InputError`."""
+    if not isinstance(training, bool | np.bool_):
+        raise InputError(f"expected training to be True or False, got {shown(training)}")
     if not training:
         return None
     try:

@@ -156,11 +156,13 @@ def checked(origin: Origin) -> Origin:
         raise InputError(
             f"expected proxies to be a dict such as {{'https': 'http://host:8080'}}, got {shown(origin.proxies)}"
         )
-    flags = {name: _flag(name, getattr(origin, name)) for name in ("force_download", "local_files_only")}
-    if all(flags.values()):
+    force_download = _flag("force_download", origin.force_download)
+    local_files_only = _flag("local_files_only", origin.local_files_only)
+    if force_download and local_files_only:
         raise InputError("expected force_download or local_files_only, got both; leave out one of them")
     return origin._replace(
-        **flags,
+        force_download=force_download,
+        local_files_only=local_files_only,
         token=_token(origin.token),
         cache_dir=None if origin.cache_dir is None else os.path.expanduser(os.fsdecode(origin.cache_dir)),
         subfolder="/".join(parts),

@@ -138,3 +138,10 @@ def test_labels_and_generators_that_are_none_are_refused(classifier):
     for rng in (-1, "a"):
         with pytest.raises(InputError, match="expected rng to be"):
             classifier(pictures(), training=True, rng=rng)
+
+
+@pytest.mark.parametrize("training", ["False", 1, [], np.array([0, 1])], ids=repr)
+def test_a_training_mode_of_another_kind_is_refused_and_not_taken_for_yes(classifier, training):
+    with pytest.raises(InputError, match="expected training to be True or False, got"):
+        classifier(pictures(), training=training)
+    assert classifier(pictures(), training=np.False_).logits.shape == (2, 4)

@@ -219,7 +219,7 @@ def test_proxies_that_cannot_be_passed_on():
 @every_loader
 def test_values_that_cannot_be_used(folder, load, given):
     before = dict(os.environ)
-    with pytest.raises(InputError, match="^expected ") as caught:
+    with pytest.raises(InputError, match=r"^expected ") as caught:
         load(folder, **given)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import InputError, MisfitError, WeightsError
-from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted
+from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted, shown
 from npconv.models.tree import Tree, TreeList
 from npconv.plan.costs import count_parameters, is_buffer
 
@@ -258,6 +258,8 @@ def match(
     source: dict[str, str] = {}
     unexpected: list[str] = []
     for name in tensors:
+        if not isinstance(name, str):
+            raise MisfitError(f"expected names of parameters, got {shown(name)}; state_dict() has them")
         parameter = next((known for known in _spellings(name, prefix, renames) if known in expected), None)
         if parameter is None:
             if not any(fnmatchcase(name, pattern) for pattern in ignore):

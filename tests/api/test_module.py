@@ -10,6 +10,7 @@ from support.families import CLASSES
 
 import npconv
 from npconv import InputError, NpconvWarning, UnavailableError, WeightsError
+from npconv.errors import MisfitError
 from npconv.models import FAMILIES as FAMILIES_BY_TYPE
 
 EVERY_CLASS = [*CLASSIFIERS.items(), *BARE_MODELS.items(), *BACKBONES.items()]
@@ -238,6 +239,8 @@ def test_a_parameter_has_what_people_ask_of_a_tensor():
     weight = model.classifier.weight
     assert isinstance(weight, np.ndarray)
     assert (weight.shape, weight.numel(), weight.dim(), weight.grad) == ((4, 14), 56, 2, None)
+    assert (weight.size, weight.size(), weight.size(-1)) == (56, (4, 14), 14)
+    assert weight.data.nelement() * weight.element_size() == weight.nbytes
     assert type(weight.detach().cpu().numpy()) is np.ndarray
     assert np.shares_memory(weight.numpy(), model.params["classifier"]["weight"])
     assert not (weight * 2).requires_grad
@@ -611,3 +614,14 @@ def test_no_hidden_states_and_what_chooses_none():
     for wanted in ("yes", [1.5], {"stage1": True}):
         with pytest.raises(InputError, match="expected output_hidden_states to be True, False or a list of places"):
             model(pictures(), output_hidden_states=wanted)
+
+
+@pytest.mark.parametrize("name", [None, 1, b"classifier.weight", ("classifier", "weight")], ids=repr)
+@pytest.mark.parametrize("strict", [True, False])
+def test_names_in_a_state_dict_are_texts(name, strict):
+    model = filled_model(CLASSIFIERS["convnext"], CONFIGS["convnext"])
+    state = {**model.state_dict(), name: np.zeros((4, 14), np.float32)}
+    with pytest.raises(MisfitError, match="expected names of parameters, got "):
+        model.load_state_dict(state, strict=strict)
+    with pytest.raises(MisfitError, match="expected names of parameters, got "):
+        type(model)(model.config, state)

@@ -1,6 +1,7 @@
 """What models give back to those who call them with tensors of torch: arrays that torch takes, with its words."""
 
 import copy
+import io
 import pickle
 import sys
 import types
@@ -150,6 +151,44 @@ def test_they_can_be_copied_and_are_tensors_in_a_file(logits):
         assert type(other) is TorchArray
         assert other.tolist() == LOGITS.tolist()
     assert type(pickle.loads(pickle.dumps(logits))) is Tensor
+
+
+@pytest.mark.reference
+def test_what_torch_means_otherwise_is_meant_as_by_torch():
+    torch = pytest.importorskip("torch")
+    logits = LOGITS.copy().view(TorchArray)
+    tensor = torch.from_numpy(LOGITS.copy())
+    values, places = logits.max(1)
+    assert torch.equal(values, tensor.max(1).values)
+    assert torch.equal(places, tensor.max(1).indices)
+    for call in (
+        lambda x: x.max(-1)[1],
+        lambda x: x.min(0).indices,
+        lambda x: x.std(),
+        lambda x: x.var(1),
+        lambda x: x.std(dim=0),
+        lambda x: x.repeat(2, 1),
+        lambda x: x.repeat(2, 1, 1),
+        lambda x: x.view(-1),
+        lambda x: x.view(3, 2),
+        lambda x: x.argsort(descending=True),
+        lambda x: x.sort(descending=True)[0],
+        lambda x: x.cumsum(dim=1),
+        lambda x: x.prod(dim=0),
+        lambda x: x.data.cpu(),
+        lambda x: (x > 0).any(dim=1),
+        lambda x: (x > 0).all(dim=1),
+    ):
+        assert torch.equal(call(logits), call(tensor))
+    assert isinstance(torch.as_tensor(logits), torch.Tensor)
+    assert np.shares_memory(torch.as_tensor(logits).numpy(), logits)
+    stored = io.BytesIO()
+    torch.save({"logits": torch.as_tensor(logits)}, stored)
+    stored.seek(0)
+    assert torch.equal(torch.load(stored)["logits"], tensor)
+    assert logits.size() == tensor.size()
+    assert logits.size(-1) == tensor.size(-1)
+    assert torch.equal(logits[:, ::-1].softmax(-1), tensor.flip(1).softmax(-1))
 
 
 @pytest.mark.reference

@@ -26,7 +26,7 @@ from npconv.files.checkpoint import publish_checkpoint, save_checkpoint
 from npconv.files.disk import locate
 from npconv.files.loading_arguments import sort_out
 from npconv.files.locks import staged
-from npconv.files.saving_arguments import directory_to_write
+from npconv.files.saving_arguments import directory_to_write, refuse_upload
 from npconv.models import Family, PretrainedConfig
 from npconv.models.parameters import (
     LoadReport,
@@ -225,6 +225,10 @@ class PreTrainedModel(ParameterHolder):
         loaded.name_or_path = str(model)
         loaded.loaded_from = Path(os.path.abspath(path))  # as the working directory may change
         return (loaded, loading_info(report)) if output_loading_info else loaded  # type: ignore[return-value]
+
+    def push_to_hub(self, *_: Any, **__: Any) -> None:
+        """Refuse: npconv uploads nothing."""
+        refuse_upload()
 
     def save_pretrained(
         self,

@@ -18,6 +18,7 @@ from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
 from npconv.api.heads import BareModel
 from npconv.backend import is_array
 from npconv.errors import InputError
+from npconv.files.saving_arguments import refuse_upload
 from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
 from npconv.images.decode import is_url, picture_name
 from npconv.images.remote import fetch
@@ -227,7 +228,11 @@ class Pipeline:
 
     transform = predict
 
-    def save_pretrained(self, directory: str | Path, **arguments: Any) -> None:
+    def push_to_hub(self, *_: Any, **__: Any) -> None:
+        """Refuse: npconv uploads nothing."""
+        refuse_upload()
+
+    def save_pretrained(self, directory: str | Path | None = None, **arguments: Any) -> None:
         """Write the model and the image processor into a folder; the arguments are those of the model's own.
 
         Raises
@@ -236,7 +241,8 @@ class Pipeline:
             If the files cannot be written.
         """
         self.model.save_pretrained(directory, **arguments)
-        self.image_processor.save_pretrained(directory)
+        own = {name: value for name, value in arguments.items() if name != "state_dict"}
+        self.image_processor.save_pretrained(directory, **own)
 
     def __repr__(self) -> str:
         is_loaded = isinstance(self._model, BareModel)

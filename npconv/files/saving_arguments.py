@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from npconv.errors import InputError, NpconvWarning
+from npconv.errors import InputError, NpconvWarning, UnavailableError
 from npconv.messages import nearest, quoted, shown
 
 #: What transformers takes and what changes nothing in a folder on this machine.
@@ -30,6 +30,11 @@ WITHOUT_EFFECT = (
 
 #: What is looked at.
 MEANT = ("is_main_process", "push_to_hub", "safe_serialization", "save_directory")
+
+
+def refuse_upload(*_: Any, **__: Any) -> None:
+    """Raise an `UnavailableError`: what ``push_to_hub`` of models, configurations, processors and pipelines does."""
+    raise UnavailableError("npconv uploads nothing; save_pretrained(FOLDER), then: hf upload REPOSITORY FOLDER")
 
 
 def directory_to_write(maker: str, directory: Any, arguments: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from npconv.errors import ConfigError, ImageError, InputError, WeightsError
 from npconv.files.disk import SUFFIX, locate, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
-from npconv.files.saving_arguments import directory_to_write
+from npconv.files.saving_arguments import directory_to_write, refuse_upload
 from npconv.images.settings import (
     COMBINED_FILE_NAME,
     FILE_NAME,
@@ -84,6 +84,10 @@ class Saved:
     def from_json_file(cls: type[Self], json_file: str | os.PathLike[str]) -> Self:
         """Read a file that :meth:`to_json_file` wrote; see :meth:`from_pretrained`."""
         return cls.from_pretrained(json_file)
+
+    def push_to_hub(self, *_: Any, **__: Any) -> None:
+        """Refuse: npconv uploads nothing."""
+        refuse_upload()
 
     def save_pretrained(self, directory: str | os.PathLike[str] | None = None, **arguments: Any) -> list[str]:
         """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.

@@ -15,13 +15,12 @@ from npconv.errors import (
     ConfigError,
     ConfigNotFoundError,
     ConfigUnreadableError,
-    UnavailableError,
     WeightsError,
     WeightsNotFoundError,
 )
 from npconv.files.disk import as_path, locate, read_json, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
-from npconv.files.saving_arguments import directory_to_write
+from npconv.files.saving_arguments import directory_to_write, refuse_upload
 from npconv.files.strangers import what_is_in
 from npconv.messages import nearest, quoted, shown
 from npconv.models.checks import (
@@ -243,7 +242,7 @@ class PretrainedConfig:
 
     def push_to_hub(self, *_: Any, **__: Any) -> None:
         """Refuse: npconv uploads nothing."""
-        raise UnavailableError("npconv uploads nothing; save_pretrained(FOLDER), then: hf upload REPOSITORY FOLDER")
+        refuse_upload()
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Set several fields, all of them or none; they are checked as when the configuration was made.

@@ -1,0 +1,115 @@
+"""A hundred mistakes that are in no catalogue are what they claim to be, and the reasons stated for them are true.
+
+By hand, ``python -m tests.golden.unlisted`` prints what is said of each, in traces of both sorts.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from npconv.plan.step import Step
+from tests.golden.proof import ENOUGH
+from tests.golden.unlisted import ENTRIES
+from tests.golden.unlisted.__main__ import main
+from tests.golden.unlisted.port import Port
+from tests.golden.unlisted.verdict import catalogued, examine, sums, table
+
+pytestmark = pytest.mark.long
+
+#: Reasons that must be right, and that may be wrong, in traces of all steps and in traces of stage outputs and final
+#: outputs alone.
+RIGHT = {"full": 0, "coarse": 1}
+WRONG = {"full": 0, "coarse": 0}
+
+#: Which mistakes are diagnosed here: the search in a trace of few arrays takes a second each, so every third there.
+TRIED = {"full": ENTRIES, "coarse": ENTRIES[::3]}
+
+COUNTS = {
+    **{"parameters": 20, "continuous": 15, "precision": 10, "geometry": 15, "structure": 20},
+    **{"preprocessing": 12, "several": 8},
+}
+BY_NAME = {entry.name: entry for entry in ENTRIES}
+
+
+@dataclass
+class Stated:
+    """A suspect as the diagnosis may state one, with its kind and its values."""
+
+    says: str
+    step: Step
+    kind: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    mistake: None = None
+    fits: bool = True
+
+
+def stated(says, step, kind="", **values):
+    return Stated(says, Step(step, "", ()), kind, values)
+
+
+def test_there_are_a_hundred_different_ones():
+    assert len(BY_NAME) == len(ENTRIES) == 100
+    assert Counter(entry.kind for entry in ENTRIES) == COUNTS
+
+
+def test_every_place_that_a_reason_may_name_is_one_step():
+    for entry in ENTRIES:
+        port = Port(entry.plan(), {})
+        places = [port.find(where) for where in (entry.step, *entry.accepts.also_at)]
+        assert len(set(places)) == len(places), entry.name
+
+
+@pytest.mark.parametrize("traces", TRIED)
+def test_each_is_seen_where_it_is_made(traces):
+    found = [examine(entry, traces, reasons=False) for entry in ENTRIES]
+    assert [(one.entry.name, one.first) for one in found if not one.is_first] == []
+    assert [(one.entry.name, one.error) for one in found if not one.error >= ENOUGH] == []
+
+
+def test_none_has_the_numbers_of_a_catalogued_one():
+    assert {entry.name: names for entry in ENTRIES if (names := catalogued(entry))} == {}
+
+
+@pytest.mark.parametrize("traces", TRIED)
+def test_reasons_are_true(traces):
+    verdicts = [examine(entry, traces) for entry in TRIED[traces]]
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    wrong = [verdict for verdict in verdicts if verdict.outcome == "wrong"]
+    assert len(wrong) <= WRONG[traces], "\n".join(table(wrong))
+    assert outcomes["right"] >= RIGHT[traces], "\n".join(sums(verdicts))
+
+
+def test_a_reason_must_name_the_place_the_thing_and_the_number():
+    eps = BY_NAME["layer-norm-eps-2e-5"]
+    step = "convnext.encoder.stages.0.layers.0.layernorm"
+    assert eps.is_right(stated("LayerNorm eps 2e-05", step))
+    assert eps.is_right(stated("another epsilon", step, "continuous", epsilon=2.0001e-5))
+    assert not eps.is_right(stated("LayerNorm eps 1e-05", step))
+    assert not eps.is_right(stated("a factor of 2e-05", step))
+    assert not eps.is_right(stated("LayerNorm eps 2e-05", step.replace("layers.0", "layers.1")))
+    assert not eps.is_right(stated("LayerNorm eps 2e-05", step, "precision"))
+
+
+def test_a_parameter_must_be_named_in_full():
+    kernel = BY_NAME["kernel-of-another-block"]
+    step = "convnext.encoder.stages.0.layers.1.dwconv"
+    right = "convnext.encoder.stages.0.layers.0.dwconv.weight"
+    assert kernel.is_right(stated(f"weight is {right}", step, "parameters"))
+    assert kernel.is_right(stated("another parameter", step, "parameters", source=right))
+    assert not kernel.is_right(stated(f"weight is {right.replace('stages.0', 'stages.1')}", step))
+    assert not kernel.is_right(stated("weight of another block", step))
+
+
+@pytest.mark.parametrize(("says", "is_right"), [("x 0.5", True), ("x 0.25", False), ("in stages.0.5", False)])
+def test_numbers_are_read_from_sentences(says, is_right):
+    step = "convnextv2.encoder.stages.0.layers.1.act"
+    assert BY_NAME["gelu-of-half"].is_right(stated(says, step)) is is_right
+
+
+def test_the_table_is_printed(capsys):
+    assert main(["--traces", "full", "--kind", "several"]) == 0
+    printed = capsys.readouterr().out
+    assert all(entry.name in printed for entry in ENTRIES if entry.kind == "several")
+    assert printed.splitlines()[-2].split()[:3] == ["all", "8", "8"]

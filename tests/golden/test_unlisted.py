@@ -23,8 +23,8 @@ pytestmark = pytest.mark.long
 RIGHT = {"full": 0, "coarse": 1}
 WRONG = {"full": 0, "coarse": 0}
 
-#: Which mistakes are diagnosed here: the search in a trace of few arrays takes a second each, so every third there.
-TRIED = {"full": ENTRIES, "coarse": ENTRIES[::3]}
+#: Which mistakes are diagnosed here: the search in a trace of few arrays takes a second each, so every fourth there.
+TRIED = {"full": ENTRIES, "coarse": ENTRIES[::4]}
 
 COUNTS = {
     **{"parameters": 20, "continuous": 15, "precision": 10, "geometry": 15, "structure": 20},
@@ -57,8 +57,8 @@ def test_there_are_a_hundred_different_ones():
 def test_every_place_that_a_reason_may_name_is_one_step():
     for entry in ENTRIES:
         port = Port(entry.plan(), {})
-        places = [port.find(where) for where in (entry.step, *entry.accepts.also_at)]
-        assert len(set(places)) == len(places), entry.name
+        for where in (entry.step, *entry.accepts.also_at):
+            assert port.find(where) in port.steps
 
 
 @pytest.mark.parametrize("traces", TRIED)

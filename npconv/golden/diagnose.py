@@ -8,16 +8,17 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npconv.errors import NpconvError
-from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import distance, finite_distance, largest_of
-from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
+from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
+from npconv.golden.kinds.change import Change, Place
+from npconv.golden.kinds.continuous import KIND as CONTINUOUS
+from npconv.golden.kinds.search import changes, is_refuted, pairs
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
 from npconv.plan.operations import OPERATIONS
@@ -26,10 +27,6 @@ from npconv.plan.step import Step
 if TYPE_CHECKING:
     from npconv.golden.mistakes import Mistake
 
-#: A mistake fits if what it leaves is at most so many tolerances (of mine's values, where they are larger than those of
-#: the reference), and so many times less than what is wrong.
-FIT, GAIN = 4.0, 10.0
-
 #: The shares of their tolerance by which tensors may differ that the part starts from: where nothing fits, an error
 #: may hide in one that is good, but only just.
 SHARES = (1.0, 0.25)
@@ -37,9 +34,11 @@ SHARES = (1.0, 0.25)
 #: Runs with a mistake in one of several steps; a trace of few tensors has many steps between two of them.
 MOST_RUNS = 400
 
-#: Numbers that may be computed in looking for a mistake, counted by the results of the steps that are run. So it does
-#: not depend on the machine what is found, and takes half a minute at most on a usual one.
-BUDGET = 1_000_000_000
+#: What it costs to start a step, in numbers.
+STARTED = 50_000
+
+#: How many of the changes that do not fit are told of.
+NEAREST = 8
 
 #: Orders of axes by which layouts are mistaken for each other.
 SWAPS = {
@@ -47,56 +46,6 @@ SWAPS = {
     3: ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1)),
     2: ((1, 0),),
 }
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """One explanation of a divergent tensor.
-
-    Parameters
-    ----------
-    says : str
-        In words: ``"tanh GELU"``, ``"NHWC read as NCHW"``.
-    step : Step
-        Where the mistake is made.
-    residual : float
-        What it does not explain: the largest absolute difference from mine, as a share of the largest value of the
-        reference.
-    fits : bool
-        It explains what is wrong up to rounding.
-    mistake : Mistake, optional
-        None for a mistaken layout, and for a right result stored in fewer bits.
-    steps : int
-        In how many steps it is made.
-    """
-
-    says: str
-    step: Step
-    residual: float
-    fits: bool
-    mistake: Mistake | None = None
-    steps: int = 1
-
-
-class Suspects(list[Suspect]):
-    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long.
-
-    `refused` says why none was, where the file's own steps would make more than the file explains.
-    """
-
-    def __init__(self) -> None:
-        self.tried = self.known = 0
-        self.refused = ""
-        self._left = BUDGET
-
-    def allow(self, cost: int) -> bool:
-        """Count a mistake; return whether a run of so many numbers may be made for it."""
-        self.known += 1
-        if self._left <= 0:
-            return False
-        self._left -= cost
-        self.tried += 1
-        return True
 
 
 @dataclass(frozen=True)
@@ -144,8 +93,8 @@ def origin(comparison: Comparison) -> Origin | None:
     truth = np.asarray(comparison.reference[first.name])
     mine = comparison.array(first)
     return Origin(
-        _distance(segment.made, mine),
-        _distance(segment.made, truth),
+        squeezed_distance(segment.made, mine),
+        squeezed_distance(segment.made, truth),
         tuple(step.name for step in segment.steps),
         tuple(segment.start),
         len(segment.of_mine) == len(segment.start),
@@ -176,23 +125,31 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
 
         mistakes = MISTAKES
     suspects = Suspects()
-    before = None
+    searches: list[_Search] = []
     for share in SHARES:
         segment = make_segment(comparison, first, share)
-        if before is not None and segment is before:
+        if any(segment is search.segment for search in searches):
             break  # nothing new to start from
-        before = segment
         suspects += _layouts(comparison, first, segment)
         if segment is None:
             suspects.refused = comparison.refused.get(first.name, "")
             break
-        search = _Search(comparison, first, segment, suspects)
-        suspects += search.inputs()
-        suspects += search.mistakes(mistakes)
+        searches.append(_Search(comparison, first, segment, suspects))
+        suspects += searches[-1].inputs()
+        suspects += searches[-1].mistakes(mistakes)
         if any(suspect.fits for suspect in suspects):
             break
+    for search in searches:  # when no mistake of the catalogue fits in any
+        if not any(suspect.fits for suspect in suspects):
+            with np.errstate(all="ignore"):  # what makes no numbers fits nothing
+                suspects += search.kinds()
     suspects[:] = _best_first(suspects)
     return suspects
+
+
+def _nearest(found: list[tuple[Suspect, Change]]) -> list[Suspect]:
+    """Return the suspects that leave least, of many that do not fit."""
+    return sorted((suspect for suspect, _ in found), key=lambda suspect: suspect.residual)[:NEAREST]
 
 
 def _best_first(suspects: list[Suspect]) -> list[Suspect]:
@@ -203,68 +160,12 @@ def _best_first(suspects: list[Suspect]) -> list[Suspect]:
     return list(found.values())
 
 
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest absolute difference; infinite if shapes differ beyond axes of 1, or not finite."""
-    return distance(one.squeeze(), other.squeeze())
-
-
-class _Judge:
-    """Tells how well an array explains a divergent tensor."""
-
-    def __init__(self, comparison: Comparison, first: Difference, right: np.ndarray) -> None:
-        self.first = first
-        self.raw = np.asarray(comparison.mine[first.mine])
-        self.mine = comparison.array(first)
-        truth = np.asarray(comparison.reference[first.name])
-        self.letters = layout_of(comparison.reference, first.name, truth.ndim)
-        self.scale = largest_of(truth) or 1.0
-        grown = largest_of(self.mine) / self.scale  # rounding grows with the values that a mistake makes
-        self.limit = FIT * first.tolerance * (grown if 1 < grown < np.inf else 1.0)
-        self.wrong = _distance(right, self.mine)
-        self.stored = stored_in(self.mine)
-        #: The right numbers, stored in fewer bits, are those of mine: then no mistake is looked for that does it too.
-        self.is_right = bool(self.stored) and self.as_stored(right, Step(first.name, "", ())).fits
-
-    def __call__(self, made: np.ndarray, says: str, step: Step, mistake: Mistake | None, steps: int) -> Suspect | None:
-        """Return a suspect, or None if the shapes do not fit."""
-        if made.shape == self.mine.shape:
-            left = finite_distance(made, self.mine)
-            if self.stored and not self.is_right and left > self.limit:
-                stored = self.as_stored(made, step, says, mistake, steps)
-                if stored.fits:
-                    return stored
-                if stored_in(made) == self.stored:
-                    left = flipped_distance(made, self.mine, self.stored)
-        else:
-            found = read(made, self.raw, self.first.tolerance, letters=self.letters)
-            if found is None:
-                return None
-            left = found[1].max_abs
-        return self._suspect(says, step, left, mistake, steps)
-
-    def as_stored(
-        self, made: np.ndarray, step: Step, says: str = "", mistake: Mistake | None = None, steps: int = 1
-    ) -> Suspect:
-        """Return a suspect that makes these numbers and stores them in the format of mine.
-
-        A value in the middle between two of that format may go either way, so what rounding explains is left out.
-        """
-        left = stored_distance(made, self.mine, self.stored)
-        how = f"result stored in {self.stored}"
-        return self._suspect(f"{says}, {how}" if says else how, step, left, mistake, steps)
-
-    def _suspect(self, says: str, step: Step, left: float, mistake: Mistake | None, steps: int) -> Suspect:
-        """Return a suspect by what it leaves unexplained."""
-        fits = left <= self.limit and GAIN * left <= self.wrong
-        return Suspect(says, step, left / self.scale, bool(fits), mistake, steps)
-
-
 def _layouts(comparison: Comparison, first: Difference, segment: Segment | None) -> list[Suspect]:
     """Return the layouts that the tensor itself may have been mistaken in when it was written down."""
     right = segment.made if segment else np.asarray(comparison.reference[first.name])
     step = segment.target if segment else Step(first.name, "", ())
     letters = layout_of(comparison.reference, first.name, right.ndim)
-    judge = _Judge(comparison, first, right)
+    judge = Judge(comparison, first, right)
     found = [judge(array, says, step, None, 1) for array, says in _swapped(right, letters)]
     if judge.is_right:
         found.append(judge.as_stored(right, step))
@@ -284,10 +185,11 @@ class _Search:
 
     def __init__(self, comparison: Comparison, first: Difference, segment: Segment, suspects: Suspects) -> None:
         self.suspects = suspects
+        self.comparison = comparison
         self.reference = comparison.reference
         self.plan = segment.plan
         self.segment = segment
-        self.judge = _Judge(comparison, first, segment.made)
+        self.judge = Judge(comparison, first, segment.made)
 
     def inputs(self) -> Iterator[Suspect]:
         """Give out the suspects that the last step took one of its inputs in another layout."""
@@ -312,6 +214,45 @@ class _Search:
             found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
         return [suspect for suspect in found if suspect]
 
+    def kinds(self) -> list[Suspect]:
+        """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
+        goal = self.judge.mine if self.judge.first.reading is not None else None
+        steps = reversed(self.segment.steps)
+        places = [Place(step, self.segment, self.reference, goal, self._end) for step in steps]
+        found: list[tuple[Suspect, Change]] = []
+        for several in changes(places):
+            if fit := self._judged(several, found):
+                return [fit, *_nearest(found)]
+        if len(places) == 1:
+            firsts = [change for _, change in found if change.kind != CONTINUOUS]
+            for change in pairs(places[0], firsts):
+                if fit := self._judged([change], found):
+                    return [fit, *_nearest(found)]
+        return _nearest(found)
+
+    def _judged(self, several: Sequence[Change], found: list[tuple[Suspect, Change]]) -> Suspect | None:
+        """Return the suspect of some changes if it fits and nothing refutes it; else keep it among those `found`."""
+        first = several[0]
+        if not self.suspects.allow(self._cost(several[-1].step)):
+            return None
+        suspect = self._try(first.step, [(change.step, change.function) for change in several], first.says)
+        if suspect is None:
+            return None
+        suspect = replace(suspect, kind=first.kind, values=first.values)
+        if suspect.fits and not is_refuted(self.comparison, several):
+            return suspect
+        found.append((replace(suspect, fits=False), first))
+        return None
+
+    def _end(self, several: Sequence[Change]) -> np.ndarray:
+        """Return what the part makes with some steps changed; ArithmeticError if it cannot, or there is no time."""
+        if not self.suspects.spend(self._cost(several[-1].step)):
+            raise ArithmeticError
+        try:
+            return run_changed(self.segment, {c.step.name: (c.step, c.function) for c in several}, self.reference)
+        except (*FAILURES, NpconvError) as error:
+            raise ArithmeticError from error
+
     def _at(self, mistake: Mistake, step: Step) -> Step | None:
         """Return a step as a mistake has it; None where it cannot be made, or the steps before are not npconv's."""
         try:
@@ -328,7 +269,7 @@ class _Search:
     def _cost(self, step: Step) -> int:
         """Return how many numbers are computed when all is run again from a step on."""
         names = [step.name for step in self.segment.steps]
-        return sum(self.segment.results[name].size for name in names[names.index(step.name) :])
+        return sum(STARTED + self.segment.results[name].size for name in names[names.index(step.name) :])
 
     def _try(
         self, step: Step, changed: Sequence[tuple[Step, Callable[..., Any]]], says: str, mistake: Mistake | None = None

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.diagnose import Origin, Suspect, Suspects
+from npconv.golden.diagnose import Origin
 from npconv.golden.inputs import tensors
+from npconv.golden.judge import Suspect, Suspects
 from npconv.golden.trace_file import about
 from npconv.messages import escape, listed
 
@@ -79,7 +80,7 @@ def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -
         return ["REFERENCE itself holds NaN or infinity here and is broken; record it again, in float64"]
     fitting = [suspect for suspect in suspects if suspect.fits][:SUSPECTS]
     if fitting:
-        return [_fit(suspect) for suspect in fitting] + _cut(suspects)
+        return [_fit(suspect) for suspect in fitting] + _margin(fitting[0], suspects) + _cut(suspects)
     if isinstance(suspects, Suspects) and suspects.refused:
         return [f"not known: this part is not run again, {suspects.refused}"]
     if first.reading is None and not suspects:
@@ -88,7 +89,16 @@ def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -
         return ["not known: REFERENCE does not hold the steps, weights and inputs to run this part again"]
     nearest = [s for s in suspects if s.residual < first.relative / 2][:1]
     more = [f"the nearest is {_fit(suspect, '')}" for suspect in nearest]
-    return [f"no known mistake fits ({len(suspects)} tried)", *more, *_cut(suspects)]
+    count = suspects.tried if isinstance(suspects, Suspects) else len(suspects)
+    return [f"no known mistake fits ({count} tried)", *more, *_cut(suspects)]
+
+
+def _margin(best: Suspect, suspects: Sequence[Suspect]) -> list[str]:
+    """Say of a reason that is in no catalogue how many others were tried, and how much the nearest leaves."""
+    others = [suspect.residual for suspect in suspects if not suspect.fits]
+    if not (best.kind and others and isinstance(suspects, Suspects)):
+        return []
+    return [f"of {suspects.tried - 1} other explanations the nearest leaves {min(others):.0e}"]
 
 
 def _cut(suspects: Sequence[Suspect]) -> list[str]:
@@ -238,6 +248,8 @@ def _suspect_values(suspect: Suspect) -> dict[str, Any]:
         "steps": suspect.steps,
         "residual": suspect.residual,
         "fits": suspect.fits,
+        "kind": suspect.kind,
+        "values": dict(suspect.values),
     }
 
 

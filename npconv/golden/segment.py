@@ -75,7 +75,7 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
         for other in comparison.differences
         if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
     }
-    names, outside = _walk(plan, plan[difference.name].name, good)
+    names, outside = walk(plan, plan[difference.name].name, good)
     if len(names) > MOST_STEPS:
         comparison.refused[difference.name] = f"{len(names)} steps lie before it, expected at most {MOST_STEPS}"
         return None
@@ -126,7 +126,7 @@ def given(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     return image_of(np.asarray(reference[DECODED])) if name == IMAGE else np.asarray(reference[name])
 
 
-def _walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list[str]]:
+def walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list[str]]:
     """Go back from a step; return the names of the steps on the way, and those of the arrays before them."""
     steps, todo = {target}, [target]
     outside: dict[str, None] = {}

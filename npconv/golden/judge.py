@@ -1,0 +1,144 @@
+"""How well an array explains a divergent tensor, and what is kept of an explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npconv.golden.align import read
+from npconv.golden.compare import Comparison, Difference
+from npconv.golden.measures import distance, finite_distance, largest_of
+from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
+from npconv.golden.trace_file import layout_of
+from npconv.plan.step import Step
+
+if TYPE_CHECKING:
+    from npconv.golden.mistakes import Mistake
+
+#: A mistake fits if what it leaves is at most so many tolerances (of mine's values, where they are larger than those of
+#: the reference), and so many times less than what is wrong.
+FIT, GAIN = 4.0, 10.0
+
+#: Numbers that may be computed in looking for a mistake, counted by the results of the steps that are run. So it does
+#: not depend on the machine what is found, and takes half a minute at most on a usual one.
+BUDGET = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One explanation of a divergent tensor.
+
+    Parameters
+    ----------
+    says : str
+        In words: ``"tanh GELU"``, ``"NHWC read as NCHW"``.
+    step : Step
+        Where the mistake is made.
+    residual : float
+        What it does not explain: the largest absolute difference from mine, as a share of the largest value of the
+        reference.
+    fits : bool
+        It explains what is wrong up to rounding.
+    mistake : Mistake, optional
+        None for a mistaken layout, and for a right result stored in fewer bits.
+    steps : int
+        In how many steps it is made.
+    kind : str
+        Of :mod:`npconv.golden.kinds`; empty for a mistake of the catalogue.
+    values : mapping
+        What it is, as JSON values.
+    """
+
+    says: str
+    step: Step
+    residual: float
+    fits: bool
+    mistake: Mistake | None = None
+    steps: int = 1
+    kind: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Suspects(list[Suspect]):
+    """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long.
+
+    `refused` says why none was, where the file's own steps would make more than the file explains.
+    """
+
+    def __init__(self) -> None:
+        self.tried = self.known = 0
+        self.refused = ""
+        self._left = BUDGET
+
+    def allow(self, cost: int) -> bool:
+        """Count a mistake; return whether a run of so many numbers may be made for it."""
+        self.known += 1
+        may = self.spend(cost)
+        self.tried += may
+        return may
+
+    def spend(self, cost: int) -> bool:
+        """Return whether so many numbers may be computed."""
+        if self._left <= 0:
+            return False
+        self._left -= cost
+        return True
+
+
+def squeezed_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest absolute difference; infinite if shapes differ beyond axes of 1, or not finite."""
+    return distance(one.squeeze(), other.squeeze())
+
+
+class Judge:
+    """Tells how well an array explains a divergent tensor."""
+
+    def __init__(self, comparison: Comparison, first: Difference, right: np.ndarray) -> None:
+        self.first = first
+        self.raw = np.asarray(comparison.mine[first.mine])
+        self.mine = comparison.array(first)
+        truth = np.asarray(comparison.reference[first.name])
+        self.letters = layout_of(comparison.reference, first.name, truth.ndim)
+        self.scale = largest_of(truth) or 1.0
+        grown = largest_of(self.mine) / self.scale  # rounding grows with the values that a mistake makes
+        self.limit = FIT * first.tolerance * (grown if 1 < grown < np.inf else 1.0)
+        self.wrong = squeezed_distance(right, self.mine)
+        self.stored = stored_in(self.mine)
+        #: The right numbers, stored in fewer bits, are those of mine: then no mistake is looked for that does it too.
+        self.is_right = bool(self.stored) and self.as_stored(right, Step(first.name, "", ())).fits
+
+    def __call__(self, made: np.ndarray, says: str, step: Step, mistake: Mistake | None, steps: int) -> Suspect | None:
+        """Return a suspect, or None if the shapes do not fit."""
+        if made.shape == self.mine.shape:
+            left = finite_distance(made, self.mine)
+            if self.stored and not self.is_right and left > self.limit:
+                stored = self.as_stored(made, step, says, mistake, steps)
+                if stored.fits:
+                    return stored
+                if stored_in(made) == self.stored:
+                    left = flipped_distance(made, self.mine, self.stored)
+        else:
+            found = read(made, self.raw, self.first.tolerance, letters=self.letters)
+            if found is None:
+                return None
+            left = found[1].max_abs
+        return self._suspect(says, step, left, mistake, steps)
+
+    def as_stored(
+        self, made: np.ndarray, step: Step, says: str = "", mistake: Mistake | None = None, steps: int = 1
+    ) -> Suspect:
+        """Return a suspect that makes these numbers and stores them in the format of mine.
+
+        A value in the middle between two of that format may go either way, so what rounding explains is left out.
+        """
+        left = stored_distance(made, self.mine, self.stored)
+        how = f"result stored in {self.stored}"
+        return self._suspect(f"{says}, {how}" if says else how, step, left, mistake, steps)
+
+    def _suspect(self, says: str, step: Step, left: float, mistake: Mistake | None, steps: int) -> Suspect:
+        """Return a suspect by what it leaves unexplained."""
+        fits = left <= self.limit and GAIN * left <= self.wrong
+        return Suspect(says, step, left / self.scale, bool(fits), mistake, steps)

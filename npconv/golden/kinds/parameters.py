@@ -1,0 +1,185 @@
+"""Other parameters: another one of the checkpoint, its first value, fewer bits, another order along an axis.
+
+The order is found from the data. Where a step is linear in a parameter and has positions enough, the parameter that the
+port used is solved for; which rows of the right one it consists of is then read off. Where it has not, the channels of
+the result are compared: a result whose channels are those of the right one in another order tells the order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from npconv.golden.kinds.change import Change, Place
+from npconv.golden.kinds.numbers import in_words, rounded
+from npconv.golden.kinds.solved import solve
+
+KIND = "parameters"
+
+#: An entry that is found again is off by no more than this share of the largest.
+NEAR = 1e-3
+
+
+def parameters(place: Place) -> Iterator[Change]:
+    """Give out the step with other parameters, the likeliest first."""
+    yield from _of_another_module(place)
+    yield from _exchanged(place)
+    for name, full in place.step.params.items():
+        right = place.arguments[name]
+        if right.dtype.kind != "f":
+            continue
+        for says, value in FIRST_VALUES:
+            if not (right == value).all():
+                yield place.with_argument(KIND, f"{full} is {says}", name, np.full_like(right, value), value=value)
+        for other, array in place.reference.params.items():  # type: ignore[attr-defined]  # a trace
+            if other != full and array.shape == right.shape and array.dtype.kind == "f":
+                yield place.with_parameter(KIND, f"{other} in the place of {full}", name, other)
+        for says, turned in _turned(right):
+            yield place.with_argument(KIND, f"{full} {says}", name, turned, turned=says)
+        for bits, fewer in ROUNDINGS.items():
+            yield place.with_argument(KIND, f"{full} rounded to {bits}", name, fewer(right), rounded=bits)
+        yield from _reordered(place, name, full, right)
+
+
+def _of_another_module(place: Place) -> Iterator[Change]:
+    """Give out the step with all parameters of another module of the same shapes."""
+    own = {full.rpartition(".")[0] for full in place.step.params.values()}
+    weights = place.reference.params  # type: ignore[attr-defined]  # a trace
+    if len(own) != 1 or len(place.step.params) < 2:
+        return
+    ends = {name: full.rpartition(".")[2] for name, full in place.step.params.items()}
+    for module in dict.fromkeys(name.rpartition(".")[0] for name in weights):
+        taken = {name: f"{module}.{end}" for name, end in ends.items()}
+        fits = all(full in weights and weights[full].shape == place.arguments[n].shape for n, full in taken.items())
+        if module not in own and fits:
+            says = f"the parameters of {module} in the place of those of {next(iter(own))}"
+            yield Change(KIND, says, replace(place.step, params=taken), place.function, {"taken": module})
+
+
+def _exchanged(place: Place) -> Iterator[Change]:
+    """Give out the step with two of its parameters in each other's place."""
+    for one, other in itertools.combinations(place.step.params, 2):
+        if place.arguments[one].shape == place.arguments[other].shape:
+            names = place.step.params
+            step = replace(place.step, params={**names, one: names[other], other: names[one]})
+            says = f"{names[one]} and {names[other]} exchanged"
+            yield Change(KIND, says, step, place.function, {"exchanged": [names[one], names[other]]})
+
+
+def _turned(right: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Give out a parameter with its axes reversed or exchanged."""
+    long = [axis for axis, size in enumerate(right.shape) if size > 1]
+    for axis in long:
+        yield f"reversed along axis {axis}", np.flip(right, axis).copy()
+    if len(long) > 1:
+        yield f"reversed along axes {long[-2]} and {long[-1]}", np.flip(right, tuple(long[-2:])).copy()
+    for axis, shift in itertools.product((axis for axis in long if axis > 1), (-1, 1)):
+        yield f"rolled by {shift} along axis {axis}", np.roll(right, shift, axis)
+    for one, other in itertools.combinations(long, 2):
+        if right.shape[one] == right.shape[other]:
+            yield f"with axes {one} and {other} exchanged", right.swapaxes(one, other).copy()
+
+
+def _int8(array: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
+    """Return an array rounded to 255 levels, of all of it or for each place of the axes that are left."""
+    step = np.abs(array).max(axis=axes, keepdims=axes is not None) / 127
+    return np.rint(array / np.where(step == 0, 1, step)) * step
+
+
+def _bfloat16(array: np.ndarray) -> np.ndarray:
+    """Return an array rounded to bfloat16, ties to even."""
+    codes = array.astype(np.float32).view(np.uint32)
+    rounded = (codes + 0x7FFF + ((codes >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32).astype(array.dtype)
+
+
+def _each(array: np.ndarray) -> np.ndarray:
+    return _int8(array, tuple(range(1, array.ndim)))
+
+
+ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "float16": lambda array: array.astype(np.float16).astype(array.dtype),
+    "bfloat16": _bfloat16,
+    "int8, a scale for each output channel": _each,
+    "int8, one scale": lambda array: _int8(array, None),
+}
+FIRST_VALUES = (("left out (0)", 0.0), ("left out (1)", 1.0))
+
+
+def _reordered(place: Place, name: str, full: str, right: np.ndarray) -> Iterator[Change]:
+    """Give out the step with a parameter in the order, or by the factor, that mine's numbers speak for."""
+    if place.mine is None:
+        return
+    used = solve(place, name)
+    found = None if used is None else explain(right, used)
+    if found is None:
+        axis = place.step.layout.find("C") if "C" in place.step.layout else place.mine.ndim - 1
+        order = order_of(np.moveaxis(place.right, axis, 0), np.moveaxis(place.mine, axis, 0))
+        if order is None or right.shape[0] != len(order):
+            return
+        found = order_in_words(order, 0), right[order], {"axis": 0, "order": order.tolist()}
+    says, array, values = found
+    yield place.with_argument(KIND, f"{full} {says}", name, array.astype(right.dtype), **values)
+
+
+def explain(right: np.ndarray, used: np.ndarray) -> tuple[str, np.ndarray, dict[str, object]] | None:
+    """Say how a parameter was made of the right one, with the array itself; None if that is not seen."""
+    long = [axis for axis, size in enumerate(right.shape) if size > 1]
+    for axis in long:
+        order = order_of(np.moveaxis(right, axis, 0), np.moveaxis(used, axis, 0))
+        if order is not None:
+            return order_in_words(order, axis), right.take(order, axis), {"axis": axis, "order": order.tolist()}
+    for says, turned in _turned(right):
+        if _is_near(turned, used) and not _is_near(turned, right):
+            return says, turned, {"turned": says}
+    factor = rounded(float(np.vdot(right, used) / np.vdot(right, right))) if right.any() else 0.0
+    if factor and _is_near(right * factor, used):
+        return f"times {in_words(factor)}", right * factor, {"factor": factor}
+    offset = rounded(float(np.mean(used - right)))
+    if offset and _is_near(right + offset, used):
+        return f"plus {in_words(offset)}", right + offset, {"offset": offset}
+    return None
+
+
+def order_of(right: np.ndarray, used: np.ndarray) -> np.ndarray | None:
+    """Return which entry of the first axis stands at each place of another array; None if not all are found again.
+
+    None as well if they stand where they were. An entry may stand at several places.
+    """
+    a, b = (np.asarray(array, np.float64).reshape(len(array), -1) for array in (right, used))
+    if a.shape != b.shape:
+        return None
+    distances = (a**2).sum(1)[None] + (b**2).sum(1)[:, None] - 2 * b @ a.T
+    order = distances.argmin(axis=1)
+    if np.array_equal(order, np.arange(len(order))) or not _is_near(a[order], b):
+        return None
+    return order
+
+
+def _is_near(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether arrays are equal up to what solving for one of them leaves."""
+    return one.shape == other.shape and bool(np.abs(one - other).max() <= NEAR * np.abs(one).max())
+
+
+def order_in_words(order: np.ndarray, axis: int) -> str:
+    """Say what an order of the entries along an axis is."""
+    count = len(order)
+    places = np.arange(count)
+    if np.array_equal(order, places[::-1]):
+        return f"reversed along axis {axis}"
+    shift = int(-order[0] % count)
+    if np.array_equal(order, np.roll(places, shift)):
+        return f"rolled by {shift} along axis {axis}"
+    for groups in range(2, count):
+        if count % groups == 0 and np.array_equal(order, places.reshape(groups, -1).T.ravel()):
+            return f"with groups of {count // groups} along axis {axis} taken as groups of {groups}"
+    moved = int(np.count_nonzero(order != places))
+    if len(set(order.tolist())) < count:
+        return f"with entries along axis {axis} taken twice ({moved} of {count} are others)"
+    if moved == 2:
+        first, second = np.flatnonzero(order != places)
+        return f"with entries {first} and {second} along axis {axis} exchanged"
+    return f"in another order along axis {axis} ({moved} of {count} moved)"

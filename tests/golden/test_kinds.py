@@ -1,0 +1,126 @@
+"""What is tried where no mistake of the catalogue fits; ``test_unlisted.py`` has a hundred mistakes for it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.compare_samples import BLOCK, P, golden, make_trace, run, small
+
+from npconv.golden.compare import compare
+from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.kinds.numbers import in_words, rounded
+from npconv.golden.kinds.parameters import order_in_words, order_of
+from npconv.golden.kinds.search import is_refuted
+from npconv.golden.report import to_text, to_values
+from npconv.models.plans import make_plan
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.run import run_plan
+
+
+def ported(params=None, function_of=None):
+    """A comparison with a port in float32 that has other weights or operations."""
+    model = small("convnextv2")
+    weights = {**model.state_dict(), **(params or {})}
+    pixels = {"pixel_values": golden()["pixel_values"].astype(np.float32)}
+    plan = make_plan(model.config, "image_classification")
+    arrays = {step.name: array for step, array in run_plan(plan, pixels, weights, function_of)}
+    return compare(golden(), make_trace({**pixels, **arrays}))
+
+
+def at(name, function):
+    return lambda step: function if step.name == name else OPERATIONS[step.operation]
+
+
+@pytest.mark.parametrize(
+    ("number", "near", "words"),
+    [
+        (0.50000001, 0.5, "0.5"),
+        (1 / 3 * (1 + 1e-7), 1 / 3, "0.333333"),
+        (2**0.5 * (1 - 1e-8), 2**0.5, "sqrt(2)"),
+        (-((2 / np.pi) ** 0.5), -((2 / np.pi) ** 0.5), "-sqrt(2 / pi)"),
+        (1.2347678e-5, 1.2347678e-5, "1.23477e-05"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_a_number_is_the_one_that_is_meant(number, near, words):
+    assert rounded(number) == pytest.approx(near, rel=1e-15)
+    assert in_words(rounded(number)) == words
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ([3, 2, 1, 0], "reversed along axis 0"),
+        ([3, 0, 1, 2], "rolled by 1 along axis 0"),
+        ([0, 2, 4, 1, 3, 5], "with groups of 2 along axis 0 taken as groups of 3"),
+        ([0, 3, 2, 1], "with entries 1 and 3 along axis 0 exchanged"),
+        ([0, 0, 2, 3], "with entries along axis 0 taken twice (1 of 4 are others)"),
+        ([2, 0, 1, 4, 3], "in another order along axis 0 (5 of 5 moved)"),
+    ],
+)
+def test_an_order_is_found_and_said(order, words):
+    right = np.random.default_rng(1).normal(size=(len(order), 3))
+    found = order_of(right, right[order])
+    assert found.tolist() == order
+    assert order_in_words(found, 0) == words
+
+
+def test_no_order_is_found_where_there_is_none():
+    right = np.random.default_rng(1).normal(size=(4, 3))
+    assert order_of(right, right) is None
+    assert order_of(right, right + 1) is None
+    assert order_of(right, right[:3]) is None
+
+
+def test_a_reason_is_a_sentence_and_a_record():
+    comparison = ported(
+        {f"{BLOCK}.pwconv1.weight": np.roll(small("convnextv2").state_dict()[f"{BLOCK}.pwconv1.weight"], 2, 1)}
+    )
+    suspects = diagnose(comparison)
+    [best] = [suspect for suspect in suspects if suspect.fits]
+    assert best.kind == "parameters"
+    assert best.says == f"{BLOCK}.pwconv1.weight rolled by 2 along axis 1"
+    assert best.values["parameter"] == f"{BLOCK}.pwconv1.weight"
+    text = " ".join(to_text(comparison, origin(comparison), suspects, width=10_000).split())
+    assert f"fits {best.says} ({BLOCK}.pwconv1):" in text
+    assert "other explanations the nearest leaves" in text
+    [value] = [found for found in to_values(comparison, None, suspects)["suspects"] if found["fits"]]
+    assert json.loads(json.dumps(value))["values"]["axis"] == 1
+
+
+def test_two_mistakes_in_one_step():
+    def wrong(x, weight, bias):
+        return 0.5 * OPERATIONS["pointwise_conv2d"](x, weight)
+
+    [best] = [suspect for suspect in diagnose(ported(function_of=at(f"{BLOCK}.pwconv1", wrong))) if suspect.fits]
+    assert f"{BLOCK}.pwconv1.bias is left out (0), and" in best.says
+    assert "times 0.5" in best.says
+
+
+def test_a_reason_that_a_good_tensor_refutes_is_none():
+    comparison = ported(
+        function_of=at(f"{BLOCK}.dwconv", lambda x, **others: 2 * OPERATIONS["depthwise_conv2d"](x, **others))
+    )
+    [best] = [suspect for suspect in diagnose(comparison) if suspect.fits]
+    change = replace(best, says="")  # of another step: what comes before is right
+    assert change.step.name == f"{BLOCK}.dwconv"
+    before = next(
+        step
+        for step in make_plan(small("convnextv2").config, "image_classification")
+        if step.name == f"{P}embeddings.layernorm"
+    )
+
+    class Changed:
+        step, function = before, staticmethod(lambda x, **others: 3 * OPERATIONS["layer_norm"](x, **others))
+
+    assert is_refuted(comparison, [Changed])
+
+
+def test_noise_has_no_reason():
+    noise = np.random.default_rng(2)
+
+    def change(step, made):
+        return made + noise.normal(size=made.shape).astype(np.float32) if step.name == f"{BLOCK}.act" else made
+
+    assert not any(suspect.fits for suspect in diagnose(compare(golden(), make_trace(run(change=change)))))

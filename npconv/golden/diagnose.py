@@ -37,6 +37,12 @@ MOST_RUNS = 400
 #: What it costs to start a step, in numbers.
 STARTED = 50_000
 
+#: Steps between two tensors in which kinds of mistakes are looked for.
+MOST_STEPS = 100
+
+#: Numbers of a result that two changes at once are tried on; each is solved for anew beside each of the others.
+LARGEST_OF_PAIRS = 200_000
+
 #: How many of the changes that do not fit are told of.
 NEAREST = 8
 
@@ -216,6 +222,8 @@ class _Search:
 
     def kinds(self) -> list[Suspect]:
         """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
+        if len(self.segment.steps) > MOST_STEPS:
+            return []
         goal = self.judge.mine if self.judge.first.reading is not None else None
         steps = reversed(self.segment.steps)
         places = [Place(step, self.segment, self.reference, goal, self._end) for step in steps]
@@ -223,11 +231,15 @@ class _Search:
         for several in changes(places):
             if fit := self._judged(several, found):
                 return [fit, *_nearest(found)]
-        if len(places) == 1:
+            if self.suspects.is_cut:
+                return _nearest(found)
+        if len(places) == 1 and self.segment.made.size <= LARGEST_OF_PAIRS:
             firsts = [change for _, change in found if change.kind != CONTINUOUS]
             for change in pairs(places[0], firsts):
                 if fit := self._judged([change], found):
                     return [fit, *_nearest(found)]
+                if self.suspects.is_cut:
+                    break
         return _nearest(found)
 
     def _judged(self, several: Sequence[Change], found: list[tuple[Suspect, Change]]) -> Suspect | None:

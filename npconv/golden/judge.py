@@ -80,6 +80,11 @@ class Suspects(list[Suspect]):
         self.tried += may
         return may
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether one was not tried, as it took too long."""
+        return self.tried < self.known
+
     def spend(self, cost: int) -> bool:
         """Return whether so many numbers may be computed."""
         if self._left <= 0:

@@ -13,9 +13,11 @@ from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
 from npconv.golden.kinds.search import is_refuted
 from npconv.golden.report import to_text, to_values
+from npconv.golden.trace_file import Trace
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan
+from npconv.plan.step import Plan, Step
 
 
 def ported(params=None, function_of=None):
@@ -124,3 +126,26 @@ def test_noise_has_no_reason():
         return made + noise.normal(size=made.shape).astype(np.float32) if step.name == f"{BLOCK}.act" else made
 
     assert not any(suspect.fits for suspect in diagnose(compare(golden(), make_trace(run(change=change)))))
+
+
+def test_an_array_of_many_axes_is_no_reason_to_try_all_of_them():
+    x = np.random.default_rng(4).normal(size=(2,) * 12)
+    step = Step("norm", "layer_norm", ("x",), {"weight": "w", "bias": "b"}, {"eps": 1e-6, "axis": -1}, "")
+    params = {"w": np.ones(2), "b": np.zeros(2)}
+    reference = Trace({"steps": Plan((step,), ("norm",)).to_json()}, params)
+    for name, array in {
+        "x": x,
+        "norm": OPERATIONS["layer_norm"](x, np.ones(2), np.zeros(2), eps=1e-6, axis=-1),
+    }.items():
+        reference.add(name, array)
+    suspects = diagnose(compare(reference, {"x": x, "norm": np.random.default_rng(5).normal(size=x.shape)}), ())
+    assert not any(suspect.fits for suspect in suspects)
+    assert not any(suspect.says.startswith("over the axes") for suspect in suspects)
+
+
+def test_a_search_ends_with_its_budget(monkeypatch):
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 1_000_000)
+    noise = np.random.default_rng(2).normal(size=golden()[f"{BLOCK}.act"].shape).astype(np.float32)
+    arrays = run(change=lambda step, made: made + noise if step.name == f"{BLOCK}.act" else made)
+    suspects = diagnose(compare(golden(), make_trace(arrays)), ())
+    assert 10 < suspects.tried < suspects.known == suspects.tried + 1

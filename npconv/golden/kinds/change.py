@@ -101,11 +101,11 @@ class Place:
         result: np.ndarray = self.function(*given, **{**self.arguments, **self.step.attributes, **other})
         return result
 
-    def with_argument(self, kind: str, says: str, name: str, array: Any, **values: Any) -> Change:
-        """Return the step with another value of one parameter."""
+    def with_argument(self, kind: str, says: str, name: str, make: Callable[[Any], Any], **values: Any) -> Change:
+        """Return the step with what `make` makes of one of its parameters."""
 
         def function(*inputs: Any, **arguments: Any) -> Any:
-            return self.function(*inputs, **{**arguments, name: array})
+            return self.function(*inputs, **{**arguments, name: make(arguments[name])})
 
         return Change(kind, says, self.step, function, {"parameter": self.step.params[name], **values})
 

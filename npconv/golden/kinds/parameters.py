@@ -10,14 +10,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.numbers import in_words, rounded
+from npconv.golden.kinds.precision import FORMATS
 from npconv.golden.kinds.solved import solve
 
 KIND = "parameters"
+
+#: Entries along an axis whose order is looked for.
+LONGEST = 2048
 
 #: An entry that is found again is off by no more than this share of the largest.
 NEAR = 1e-3
@@ -33,14 +38,16 @@ def parameters(place: Place) -> Iterator[Change]:
             continue
         for says, value in FIRST_VALUES:
             if not (right == value).all():
-                yield place.with_argument(KIND, f"{full} is {says}", name, np.full_like(right, value), value=value)
+                yield place.with_argument(
+                    KIND, f"{full} is {says}", name, partial(np.full_like, fill_value=value), value=value
+                )
         for other, array in place.reference.params.items():  # type: ignore[attr-defined]  # a trace
             if other != full and array.shape == right.shape and array.dtype.kind == "f":
                 yield place.with_parameter(KIND, f"{other} in the place of {full}", name, other)
         for says, turned in _turned(right):
             yield place.with_argument(KIND, f"{full} {says}", name, turned, turned=says)
         for bits, fewer in ROUNDINGS.items():
-            yield place.with_argument(KIND, f"{full} rounded to {bits}", name, fewer(right), rounded=bits)
+            yield place.with_argument(KIND, f"{full} rounded to {bits}", name, fewer, rounded=bits)
         yield from _reordered(place, name, full, right)
 
 
@@ -69,42 +76,35 @@ def _exchanged(place: Place) -> Iterator[Change]:
             yield Change(KIND, says, step, place.function, {"exchanged": [names[one], names[other]]})
 
 
-def _turned(right: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Give out a parameter with its axes reversed or exchanged."""
+def _turned(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+    """Give out what reverses, rolls or exchanges the axes of a parameter."""
     long = [axis for axis, size in enumerate(right.shape) if size > 1]
     for axis in long:
-        yield f"reversed along axis {axis}", np.flip(right, axis).copy()
+        yield f"reversed along axis {axis}", partial(np.flip, axis=axis)
     if len(long) > 1:
-        yield f"reversed along axes {long[-2]} and {long[-1]}", np.flip(right, tuple(long[-2:])).copy()
+        yield f"reversed along axes {long[-2]} and {long[-1]}", partial(np.flip, axis=tuple(long[-2:]))
     for axis, shift in itertools.product((axis for axis in long if axis > 1), (-1, 1)):
-        yield f"rolled by {shift} along axis {axis}", np.roll(right, shift, axis)
+        yield f"rolled by {shift} along axis {axis}", partial(np.roll, shift=shift, axis=axis)
     for one, other in itertools.combinations(long, 2):
         if right.shape[one] == right.shape[other]:
-            yield f"with axes {one} and {other} exchanged", right.swapaxes(one, other).copy()
+            yield f"with axes {one} and {other} exchanged", partial(np.swapaxes, axis1=one, axis2=other)
 
 
-def _int8(array: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
+def _int8(array: np.ndarray, axes: tuple[int, ...] | None = None) -> np.ndarray:
     """Return an array rounded to 255 levels, of all of it or for each place of the axes that are left."""
     step = np.abs(array).max(axis=axes, keepdims=axes is not None) / 127
     return np.rint(array / np.where(step == 0, 1, step)) * step
 
 
-def _bfloat16(array: np.ndarray) -> np.ndarray:
-    """Return an array rounded to bfloat16, ties to even."""
-    codes = array.astype(np.float32).view(np.uint32)
-    rounded = (codes + 0x7FFF + ((codes >> 16) & 1)) & np.uint32(0xFFFF0000)
-    return rounded.view(np.float32).astype(array.dtype)
-
-
-def _each(array: np.ndarray) -> np.ndarray:
+def _int8_each(array: np.ndarray) -> np.ndarray:
+    """Return an array rounded to 255 levels for each place of the first axis."""
     return _int8(array, tuple(range(1, array.ndim)))
 
 
 ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "float16": lambda array: array.astype(np.float16).astype(array.dtype),
-    "bfloat16": _bfloat16,
-    "int8, a scale for each output channel": _each,
-    "int8, one scale": lambda array: _int8(array, None),
+    **{name: FORMATS[name] for name in ("float16", "bfloat16")},
+    "int8, a scale for each output channel": _int8_each,
+    "int8, one scale": _int8,
 }
 FIRST_VALUES = (("left out (0)", 0.0), ("left out (1)", 1.0))
 
@@ -122,7 +122,7 @@ def _reordered(place: Place, name: str, full: str, right: np.ndarray) -> Iterato
             return
         found = order_in_words(order, 0), right[order], {"axis": 0, "order": order.tolist()}
     says, array, values = found
-    yield place.with_argument(KIND, f"{full} {says}", name, array.astype(right.dtype), **values)
+    yield place.with_argument(KIND, f"{full} {says}", name, lambda _: array.astype(right.dtype), **values)
 
 
 def explain(right: np.ndarray, used: np.ndarray) -> tuple[str, np.ndarray, dict[str, object]] | None:
@@ -132,7 +132,8 @@ def explain(right: np.ndarray, used: np.ndarray) -> tuple[str, np.ndarray, dict[
         order = order_of(np.moveaxis(right, axis, 0), np.moveaxis(used, axis, 0))
         if order is not None:
             return order_in_words(order, axis), right.take(order, axis), {"axis": axis, "order": order.tolist()}
-    for says, turned in _turned(right):
+    for says, turn in _turned(right):
+        turned = turn(right)
         if _is_near(turned, used) and not _is_near(turned, right):
             return says, turned, {"turned": says}
     factor = rounded(float(np.vdot(right, used) / np.vdot(right, right))) if right.any() else 0.0
@@ -150,7 +151,7 @@ def order_of(right: np.ndarray, used: np.ndarray) -> np.ndarray | None:
     None as well if they stand where they were. An entry may stand at several places.
     """
     a, b = (np.asarray(array, np.float64).reshape(len(array), -1) for array in (right, used))
-    if a.shape != b.shape:
+    if a.shape != b.shape or len(a) > LONGEST:
         return None
     distances = (a**2).sum(1)[None] + (b**2).sum(1)[:, None] - 2 * b @ a.T
     order = distances.argmin(axis=1)

@@ -13,7 +13,7 @@ from npconv.plan.shapes import as_pair
 ENOUGH = 1.2
 
 #: The most numbers of a table of equations.
-LARGEST = 20_000_000
+LARGEST = 10_000_000
 
 
 def solve(place: Place, name: str) -> np.ndarray | None:
@@ -47,7 +47,7 @@ def _dense(place: Place, name: str, rest: np.ndarray) -> np.ndarray | None:
     """Solve for a matrix: each output is a sum over the same inputs."""
     weight = place.arguments[name]
     seen = _columns(place, weight)  # (positions, inputs)
-    if seen is None or len(seen) < ENOUGH * seen.shape[1]:
+    if seen is None or len(seen) < ENOUGH * seen.shape[1] or seen.size > LARGEST:
         return None
     outputs = np.moveaxis(rest, _channel_axis(place), -1).reshape(-1, weight.shape[0])
     found, _, rank, _ = np.linalg.lstsq(seen, outputs, rcond=None)

@@ -20,6 +20,9 @@ from npconv.plan.step import Step
 
 KIND = "structure"
 
+#: Inputs that are exchanged, and axes of which statistics are taken over any: a plan may be a stranger's.
+MOST_INPUTS, MOST_AXES = 3, 4
+
 
 def structure(place: Place) -> Iterator[Change]:
     """Give out the step in another order, or of other arrays."""
@@ -213,7 +216,7 @@ def _other_inputs(place: Place) -> Iterator[Change]:
             yield Change(
                 KIND, says, replace(place.step, inputs=inputs), place.function, {"input": name, "taken": other}
             )
-    if len(place.step.inputs) > 1:
+    if 1 < len(place.step.inputs) <= MOST_INPUTS:
         for order in itertools.permutations(place.step.inputs):
             if order != place.step.inputs:
                 step = replace(place.step, inputs=order)
@@ -234,7 +237,7 @@ def _other_axes(place: Place) -> Iterator[Change]:
         for axis in range(x.ndim):
             if axis != right and place.step.operation == "softmax":
                 yield place.with_attribute(KIND, f"over axis {axis}", "axis", axis)
-        if place.step.operation in NORMS:
+        if place.step.operation in NORMS and x.ndim <= MOST_AXES:
             yield from _norms(place, x.ndim, right)
 
 

@@ -34,6 +34,23 @@ OTHER_DEVICES = ("hpu", "mps", "mtia", "npu", "tpu", "vulkan", "xla", "xpu")
 DTYPES = ("float16", "float32", "float64")
 
 
+class Device(str):
+    """``"cpu"`` or ``"cuda"``: a text, with the ``type`` of a ``torch.device``, and equal to one."""
+
+    @property
+    def type(self) -> str:
+        """The kind of device."""
+        return str(self)
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == (other if isinstance(other, str) else str(other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+
 def array_module(x: Any) -> ModuleType:
     """Return the array library that `x` belongs to: ``numpy`` or ``cupy``.
 

@@ -12,8 +12,7 @@ from npconv.api.loading import count_not_finite, decoded
 from npconv.api.module import Module
 from npconv.api.parameter import Marks
 from npconv.api.part import Part, node_at, set_part
-from npconv.api.torch_array import Device
-from npconv.backend import device_of, to_device, to_host
+from npconv.backend import Device, device_of, to_device, to_host
 from npconv.errors import InputError, NpconvWarning
 from npconv.fast.engine import Engine
 from npconv.files.dtypes import DeferredArray

@@ -21,29 +21,13 @@ from typing import Any
 import numpy as np
 
 from npconv.api.outputs import ModelOutput
+from npconv.backend import Device
 from npconv.errors import InputError, UnavailableError
 from npconv.messages import quoted
 from npconv.tensors import as_array
 
 #: Arguments by which a method is known to be NumPy's.
 NUMPY_ARGUMENTS = {"axis", "ddof", "dtype", "initial", "keepdims", "kind", "order", "out", "where"}
-
-
-class Device(str):
-    """``"cpu"`` or ``"cuda"``: a text, with the ``type`` of a ``torch.device``, and equal to one."""
-
-    @property
-    def type(self) -> str:
-        """The kind of device."""
-        return str(self)
-
-    def __eq__(self, other: object) -> bool:
-        return str(self) == (other if isinstance(other, str) else str(other))
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = str.__hash__
 
 
 class Size(int):

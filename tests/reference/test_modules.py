@@ -184,10 +184,15 @@ def test_layers_of_torch_can_be_set():
     np.testing.assert_allclose(model.classifier(features), layer(torch.tensor(features)).detach(), rtol=1e-5, atol=1e-6)
     model.classifier.bias = layer.weight[:, 0]
     np.testing.assert_array_equal(model.classifier.bias, layer.weight[:, 0].detach())
-    with pytest.raises(npconv.InputError, match=r"\(10, 14\).*another number of classes is from_pretrained"):
-        model.classifier = torch.nn.Linear(14, 10)
-    with pytest.raises(npconv.InputError, match="got Identity"):
-        model.classifier = torch.nn.Identity()
+    with pytest.raises(RuntimeError, match=r"\(10, 13\), expected \(10, 14\)"):
+        model.classifier = torch.nn.Linear(13, 10)
+    assert model.config.num_labels == 4
+    model.classifier = torch.nn.Linear(14, 10)
+    assert model.config.num_labels == len(model.config.id2label) == 10
+    pictures = np.ones((1, 3, 32, 32), np.float32)
+    assert model(pictures).logits.shape == (1, 10)
+    model.classifier = torch.nn.Identity()
+    assert (model.config.num_labels, model(pictures).logits.shape) == (0, (1, 14))
 
 
 def test_idioms_of_notebooks():

@@ -13,8 +13,6 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from npconv.errors import InputError, NpconvWarning
 from npconv.messages import nearest, quoted, shown
 
@@ -172,7 +170,8 @@ def checked(origin: Origin) -> Origin:
 
 def _flag(name: str, value: Any) -> bool:
     """Return what stands for yes or no; a text such as "False" would be taken for yes."""
-    if isinstance(value, int | np.bool_) and value in (0, 1):
+    is_flag = isinstance(value, int) or type(value).__name__ in ("bool", "bool_")  # NumPy's are not loaded to ask
+    if is_flag and value in (0, 1):
         return bool(value)
     raise InputError(f"expected {name} to be True or False, got {shown(value)}")
 

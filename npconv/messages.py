@@ -65,6 +65,12 @@ def nearest(name: str, candidates: Iterable[str], alike: float = 0.6) -> str | N
     return found[0] if found else None
 
 
+def meant(name: str, candidates: Iterable[str]) -> str:
+    """Return ``"; did you mean ...?"`` with the most similar of some names, or nothing."""
+    near = nearest(name, candidates)
+    return f"; did you mean {near!r}?" if near else ""
+
+
 def hint(name: str, candidates: Iterable[str]) -> str:
     """Return ``" (nearest: ...)"`` with the most similar of some names, or nothing."""
     near = nearest(name, candidates)

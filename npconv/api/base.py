@@ -226,9 +226,7 @@ class PreTrainedModel(ParameterHolder):
         loaded.loaded_from = Path(os.path.abspath(path))  # as the working directory may change
         return (loaded, loading_info(report)) if output_loading_info else loaded  # type: ignore[return-value]
 
-    def push_to_hub(self, *_: Any, **__: Any) -> None:
-        """Refuse: npconv uploads nothing."""
-        refuse_upload()
+    push_to_hub = refuse_upload
 
     def save_pretrained(
         self,

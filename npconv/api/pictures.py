@@ -228,9 +228,7 @@ class Pipeline:
 
     transform = predict
 
-    def push_to_hub(self, *_: Any, **__: Any) -> None:
-        """Refuse: npconv uploads nothing."""
-        refuse_upload()
+    push_to_hub = refuse_upload
 
     def save_pretrained(self, directory: str | Path | None = None, **arguments: Any) -> None:
         """Write the model and the image processor into a folder; the arguments are those of the model's own.

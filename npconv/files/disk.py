@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from npconv.errors import InputError, ModelNotFoundError, NpconvError, WeightsError, WeightsNotFoundError
-from npconv.files.loading_arguments import USUAL_ORIGIN, Origin
+from npconv.files.loading_arguments import NAME, USUAL_ORIGIN, Origin
 from npconv.files.locks import is_left, temporary_file, why_not_written
 from npconv.files.strangers import BEGINNING, what_begins
 from npconv.messages import quoted
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 
-# As the hub has them. No part can be "." or "..", so none leads out of a cache.
-NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = f"{NAME}/{NAME}"
 
 #: Far above the index of any model here (the largest has fewer than 1000 tensors), far below what hurts.

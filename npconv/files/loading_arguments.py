@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from npconv.errors import InputError, NpconvWarning
-from npconv.messages import nearest, quoted, shown
+from npconv.messages import meant, quoted, shown
 
 
 class Origin(NamedTuple):
@@ -101,8 +101,8 @@ QUANTISING = ("load_in_4bit", "load_in_8bit", "quantization_config")
 #: Device maps that leave it to the library where a model lies.
 LEFT_OPEN = ("auto", "balanced", "balanced_low_0", "sequential")
 
-#: A part of a path, or of a file's name, that leads nowhere else.
-_PLAIN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+#: A part of a path, of a file's name or of a hub id. None can be "." or "..", so none leads anywhere else.
+NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 
 
 def sort_out(arguments: Mapping[str, Any]) -> tuple[Origin, dict[str, Any]]:
@@ -140,11 +140,11 @@ def checked(origin: Origin) -> Origin:
     """Return where a model comes from in one form, or say which value cannot be used."""
     revision, subfolder, variant = origin.revision, origin.subfolder, origin.variant
     parts = subfolder.rstrip("/").split("/") if isinstance(subfolder, str) else ["?"]
-    if parts != [""] and not all(re.fullmatch(_PLAIN, part) for part in parts):
+    if parts != [""] and not all(re.fullmatch(NAME, part) for part in parts):
         raise InputError(
             f"expected subfolder to be a folder inside the model's, such as 'vision', got {shown(subfolder)}"
         )
-    if variant is not None and not (isinstance(variant, str) and re.fullmatch(_PLAIN, variant)):
+    if variant is not None and not (isinstance(variant, str) and re.fullmatch(NAME, variant)):
         raise InputError(f"expected variant to be a part of a file's name, such as 'fp16', got {shown(variant)}")
     if not isinstance(revision, str):
         raise InputError(f"expected revision to be a branch, tag or commit, got {shown(revision)}")
@@ -218,8 +218,7 @@ def refuse_unknown(names: Collection[str], known: Collection[str], maker: str, w
     """
     for name in names:
         if name not in known:
-            near = nearest(name, sorted({*known, *Origin._fields, *OLDER_NAMES, *WITHOUT_EFFECT, "device_map"}))
-            meant = f"; did you mean {near!r}?" if near else ""
+            near = meant(name, sorted({*known, *Origin._fields, *OLDER_NAMES, *WITHOUT_EFFECT, "device_map"}))
             raise InputError(
-                f"{maker}: unknown argument {quoted(name)}; expected one of loading, such as revision, or {what}{meant}"
+                f"{maker}: unknown argument {quoted(name)}; expected one of loading, such as revision, or {what}{near}"
             )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from npconv.errors import InputError, NpconvWarning, UnavailableError
-from npconv.messages import nearest, quoted, shown
+from npconv.messages import meant, quoted, shown
 
 #: What transformers takes and what changes nothing in a folder on this machine.
 WITHOUT_EFFECT = (
@@ -54,10 +54,8 @@ def directory_to_write(maker: str, directory: Any, arguments: Mapping[str, Any])
     """
     for name in arguments:
         if name not in (*WITHOUT_EFFECT, *MEANT):
-            near = nearest(name, sorted((*WITHOUT_EFFECT, *MEANT)))
-            raise InputError(
-                f"{maker}: unknown argument {quoted(name)}" + (f"; did you mean {near!r}?" if near else "")
-            )
+            known = sorted((*WITHOUT_EFFECT, *MEANT))
+            raise InputError(f"{maker}: unknown argument {quoted(name)}{meant(name, known)}")
     if arguments.get("push_to_hub"):
         raise InputError(f"{maker}: nothing is sent from here; leave out push_to_hub, then: hf upload NAME FOLDER")
     if arguments.get("safe_serialization", True) is False:

@@ -37,8 +37,8 @@ MOST_RUNS = 400
 #: What it costs to start a step, in numbers.
 STARTED = 50_000
 
-#: Steps between two tensors in which kinds of mistakes are looked for.
-MOST_STEPS = 100
+#: Steps between two tensors, at most, in which kinds of mistakes are looked for.
+MOST_CHANGED = 100
 
 #: Numbers of a result that two changes at once are tried on; each is solved for anew beside each of the others.
 LARGEST_OF_PAIRS = 200_000
@@ -222,7 +222,7 @@ class _Search:
 
     def kinds(self) -> list[Suspect]:
         """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
-        if len(self.segment.steps) > MOST_STEPS:
+        if len(self.segment.steps) > MOST_CHANGED:
             return []
         goal = self.judge.mine if self.judge.first.reading is not None else None
         steps = reversed(self.segment.steps)

@@ -1,4 +1,4 @@
-"""Formats of fewer bits: what is stored in one, and how far numbers are apart that were rounded to it on the way."""
+"""Formats of fewer bits: rounding to one, what is stored in one, and how far apart numbers are that were rounded so."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ SMALLEST = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 #: The share of values, at most, that lie so near the middle between two of a format that correct programs may differ,
 #: and places by which they may in the end: a difference and an exponential that follow make a place two or three.
 FEW, PLACES = 1e-3, 4
+
+
+def to_float16(array: np.ndarray) -> np.ndarray:
+    """Return an array rounded to float16, in the dtype it has."""
+    return array.astype(np.float16).astype(array.dtype)
+
+
+def to_bits(array: np.ndarray, bits: int) -> np.ndarray:
+    """Return an array rounded to so many bits after the point of float32's mantissa, ties to even, in its dtype."""
+    lost = 23 - bits
+    codes = array.astype(np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):
+        kept = (codes + ((1 << (lost - 1)) - 1) + ((codes >> lost) & 1)) >> lost << lost
+    return kept.astype(np.uint32).view(np.float32).astype(array.dtype)
 
 
 def stored_in(array: np.ndarray) -> str:

@@ -20,8 +20,8 @@ from typing import Any
 from npconv.errors import ModelNotFoundError, NpconvError, NpconvWarning, WeightsError, WeightsNotFoundError
 from npconv.files import locks
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, read_weight_map
-from npconv.files.disk import NAME, SUFFIX, embedded_list, hash_file, read_json
-from npconv.files.loading_arguments import Origin
+from npconv.files.disk import SUFFIX, embedded_list, hash_file, read_json
+from npconv.files.loading_arguments import NAME, Origin
 from npconv.hub.catalogue import suggestion
 from npconv.hub.proxies import through_proxies
 from npconv.messages import listed, quoted

@@ -85,9 +85,7 @@ class Saved:
         """Read a file that :meth:`to_json_file` wrote; see :meth:`from_pretrained`."""
         return cls.from_pretrained(json_file)
 
-    def push_to_hub(self, *_: Any, **__: Any) -> None:
-        """Refuse: npconv uploads nothing."""
-        refuse_upload()
+    push_to_hub = refuse_upload
 
     def save_pretrained(self, directory: str | os.PathLike[str] | None = None, **arguments: Any) -> list[str]:
         """Write ``preprocessor_config.json``, which transformers reads too, and return its path in a list.

@@ -22,7 +22,7 @@ from npconv.files.disk import as_path, locate, read_json, write_file
 from npconv.files.loading_arguments import USUAL_ORIGIN, Origin, refuse_unknown, sort_out
 from npconv.files.saving_arguments import directory_to_write, refuse_upload
 from npconv.files.strangers import what_is_in
-from npconv.messages import nearest, quoted, shown
+from npconv.messages import meant, quoted, shown
 from npconv.models.checks import (
     check_bool,
     check_list,
@@ -240,9 +240,7 @@ class PretrainedConfig:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"{what} cannot be written: {reason}; give another {elsewhere}") from error
 
-    def push_to_hub(self, *_: Any, **__: Any) -> None:
-        """Refuse: npconv uploads nothing."""
-        refuse_upload()
+    push_to_hub = refuse_upload
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Set several fields, all of them or none; they are checked as when the configuration was made.
@@ -298,9 +296,8 @@ class PretrainedConfig:
             return cls.from_dict(fields, **overrides), unused  # type: ignore[return-value]  # only if asked for
         unknown = [name for name in overrides if name not in known]
         if unknown:
-            near = nearest(unknown[0], sorted(cls.field_names()))
-            meant = f"; did you mean {near!r}?" if near else ""
-            raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{meant}")
+            near = meant(unknown[0], sorted(cls.field_names()))
+            raise ConfigError(f"expected fields of a {cls.__name__}, got {unknown[0]!r}{near}")
         model_type = fields.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ConfigError(f"expected model_type {cls.model_type!r}, got {shown(model_type)}; use AutoConfig")

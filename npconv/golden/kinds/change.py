@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.segment import Segment, cast, given, working_dtype
+from npconv.golden.trace_file import Tensors
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
 
@@ -85,10 +86,16 @@ class Place:
         return self.segment.results[self.step.name] if self.done is None else self.run()
 
     @property
+    def weights(self) -> Tensors:
+        """All weights of the reference."""
+        weights: Tensors = self.reference.params  # type: ignore[attr-defined]  # a trace
+        return weights
+
+    @property
     def arguments(self) -> dict[str, np.ndarray]:
         """Its parameters by the names of its arguments."""
-        known = {**self.reference.params, **self.segment.params}  # type: ignore[attr-defined]  # a trace
-        return {name: known[full] for name, full in self.step.params.items()}
+        known = self.segment.params
+        return {name: known[full] if full in known else self.weights[full] for name, full in self.step.params.items()}
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -126,6 +133,14 @@ class Place:
             return self.function(*make(*inputs), **arguments)
 
         return Change(kind, says, self.step, function, values)
+
+    def of_input(self, kind: str, says: str, index: int, make: Callable[[Any], Any], **values: Any) -> Change:
+        """Return the step on what `make` makes of the input at an index."""
+
+        def one_made(*inputs: Any) -> tuple[Any, ...]:
+            return *inputs[:index], make(inputs[index]), *inputs[index + 1 :]
+
+        return self.of_inputs(kind, says, one_made, **values)
 
     def of_result(self, kind: str, says: str, make: Callable[[Any], Any], **values: Any) -> Change:
         """Return the step with something made of its result."""

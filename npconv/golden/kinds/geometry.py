@@ -30,11 +30,7 @@ def geometry(place: Place) -> Iterator[Change]:
         yield from _windows(place)
     for index, (name, array) in enumerate(zip(place.step.inputs, place.inputs, strict=True)):
         for says, values, turned in turns(place, array, name):
-
-            def make(*inputs: Any, index: int = index, turned: Any = turned) -> tuple[Any, ...]:
-                return tuple(turned(x) if place_ == index else x for place_, x in enumerate(inputs))
-
-            yield place.of_inputs(KIND, f"its input {name} {says}", make, input=name, **values)
+            yield place.of_input(KIND, f"its input {name} {says}", index, turned, input=name, **values)
     for says, values, turned in turns(place, place.right, place.step.name):
         yield place.of_result(KIND, f"its result {says}", turned, **values)
 

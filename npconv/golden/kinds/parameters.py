@@ -16,7 +16,7 @@ import numpy as np
 
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.numbers import in_words, rounded
-from npconv.golden.kinds.precision import FORMATS
+from npconv.golden.kinds.precision import FORMATS, levels
 from npconv.golden.kinds.solved import solve
 
 KIND = "parameters"
@@ -41,7 +41,7 @@ def parameters(place: Place) -> Iterator[Change]:
                 yield place.with_argument(
                     KIND, f"{full} is {says}", name, partial(np.full_like, fill_value=value), value=value
                 )
-        for other, array in place.reference.params.items():  # type: ignore[attr-defined]  # a trace
+        for other, array in place.weights.data.items():  # not decoded: there may be thousands
             if other != full and array.shape == right.shape and array.dtype.kind == "f":
                 yield place.with_parameter(KIND, f"{other} in the place of {full}", name, other)
         for says, turned in _turned(right):
@@ -54,7 +54,7 @@ def parameters(place: Place) -> Iterator[Change]:
 def _of_another_module(place: Place) -> Iterator[Change]:
     """Give out the step with all parameters of another module of the same shapes."""
     own = {full.rpartition(".")[0] for full in place.step.params.values()}
-    weights = place.reference.params  # type: ignore[attr-defined]  # a trace
+    weights = place.weights.data  # not decoded
     if len(own) != 1 or len(place.step.params) < 2:
         return
     ends = {name: full.rpartition(".")[2] for name, full in place.step.params.items()}
@@ -90,21 +90,10 @@ def _turned(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.
             yield f"with axes {one} and {other} exchanged", partial(np.swapaxes, axis1=one, axis2=other)
 
 
-def _int8(array: np.ndarray, axes: tuple[int, ...] | None = None) -> np.ndarray:
-    """Return an array rounded to 255 levels, of all of it or for each place of the axes that are left."""
-    step = np.abs(array).max(axis=axes, keepdims=axes is not None) / 127
-    return np.rint(array / np.where(step == 0, 1, step)) * step
-
-
-def _int8_each(array: np.ndarray) -> np.ndarray:
-    """Return an array rounded to 255 levels for each place of the first axis."""
-    return _int8(array, tuple(range(1, array.ndim)))
-
-
 ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **{name: FORMATS[name] for name in ("float16", "bfloat16")},
-    "int8, a scale for each output channel": _int8_each,
-    "int8, one scale": _int8,
+    "int8, a scale for each output channel": partial(levels, 0),
+    "int8, one scale": partial(levels, None),
 }
 FIRST_VALUES = (("left out (0)", 0.0), ("left out (1)", 1.0))
 

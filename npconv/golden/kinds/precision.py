@@ -9,28 +9,16 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.kinds.change import Change, Place
+from npconv.golden.roundings import to_bits, to_float16
 from npconv.plan.shapes import as_pair
 
 KIND = "precision"
 
 
-def cut(bits: int, array: np.ndarray) -> np.ndarray:
-    """Return an array rounded to so many bits of float32's mantissa of 23, ties to even."""
-    lost = 23 - bits
-    codes = array.astype(np.float32).view(np.uint32)
-    kept = (codes + ((1 << (lost - 1)) - 1) + ((codes >> np.uint32(lost)) & 1)) >> np.uint32(lost) << np.uint32(lost)
-    return kept.astype(np.uint32).view(np.float32).astype(array.dtype)
-
-
-def half(array: np.ndarray) -> np.ndarray:
-    """Return an array rounded to float16."""
-    return array.astype(np.float16).astype(array.dtype)
-
-
 FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "float16": half,
-    "bfloat16": lambda array: cut(7, array),
-    "TF32": lambda array: cut(10, array),
+    "float16": to_float16,
+    "bfloat16": partial(to_bits, bits=7),
+    "TF32": partial(to_bits, bits=10),
 }
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, log_softmax, softmax
 
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import NORMS
@@ -74,7 +75,7 @@ def _blocks(place: Place) -> Iterator[Change]:
     start, (block, _) = place.step.inputs[0], walk(place.plan, place.step.inputs[1], {place.step.inputs[0]})
     steps = [step for step in place.plan if step.name in block]
     names = {name for step in steps for name in step.params.values()}
-    weights = {name: place.reference.params[name] for name in names}  # type: ignore[attr-defined]  # a trace
+    weights = {name: place.weights[name] for name in names}
     outside = {name for step in steps for name in step.inputs} - block - {start}
     if not outside:
 
@@ -119,8 +120,7 @@ def _axes_of(step: Step, axes: int) -> Iterator[dict[str, int]]:
 
 def _run(place: Place, step: Step, x: Any) -> Any:
     """Run a step of one input on an array."""
-    weights = place.reference.params  # type: ignore[attr-defined]  # a trace
-    return run_step(step, [x], {full: weights[full] for full in step.params.values()})
+    return run_step(step, [x], {full: place.weights[full] for full in step.params.values()})
 
 
 def _samples(place: Place) -> Iterator[Change]:
@@ -130,11 +130,7 @@ def _samples(place: Place) -> Iterator[Change]:
     for says, made in (("of the first sample for all", _of_first), ("of the samples in reverse", lambda x: x[::-1])):
         yield place.of_result(KIND, f"its result {says}", made, samples=says)
         for index, name in enumerate(place.step.inputs):
-
-            def changed(*inputs: Any, index: int = index, made: Any = made) -> tuple[Any, ...]:
-                return tuple(made(x) if own == index else x for own, x in enumerate(inputs))
-
-            yield place.of_inputs(KIND, f"its input {name} {says}", changed, samples=says)
+            yield place.of_input(KIND, f"its input {name} {says}", index, made, samples=says)
 
 
 def _of_first(x: np.ndarray) -> np.ndarray:
@@ -146,10 +142,10 @@ def _functions(place: Place) -> Iterator[Change]:
     """Give out the step with a function of its result, or of its input, too many."""
     for name, function in FUNCTIONS.items():
         yield place.of_result(KIND, f"its result through {name}", function, function=name)
-        yield place.of_inputs(KIND, f"its first input through {name}", partial(_first, function), function=name)
+        yield place.of_input(KIND, f"its first input through {name}", 0, function, function=name)
     if place.step.operation == "softmax":
         for says, blocked in MASKS.items():
-            yield place.of_inputs(KIND, f"scores masked: {says}", partial(_masked, blocked), mask=says)
+            yield place.of_input(KIND, f"scores masked: {says}", 0, partial(_masked, blocked), mask=says)
     if place.step.operation == "activation":
         for other in ACTIVATIONS:
             if other != place.step.attributes["hidden_act"]:
@@ -157,15 +153,10 @@ def _functions(place: Place) -> Iterator[Change]:
                 yield place.with_attribute(KIND, says, "hidden_act", other)
 
 
-def _first(function: Any, x: Any, *others: Any) -> tuple[Any, ...]:
-    """Return inputs of which the first went through a function."""
-    return function(x), *others
-
-
-def _masked(blocked: Any, scores: Any, *others: Any) -> tuple[Any, ...]:
+def _masked(blocked: Any, scores: Any) -> Any:
     """Return scores (..., T, S) with some at minus infinity."""
     queries, keys = np.indices(scores.shape[-2:])
-    return np.where(blocked(queries, keys), -1e30, scores), *others
+    return np.where(blocked(queries, keys), -1e30, scores)
 
 
 #: Activations whose names do not say what they are.
@@ -173,13 +164,9 @@ WORDS = dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), "tanh GELU
 
 #: Functions that stand in front of or behind many steps.
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "softmax": lambda y: (
-        np.exp(y - y.max(-1, keepdims=True)) / np.exp(y - y.max(-1, keepdims=True)).sum(-1, keepdims=True)
-    ),
-    "log softmax": lambda y: (
-        y - y.max(-1, keepdims=True) - np.log(np.exp(y - y.max(-1, keepdims=True)).sum(-1, keepdims=True))
-    ),
-    "sigmoid": lambda y: 1 / (1 + np.exp(-y)),
+    "softmax": partial(softmax, axis=-1),
+    "log softmax": partial(log_softmax, axis=-1),
+    "sigmoid": expit,
     "tanh": np.tanh,
     "an exponential": np.exp,
     "a square": np.square,

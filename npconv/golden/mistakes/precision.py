@@ -6,6 +6,7 @@ A result that is stored in float16 or bfloat16 is none of these: :mod:`npconv.go
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from npconv.golden.mistakes.attention import merged
 from npconv.golden.mistakes.catalogue import Edit, mistake
 from npconv.golden.mistakes.convolution import EVERY
 from npconv.golden.mistakes.normalization import affine
+from npconv.golden.roundings import to_bits, to_float16
 from npconv.layers.tokens import split_heads
 from npconv.plan.shapes import as_pair
 
@@ -101,30 +103,16 @@ def softmax_in_half(x: Any, *, axis: int) -> Any:
     return (exponentials / exponentials.sum(axis=axis, keepdims=True, dtype=HALF)).astype(x.dtype)
 
 
-def to_bits(array: Any, bits: int) -> Any:
-    """Round to the nearest float32 with so many bits after the point of its mantissa, ties to even."""
-    lost = 23 - bits
-    codes = array.astype(np.float32).view(np.uint32)
-    with np.errstate(over="ignore"):
-        kept = (codes + ((1 << (lost - 1)) - 1) + ((codes >> lost) & 1)) >> lost << lost
-    return kept.view(np.float32).astype(array.dtype)
-
-
 def cut_to_tf32(array: Any) -> Any:
     """Drop the bits of a float32 that TF32 lacks."""
     return (array.astype(np.float32).view(np.uint32) & 0xFFFFE000).view(np.float32).astype(array.dtype)
 
 
-def to_float16(array: Any) -> Any:
-    """Round to float16."""
-    return array.astype(HALF).astype(array.dtype)
-
-
 #: What a format is called, and what rounds to it. Of factors, TF32 and float16 keep the same bits.
-FORMATS = {
-    "tf32": ("TF32 or float16", lambda array: to_bits(array, 10)),
+FORMATS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "tf32": ("TF32 or float16", partial(to_bits, bits=10)),
     "tf32-cut": ("TF32 (cut, not rounded)", cut_to_tf32),
-    "bfloat16": ("bfloat16", lambda array: to_bits(array, 7)),
+    "bfloat16": ("bfloat16", partial(to_bits, bits=7)),
     "float16": ("float16", to_float16),
 }
 

@@ -50,10 +50,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--unit",
-        choices=("float32", "float16", "bfloat16"),
+        choices=("float32", "float16", "bfloat16", "tf32"),
         default="float32",
         metavar="UNIT",
-        help="what MINE computes in: float32, float16 or bfloat16 (default float32)",
+        help="what MINE computes in: float32, float16, bfloat16 or tf32 (default float32)",
     )
     for name in ("rtol", "atol"):
         parser.add_argument(

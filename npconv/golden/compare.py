@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.elementwise import check_gelus
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -23,10 +24,14 @@ from npconv.golden.measures import (
     whereabouts,
 )
 from npconv.golden.trace_file import about, part
+from npconv.golden.units import noise_in
 from npconv.messages import listed, quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
+
+#: Where a GELU is wrong whose error is less than the rounding of large values.
+_WHERE_OWN = "single values, by up to {:.2g} times what rounding makes of your own input to this step"
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,9 @@ class Difference:
         How the array is read; None if the shapes do not fit.
     broken : bool
         The reference itself holds NaN or infinity.
+    own : float
+        Of a GELU in fewer bits than float32: how far mine is from that of mine's own input, value by value, in what
+        rounding explains. More than 1 is wrong, whatever the tolerance is.
     """
 
     name: str
@@ -78,11 +86,12 @@ class Difference:
     whereabouts: str = ""
     reading: Reading | None = AS_IT_IS
     broken: bool = False
+    own: float = 0.0
 
     @property
     def diverges(self) -> bool:
         """Whether rounding does not explain the difference."""
-        return not (self.finite and self.max_abs <= self.tolerance)
+        return not (self.finite and self.max_abs <= self.tolerance and self.own <= 1)
 
 
 @dataclass(frozen=True)
@@ -145,8 +154,9 @@ def compare(
     Parameters
     ----------
     reference, mine : Trace, or mapping of str to ndarray
-    unit : {"float32", "float16", "bfloat16"}
-        What mine was computed in; the tolerance grows with its rounding.
+    unit : {"float32", "float16", "bfloat16", "tf32"}
+        What mine was computed in. The noise of fewer bits than float32 is measured, by two runs of the reference's
+        steps; where it does not hold what they need, the tolerance of float32 grows with the rounding.
     rtol, atol : float, optional
         A tolerance of one's own, for the largest absolute difference: ``atol + rtol * max |reference|``.
     layout : {"auto", "strict"}
@@ -170,15 +180,21 @@ def compare(
         notes.append(
             f"the map of names speaks of {len(pairs.unused)} that MINE lacks ({quoted(pairs.unused[0])} first)"
         )
+    fewer = unit != "float32" and rtol is None and atol is None
+    noise = noise_in(reference, unit, pairs.names) if fewer else {}
     if rtol is None and atol is None:
-        notes += _check_noise(reference, pairs.names)
-    limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
+        notes += _check_noise(reference, pairs.names, unit, noise)
+    limits = {name: tolerance(reference, name, unit, rtol, atol, noise_in_unit=noise.get(name)) for name in pairs.names}
     aligned = align(reference, mine, pairs, limits, layout)
     notes += _check_layouts(aligned) + _check_second(aligned, pairs.second) + _check_sizes(aligned)
+    own = check_gelus(reference, mine, aligned, unit) if fewer else {}
     differences: list[Difference] = []
     located = 0
     for index, entry in enumerate(aligned, 1):
         found = _difference(reference, mine, entry, index, located < LOCATED)
+        off = own.get(found.name, 0.0)
+        where = _WHERE_OWN.format(off) if off > 1 else found.whereabouts
+        found = replace(found, own=off, whereabouts=where)
         located += found.diverges
         differences.append(found)
     first = next((found for found in differences if found.diverges), None)
@@ -262,14 +278,25 @@ def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.nd
     return []
 
 
-def _check_noise(reference: Mapping[str, np.ndarray], names: Iterable[str]) -> list[str]:
+def _check_noise(
+    reference: Mapping[str, np.ndarray], names: Iterable[str], unit: str, measured: Mapping[str, float]
+) -> list[str]:
     """Say of how many tensors no rounding noise was measured, so that their tolerance is a guess."""
     compared = [name for name in names if not is_before_model(name)]
-    unknown = [name for name in compared if noise_of(reference, name) is None]
+    left = [name for name in compared if name not in measured]
+    unknown = [name for name in left if noise_of(reference, name) is None]
+    notes = []
+    if unit != "float32" and left:
+        which = "" if len(left) == len(compared) else f" of {listed(left, 1)}"
+        notes = [
+            f"noise: that of {unit}{which} cannot be measured (it takes the steps, weights and pixel values of "
+            "REFERENCE, and finite numbers); the tolerance there is that of float32, grown by the unit roundoff"
+        ]
     if not unknown:
-        return []
+        return notes
     which = "" if len(unknown) == len(compared) else f" of {listed(unknown, 1)}"
     return [
+        *notes,
         f"noise: REFERENCE holds no measured noise{which}; the tolerance there is {MULTIPLE * UNMEASURED} unit "
-        "roundoffs of the largest value"
+        "roundoffs of the largest value",
     ]

@@ -19,8 +19,9 @@ from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.search import changes, is_refuted, pairs
-from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
+from npconv.golden.segment import Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
+from npconv.plan.extent import FAILURES
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 
@@ -104,7 +105,7 @@ def origin(comparison: Comparison) -> Origin | None:
         tuple(step.name for step in segment.steps),
         tuple(segment.start),
         len(segment.of_mine) == len(segment.start),
-        first.tolerance,
+        first.tolerance if first.own <= 1 else 0.0,
     )
 
 

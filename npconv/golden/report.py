@@ -154,7 +154,7 @@ def shown(comparison: Comparison) -> list[Difference]:
     """Return the last good and the first bad tensors, in order."""
     first = comparison.first
     if first is None:
-        ordered = sorted(comparison.differences, key=lambda d: d.max_abs / d.tolerance if d.tolerance else 0.0)
+        ordered = sorted(comparison.differences, key=_of_tolerance)
         return sorted(ordered[-GOOD:], key=lambda d: d.index)  # those that came nearest to their tolerance
     good = [d for d in comparison.differences[: first.index - 1] if not d.diverges][-GOOD:]
     bad = [d for d in comparison.differences if d.diverges][:BAD]
@@ -189,9 +189,14 @@ def _row(difference: Difference) -> tuple[str, ...]:
         f"{difference.nmse:.1e}",
         _share(difference),
         f"{difference.tolerance:.1e}",
-        f"{difference.max_abs / difference.tolerance:.2g}" if difference.tolerance else "-",
+        f"{_of_tolerance(difference):.2g}" if difference.tolerance else "-",
         difference.name,
     )
+
+
+def _of_tolerance(difference: Difference) -> float:
+    """Return how far a tensor is off in tolerances; of a step that was checked by itself, the larger of both."""
+    return max(difference.max_abs / difference.tolerance if difference.tolerance else 0.0, difference.own)
 
 
 def _share(difference: Difference) -> str:

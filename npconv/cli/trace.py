@@ -35,8 +35,12 @@ EPILOG = """\
 Names are the module paths of the model in transformers, and some that
 npconv/golden/README.md lists. Of a photo, preprocessing is recorded too.
 
+With --make there is no photo: weights and two pictures are drawn that hide no
+mistake, as those of a fresh model do (GRN 0, layer scale 1e-6, biases 0).
+
 examples:
   npconv trace facebook/convnext-tiny-224 cat.jpg -o golden.safetensors
+  npconv trace --make facebook/convnext-tiny-224 -o golden.npz --checkpoint DIR
   npconv trace ./model input.npy -o stage2.npz --only "encoder.stages.2.*"
 """
 
@@ -53,6 +57,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "photo",
         metavar="PHOTO",
+        nargs="?",
         help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
         "pixel_values (N, C, H, W)",
     )
@@ -87,14 +92,49 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="count the errors of this trace, of a correct float32 run such as PyTorch's, as noise too",
     )
+    _add_make(parser)
     parser.set_defaults(run=run)
+
+
+def _add_make(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a model that is made."""
+    parser.add_argument(
+        "--make",
+        action="store_true",
+        help="draw weights and pictures: MODEL is a name, a folder with a config.json, or such a file",
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="also write the model that is made, as transformers reads it"
+    )
+    parser.add_argument(
+        "--size",
+        metavar="S",
+        type=_height_and_width,
+        help="height and width of the pictures, such as 224 or 224x256 (default: the model's height, another width)",
+    )
+    parser.add_argument("--pictures", metavar="N", type=int, help="how many (default 2)")
+    parser.add_argument("--seed", metavar="N", type=int, help="what is drawn (default 0)")
+
+
+def _height_and_width(text: str) -> tuple[int, int]:
+    """Return height and width of ``"224x256"``, or of ``"224"`` for a square."""
+    words = text.split("x")
+    try:
+        height, width = (int(words[0]), int(words[-1]))
+        if len(words) <= 2 and min(height, width) > 0:
+            return height, width
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected pixels, such as 224 or 224x256 (height and width), got {text!r}")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and say what is in it."""
+    from npconv.golden.hidden import hidden, says
     from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 
+    refuse_call(args)
     refuse_output(args)
     recorded = make_trace(args)
     for file in args.noise_of:
@@ -103,7 +143,25 @@ def run(args: argparse.Namespace) -> int:
     size = _size(args.output)
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""
     write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
+    if hides := says(hidden(recorded)):
+        write(sys.stdout, f"hidden: {hides}\n")
     return 0
+
+
+def refuse_call(args: argparse.Namespace) -> None:
+    """Refuse arguments that do not go together, and a folder for the model that holds something."""
+    if args.photo is None and not args.make:
+        raise InputError("expected a PHOTO to trace, or --make, which draws weights and pictures; got neither")
+    if args.photo is not None and args.make:
+        raise InputError(f"expected no PHOTO beside --make, which draws pictures; got {escape(args.photo)}")
+    own = [name for name in ("checkpoint", "size", "pictures", "seed") if getattr(args, name) is not None]
+    if own and not args.make:
+        raise InputError(f"expected --make beside --{own[0]}, which says what it draws")
+    folder = args.checkpoint
+    if folder is None or args.force or not os.path.lexists(folder):
+        return
+    if not os.path.isdir(folder) or os.listdir(folder):
+        raise InputError(f"{escape(folder)}: expected a new or empty folder for --checkpoint, or --force")
 
 
 def refuse_output(args: argparse.Namespace) -> None:
@@ -114,7 +172,7 @@ def refuse_output(args: argparse.Namespace) -> None:
     path = Path(args.output)
     files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".json" else [path] if path.suffix else []
     for file in files:  # of an index, the numbers too: they are its own if it is
-        inputs = (args.photo, args.model, *args.noise_of)
+        inputs = (*filter(None, [args.photo]), args.model, *args.noise_of)
         check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
 
 
@@ -123,8 +181,11 @@ def make_trace(args: argparse.Namespace) -> Trace:
     from npconv.golden.preprocessing import with_preprocessing
     from npconv.golden.truth import load_model, record
 
-    model = load_model(args.model)
-    before, about = _prepared(args)
+    if args.make:
+        model, before, about = _made(args)
+    else:
+        model = load_model(args.model)
+        before, about = _prepared(args)
     patterns, wanted = _chosen(args.only, before, model)
     recorded = record(
         model,
@@ -134,7 +195,19 @@ def make_trace(args: argparse.Namespace) -> Trace:
         dtype=args.dtype,
         weights=not args.no_weights,
     )
+    if args.checkpoint is not None:
+        model.save_pretrained(args.checkpoint)
     return with_preprocessing(recorded, {name: before[name] for name in wanted}, about)
+
+
+def _made(args: argparse.Namespace) -> tuple[BareModel[Any], dict[str, np.ndarray], dict[str, Any]]:
+    """Return a model that is made, pixel values for it, and what the trace says of it."""
+    from npconv.golden.made import make
+
+    seed = args.seed or 0
+    pictures = 2 if args.pictures is None else args.pictures
+    model, pixel_values = make(args.model, seed=seed, size=args.size, pictures=pictures)
+    return model, {"pixel_values": pixel_values}, {"model": f"{os.path.basename(args.model)} made of seed {seed}"}
 
 
 def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

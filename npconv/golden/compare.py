@@ -11,6 +11,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
 from npconv.golden.elementwise import check_gelus
+from npconv.golden.hidden import USUAL, Hiding, hidden
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -114,6 +115,8 @@ class Comparison:
     segments : dict
         Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
         several questions are asked about one.
+    hidden : list of Hiding
+        What of the reference hides mistakes, but for what every photo does.
     refused : dict
         Why the part before a tensor was not run again, by its name: it would take more than the file explains.
     """
@@ -128,6 +131,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    hidden: list[Hiding] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
@@ -202,7 +206,8 @@ def compare(
         notes += check_compared(aligned, pairs, inputs)
     before = differences[: first.index - 1] if first else differences
     last_good = before[-1] if before else None
-    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
+    hides = [one for one in hidden(reference) if one.kind not in USUAL]
+    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes, hidden=hides)
 
 
 def _difference(

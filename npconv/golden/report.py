@@ -9,6 +9,7 @@ from typing import Any
 
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin
+from npconv.golden.hidden import says
 from npconv.golden.inputs import tensors
 from npconv.golden.judge import Suspect, Suspects
 from npconv.golden.trace_file import about
@@ -46,6 +47,7 @@ def to_text(
     lines.append(f"reference  {escape(names[0])}: {provenance(comparison.reference)}")
     lines.append(f"mine       {escape(names[1])}: {provenance(comparison.mine)}")
     lines += [escape(note) for note in [*comparison.notes, *_names(comparison)]]
+    lines += [f"hidden: {says(comparison.hidden)}"] if comparison.hidden else []
     lines += ["", *_table(comparison)]
     first = comparison.first
     if first is not None:
@@ -229,6 +231,7 @@ def to_values(
         "reference": {"file": names[0], **_about(comparison.reference)},
         "mine": {"file": names[1], **_about(comparison.mine)},
         "notes": list(comparison.notes),
+        "hidden": [vars(one) for one in comparison.hidden],
         "missing": list(comparison.missing),
         "extra": list(comparison.extra),
         "origin": None if origin is None else _origin_values(origin),

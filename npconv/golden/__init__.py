@@ -4,8 +4,10 @@
 
 - ``npconv.plan``: a model as a list of steps, and what runs them
 - ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
+- ``made``, ``hidden``: models and pictures that hide no mistake, and what does
 - ``trace_file``, ``formats``: traces in files
 - ``compare``, ``inputs``, ``align``, ``output_names``, ``measures``, ``roundings``: two traces side by side
+- ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
 - ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
   and with kinds of mistakes
 - ``report``, ``junit``, ``repro``: what comes out

@@ -9,7 +9,7 @@ The rounding of the result is allowed, and that of the input: a program may take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 
 import numpy as np
@@ -20,6 +20,7 @@ from npconv.golden.measures import FLOOR, largest_of, last_place, pieces
 from npconv.golden.roundings import FEW, UNITS, Rounding, half_places
 from npconv.golden.units import STORED, plan_of
 from npconv.layers import ACTIVATIONS, gelu
+from npconv.plan.step import Step
 
 #: How the argument of erf is made: divided by the root of 2, whose bits may be fewer as well, or times its inverse.
 ARGUMENTS: tuple[Callable[[np.ndarray, Rounding], np.ndarray], ...] = (
@@ -37,12 +38,15 @@ def check_gelus(
     good = {entry.tensor.name: entry for entry in found if entry.tensor.is_good}
     off = {}
     for step in plan or ():
-        names = (*step.inputs, step.name)
-        exact = ACTIVATIONS.get(str(step.attributes.get("hidden_act"))) is gelu and step.operation == "activation"
-        if exact and all(name in good for name in names):
-            x, y = (_read(good[name], mine) for name in names)
-            off[step.name] = misfit(x, y, unit)
+        arrays = [_read(good[name], mine) for name in (*step.inputs, step.name) if name in good and _is_gelu(step)]
+        if len(arrays) == 2 and arrays[0].shape == arrays[1].shape:  # the plan may be a stranger's
+            off[step.name] = misfit(arrays[0], arrays[1], unit)
     return off
+
+
+def _is_gelu(step: Step) -> bool:
+    """Tell whether a step is GELU in its exact form."""
+    return step.operation == "activation" and ACTIVATIONS.get(str(step.attributes.get("hidden_act"))) is gelu
 
 
 def _read(entry: Aligned, mine: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -70,9 +74,10 @@ def misfit(x: np.ndarray, y: np.ndarray, unit: str) -> float:
     return worst
 
 
-def _both(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return two arrays in float64, piece by piece."""
-    return [(a.astype(np.float64), b.astype(np.float64)) for a, b in pieces(x, y)]
+def _both(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield two arrays in float64, piece by piece."""
+    for a, b in pieces(x, y):
+        yield a.astype(np.float64), b.astype(np.float64)
 
 
 def _off(exact: np.ndarray, x: np.ndarray, y: np.ndarray, unit: str, slack: float) -> np.ndarray:

@@ -112,9 +112,12 @@ def _of_pictures(trace: Mapping[str, np.ndarray]) -> Iterator[Hiding]:
     if PIXELS not in trace:
         return
     x = np.asarray(trace[PIXELS])
-    if x.ndim != 4 or 0 in x.shape or x.dtype.kind != "f" or not np.isfinite(x).all():
+    if x.ndim != 4 or 0 in x.shape or x.dtype.kind != "f":
         return
-    near = EQUAL * float(np.ptp(x))
+    x = x.astype(np.float64)
+    near = EQUAL * (float(x.max()) - float(x.min()))
+    if not np.isfinite(near):  # nor all of the pictures
+        return
     ranges = np.ptp(x, axis=(2, 3))
     if (ranges == 0).all():
         yield Hiding("constant", 1, 1, PIXELS)

@@ -30,8 +30,9 @@ MULTIPLE = 8
 #: another correct program may still round once, by a fused multiply-add or a multiplication with the inverse.
 FLOOR = 4
 
-#: The same two of a unit of fewer bits whose own noise was measured (:mod:`npconv.golden.units`): its few roundings are
-#: much alike in all programs, whatever the order of sums, so less will do.
+#: The same two for a unit of fewer bits whose own noise was measured (:mod:`npconv.golden.units`). There the rounding
+#: of what is stored outweighs that of sums, and is much alike in all programs: with 96 random models, PyTorch came to
+#: 0.78 of this in half precision and to 0.57 in TF32.
 MULTIPLE_IN_UNIT, FLOOR_IN_UNIT = 3.5, 1
 
 #: Unit roundoffs of the largest value that stand for the noise of a tensor for which none was measured, as in a trace

@@ -50,7 +50,10 @@ def test_the_trace_of_a_photo(capsys, model, photo, tmp_path) -> None:
     trace = load_trace(out)
     assert (status, errors) == (0, "")
     size = out.stat().st_size
-    assert said == f"{len(trace)} tensors and {len(trace.params)} weights, {size} bytes, {out}\n{OF_A_PHOTO}"
+    first, rest = said.split("\n", 1)
+    assert first == f"{len(trace)} tensors and {len(trace.params)} weights, {size} bytes, {out}"
+    assert rest.startswith("hidden: GRN of weight 0 (4 of 4), norms of")
+    assert rest.endswith(OF_A_PHOTO.removeprefix("hidden: "))
     assert list(trace) == [*PREPROCESSING, *(step.name for step in trace.plan)]
     picture = open_image(photo)
     np.testing.assert_array_equal(trace[DECODED], np.asarray(picture), strict=True)

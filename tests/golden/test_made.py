@@ -113,6 +113,8 @@ SQUARE = PICTURES[..., :8]
         (PICTURES + PICTURES[:, :, :, ::-1], ["mirrored"]),
         (SQUARE + SQUARE.transpose(0, 1, 3, 2), ["mirrored", "square"]),
         (np.full((1, 3, 8, 8), np.nan, np.float32), []),
+        (np.float32([3e38, -3e38, 1]) * np.ones((2, 3, 2, 3), np.float32), ["grey", "alike", "mirrored"]),
+        (np.full((1, 3, 8, 9), np.inf, np.float32), []),
         (PICTURES[:0], []),
         (PICTURES[0], []),
         (np.zeros((1, 3, 8, 8), np.uint8), []),

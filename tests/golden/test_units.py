@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import erf
-from support.compare_samples import golden, make_trace
+from support.compare_samples import TANH, golden, make_trace
 
 from npconv.golden.case import cases
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose, origin
 from npconv.golden.elementwise import misfit
 from npconv.golden.measures import tolerance
+from npconv.golden.mistakes import MISTAKES, apply
 from npconv.golden.report import to_text, to_values
 from npconv.golden.roundings import cut_to_tf32, to_bits, to_float16
 from npconv.golden.trace_file import PIXELS, Trace
@@ -31,16 +32,18 @@ ROUND = {
 }
 
 
-def port(family, unit, activation=OPERATIONS["activation"]):
-    """A port that stores all in a unit, or takes products of factors in it; `activation` may be a wrong one."""
+def port(family, unit, mistake=None):
+    """A port that stores all in a unit, or takes products of factors in it, and makes a mistake wherever it can."""
     rounded, right = ROUND[unit], golden(family)
     single = {name: array.astype(np.float32) for name, array in right.params.items()}
     x = right[PIXELS].astype(np.float32)
     if not unit.startswith("tf32"):
         single, x = {name: rounded(array) for name, array in single.items()}, rounded(x)
 
+    plan, chosen = apply(mistake, right.plan) if mistake else (right.plan, lambda step: OPERATIONS[step.operation])
+
     def function_of(step):
-        function = activation if step.operation == "activation" else OPERATIONS[step.operation]
+        function = chosen(step)
 
         def call(*inputs, **arguments):
             if not unit.startswith("tf32"):
@@ -52,7 +55,7 @@ def port(family, unit, activation=OPERATIONS["activation"]):
 
         return call
 
-    made = {step.name: array for step, array in run_plan(right.plan, {PIXELS: x}, single, function_of)}
+    made = {step.name: array for step, array in run_plan(plan, {PIXELS: x}, single, function_of)}
     return make_trace({PIXELS: x, **made}, {"input": right.about["input"]})
 
 
@@ -102,15 +105,11 @@ def test_without_weights_the_tolerance_is_that_of_float32_grown():
     assert all(comparison[name].tolerance == tolerance(whole, name, "float16") for name in names)
 
 
-def tanh_gelu(x, *, hidden_act):
-    return gelu_tanh(x)
-
-
 @pytest.mark.parametrize("family", ["convnextv2", "cvt"])
 @pytest.mark.parametrize("unit", ["float16", "bfloat16", "tf32"])
 def test_another_gelu_is_seen_and_named(family, unit):
     """Of float16 its error, 5e-4, is less than the rounding of values of 1; of bfloat16, of values of 0.1."""
-    comparison = compare(golden(family), port(family, unit, tanh_gelu), unit=unit)
+    comparison = compare(golden(family), port(family, unit, TANH), unit=unit)
     plan = golden(family).plan
     first = comparison.first
     assert plan[first.name].operation == "activation"
@@ -124,6 +123,17 @@ def test_another_gelu_is_seen_and_named(family, unit):
     assert "single values, by up to" in text
     assert f"fits tanh GELU{stored}" in " ".join(text.split())
     assert to_values(comparison)["tensors"][first.index - 1]["own"] == first.own
+
+
+@pytest.mark.parametrize("name", ["layer-norm-missing", "grn-sum", "residual-after-norm", "depthwise-shifted-up"])
+@pytest.mark.parametrize("unit", ["float16", "bfloat16"])
+def test_other_mistakes_are_named_as_in_float32(unit, name):
+    [mistake] = [mistake for mistake in MISTAKES if mistake.name == name]
+    comparison = compare(golden("convnextv2"), port("convnextv2", unit, mistake=mistake), unit=unit)
+    place = next(step.name for step in golden("convnextv2").plan if mistake.at(step, golden("convnextv2").plan))
+    assert comparison.first.name == place
+    suspects = diagnose(comparison)
+    assert (suspects[0].mistake, suspects[0].fits) == (mistake, True)
 
 
 X = np.random.default_rng(0).normal(0, 2, 20_000)
@@ -174,6 +184,17 @@ def test_what_cannot_be_measured_is_left_out():
     large = {name: array * (1e7 if name == "classifier.bias" else 1) for name, array in right.params.items()}
     overflows = noise_in(make_trace(right, right.about, large), "float16", right)
     assert set(right) - set(overflows) == {PIXELS, "classifier"}
+
+
+@pytest.mark.parametrize("inputs", [["pixel_values"], ["wide"], ["pixel_values", "pixel_values"], []])
+def test_a_gelu_of_a_stranger_that_takes_something_else_is_no_gelu(inputs):
+    """Nothing is raised: arrays of another shape are not held against each other."""
+    step = {"name": "act", "operation": "activation", "inputs": inputs, "layout": "NCHW", "aliases": [], "params": {},
+            "attributes": {"hidden_act": "gelu"}}  # fmt: skip
+    arrays = {PIXELS: np.ones((1, 3, 4, 4)), "wide": np.ones((1, 3, 4, 5)), "act": np.ones((1, 3, 4, 4))}
+    trace = make_trace(arrays, {"steps": {"steps": [step], "outputs": ["act"], "hidden_states": []}})
+    off = compare(trace, arrays, unit="float16")["act"].own
+    assert off > 1 if inputs == ["pixel_values"] else off == 0
 
 
 def test_the_steps_of_a_stranger_may_make_no_more_than_the_file_explains():

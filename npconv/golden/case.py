@@ -40,11 +40,10 @@ from npconv.golden.measures import (
 )
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.roundings import stored_distance, stored_in
-from npconv.golden.segment import cast
+from npconv.golden.segment import FAILURES, cast
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.units import measure_in
 from npconv.messages import quoted
-from npconv.plan.extent import FAILURES
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan, Step

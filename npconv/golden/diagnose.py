@@ -19,9 +19,8 @@ from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.search import changes, is_refuted, pairs
-from npconv.golden.segment import Segment, make_segment, run_changed
+from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
-from npconv.plan.extent import FAILURES
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npconv.errors import InputError
-from npconv.golden.compare import Comparison, Difference
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.trace_file import PIXELS, Trace, about
-from npconv.plan.extent import FAILURES, MOST_STEPS, Allowance, TooMuchError
+from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
+
+if TYPE_CHECKING:
+    from npconv.golden.compare import Comparison, Difference
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,10 @@ class Segment:
     def made(self) -> np.ndarray:
         """The tensor in question, as the steps make it."""
         return self.results[self.target.name]
+
+
+#: Steps that are run again in one piece; the largest published models have a thousand.
+MOST_STEPS = 4000
 
 
 def make_segment(comparison: Comparison, difference: Difference, share: float = 1.0) -> Segment | None:
@@ -136,6 +142,10 @@ def walk(plan: Plan, target: str, good: Container[str]) -> tuple[set[str], list[
                 steps.add(name)
                 todo.append(name)
     return steps, list(outside)
+
+
+#: What a step may raise that is given arrays it was not made for.
+FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def working_dtype(array: np.ndarray) -> np.dtype:

@@ -24,8 +24,9 @@ import numpy as np
 
 from npconv.golden.measures import pieces
 from npconv.golden.roundings import ROUNDOFF, Rounding, cut_to_tf32, to_bits, to_float16
+from npconv.golden.segment import FAILURES, MOST_STEPS
 from npconv.golden.trace_file import PIXELS, Trace
-from npconv.plan.extent import FAILURES, MOST_STEPS, Allowance
+from npconv.plan.extent import Allowance
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan, Step

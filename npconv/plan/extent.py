@@ -25,12 +25,6 @@ HELD_FOR_EACH, HELD_ANYWAY = 64, 1 << 23
 WORK_FOR_EACH, WORK_ANYWAY = 1 << 14, 1 << 32
 
 
-#: Steps that are run again in one piece; the largest published models have a thousand.
-MOST_STEPS = 4000
-
-#: What a step may raise that is given arrays it was not made for.
-FAILURES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
 #: Operations whose arrays are stretched to fit each other, and those that only put numbers into other places.
 STRETCHED = ("residual", "grn_apply", "layer_scale")
 MOVED = ("map_tokens", "tokens", "positions_map", "class_token", "join_class_token", "join_nothing")

@@ -19,9 +19,8 @@ from npconv.golden.kinds.pictures import pictures
 from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.structure import structure
 from npconv.golden.measures import distance
-from npconv.golden.segment import make_segment, run_changed
+from npconv.golden.segment import FAILURES, make_segment, run_changed
 from npconv.images.settings import STEPS
-from npconv.plan.extent import FAILURES
 
 Kind = Callable[[Place], Iterator[Change]]
 

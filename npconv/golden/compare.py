@@ -11,7 +11,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
 from npconv.golden.elementwise import check_gelus
-from npconv.golden.hidden import USUAL, Hiding, hidden
+from npconv.golden.hidden import Hiding, hidden
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -206,7 +206,7 @@ def compare(
         notes += check_compared(aligned, pairs, inputs)
     before = differences[: first.index - 1] if first else differences
     last_good = before[-1] if before else None
-    hides = [one for one in hidden(reference) if one.kind not in USUAL]
+    hides = [one for one in hidden(reference) if not one.is_usual]
     return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes, hidden=hides)
 
 

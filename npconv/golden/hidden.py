@@ -42,6 +42,11 @@ class Hiding:
     total: int
     first: str
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is so of any photo or of many trained models, and worth a word only when a trace is made."""
+        return self.kind in ("one", "square") or 2 * self.count < self.total
+
 
 #: What hides mistakes, in words.
 WORDS = {
@@ -57,9 +62,6 @@ WORDS = {
     "one": "one picture",
     "square": "square pictures",
 }
-
-#: Those that any photo has: worth a word when a trace is made, and none in each comparison.
-USUAL = ("one", "square")
 
 
 def hidden(trace: Mapping[str, np.ndarray]) -> list[Hiding]:

@@ -82,16 +82,16 @@ def measure_in(
     params: Mapping[str, np.ndarray],
     truth: Mapping[str, np.ndarray],
     unit: str,
-    numbers: int,
+    numbers: int | None = None,
 ) -> dict[str, float]:
     """Return the noise of a unit for each array of `truth` that steps make of `arrays`, if it is finite.
 
-    The steps may be a stranger's: GoldenError if they make more than so many `numbers` explain, or cannot be run.
+    Steps of a stranger may make no more than so many `numbers` explain: GoldenError if they do, or cannot be run.
     """
     largest, squares = dict.fromkeys(truth, 0.0), dict.fromkeys(truth, 0.0)
     with np.errstate(all="ignore"):  # an overflow is seen by its result
         for weights, given, function_of in _ways(unit, _as_float32(params), _as_float32(arrays)):
-            chosen = _bounded(function_of, Allowance(numbers))
+            chosen = function_of if numbers is None else _bounded(function_of, Allowance(numbers))
             for step, result in run_plan(plan, given, weights, chosen, truth):
                 far, square = _errors(truth[step.name], np.asarray(result))
                 largest[step.name] = max(largest[step.name], far)

@@ -1,7 +1,7 @@
-"""Which tensor of one trace belongs to which of another, and in which order of axes it is read.
+"""In which order of axes each tensor of a trace is read.
 
-First names are paired, then each tensor is read in the order that its numbers speak for, and last those are read again
-for which the other tensors speak for another order.
+First each is read in the order that its numbers speak for, then those again for which the other tensors speak for
+another order.
 """
 
 from __future__ import annotations
@@ -9,134 +9,18 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from npconv.errors import GoldenError
 from npconv.golden.measures import Measures, measure
-from npconv.golden.output_names import output_names, spelled
-from npconv.golden.trace_file import PIXELS, layout_of
-from npconv.messages import nearest, quoted
-from npconv.models import FAMILIES
-
-#: What stands before the names of a model inside another one, or of a compiled or distributed one.
-PREFIXES = ("module.", "_orig_mod.", "model.", *(f"{family.base_model_prefix}." for family in FAMILIES.values()))
+from npconv.golden.pairing import Pairs
+from npconv.golden.trace_file import layout_of
 
 #: Arrays with more axes than this are read as they are: the permutations grow too many.
 MOST_AXES = 6
-
-#: Names shown in an error or a note.
-SHOWN = 3
-
-
-class Pairs(NamedTuple):
-    """Which names belong together.
-
-    Parameters
-    ----------
-    names : dict of str to str
-        Name in the reference -> name in mine, in the order of the reference.
-    missing, extra : list of str
-        Names of the reference that mine lacks, and of mine that the reference lacks.
-    second : dict of str to list of str
-        Name in the reference -> further names in mine that stand for the same tensor.
-    unused : list of str
-        Names of mine that the map of names speaks of and mine lacks.
-    """
-
-    names: dict[str, str]
-    missing: list[str]
-    extra: list[str]
-    second: dict[str, list[str]]
-    unused: list[str]
-
-
-def pair(
-    reference: Mapping[str, Any] | Iterable[str],
-    mine: Mapping[str, Any] | Iterable[str],
-    aliases: Mapping[str, str] | None = None,
-    renamed: Mapping[str, str] | None = None,
-) -> Pairs:
-    """Find the names that belong together.
-
-    Names that are renamed come first, then those that are equal, then those that are equal once aliases are resolved
-    and prefixes such as ``convnextv2.`` taken away, then those of a model's outputs (``logits``), in either trace. A
-    tensor of mine under a second name of the same module is no extra one, but a second. `aliases` go from a second
-    name to the name, `renamed` from mine to the reference's.
-
-    Raises
-    ------
-    GoldenError
-        If no name is common but that of the input, or a new name does not exist, or none of those that are renamed.
-    """
-    wanted, there = list(reference), list(mine)
-    aliases, given = dict(aliases or {}), dict(renamed or {})
-    _check_renamed(given, wanted, there)
-    renamed = {name: target for name, target in given.items() if name in there}
-    known = set(wanted)
-    short = {_short(name): name for name in reversed(wanted)}
-    second = {_short(alias): name for alias, name in aliases.items() if name in known}
-    outputs = output_names(reference)
-    own = {name: outputs[output] for output, name in output_names(mine).items() if output in outputs}
-    found = {target: name for name, target in renamed.items()}
-    extra: list[str] = []
-    second_names: dict[str, list[str]] = {}
-    free = [name for name in there if name not in renamed]
-    for name in sorted(free, key=lambda name: name not in known):  # those that are equal first
-        target = name if name in known else aliases.get(name) or short.get(_short(name)) or second.get(_short(name))
-        target = target if target in known else outputs.get(spelled(name) or "") or own.get(name)
-        if target not in known:
-            extra.append(name)
-        elif found.setdefault(str(target), name) != name:
-            second_names.setdefault(str(target), []).append(name)
-    if not found or (set(found) == {PIXELS} and extra and len(wanted) > 1):
-        raise GoldenError(nothing_common(wanted, [name for name in there if name != found.get(PIXELS)]))
-    names = {name: found[name] for name in wanted if name in found}
-    unused = [name for name in given if name not in renamed]
-    return Pairs(names, [name for name in wanted if name not in found], extra, second_names, unused)
-
-
-def _check_renamed(renamed: Mapping[str, str], wanted: Sequence[str], there: Sequence[str]) -> None:
-    """Refuse a map of names that speaks of other tensors: of such as MINE lacks only if it lacks all of them."""
-    known = set(wanted)
-    absent = [name for name in renamed.values() if name not in known]
-    if absent:
-        turned = "; is it {reference: mine}?" if set(renamed) <= known else ""
-        near = _nearest(absent[0], wanted)
-        raise GoldenError(
-            f"the map of names speaks of {quoted(absent[0])}, which REFERENCE lacks; nearest there: {near}{turned}"
-        )
-    if renamed and not set(renamed) & set(there):
-        name = next(iter(renamed))
-        near = _nearest(name, there)
-        raise GoldenError(f"the map of names speaks of {quoted(name)}, which MINE lacks; nearest there: {near}")
-    if len(set(renamed.values())) < len(renamed):
-        twice = Counter(renamed.values()).most_common(1)[0][0]
-        raise GoldenError(f"the map of names gives two tensors of MINE the name {quoted(twice)}; give one")
-
-
-def _short(name: str) -> str:
-    """Return a name without the prefixes that a model puts before it."""
-    for prefix in PREFIXES * 2:  # one may stand before another
-        name = name.removeprefix(prefix)
-    return name
-
-
-def nothing_common(wanted: Sequence[str], there: Sequence[str]) -> str:
-    """Say that no name is common, and which are the nearest."""
-    if not (wanted and there):
-        return f"expected tensors in both traces, got {len(wanted)} in REFERENCE and {len(there)} in MINE"
-    near = "; ".join(f"{quoted(name)} (nearest in REFERENCE: {_nearest(name, wanted)})" for name in there[:SHOWN])
-    return f"no name of MINE is in REFERENCE: {near}; give --names with a JSON file of {{mine: reference}}"
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    """Return the name that is most like another one, however little."""
-    near = nearest(name, names, alike=0)
-    return "none" if near is None else quoted(near)
 
 
 class Reading(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.align import AS_IT_IS, Aligned, Reading, align
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -22,6 +22,7 @@ from npconv.golden.measures import (
     tolerance,
     whereabouts,
 )
+from npconv.golden.pairing import pair
 from npconv.golden.trace_file import about, part
 from npconv.messages import listed, quoted
 

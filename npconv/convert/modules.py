@@ -66,7 +66,7 @@ def _of_kind(dialect: Dialect, modules: Modules, known: Mapping[str, str]) -> di
     of_rules = {
         path: name
         for path, name in _of_rules(dialect, known).items()
-        if path not in said and not any(pattern.match(path) for pattern in unsaid)
+        if path not in said and all(pattern.match(path) is None for pattern in unsaid)
     }
     return {**of_rules, **said}
 

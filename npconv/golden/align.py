@@ -6,10 +6,9 @@ another order.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,57 +16,8 @@ import numpy as np
 
 from npconv.golden.measures import Measures, measure
 from npconv.golden.pairing import Pairs
+from npconv.golden.readings import AS_IT_IS, Reading, readings
 from npconv.golden.trace_file import layout_of
-
-#: Arrays with more axes than this are read as they are: the permutations grow too many.
-MOST_AXES = 6
-
-
-class Reading(NamedTuple):
-    """How the axes of an array are read: the longer ones in the order of the reference, or None: as they are."""
-
-    axes: tuple[int, ...] | None
-    says: str = ""
-
-    def of(self, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """Return the array in the shape of the reference."""
-        if self.axes is None:
-            return array.reshape(shape)
-        return np.ascontiguousarray(array.squeeze().transpose(self.axes)).reshape(shape)
-
-
-AS_IT_IS = Reading(None)
-
-
-def readings(shape: Sequence[int], mine: Sequence[int], letters: str = "") -> Iterator[Reading]:
-    """Give out the ways to read an array as one of another shape: as it is, then with its axes in another order.
-
-    Axes of size 1 may come and go. `letters`, one for each axis of the reference, put a reading into words.
-    """
-    sizes = [size for size in shape if size != 1]
-    own = [size for size in mine if size != 1]
-    if sorted(sizes) != sorted(own):
-        return
-    if sizes == own:
-        yield AS_IT_IS
-    if len(own) > MOST_AXES:
-        return
-    for axes in itertools.permutations(range(len(own))):
-        if axes != tuple(range(len(own))) and [own[axis] for axis in axes] == sizes:
-            yield Reading(axes, _words(axes, shape, mine, letters))
-
-
-def _words(axes: Sequence[int], shape: Sequence[int], mine: Sequence[int], letters: str) -> str:
-    """Return a reading in words: ``read as NHWC``."""
-    if len(letters) != len(shape):
-        return f"axes read in the order {' '.join(map(str, axes))}"
-    long = [letter for letter, size in zip(letters, shape, strict=True) if size != 1]
-    order: list[Any] = sorted(range(len(axes)), key=lambda k: axes[k])
-    named = iter([long[k] for k in order])
-    if len(mine) != len(shape):
-        return f"read as {''.join(named)}"
-    single = iter([letter for letter, size in zip(letters, shape, strict=True) if size == 1])
-    return "read as " + "".join(next(single) if size == 1 else next(named) for size in mine)
 
 
 def read(
@@ -103,9 +53,9 @@ class Tensor(NamedTuple):
     reading: Reading | None
     is_good: bool
 
-    def all_axes(self) -> list[tuple[int, ...] | None]:
-        """Return the orders of axes that the shapes allow, the one that they suggest first."""
-        return [reading.axes for reading in readings(self.shape, self.mine, self.letters)]
+    def all_ways(self) -> dict[Any, Reading]:
+        """Return the ways to read it that the shapes allow, the one that they suggest first."""
+        return {reading.way: reading for reading in readings(self.shape, self.mine, self.letters)}
 
 
 def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool]) -> list[Tensor]:
@@ -121,18 +71,18 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
     kinds = _kinds(tensors)
 
     @cache
-    def agreed(kind: tuple[str, int], axes: tuple[int, ...] | None) -> tuple[int, bool, set[str]]:
+    def agreed(kind: tuple[str, int], way: Any) -> tuple[int, bool, set[str]]:
         """Count the good tensors of a kind that may be read so; tell if all agree, and which modules can only be so."""
-        able = [other for other in kinds[kind] if axes in other.all_axes()]
-        fit = all(_axes(other) == axes or fits(other, Reading(axes)) for other in able)
-        return len(able), fit, {_role(other.name) for other in able if other.all_axes()[0] == axes}
+        able = [(other, ways) for other in kinds[kind] if way in (ways := other.all_ways())]
+        fit = all(_way(other) == way or fits(other, ways[way]) for other, ways in able)
+        return len(able), fit, {_role(other.name) for other, ways in able if next(iter(ways)) == way}
 
     found = []
     for tensor in tensors:
         reading = tensor.reading
-        if reading is None or not tensor.is_good or reading.axes == tensor.all_axes()[0]:
+        if reading is None or not tensor.is_good or reading.way == next(iter(tensor.all_ways())):
             continue
-        able, do_fit, certain = agreed(_kind(tensor), reading.axes)
+        able, do_fit, certain = agreed(_kind(tensor), reading.way)
         if _role(tensor.name) not in certain and (able == 1 or not do_fit):  # the one is this tensor itself
             found.append(tensor)
     return found
@@ -144,14 +94,14 @@ def as_the_others(tensor: Tensor, orders: Mapping[tuple[str, int], Counter[Any]]
     None if there are none, or their order does not fit its shape. `orders` counts them by kind.
     """
     counted = orders.get(_kind(tensor), Counter())
-    possible = {reading.axes: reading for reading in readings(tensor.shape, tensor.mine, tensor.letters)}
-    common = [axes for axes in counted if axes in possible]
-    return possible[max(common, key=lambda axes: counted[axes])] if common else None
+    possible = tensor.all_ways()
+    common = [way for way in counted if way in possible]
+    return possible[max(common, key=lambda way: counted[way])] if common else None
 
 
 def count_orders(tensors: Sequence[Tensor]) -> dict[tuple[str, int], Counter[Any]]:
     """Count the orders of axes in which the good tensors of each kind were read."""
-    return {kind: Counter(map(_axes, found)) for kind, found in _kinds(tensors).items()}
+    return {kind: Counter(map(_way, found)) for kind, found in _kinds(tensors).items()}
 
 
 def _kinds(tensors: Sequence[Tensor]) -> dict[tuple[str, int], list[Tensor]]:
@@ -168,9 +118,9 @@ def _kind(tensor: Tensor) -> tuple[str, int]:
     return tensor.letters, len(tensor.shape)
 
 
-def _axes(tensor: Tensor) -> tuple[int, ...] | None:
-    """Return the order in which a tensor was read."""
-    return None if tensor.reading is None else tensor.reading.axes
+def _way(tensor: Tensor) -> Any:
+    """Return the way in which a tensor was read."""
+    return AS_IT_IS.way if tensor.reading is None else tensor.reading.way
 
 
 def _role(name: str) -> str:

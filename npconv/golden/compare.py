@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Aligned, Reading, align
+from npconv.golden.align import Aligned, align
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -23,6 +23,7 @@ from npconv.golden.measures import (
     whereabouts,
 )
 from npconv.golden.naming import Named, pair_names
+from npconv.golden.readings import AS_IT_IS, Reading
 from npconv.golden.trace_file import about
 from npconv.messages import listed
 

@@ -11,10 +11,10 @@ import numpy as np
 from npconv.convert.dialects import family_of_names
 from npconv.convert.modules import module_dialects, module_names, skipped_modules
 from npconv.errors import GoldenError, WeightsError
-from npconv.golden.align import readings
 from npconv.golden.measures import is_before_model
 from npconv.golden.output_names import spelled
 from npconv.golden.pairing import Pairs, find_targets, pair
+from npconv.golden.readings import readings
 from npconv.golden.spelling import parts_of, without_prefixes
 from npconv.golden.trace_file import PARAMETERS, about, part
 from npconv.messages import quoted

@@ -13,9 +13,9 @@ _BLOCK = "{p}stage{i}.blocks.{j}"
 
 #: The tokens that a convolution gives; ``rearrage`` is how it is written there.
 _PROJECTIONS: Modules = {
-    f"{_BLOCK}.attn.conv_proj_{part[0]}{end}": f"{ATTENTION}.convolution_projection_{part}"
+    f"{_BLOCK}.attn.conv_proj_{part[0]}{theirs}": f"{ATTENTION}.convolution_projection_{part}{ours}"
     for part in ("query", "key", "value")
-    for end in ("", ".rearrage")
+    for theirs, ours in (("", ""), (".rearrage", ""), (".avg", ".convolution_projection"))
 }
 
 MICROSOFT: Modules = {

@@ -14,27 +14,25 @@ from npconv.models.naming_modules import Modules
 OURS = {
     names.BLOCK: BLOCK,
     convnext.STAGE: "stages.{i}",
+    convnext.ENCODER: "model",
     convnext.POOLED: "pool",
     f"{names.BLOCK}.act": f"{BLOCK}.activation_fn",
     f"{names.BLOCK}.drop_path": f"model.{BLOCK}.drop_path",
 }
 
-#: After the pooling comes what is here of tokens.
-NOT_HERE = (names.HEAD_NORM, "classifier")
-
 
 def _here(modules: Modules) -> Modules:
-    """Return modules of ConvNeXt by our names here, without those that this family has not."""
+    """Return modules of ConvNeXt by our names here, without those that give out what this family has not."""
     found: dict[str, tuple[str, ...]] = {}
     for theirs, said in modules.items():
         several = (said,) if isinstance(said, str) else said
-        ours = tuple(OURS.get(one) or renamed(one) or "" for one in several if one not in NOT_HERE)
-        if any(ours):
-            found[theirs] = tuple(filter(None, ours))
+        ours = tuple(OURS.get(one) or renamed(one) or "" for one in several if one != names.MAP_NORM)
+        if names.HEAD_NORM not in several and all(ours):
+            found[theirs] = ours
     return found
 
 
 MODULES: dict[str, tuple[Modules, ...]] = {
-    "timm": tuple({**_here(modules), "{p}stages": "model", "{p}head.norm": ()} for modules in convnext.TIMM),
+    "timm": tuple({**_here(modules), "{p}head.norm": ()} for modules in convnext.TIMM),
     "facebook": ({**_here(convnext.FACEBOOK), "{p}norms.{n}": ()},),
 }

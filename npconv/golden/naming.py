@@ -15,7 +15,7 @@ from npconv.golden.measures import is_before_model
 from npconv.golden.output_names import spelled
 from npconv.golden.pairing import Pairs, find_targets, pair
 from npconv.golden.readings import readings
-from npconv.golden.spelling import parts_of, without_prefixes
+from npconv.golden.spelling import by_spelling, parts_of, without_prefixes
 from npconv.golden.trace_file import PARAMETERS, about, part
 from npconv.messages import quoted
 from npconv.models import FAMILIES
@@ -157,17 +157,22 @@ def recognise(reference: Mapping[str, Any], mine: Mapping[str, Any]) -> str | No
     direct = find_targets(names, exact, mine)
     if len(direct) == len(names):
         return None
-    told: dict[str, dict[str, str]] = {}
+    told, sure = {}, {}
     for dialect in dialects:
-        table = names_in(reference, dialect, names)
-        found = find_targets(names, {theirs: exact[ours] for theirs, ours in table.items() if ours in exact})
-        told[dialect] = found
+        table = {theirs: exact[ours] for theirs, ours in names_in(reference, dialect, names).items() if ours in exact}
+        alike = by_spelling(table)
+        told[dialect] = find_targets(names, table)
+        sure[dialect] = {name for name in names if without_prefixes(parts_of(name)) in alike}
     best = max(told, key=lambda dialect: len(told[dialect]))
-    found = told[best]
-    others = [direct, *(other for dialect, other in told.items() if dialect != best)]
-    agreed = all(found.get(name, target) == target for other in others for name, target in other.items())
-    is_most = all(len(other) < len(found) or other == found for other in others[1:])
-    is_news = not found.items() <= direct.items()
+    found, others = told.pop(best), told
+
+    def agree(name: str, target: str, is_sure: bool) -> bool:
+        """Tell whether another table says the same; what it tells only without a prefix counts less."""
+        return found.get(name, target) == target or (name in sure[best] and not is_sure)
+
+    agreed = all(agree(name, target, name in sure[other]) for other in others for name, target in others[other].items())
+    is_most = all(len(other) < len(found) or other == found for other in others.values())
+    is_news = all(found.get(name, target) == target for name, target in direct.items()) and len(found) > len(direct)
     return best if agreed and is_most and is_news and len(found) >= max(FEWEST, len(names) / 2) else None
 
 

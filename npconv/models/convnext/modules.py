@@ -81,7 +81,7 @@ _PROJECTION: Modules = {
     "{p}visual.trunk": (HEAD_NORM, POOLED),
     "{p}visual.head.drop": (HEAD_NORM, POOLED),
     **{f"{{p}}visual.head.mlp.{name}": HIDDEN for name in ("act", "drop1", "norm")},
-    **{f"{{p}}visual.{name}": "classifier" for name in ("head.mlp.drop2", "head.mlp", "head")},
+    **{f"{{p}}visual.{name}": "classifier" for name in ("head.mlp.fc2", "head.mlp.drop2", "head.mlp", "head")},
     "{p}visual": "classifier",
 }
 OPEN_CLIP: tuple[Modules, ...] = tuple(

@@ -6,12 +6,14 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import write
+from npconv.cli.frame import UsageError
+from npconv.cli.names import HELP, read_names
+from npconv.cli.output import table, to_json, write
 from npconv.cli.overwriting import check_output as check_overwritten
 from npconv.cli.photos import Photo, list_photos, read_photos, source_of
 from npconv.cli.sharing import add_max_memory, max_memory
@@ -33,11 +35,13 @@ correct float32 arithmetic lands from each array.
 
 EPILOG = """\
 Names are the module paths of the model in transformers, and some that
-npconv/golden/README.md lists. Of a photo, preprocessing is recorded too.
+npconv/golden/README.md lists; --list prints those of a model. Of a photo,
+preprocessing is recorded too.
 
 examples:
   npconv trace facebook/convnext-tiny-224 cat.jpg -o golden.safetensors
   npconv trace ./model input.npy -o stage2.npz --only "encoder.stages.2.*"
+  npconv trace ./model --list --names timm
 """
 
 #: Files that hold pixel values and no picture.
@@ -52,6 +56,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="as for npconv classify")
     parser.add_argument(
         "photo",
+        nargs="?",
         metavar="PHOTO",
         help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
         "pixel_values (N, C, H, W)",
@@ -60,7 +65,6 @@ def add_parser(subparsers: Any) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        required=True,
         help=".safetensors, .npz, .json (an index, and the numbers in .bin), or a new folder for .npy files",
     )
     parser.add_argument("--force", action="store_true", help="replace FILE even if it is no earlier trace of npconv")
@@ -78,6 +82,13 @@ def add_parser(subparsers: Any) -> None:
         help="float64, the truth, or float32, what npconv makes of it (default float64)",
     )
     add_max_memory(parser)
+    parser.add_argument("--names", metavar="NAMES", help=f"call the tensors as a port does: {HELP}")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print names, shapes and aliases of the tensors; needs no PHOTO and no FILE",
+    )
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
     parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
     parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
     parser.add_argument(
@@ -91,18 +102,56 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the trace and say what is in it."""
+    """Write the trace and say what is in it, or list what would be."""
+    from npconv.golden.renaming import rename
     from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 
+    check_call(args)
+    names = None if args.names is None else read_names(args.names)
+    if args.list:
+        return list_names(args, names)
     refuse_output(args)
     recorded = make_trace(args)
     for file in args.noise_of:
         add_noise(recorded, load_trace(file))
+    if names is not None:
+        recorded = rename(recorded, names)
     recorded.save(args.output)
     size = _size(args.output)
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""
     write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
+    return 0
+
+
+def check_call(args: argparse.Namespace) -> None:
+    """Refuse a call that lacks what a trace needs, or has what a list does not."""
+    if args.list and (args.photo is not None or args.output is not None):
+        given = "a PHOTO" if args.photo is not None else "--output"
+        raise UsageError(f"--list is of the model alone, got {given} too; give one or the other")
+    if not args.list and (args.photo is None or args.output is None):
+        lacking = "a PHOTO" if args.photo is None else "--output FILE"
+        raise UsageError(f"expected {lacking}, or --list for the names alone; see npconv trace --help")
+    if args.json and not args.list:
+        raise UsageError("--json is for --list; a trace is written as JSON by --output FILE.json")
+
+
+def list_names(args: argparse.Namespace, names: Mapping[str, str] | str | None) -> int:
+    """Print the tensors that a trace of a model would hold."""
+    from npconv.api.auto import AutoConfig
+    from npconv.cli.facts import input_size, read_processor
+    from npconv.files.disk import locate
+    from npconv.golden.listing import list_tensors
+
+    path = locate(args.model)
+    size = input_size(AutoConfig.from_pretrained(path), read_processor(path))
+    found = list_tensors(path, names=names, only=args.only, size=size)
+    if args.json:
+        write(sys.stdout, to_json([one._asdict() for one in found], indent=1) + "\n")
+        return 0
+    rows = [("name", "shape", "axes", "also called")]
+    rows += [(one.name, "x".join(map(str, one.shape)), one.layout, " ".join(one.aliases)) for one in found]
+    write(sys.stdout, "\n".join(table(rows)) + "\n")
     return 0
 
 
@@ -114,7 +163,7 @@ def refuse_output(args: argparse.Namespace) -> None:
     path = Path(args.output)
     files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".json" else [path] if path.suffix else []
     for file in files:  # of an index, the numbers too: they are its own if it is
-        inputs = (args.photo, args.model, *args.noise_of)
+        inputs = (args.photo, args.model, args.names or "", *args.noise_of)
         check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
 
 

@@ -19,6 +19,7 @@ from npconv.golden.spelling import by_spelling, parts_of, without_prefixes
 from npconv.golden.trace_file import PARAMETERS, about, part
 from npconv.messages import quoted
 from npconv.models import FAMILIES
+from npconv.plan.step import Plan
 
 #: Fewer names than these do not show whose they are: many libraries have a ``head`` and a ``norm``.
 FEWEST = 3
@@ -129,7 +130,9 @@ def names_in(reference: Mapping[str, Any], dialect: str, mine: Iterable[str] = (
             f"expected as names one of the libraries that have {FAMILIES[family].title}: "
             f"{', '.join(module_dialects(family))}, or a map; got {quoted(dialect)}"
         )
-    kinds = module_names(family, dialect, [*reference, *part(reference, "aliases")])
+    steps = Plan.from_json(about(reference)["steps"]) if about(reference).get("steps") else ()
+    ours = [name for step in steps for name in (step.name, *step.aliases)]
+    kinds = module_names(family, dialect, [*ours, *reference, *part(reference, "aliases")])
     there = list(mine)
     counts = [len(find_targets(there, kind)) for kind in kinds]
     best = [kind for kind, count in zip(kinds, counts, strict=True) if count == max(counts)]

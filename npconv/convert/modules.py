@@ -68,7 +68,10 @@ def _of_kind(dialect: Dialect, modules: Modules, known: Mapping[str, str]) -> di
         for path, name in _of_rules(dialect, known).items()
         if path not in said and all(pattern.match(path) is None for pattern in unsaid)
     }
-    return {**of_rules, **said}
+    found = {**of_rules, **said}
+    for path, name in list(found.items()):  # a part recorded alone lacks what the library puts before its names
+        found.setdefault(path.removeprefix(dialect.prefix), name)
+    return found
 
 
 def _of_rules(dialect: Dialect, known: Mapping[str, str]) -> dict[str, str]:

@@ -53,27 +53,25 @@ def readings(shape: Sequence[int], mine: Sequence[int], letters: str = "") -> It
     """Give out the ways to read an array as one of another shape: as it is, then with its axes in another order.
 
     Axes of size 1 may come and go. `letters`, one for each axis of the reference, put a reading into words; where they
-    are known and the axes do not fit, some are joined or split.
+    are known and the sizes are not those of the reference, some axes are joined or split as well.
     """
     sizes = [size for size in shape if size != 1]
     own = [size for size in mine if size != 1]
-    if sorted(sizes) != sorted(own):
-        long = [letter for letter, size in zip(letters, shape, strict=False) if size != 1]
-        if len(letters) == len(shape) and max(len(own), len(sizes)) <= MOST_AXES:
-            yield from _parted(sizes, long, own)
-        return
     if sizes == own:
         yield AS_IT_IS
-    if len(own) > MOST_AXES:
+    if max(len(own), len(sizes)) > MOST_AXES:
         return
     for axes in _orders(own, sizes):
         if axes != tuple(range(len(own))):
             yield Reading(axes, _words(axes, shape, mine, letters))
+    if sizes != own and len(letters) == len(shape):
+        long = [letter for letter, size in zip(letters, shape, strict=True) if size != 1]
+        yield from _parted(sizes, long, own)
 
 
 def _orders(own: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Yield the orders of axes in which sizes are others."""
-    for axes in itertools.permutations(range(len(own))):
+    for axes in itertools.permutations(range(len(own))) if sorted(own) == sorted(sizes) else ():
         if [own[axis] for axis in axes] == list(sizes):
             yield axes
 

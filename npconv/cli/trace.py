@@ -54,17 +54,17 @@ def add_parser(subparsers: Any) -> None:
         "trace", help="record every array of a model for ports", description=DESCRIPTION, epilog=EPILOG
     )
     parser.add_argument("model", metavar="MODEL", help="as for npconv classify")
-    parser.add_argument(
+    photo = parser.add_argument(
         "photo",
-        nargs="?",
         metavar="PHOTO",
         help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
         "pixel_values (N, C, H, W)",
     )
-    parser.add_argument(
+    output = parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
+        required=True,
         help=".safetensors, .npz, .json (an index, and the numbers in .bin), or a new folder for .npy files",
     )
     parser.add_argument("--force", action="store_true", help="replace FILE even if it is no earlier trace of npconv")
@@ -85,7 +85,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--names", metavar="NAMES", help=f"call the tensors as a port does: {HELP}")
     parser.add_argument(
         "--list",
-        action="store_true",
+        action=ListAction,
+        spared=(photo, output),
         help="print names, shapes and aliases of the tensors; needs no PHOTO and no FILE",
     )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
@@ -99,6 +100,20 @@ def add_parser(subparsers: Any) -> None:
         help="count the errors of this trace, of a correct float32 run such as PyTorch's, as noise too",
     )
     parser.set_defaults(run=run)
+
+
+class ListAction(argparse.Action):
+    """An option with which others need not be given."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, spared: Sequence[argparse.Action], help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+        self.spared = spared
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        """Note it, and ask for the others no more."""
+        setattr(namespace, self.dest, True)
+        for action in self.spared:
+            action.required = False
 
 
 def run(args: argparse.Namespace) -> int:
@@ -125,13 +140,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_call(args: argparse.Namespace) -> None:
-    """Refuse a call that lacks what a trace needs, or has what a list does not."""
+    """Refuse a call for a list with what is for a trace, and the other way round."""
     if args.list and (args.photo is not None or args.output is not None):
         given = "a PHOTO" if args.photo is not None else "--output"
         raise UsageError(f"--list is of the model alone, got {given} too; give one or the other")
-    if not args.list and (args.photo is None or args.output is None):
-        lacking = "a PHOTO" if args.photo is None else "--output FILE"
-        raise UsageError(f"expected {lacking}, or --list for the names alone; see npconv trace --help")
     if args.json and not args.list:
         raise UsageError("--json is for --list; a trace is written as JSON by --output FILE.json")
 

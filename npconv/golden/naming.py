@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,14 @@ from npconv.golden.measures import is_before_model
 from npconv.golden.output_names import spelled
 from npconv.golden.pairing import Pairs, find_targets, pair
 from npconv.golden.readings import readings
-from npconv.golden.spelling import by_spelling, parts_of, without_prefixes
-from npconv.golden.trace_file import PARAMETERS, about, part
+from npconv.golden.spelling import MOST_NAMES, by_spelling, parts_of, without_prefixes
+from npconv.golden.trace_file import PARAMETERS, about, part, shape_of
 from npconv.messages import quoted
 from npconv.models import FAMILIES
 from npconv.plan.step import Plan
+
+#: Others that are asked for the likeliest partner of a name.
+MOST_OTHERS = 1000
 
 #: Fewer names than these do not show whose they are: many libraries have a ``head`` and a ``norm``.
 FEWEST = 3
@@ -158,7 +162,7 @@ def recognise(reference: Mapping[str, Any], mine: Mapping[str, Any]) -> str | No
     aliases = {alias: name for alias, name in part(reference, "aliases").items() if name in reference}
     exact = aliases | {name: name for name in reference}
     direct = find_targets(names, exact, mine)
-    if len(direct) == len(names):
+    if len(direct) == len(names) or len(names) > MOST_NAMES:
         return None
     told, sure = {}, {}
     for dialect in dialects:
@@ -186,11 +190,12 @@ def partners(
 
     None where no other is alike.
     """
-    shapes = {name: tuple(np.shape(of_others[name])) for name in others}
+    others = list(islice(others, MOST_OTHERS))
+    shapes = {name: shape_of(of_others, name) for name in others}
     split = {name: without_prefixes(parts_of(name)) for name in others}
     found: dict[str, str | None] = {}
     for name in names:
-        shape, parts = tuple(np.shape(arrays[name])), without_prefixes(parts_of(name))
+        shape, parts = shape_of(arrays, name), without_prefixes(parts_of(name))
         fitting = [other for other in others if _fits(shapes[other], shape)]
         scores = {other: _likeness(parts, split[other]) for other in fitting or others}
         best = max(scores, key=lambda other: scores[other], default=None)

@@ -19,7 +19,7 @@ from npconv.messages import SHOWN_ITEMS, escape, listed
 GOOD, BAD, SUSPECTS = 2, 3, 4
 
 #: Names of which the likeliest partner is told to programs.
-MOST_PARTNERS = 200
+MOST_PARTNERS = 100
 
 HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "of it", "name")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from npconv.golden.trace_file import PIXELS
 from npconv.messages import LONGEST_NAME
@@ -16,6 +16,9 @@ from npconv.models import FAMILIES
 
 #: A name in parts: ``("stages", "0", "layers", "1", "dwconv")``.
 Parts = tuple[str, ...]
+
+#: No model has so many tensors, and no name so many parts; a hostile file must not make it slow.
+MOST_NAMES, MOST_PARTS = 5000, 40
 
 _SEPARATORS = re.compile(r"[./_\[\]]+")
 
@@ -28,9 +31,8 @@ PREFIXES: tuple[Parts, ...] = (
 
 def parts_of(name: str) -> Parts:
     """Return the parts of a name; longer ones than models have are one part."""
-    if len(name) > LONGEST_NAME:
-        return (name,)
-    return tuple(filter(None, _SEPARATORS.split(name)))
+    parts = tuple(filter(None, _SEPARATORS.split(name))) if len(name) <= LONGEST_NAME else ()
+    return parts if 0 < len(parts) <= MOST_PARTS else (name,)
 
 
 def without_prefixes(parts: Parts) -> Parts:
@@ -49,14 +51,16 @@ def by_spelling(names: Mapping[str, str]) -> dict[Parts, str]:
     return {parts: targets.pop() for parts, targets in found.items() if len(targets) == 1}
 
 
-def respell(names: Iterable[str], known: Collection[Parts]) -> dict[str, Parts]:
+def respell(names: Collection[str], known: Collection[Parts]) -> dict[str, Parts]:
     """Return which of some known names each name is; those that are none, or the same as another of them, are left out.
+
+    Of more names than models have, none is looked at.
 
     A prefix is taken away where at least half of the names that have it are known without it, and one of these holds a
     number, as the name of a stage does; or where all names but that of the input have it, and are known. So the
     ``pooled`` of a block, or ``pre_classifier``, is not taken for that of the model.
     """
-    split = {name: parts_of(name) for name in names}
+    split = {name: parts_of(name) for name in names} if len(names) <= MOST_NAMES else {}
     found = {name: short for name, parts in split.items() if (short := without_prefixes(parts)) in known}
     prefixes = _prefixes({name: parts for name, parts in split.items() if name not in found}, split, known)
     for name, parts in split.items():

@@ -69,7 +69,9 @@ def pair(
     targets |= _outputs(reference, mine, [name for name in there if name not in renamed and name not in targets])
     found = {target: name for name, target in reversed(renamed.items())}
     second: dict[str, list[str]] = {}
-    for name in sorted(targets, key=lambda name: name not in known):  # those that are equal first
+    # Those that are equal first, then as a library's table has them: a layer before what it stands in.
+    order = {name: place for place, name in enumerate([*wanted, *(dialect or {})])}
+    for name in sorted(targets, key=lambda name: order.get(name, len(order))):
         found.setdefault(targets[name], name)
     for name, target in (renamed | targets).items():
         if found[target] != name:

@@ -201,6 +201,14 @@ def test_a_library_is_recognised_by_what_none_contradicts():
     assert recognise({name: truth[name] for name in (PIXELS, "classifier")}, own) is None
 
 
+def test_of_several_modules_the_layer_is_compared_first():
+    own = {name: array for name, array in rename(golden(), "timm").items()}
+    mine = {"stages.0.blocks.0.mlp": own["stages.0.blocks.0.mlp.fc2"], "stem": own["stem.1"], **own}
+    comparison = compare(golden(), mine, names="timm")
+    assert comparison[f"{P}embeddings.layernorm"].mine == "stem.1"
+    assert comparison[f"{P}encoder.stages.0.layers.0.pwconv2"].mine == "stages.0.blocks.0.mlp.fc2"
+
+
 def test_the_family_must_be_known_to_take_names_of_a_library():
     assert family_of({f"{BLOCK}.dwconv": np.zeros(1)}) == "convnextv2"
     with pytest.raises(GoldenError, match=r"does not say of which family its model is.*a JSON file of"):

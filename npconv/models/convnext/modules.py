@@ -110,6 +110,7 @@ TORCHVISION: Modules = {
 
 #: The sum at the end of a block is called ``add_5`` there, by what else has been made before: no table can hold it.
 KERAS: Modules = {
+    "{p}prestem_normalization": "pixel_values",
     "{p}stem": STEM_NORM,
     "{p}downsampling_block_{n-1}": DOWN,
     "{p}stage_{i}_block_{j}_gelu": f"{BLOCK}.act",

@@ -194,7 +194,7 @@ def test_from_nothing_to_a_verdict(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["MODEL"], "expected a PHOTO to trace, or --make"),
+        (["MODEL"], "required: PHOTO"),
         (["MODEL", "a.png", "--make"], "expected no PHOTO beside --make"),
         (["MODEL", "a.png", "--seed", "1"], "expected --make beside --seed"),
         (["MODEL", "a.png", "--checkpoint", "new"], "expected --make beside --checkpoint"),

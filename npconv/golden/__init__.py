@@ -6,9 +6,10 @@
 - ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
 - ``trace_file``, ``formats``: traces in files
 - ``compare``, ``inputs``, ``align``, ``output_names``, ``measures``, ``roundings``: two traces side by side
-- ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
-  and with kinds of mistakes
-- ``report``, ``junit``, ``repro``: what comes out
+- ``islands``, ``foldings``, ``exchanged``, ``weights``: what differs and is right, or stands elsewhere; wrong weights
+- ``mistakes``, ``kinds``, ``segment``, ``judge``, ``layouts``, ``diagnose``: a part of the model run again with every
+  known mistake, and with kinds of mistakes
+- ``report``, ``sentences``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
 from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.exchanged import Exchange, find_exchanged, find_held
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
+from npconv.golden.islands import Island, find_folded, find_islands
 from npconv.golden.measures import (
     MULTIPLE,
     UNMEASURED,
@@ -22,7 +24,8 @@ from npconv.golden.measures import (
     tolerance,
     whereabouts,
 )
-from npconv.golden.trace_file import about, part
+from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of, part
+from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names, weights_of
 from npconv.messages import listed, quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
@@ -58,6 +61,8 @@ class Difference:
         How the array is read; None if the shapes do not fit.
     broken : bool
         The reference itself holds NaN or infinity.
+    is_island : bool
+        All that is computed of it is right: the port folded something, or recorded it elsewhere.
     """
 
     name: str
@@ -78,11 +83,12 @@ class Difference:
     whereabouts: str = ""
     reading: Reading | None = AS_IT_IS
     broken: bool = False
+    is_island: bool = False
 
     @property
     def diverges(self) -> bool:
-        """Whether rounding does not explain the difference."""
-        return not (self.finite and self.max_abs <= self.tolerance)
+        """Whether neither rounding nor a folding explains the difference."""
+        return not self.is_island and not (self.finite and self.max_abs <= self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,16 @@ class Comparison:
         The one before it, or the last of all; None if there is none.
     notes : list of str
         What the reader should know of how the comparison was made.
+    islands : list of Island
+        Tensors that differ, and are no divergence: all that is computed of them is right.
+    exchanged : list of Exchange
+        Tensors that mine has under each other's name.
+    held : str, optional
+        The name of the tensor that mine has under that of the first divergent one.
+    aliases : list of Difference
+        Tensors of mine that differ from those for which their names stand, which mine has right under its own.
+    weights : list of Weight
+        What mine says of its weights, in the order of the reference.
     segments : dict
         Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
         several questions are asked about one.
@@ -117,12 +133,27 @@ class Comparison:
     first: Difference | None
     last_good: Difference | None
     notes: list[str] = field(default_factory=list)
+    islands: list[Island] = field(default_factory=list)
+    exchanged: list[Exchange] = field(default_factory=list)
+    held: str | None = None
+    aliases: list[Difference] = field(default_factory=list)
+    weights: list[Weight] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
         return next(difference for difference in self.differences if difference.name == name)
+
+    @property
+    def wrong_weights(self) -> list[Weight]:
+        """The weights that were wrong on loading."""
+        return [weight for weight in self.weights if weight.difference.diverges]
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a tensor or a weight does."""
+        return self.first is not None or bool(self.wrong_weights)
 
     def array(self, difference: Difference) -> np.ndarray:
         """Return the tensor of mine, read as the reference is; in its own shape if it does not fit."""
@@ -139,6 +170,7 @@ def compare(
     atol: float | None = None,
     layout: str = "auto",
     names: Mapping[str, str] | None = None,
+    strict: bool = False,
 ) -> Comparison:
     """Compare two traces of one model on one input.
 
@@ -152,7 +184,10 @@ def compare(
     layout : {"auto", "strict"}
         Whether axes may come in another order, and axes of size 1 come and go.
     names : mapping of str to str, optional
-        Name in mine -> name in the reference.
+        Name in mine -> name in the reference, of tensors and of weights.
+    strict : bool
+        Whether what differs diverges even if all that is computed of it is right, or if it is a second array of a
+        tensor that mine has right.
 
     Raises
     ------
@@ -163,8 +198,11 @@ def compare(
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
-    pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, names)
-    note, inputs = check_inputs(reference, mine, pairs.names, unit, layout)
+    renamed, renamed_weights = split_names(names, reference)
+    pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, renamed)
+    note, inputs, refused = check_inputs(reference, mine, pairs.names, unit, layout)
+    if refused is not None and strict:
+        raise GoldenError(refused)
     notes = [note, *_check_weights(reference, mine)]
     if pairs.unused:
         notes.append(
@@ -173,26 +211,73 @@ def compare(
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
     limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
-    aligned = align(reference, mine, pairs, limits, layout)
+    aligned, second = align(reference, mine, pairs, limits, layout, strict)
     notes += _check_layouts(aligned) + _check_second(aligned, pairs.second) + _check_sizes(aligned)
-    differences: list[Difference] = []
-    located = 0
-    for index, entry in enumerate(aligned, 1):
-        found = _difference(reference, mine, entry, index, located < LOCATED)
-        located += found.diverges
-        differences.append(found)
+    differences = [_difference(reference, mine, entry, index) for index, entry in enumerate(aligned, 1)]
+    index_of = {found.name: found.index for found in differences}
+    aliases = [_difference(reference, mine, entry, index_of[entry.tensor.name]) for entry in second]
+    of_weights, more = align_weights(reference, mine, renamed_weights, unit, rtol, layout)
+    weights = _weights(reference, mine, of_weights)
+    comparison = Comparison(reference, mine, differences, pairs.missing, pairs.extra, None, None, notes + more)
+    comparison = _judged(replace(comparison, aliases=aliases, weights=weights), strict)
+    if refused is not None and not comparison[PIXELS].is_island:
+        raise GoldenError(refused)
+    if not comparison.diverges:
+        comparison.notes.extend(check_compared(aligned, pairs, inputs))
+    return comparison
+
+
+def _judged(comparison: Comparison, strict: bool) -> Comparison:
+    """Return a comparison with its first divergence, once it is known which tensors and weights are islands."""
+    apart = [found for found in comparison.differences if found.diverges]
+    exchanged = find_exchanged(comparison, apart)
+    islands = [] if strict else find_islands(comparison, exchanged)
+    folded = set() if strict else find_folded(comparison)
+    names = {name for island in islands for name in island.names}
+    differences = [replace(found, is_island=True) if found.name in names else found for found in comparison.differences]
+    for found in [found for found in differences if found.diverges][:LOCATED]:
+        differences[found.index - 1] = _located(comparison, found)
     first = next((found for found in differences if found.diverges), None)
-    if first is None:
-        notes += check_compared(aligned, pairs, inputs)
-    before = differences[: first.index - 1] if first else differences
-    last_good = before[-1] if before else None
-    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
+    good = [found for found in (differences[: first.index - 1] if first else differences) if not found.is_island]
+    held = None if first is None else find_held(comparison, first, comparison.reference)
+    return replace(
+        comparison,
+        differences=differences,
+        first=first,
+        last_good=good[-1] if good else None,
+        islands=islands,
+        exchanged=exchanged,
+        held=held,
+        weights=[
+            replace(weight, difference=replace(weight.difference, is_island=weight.difference.name in folded))
+            for weight in comparison.weights
+        ],
+    )
+
+
+def _weights(
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Sequence[Aligned]
+) -> list[Weight]:
+    """Return what mine says of its weights."""
+    truths, own = weights_of(reference), weights_of(mine)
+    weights: list[Weight] = []
+    wrong = 0
+    for index, entry in enumerate(found, 1):
+        difference = _difference(truths, own, entry, index)
+        kind, values = "", dict[str, Any]()
+        if difference.diverges:
+            wrong += 1
+            used = np.asarray(own[entry.mine])
+            used = used if difference.reading is None else difference.reading.of(used, difference.shape_reference)
+            kind, values = explain_weight(truths, entry.tensor.name, used, entry.limit, thorough=wrong <= SEARCHED)
+        weights.append(Weight(replace(difference, name=PARAMETERS + difference.name), kind, values))
+    return weights
 
 
 def _difference(
-    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Aligned, index: int, located: bool
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Aligned, index: int
 ) -> Difference:
-    """Say what there is to say about one tensor; where it differs only if `located`."""
+    """Say what there is to say about one tensor, but for where it differs."""
     tensor, measures, limit = found.tensor, found.measures, found.limit
     truth, array = np.asarray(reference[tensor.name]), np.asarray(mine[found.mine])
     facts: dict[str, Any] = {
@@ -207,14 +292,19 @@ def _difference(
     }
     if measures is None or tensor.reading is None:
         return _unfit(facts, truth, array)
-    where = ""
-    if not measures.finite:
-        where = not_finite(truth, array)
-    elif located and measures.max_abs > limit:
-        where = whereabouts(truth, tensor.reading.of(array, truth.shape), limit, tensor.letters)
+    where = "" if measures.finite else not_finite(truth, array)
     numbers = {key: getattr(measures, key) for key in ("max_abs", "relative", "cosine", "nmse", "outside", "finite")}
     facts["broken"] = not np.isfinite(measures.largest)
     return Difference(**facts, **numbers, layout=tensor.reading.says, whereabouts=where, reading=tensor.reading)
+
+
+def _located(comparison: Comparison, found: Difference) -> Difference:
+    """Return the difference of a tensor with where it differs."""
+    if found.whereabouts or found.reading is None:
+        return found
+    truth = np.asarray(comparison.reference[found.name])
+    letters = layout_of(comparison.reference, found.name, truth.ndim)
+    return replace(found, whereabouts=whereabouts(truth, comparison.array(found), found.tolerance, letters))
 
 
 def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Difference:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npconv.errors import InputError
-from npconv.golden.compare import Comparison, Difference
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.trace_file import PIXELS, Trace, about
 from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
+
+if TYPE_CHECKING:
+    from npconv.golden.compare import Comparison, Difference
 
 
 @dataclass(frozen=True)
@@ -105,20 +107,33 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:
-    """Return the plan that makes a tensor: the model's, or that of its preprocessing; None if neither does.
+    """Return the plan that makes a tensor: the model's, or that of its preprocessing; None if neither does."""
+    return next((plan for plan in plans_of(reference) if name in plan), None)
+
+
+def plans_of(reference: Mapping[str, np.ndarray]) -> list[Plan]:
+    """Return the plans of a model and of its preprocessing, those that are there and in order.
 
     The last step of preprocessing makes the pixel values, but for the axis of the batch.
     """
-    preprocessing = about(reference).get("preprocessing")
-    try:
-        model: Plan | None = getattr(reference, "plan", None)
-        if model is not None and name in model:
-            return model if model.is_in_order() else None
-        *steps, last = Plan.from_json((preprocessing or {})["steps"])
-        plan = Plan((*steps, replace(last, aliases=(*last.aliases, PIXELS))))
-        return plan if name in plan and plan.is_in_order() else None
-    except FAILURES:  # not there, or not as npconv writes it
-        return None
+    found: list[Plan] = []
+    for make in (_model_plan, _preprocessing_plan):
+        with suppress(*FAILURES):  # not there, or not as npconv writes it
+            plan = make(reference)
+            found += [plan] if plan.is_in_order() else []
+    return found
+
+
+def _model_plan(reference: Any) -> Plan:
+    """Return the steps of a trace's model; AttributeError if it tells none."""
+    plan: Plan = reference.plan
+    return plan
+
+
+def _preprocessing_plan(reference: Mapping[str, np.ndarray]) -> Plan:
+    """Return the steps of a trace's preprocessing, the last of which has a second name."""
+    *steps, last = Plan.from_json(about(reference)["preprocessing"]["steps"])
+    return Plan((*steps, replace(last, aliases=(*last.aliases, PIXELS))))
 
 
 def given(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:

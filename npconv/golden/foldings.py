@@ -10,6 +10,7 @@ The records, kind and values:
 - ``"factor"``: ``{"factor": NUMBER}``, and if a later step has it as its scale ``{"scale_of": STEP}``.
 - ``"channels"``: ``{"into": STEP}``, each channel by a factor and an offset, which are in the parameters of a later
   step: pixel values that are not normalized.
+- ``"order"``: ``{"axis": AXIS, "order": [...]}``, the channels in another order.
 - ``"layout"``: ``{"read_as": "NWHC read as NCHW"}``.
 """
 
@@ -24,10 +25,11 @@ import numpy as np
 
 from npconv.errors import NpconvError
 from npconv.golden.exchanged import find_held
-from npconv.golden.judge import squeezed_distance
+from npconv.golden.judge import FIT, squeezed_distance
 from npconv.golden.kinds.numbers import rounded
+from npconv.golden.kinds.parameters import order_of
 from npconv.golden.layouts import swapped_axes
-from npconv.golden.measures import is_before_model
+from npconv.golden.measures import is_before_model, largest_of
 from npconv.golden.segment import FAILURES, make_segment, run_changed
 from npconv.golden.trace_file import PIXELS, layout_of
 from npconv.plan.operations import OPERATIONS
@@ -52,6 +54,9 @@ MOVED = ("map_tokens", "tokens", "positions_map", "class_token", "join_class_tok
 #: Values in a channel from which its factor and offset can be told.
 ENOUGH = 4
 
+#: Products, at most, that it takes to find the order of channels.
+LARGEST = 1_000_000_000
+
 #: How near a factor is to the scale of a step.
 NEAR = 1e-5
 
@@ -61,7 +66,7 @@ def explain(comparison: Comparison, plan: Plan, difference: Difference) -> Expla
     """Return what mine has in the place of a tensor: a kind, and values; None if none of the kinds fits."""
     if difference.reading is None:
         return None
-    for kind in (_held, _without_parameters, _by_a_factor, _by_channel, _in_another_order):
+    for kind in (_held, _without_parameters, _by_a_factor, _by_channel, _of_other_channels, _of_other_axes):
         found = kind(comparison, plan, difference)
         if found is not None:
             return found
@@ -89,6 +94,8 @@ def _without_parameters(comparison: Comparison, plan: Plan, difference: Differen
     if segment is None:
         return None
     step, mine = segment.target, comparison.array(difference)
+    grown = largest_of(mine) / (largest_of(np.asarray(comparison.reference[difference.name])) or 1.0)
+    limit = FIT * difference.tolerance * max(1.0, grown)  # rounding grows with the values
     shapes = {name: segment.params[full].shape for name, full in step.params.items()}
     able = [name for name, shape in shapes.items() if name in NEUTRAL and max(shape, default=1) == math.prod(shape)]
     for count in range(len(able), 0, -1):
@@ -97,7 +104,7 @@ def _without_parameters(comparison: Comparison, plan: Plan, difference: Differen
                 made = run_changed(segment, {step.name: (step, _without(step, names))}, comparison.reference)
             except (*FAILURES, NpconvError):
                 continue
-            if squeezed_distance(made, mine) <= difference.tolerance:
+            if squeezed_distance(made, mine) <= limit:
                 return "folded", {"parameters": [step.params[name] for name in names], "into": into}
     return None
 
@@ -130,8 +137,7 @@ def _by_a_factor(comparison: Comparison, plan: Plan, difference: Difference) -> 
 def _by_channel(comparison: Comparison, plan: Plan, difference: Difference) -> Explanation | None:
     """Tell whether it is the right array with each channel by a factor and an offset."""
     truth, mine = _arrays(comparison, difference)
-    letters = layout_of(comparison.reference, difference.name, truth.ndim)
-    axis = next((letters.index(letter) for letter in "CD" if letter in letters), None)
+    axis = _channels(comparison, difference)
     into = _next_linear(plan, difference.name)
     if axis is None or into is None or truth.size < ENOUGH * truth.shape[axis]:
         return None
@@ -148,7 +154,19 @@ def _by_channel(comparison: Comparison, plan: Plan, difference: Difference) -> E
     return "channels", {"into": into}
 
 
-def _in_another_order(comparison: Comparison, plan: Plan, difference: Difference) -> Explanation | None:
+def _of_other_channels(comparison: Comparison, plan: Plan, difference: Difference) -> Explanation | None:
+    """Tell whether it is the right array with its channels in another order."""
+    truth, mine = _arrays(comparison, difference)
+    axis = _channels(comparison, difference)
+    if axis is None or truth.shape[axis] * truth.size > LARGEST:
+        return None
+    order = order_of(np.moveaxis(truth, axis, 0), np.moveaxis(mine, axis, 0))
+    if order is None or not squeezed_distance(truth.take(order, axis), mine) <= difference.tolerance:
+        return None
+    return "order", {"axis": axis, "order": order.tolist()}
+
+
+def _of_other_axes(comparison: Comparison, plan: Plan, difference: Difference) -> Explanation | None:
     """Tell whether it is the right array with its axes in another order."""
     truth, mine = _arrays(comparison, difference)
     letters = layout_of(comparison.reference, difference.name, truth.ndim)
@@ -156,6 +174,12 @@ def _in_another_order(comparison: Comparison, plan: Plan, difference: Difference
         if squeezed_distance(swapped, mine) <= difference.tolerance:
             return "layout", {"read_as": says}
     return None
+
+
+def _channels(comparison: Comparison, difference: Difference) -> int | None:
+    """Return the axis of an array's channels; None if it is not known."""
+    letters = layout_of(comparison.reference, difference.name, len(difference.shape_reference))
+    return next((letters.index(letter) for letter in "CD" if letter in letters), None)
 
 
 def _arrays(comparison: Comparison, difference: Difference) -> tuple[np.ndarray, np.ndarray]:

@@ -54,8 +54,8 @@ class Island:
     effect : float
         By how many of their tolerances, where that is least sure.
     kind : str
-        What explains it: ``"folded"``, ``"elsewhere"``, ``"factor"``, ``"channels"``, ``"layout"``, ``"exchanged"``, or
-        nothing.
+        What explains it: ``"folded"``, ``"elsewhere"``, ``"factor"``, ``"channels"``, ``"order"``, ``"layout"``,
+        ``"exchanged"``, or nothing.
     values : mapping
         What it is, as JSON values; see :mod:`npconv.golden.foldings`.
     """

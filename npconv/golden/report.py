@@ -28,7 +28,9 @@ def verdict(comparison: Comparison) -> str:
     total = len(comparison.differences)
     first, wrong = comparison.first, comparison.wrong_weights
     if wrong:
-        return f"first divergence: {wrong[0].difference.name} (1 of {len(wrong)} wrong weights)"
+        return (
+            f"first divergence: {wrong[0].difference.name} (wrong weights: {len(wrong)} of {len(comparison.weights)})"
+        )
     if first is None:
         apart = sum(len(island.names) for island in comparison.islands)
         return f"no divergence in {tensors(total)}" + (f", {apart} of them {ISLAND}" if apart else "")

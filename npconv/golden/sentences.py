@@ -72,6 +72,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "elsewhere": lambda values: f"holds {values['holds']}",
     "factor": _factor_words,
     "channels": lambda values: f"has each channel by a factor and an offset, which {values['into']} undoes",
+    "order": lambda values: f"is the right one {order_in_words(np.asarray(values['order']), values['axis'])}",
     "layout": lambda values: f"has its axes in another order, {values['read_as']}",
     "exchanged": _pair_words,
     "": lambda values: "differs, and all that is computed of it is right",

@@ -8,19 +8,23 @@ from functools import cache
 import numpy as np
 import pytest
 
+from npconv.cli import main
 from npconv.errors import GoldenError
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
+from npconv.golden.preprocessing import DECODED
 from npconv.golden.report import to_text, to_values
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.truth import add_noise, record
 from npconv.layers import gelu_tanh
 from npconv.models import FAMILIES
+from npconv.plan.step import Plan
 from tests.golden import foldings
 from tests.golden.foldings import FOLDS
-from tests.golden.proof import Specimen, model_specimen
+from tests.golden.proof import Specimen, model_specimen, picture_specimen
 from tests.golden.tiny_models import models_of
+from tests.golden.tiny_models.pictures import PICTURES
 from tests.golden.unlisted.port import Port
 
 CASES = [(family, fold) for fold, (_, families) in FOLDS.items() for family in families]
@@ -236,6 +240,37 @@ def test_pixel_values_of_another_picture_are_refused_whatever_comes_after():
         compare(specimen("convnext").golden, trace_of(arrays, specimen("convnext")))
 
 
+def test_a_stem_that_takes_bgr_pictures():
+    own = specimen("convnextv2")
+    plan, source = own.parts[0]
+    port = Port(plan, own.golden.params)
+    stem = f"{of('convnextv2', 'conv2d')}.weight"
+    port.params[stem] = np.ascontiguousarray(port.params[stem][:, ::-1])
+    start = np.ascontiguousarray(own.start[:, ::-1])
+    comparison = compare(own.golden, trace_of({source: start, **port.run({source: start})}, own))
+    [island] = comparison.islands
+    assert (island.names, island.kind, island.values) == ((PIXELS,), "order", {"axis": 1, "order": [2, 1, 0]})
+    assert f"{PIXELS} is the right one reversed along axis 1" in to_text(comparison)
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_pixel_values_that_are_those_before_the_normalization(decoded):
+    golden = picture_specimen(PICTURES[0]).golden
+    plan = Plan.from_json(golden.about["steps"])
+    port = Port(plan, golden.params)
+    made = {PIXELS: golden[PIXELS], **port.run({PIXELS: golden[PIXELS]})}
+    made[PIXELS] = golden["preprocessing.rescaled"][None]
+    mine = Trace({})
+    for name in golden:
+        if name in made or (decoded and name == DECODED):
+            mine.add(name, made.get(name, golden[name]))
+    comparison = compare(golden, mine)
+    [island] = comparison.islands
+    assert (island.names, island.kind) == ((PIXELS,), "elsewhere")
+    assert island.values == {"holds": "preprocessing.rescaled"}
+    assert not comparison.diverges
+
+
 def test_a_port_with_foldings_is_no_noise():
     golden = specimen("convnext").golden
     mine, _ = ported("convnext", "LayerNorm in the weights after it")
@@ -272,3 +307,16 @@ def test_reports_for_programs_hold_islands():
     said = {case.get("name"): case.findtext("system-out") for case in suite if case.find("system-out") is not None}
     assert list(said) == list(kinds)
     assert said[name] == f"folded, or recorded elsewhere: {name} without its bias, which is in {block}.pwconv2"
+
+
+def test_on_the_command_line(tmp_path, capsys):
+    mine, kinds = ported("convnextv2", "the bias of GRN in the weights after it")
+    files = [str(tmp_path / "golden.safetensors"), str(tmp_path / "mine.npz")]
+    specimen("convnextv2").golden.save(files[0])
+    mine.save(files[1])
+    assert main(["diff", *files]) == 0
+    assert "folded, or recorded elsewhere: convnextv2.encoder.stages.0.layers.0.grn " in capsys.readouterr().out
+    assert main(["diff", *files, "--json"]) == 0
+    assert [island["kind"] for island in json.loads(capsys.readouterr().out)["islands"]] == ["folded"] * len(kinds)
+    assert main(["diff", *files, "--strict"]) == 1
+    assert capsys.readouterr().out.startswith("first divergence: convnextv2.encoder.stages.0.layers.0.grn ")

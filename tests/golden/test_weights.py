@@ -57,7 +57,7 @@ def test_what_was_done_to_a_weight(name, used, kind, value):
     assert (weight.difference.name, weight.kind) == (PARAMETERS + name, kind)
     assert list(weight.values)[-1:] == ([] if value is None else [value])
     text = to_text(comparison)
-    assert text.splitlines()[0] == f"first divergence: {PARAMETERS}{name} (1 of 1 wrong weights)"
+    assert text.splitlines()[0] == f"first divergence: {PARAMETERS}{name} (wrong weights: 1 of {len(WEIGHTS)})"
     assert f"wrong weight: {PARAMETERS}{name} " in text
     values = json.loads(json.dumps(to_values(comparison)))
     assert (values["first"], values["diverges"]) == (PARAMETERS + name, True)

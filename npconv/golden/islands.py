@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.errors import NpconvError
+from npconv.golden.align import readings
 from npconv.golden.exchanged import Exchange
 from npconv.golden.foldings import explain
 from npconv.golden.judge import squeezed_distance
@@ -202,7 +203,7 @@ def find_islands(comparison: Comparison, exchanged: Sequence[Exchange] = ()) -> 
         flow = Flow(comparison, plan)
         effects = {}
         for name, found in left.items():
-            if (name in plan or name in flow.takers) and flow.is_closed(name):
+            if (name in plan or name in flow.takers) and flow.is_closed(name) and _is_read_alike(flow, found):
                 effect = flow.effect(name, comparison.array(found))
                 if effect > SHOWN:
                     effects[name] = effect
@@ -212,6 +213,22 @@ def find_islands(comparison: Comparison, exchanged: Sequence[Exchange] = ()) -> 
                 islands.append(island)
         left = {name: found for name, found in left.items() if name not in effects}
     return sorted(islands, key=lambda island: comparison[island.names[0]].index)
+
+
+def _is_read_alike(flow: Flow, found: Difference) -> bool:
+    """Tell whether a tensor and the next good ones are read in one order of axes, where the shapes allow several.
+
+    A square map that is good only with rows and columns exchanged says nothing of one that is not read so.
+    """
+    good = [flow.good[name] for name in flow.after(found.name)[1]]
+    alike = [other for other in good if len(other.shape_reference) == len(found.shape_reference)]
+    return all(_is_turned(other) == _is_turned(found) for other in alike)
+
+
+def _is_turned(found: Difference) -> bool:
+    """Tell whether a tensor is read in another order of axes than its shape suggests."""
+    first = next(readings(found.shape_reference, found.shape_mine))
+    return found.reading is not None and found.reading.axes != first.axes
 
 
 def _connected(flow: Flow, names: Sequence[str], exchanged: Sequence[Exchange]) -> list[list[str]]:

@@ -13,6 +13,7 @@ from npconv.errors import GoldenError
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
+from npconv.golden.mistakes.catalogue import CATALOGUE
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.report import to_text, to_values
 from npconv.golden.trace_file import PIXELS, Trace
@@ -269,6 +270,16 @@ def test_pixel_values_that_are_those_before_the_normalization(decoded):
     assert (island.names, island.kind) == ((PIXELS,), "elsewhere")
     assert island.values == {"holds": "preprocessing.rescaled"}
     assert not comparison.diverges
+
+
+def test_maps_that_are_right_in_another_order_of_axes_prove_nothing():
+    """Hardly any variance: what follows of a transposed kernel is right with rows and columns exchanged."""
+    tiny = next(tiny for tiny in models_of("convnextv2") if tiny.says == "hardly any variance")
+    own = model_specimen(tiny)
+    comparison = compare(own.golden, own.port(CATALOGUE["depthwise-kernel-transposed"]))
+    assert any("read as NCWH" in found.layout for found in comparison.differences)
+    assert comparison.islands == []
+    assert comparison.diverges
 
 
 def test_a_port_with_foldings_is_no_noise():

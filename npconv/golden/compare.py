@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.align import Aligned, align
 from npconv.golden.exchanged import Exchange, find_exchanged, find_held
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.islands import Island, find_folded, find_islands
@@ -24,9 +24,11 @@ from npconv.golden.measures import (
     tolerance,
     whereabouts,
 )
-from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of, part
+from npconv.golden.naming import Named, pair_names
+from npconv.golden.readings import AS_IT_IS, Reading
+from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of
 from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names, weights_of
-from npconv.messages import listed, quoted
+from npconv.messages import listed
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
@@ -123,6 +125,8 @@ class Comparison:
         several questions are asked about one.
     refused : dict
         Why the part before a tensor was not run again, by its name: it would take more than the file explains.
+    named : Named
+        How the names of mine were understood.
     """
 
     reference: Mapping[str, np.ndarray]
@@ -140,6 +144,7 @@ class Comparison:
     weights: list[Weight] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    named: Named = field(default_factory=lambda: Named("", 0, 0))
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
@@ -169,7 +174,7 @@ def compare(
     rtol: float | None = None,
     atol: float | None = None,
     layout: str = "auto",
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | str | None = None,
     strict: bool = False,
 ) -> Comparison:
     """Compare two traces of one model on one input.
@@ -183,8 +188,10 @@ def compare(
         A tolerance of one's own, for the largest absolute difference: ``atol + rtol * max |reference|``.
     layout : {"auto", "strict"}
         Whether axes may come in another order, and axes of size 1 come and go.
-    names : mapping of str to str, optional
-        Name in mine -> name in the reference, of tensors and of weights.
+    names : mapping of str to str, or str, optional
+        Name in mine -> name or alias in the reference, of tensors and of weights; or the library whose names mine has,
+        such as ``"timm"``, one of :func:`npconv.convert.modules.module_dialects`. If unset, a library is recognised
+        where that is certain.
     strict : bool
         Whether what differs diverges even if all that is computed of it is right, or if it is a second array of a
         tensor that mine has right.
@@ -192,22 +199,18 @@ def compare(
     Raises
     ------
     GoldenError
-        If the inputs differ, no name is common, an argument is wrong, or nothing that both have could tell a right
-        result from a wrong one.
+        If the inputs differ, no name is common, or fewer than half of those in mine and there is no map, an argument is
+        wrong, or nothing that both have could tell a right result from a wrong one.
     """
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
     renamed, renamed_weights = split_names(names, reference)
-    pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, renamed)
+    pairs, named, said = pair_names(reference, mine, renamed)
     note, inputs, refused = check_inputs(reference, mine, pairs.names, unit, layout)
     if refused is not None and strict:
         raise GoldenError(refused)
-    notes = [note, *_check_weights(reference, mine)]
-    if pairs.unused:
-        notes.append(
-            f"the map of names speaks of {len(pairs.unused)} that MINE lacks ({quoted(pairs.unused[0])} first)"
-        )
+    notes = [note, *_check_weights(reference, mine), *said]
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
     limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
@@ -219,7 +222,7 @@ def compare(
     of_weights, more = align_weights(reference, mine, renamed_weights, unit, rtol, layout)
     weights = _weights(reference, mine, of_weights)
     comparison = Comparison(reference, mine, differences, pairs.missing, pairs.extra, None, None, notes + more)
-    comparison = _judged(replace(comparison, aliases=aliases, weights=weights), strict)
+    comparison = _judged(replace(comparison, aliases=aliases, weights=weights, named=named), strict)
     if refused is not None and not comparison[PIXELS].is_island:
         raise GoldenError(refused)
     if not comparison.diverges:

@@ -103,4 +103,6 @@ def _few(array: np.ndarray) -> np.ndarray:
 def _few_of_mine(comparison: Comparison, difference: Difference) -> np.ndarray:
     """Return the values of mine in the same places."""
     array, reading = np.asarray(comparison.mine[difference.mine]), difference.reading
-    return _few(array if reading is None or reading.axes is None else array.squeeze().transpose(reading.axes))
+    if reading is None or reading.axes is None:
+        return _few(array)
+    return _few((array.squeeze() if reading.split is None else array.reshape(reading.split)).transpose(reading.axes))

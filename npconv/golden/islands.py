@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.errors import NpconvError
-from npconv.golden.align import readings
 from npconv.golden.exchanged import Exchange
 from npconv.golden.foldings import explain
 from npconv.golden.judge import squeezed_distance
 from npconv.golden.measures import FLOOR, largest_of, last_place
 from npconv.golden.output_names import spelled
+from npconv.golden.readings import AS_IT_IS, readings
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plans_of, working_dtype
-from npconv.golden.trace_file import PARAMETERS, PIXELS
+from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of
 from npconv.golden.weights import weights_of
 from npconv.plan.extent import Allowance
 from npconv.plan.run import run_step
@@ -222,13 +222,14 @@ def _is_read_alike(flow: Flow, found: Difference) -> bool:
     """
     good = [flow.good[name] for name in flow.after(found.name)[1]]
     alike = [other for other in good if len(other.shape_reference) == len(found.shape_reference)]
-    return all(_is_turned(other) == _is_turned(found) for other in alike)
+    return all(_is_turned(flow.comparison, other) == _is_turned(flow.comparison, found) for other in alike)
 
 
-def _is_turned(found: Difference) -> bool:
+def _is_turned(comparison: Comparison, found: Difference) -> bool:
     """Tell whether a tensor is read in another order of axes than its shape suggests."""
-    first = next(readings(found.shape_reference, found.shape_mine))
-    return found.reading is not None and found.reading.axes != first.axes
+    letters = layout_of(comparison.reference, found.name, len(found.shape_reference))
+    first = next(readings(found.shape_reference, found.shape_mine, letters), AS_IT_IS)
+    return found.reading is not None and found.reading.way != first.way
 
 
 def _connected(flow: Flow, names: Sequence[str], exchanged: Sequence[Exchange]) -> list[list[str]]:

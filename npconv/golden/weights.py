@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import Aligned, align, pair
+from npconv.golden.align import Aligned, align
 from npconv.golden.kinds.parameters import ROUNDINGS, explain, turns
 from npconv.golden.measures import FLOOR, largest_of, last_place, same
+from npconv.golden.pairing import pair
 from npconv.golden.segment import plans_of
 from npconv.golden.trace_file import PARAMETERS, Tensors
 
@@ -60,15 +61,20 @@ class Weight:
 
 
 def split_names(
-    names: Mapping[str, str] | None, reference: Mapping[str, np.ndarray]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Return a map of names as that of tensors and that of weights, which may begin with ``parameters.``."""
+    names: Mapping[str, str] | str | None, reference: Mapping[str, np.ndarray]
+) -> tuple[Mapping[str, str] | str | None, dict[str, str]]:
+    """Return a map of names as that of tensors and that of weights, which may begin with ``parameters.``.
+
+    That of tensors is as it came where no weight is in it, and None if nothing else is.
+    """
     weights = weights_of(reference)
-    given = names or {}
+    given = {} if names is None or isinstance(names, str) else names
     short = {name: target.removeprefix(PARAMETERS) for name, target in given.items()}
     own = {name for name, target in given.items() if target not in reference and short[name] in weights}
+    if not own:
+        return names, {}
     of_weights = {name.removeprefix(PARAMETERS): short[name] for name in given if name in own}
-    return {name: target for name, target in given.items() if name not in own}, of_weights
+    return {name: target for name, target in given.items() if name not in own} or None, of_weights
 
 
 def weights_of(trace: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

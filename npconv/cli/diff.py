@@ -17,7 +17,9 @@ DESCRIPTION = """\
 Compare two traces of one model on one input, tensor by tensor in the order of
 computation. Says where they part, by how much more than rounding explains,
 whether the error was born there or inherited, where in the tensor it sits, and
-which known porting mistake gives the same numbers.
+which known porting mistake gives the same numbers. An array that differs while
+all that is computed of it is right is no divergence but a note: the port folded
+something, or recorded it elsewhere. Weights, as parameters.NAME, come first.
 """
 
 EPILOG = """\
@@ -29,8 +31,8 @@ Names are those of transformers' modules, as npconv trace --list prints them;
 separators and what stands in front do not matter. Those of other libraries are
 recognised, or told with --names; a file of such a name is reached as ./timm.
 
-Exit status: 0 the same; 1 they diverge; 2 they cannot be compared,
-or most names in MINE are strange.
+Exit status: 0 the same, but for what is folded; 1 they diverge; 2 they cannot
+be compared, or most names in MINE are strange.
 
 examples:
   npconv diff golden.safetensors mine.npz
@@ -68,6 +70,12 @@ def add_parser(subparsers: Any) -> None:
             metavar="NUMBER",
             help="tolerance in place of the measured noise: atol + rtol * largest value of the tensor",
         )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="let an array diverge even if all that is computed of it is right, as where a port folds or records "
+        "something elsewhere, and a second array of one that is right",
+    )
     parser.add_argument("--json", action="store_true", help="write the report as JSON, with all tensors")
     parser.add_argument("--junit", metavar="FILE", help="also write a JUnit report, a test for each tensor")
     parser.add_argument("--save-repro", metavar="DIR", help="write the divergent step and a script that runs it")
@@ -100,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     refuse_outputs(args)
     reference, mine = load_trace(args.reference), load_trace(args.mine)
     renamed = None if args.names is None else read_names(args.names)
-    settings = {"unit": args.unit, "rtol": args.rtol, "atol": args.atol, "layout": args.layout}
+    settings = {name: getattr(args, name) for name in ("unit", "rtol", "atol", "layout", "strict")}
     comparison = compare(reference, mine, names=renamed, **settings)
     found, suspects = origin(comparison), diagnose(comparison)
     names = (args.reference, args.mine)
@@ -119,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         write(sys.stdout, report.to_text(comparison, found, suspects, names=names, width=screen_width()))
         if script is not None:
             write(sys.stdout, f"repro      python {escape(str(script))}\n")
-    return 1 if comparison.first else 0
+    return 1 if comparison.diverges else 0
 
 
 def refuse_outputs(args: argparse.Namespace) -> None:

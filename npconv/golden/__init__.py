@@ -10,9 +10,10 @@
 - ``compare``, ``inputs``, ``pairing``, ``spelling``, ``output_names``, ``naming``, ``align``, ``readings``,
   ``measures``, ``roundings``: two traces side by side
 - ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
-- ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
-  and with kinds of mistakes
-- ``report``, ``junit``, ``repro``: what comes out
+- ``islands``, ``foldings``, ``exchanged``, ``weights``: what differs and is right, or stands elsewhere; wrong weights
+- ``mistakes``, ``kinds``, ``segment``, ``judge``, ``layouts``, ``diagnose``: a part of the model run again with every
+  known mistake, and with kinds of mistakes
+- ``report``, ``sentences``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.

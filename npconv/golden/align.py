@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.golden.measures import Measures, measure
+from npconv.golden.output_names import spelled
 from npconv.golden.pairing import Pairs
 from npconv.golden.readings import AS_IT_IS, Reading, readings
-from npconv.golden.trace_file import layout_of
+from npconv.golden.spelling import parts_of, without_prefixes
+from npconv.golden.trace_file import layout_of, part
 
 
 def read(
@@ -143,11 +145,15 @@ def align(
     pairs: Pairs,
     limits: Mapping[str, float],
     layout: str,
-) -> list[Aligned]:
+    strict: bool = False,
+) -> tuple[list[Aligned], list[Aligned]]:
     """Read every tensor of mine as its reference is, up to the `limits` of the reference's names.
 
-    Where mine has several of a name, the first that diverges counts. With a strict layout, each is read as it is.
+    Where mine has several of a name, that under the tensor's own name counts if it is good, unless it is `strict`; else
+    the first that diverges. Returned are those that count, and those that differ beside a good one. With a strict
+    layout, each is read as it is.
     """
+    short = {without_prefixes(parts_of(alias)) for trace in (reference, mine) for alias in part(trace, "aliases")}
 
     def one(name: str, own: str, reading: Reading | None = None) -> Aligned:
         truth, array, limit = np.asarray(reference[name]), np.asarray(mine[own]), limits[name]
@@ -164,11 +170,18 @@ def align(
         return one(tensor.name, found[tensor.name].mine, reading)
 
     found: dict[str, Aligned] = {}
+    second: list[Aligned] = []
     for name, own in pairs.names.items():
         several = [one(name, other) for other in (own, *pairs.second.get(name, ()))]
-        found[name] = next((entry for entry in several if not entry.tensor.is_good), several[0])
+        wrong = [entry for entry in several if not entry.tensor.is_good]
+        direct = [e for e in several if not (without_prefixes(parts_of(e.mine)) in short or spelled(e.mine))]
+        if wrong and direct and direct[0].tensor.is_good and not strict:
+            found[name] = direct[0]
+            second += wrong
+        else:
+            found[name] = wrong[0] if wrong else several[0]
     if layout == "strict":
-        return list(found.values())
+        return list(found.values()), second
     tensors = [entry.tensor for entry in found.values()]
     for tensor in doubtful(tensors, lambda tensor, reading: again(tensor, reading).tensor.is_good):
         found[tensor.name] = again(tensor, next(readings(tensor.shape, tensor.mine, tensor.letters)))
@@ -179,4 +192,4 @@ def align(
         reading = None if tensor.is_good else as_the_others(tensor, orders)
         if reading is not None:
             found[tensor.name] = again(tensor, reading)
-    return list(found.values())
+    return list(found.values()), second

@@ -27,8 +27,8 @@ import numpy as np
 from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
-from npconv.golden.diagnose import SWAPS
 from npconv.golden.judge import FIT, GAIN
+from npconv.golden.layouts import SWAPS
 from npconv.golden.measures import (
     allowed,
     check_unit,

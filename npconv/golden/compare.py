@@ -11,8 +11,10 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.align import Aligned, align
 from npconv.golden.elementwise import check_gelus
+from npconv.golden.exchanged import Exchange, find_exchanged, find_held
 from npconv.golden.hidden import Hiding, hidden
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
+from npconv.golden.islands import Island, find_folded, find_islands
 from npconv.golden.measures import (
     MULTIPLE,
     UNMEASURED,
@@ -26,8 +28,9 @@ from npconv.golden.measures import (
 )
 from npconv.golden.naming import Named, pair_names
 from npconv.golden.readings import AS_IT_IS, Reading
-from npconv.golden.trace_file import about
+from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of
 from npconv.golden.units import noise_in
+from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names, weights_of
 from npconv.messages import listed
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
@@ -69,6 +72,8 @@ class Difference:
     own : float
         Of a GELU in fewer bits than float32: how far mine is from that of mine's own input, value by value, in what
         rounding explains. More than 1 is wrong, whatever the tolerance is.
+    is_island : bool
+        All that is computed of it is right: the port folded something, or recorded it elsewhere.
     """
 
     name: str
@@ -90,11 +95,12 @@ class Difference:
     reading: Reading | None = AS_IT_IS
     broken: bool = False
     own: float = 0.0
+    is_island: bool = False
 
     @property
     def diverges(self) -> bool:
-        """Whether rounding does not explain the difference."""
-        return not (self.finite and self.max_abs <= self.tolerance and self.own <= 1)
+        """Whether neither rounding nor a folding explains the difference."""
+        return not self.is_island and not (self.finite and self.max_abs <= self.tolerance and self.own <= 1)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,16 @@ class Comparison:
         The one before it, or the last of all; None if there is none.
     notes : list of str
         What the reader should know of how the comparison was made.
+    islands : list of Island
+        Tensors that differ, and are no divergence: all that is computed of them is right.
+    exchanged : list of Exchange
+        Tensors that mine has under each other's name.
+    held : str, optional
+        The name of the tensor that mine has under that of the first divergent one.
+    aliases : list of Difference
+        Tensors of mine that differ from those for which their names stand, which mine has right under its own.
+    weights : list of Weight
+        What mine says of its weights, in the order of the reference.
     segments : dict
         Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
         several questions are asked about one.
@@ -133,6 +149,11 @@ class Comparison:
     first: Difference | None
     last_good: Difference | None
     notes: list[str] = field(default_factory=list)
+    islands: list[Island] = field(default_factory=list)
+    exchanged: list[Exchange] = field(default_factory=list)
+    held: str | None = None
+    aliases: list[Difference] = field(default_factory=list)
+    weights: list[Weight] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     named: Named = field(default_factory=lambda: Named("", 0, 0))
@@ -141,6 +162,16 @@ class Comparison:
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
         return next(difference for difference in self.differences if difference.name == name)
+
+    @property
+    def wrong_weights(self) -> list[Weight]:
+        """The weights that were wrong on loading."""
+        return [weight for weight in self.weights if weight.difference.diverges]
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a tensor or a weight does."""
+        return self.first is not None or bool(self.wrong_weights)
 
     def array(self, difference: Difference) -> np.ndarray:
         """Return the tensor of mine, read as the reference is; in its own shape if it does not fit."""
@@ -157,6 +188,7 @@ def compare(
     atol: float | None = None,
     layout: str = "auto",
     names: Mapping[str, str] | str | None = None,
+    strict: bool = False,
 ) -> Comparison:
     """Compare two traces of one model on one input.
 
@@ -171,8 +203,12 @@ def compare(
     layout : {"auto", "strict"}
         Whether axes may come in another order, and axes of size 1 come and go.
     names : mapping of str to str, or str, optional
-        Name in mine -> name or alias in the reference; or the library whose names mine has, such as ``"timm"``, one of
-        :func:`npconv.convert.modules.module_dialects`. If unset, a library is recognised where that is certain.
+        Name in mine -> name or alias in the reference, of tensors and of weights; or the library whose names mine has,
+        such as ``"timm"``, one of :func:`npconv.convert.modules.module_dialects`. If unset, a library is recognised
+        where that is certain.
+    strict : bool
+        Whether what differs diverges even if all that is computed of it is right, or if it is a second array of a
+        tensor that mine has right.
 
     Raises
     ------
@@ -183,41 +219,90 @@ def compare(
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
-    pairs, named, said = pair_names(reference, mine, names)
-    note, inputs = check_inputs(reference, mine, pairs.names, unit, layout)
+    renamed, renamed_weights = split_names(names, reference)
+    pairs, named, said = pair_names(reference, mine, renamed)
+    note, inputs, refused = check_inputs(reference, mine, pairs.names, unit, layout)
+    if refused is not None and strict:
+        raise GoldenError(refused)
     notes = [note, *_check_weights(reference, mine), *said]
     fewer = unit != "float32" and rtol is None and atol is None
     noise = noise_in(reference, unit, pairs.names) if fewer else {}
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names, unit, noise)
     limits = {name: tolerance(reference, name, unit, rtol, atol, noise_in_unit=noise.get(name)) for name in pairs.names}
-    aligned = align(reference, mine, pairs, limits, layout)
+    aligned, second = align(reference, mine, pairs, limits, layout, strict)
     notes += _check_layouts(aligned) + _check_second(aligned, pairs.second) + _check_sizes(aligned)
     own = check_gelus(reference, mine, aligned, unit) if fewer else {}
-    differences: list[Difference] = []
-    located = 0
-    for index, entry in enumerate(aligned, 1):
-        found = _difference(reference, mine, entry, index, located < LOCATED)
-        off = own.get(found.name, 0.0)
-        where = _WHERE_OWN.format(off) if off > 1 else found.whereabouts
-        found = replace(found, own=off, whereabouts=where)
-        located += found.diverges
-        differences.append(found)
-    first = next((found for found in differences if found.diverges), None)
-    if first is None:
-        notes += check_compared(aligned, pairs, inputs)
-    before = differences[: first.index - 1] if first else differences
-    last_good = before[-1] if before else None
+    differences = [
+        replace(_difference(reference, mine, entry, index), own=own.get(entry.tensor.name, 0.0))
+        for index, entry in enumerate(aligned, 1)
+    ]
+    index_of = {found.name: found.index for found in differences}
+    aliases = [_difference(reference, mine, entry, index_of[entry.tensor.name]) for entry in second]
+    of_weights, more = align_weights(reference, mine, renamed_weights, unit, rtol, layout)
+    weights = _weights(reference, mine, of_weights)
+    comparison = Comparison(reference, mine, differences, pairs.missing, pairs.extra, None, None, notes + more)
     hides = [one for one in hidden(reference) if not one.is_usual]
-    return Comparison(
-        *(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes), named=named, hidden=hides
+    comparison = replace(comparison, aliases=aliases, weights=weights, named=named, hidden=hides)
+    comparison = _judged(comparison, strict)
+    if refused is not None and not comparison[PIXELS].is_island:
+        raise GoldenError(refused)
+    if not comparison.diverges:
+        comparison.notes.extend(check_compared(aligned, pairs, inputs))
+    return comparison
+
+
+def _judged(comparison: Comparison, strict: bool) -> Comparison:
+    """Return a comparison with its first divergence, once it is known which tensors and weights are islands."""
+    apart = [found for found in comparison.differences if found.diverges]
+    exchanged = find_exchanged(comparison, apart)
+    islands = [] if strict else find_islands(comparison, exchanged)
+    folded = set() if strict else find_folded(comparison)
+    names = {name for island in islands for name in island.names}
+    differences = [replace(found, is_island=True) if found.name in names else found for found in comparison.differences]
+    for found in [found for found in differences if found.diverges][:LOCATED]:
+        differences[found.index - 1] = _located(comparison, found)
+    first = next((found for found in differences if found.diverges), None)
+    good = [found for found in (differences[: first.index - 1] if first else differences) if not found.is_island]
+    held = None if first is None else find_held(comparison, first, comparison.reference)
+    return replace(
+        comparison,
+        differences=differences,
+        first=first,
+        last_good=good[-1] if good else None,
+        islands=islands,
+        exchanged=exchanged,
+        held=held,
+        weights=[
+            replace(weight, difference=replace(weight.difference, is_island=weight.difference.name in folded))
+            for weight in comparison.weights
+        ],
     )
 
 
+def _weights(
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Sequence[Aligned]
+) -> list[Weight]:
+    """Return what mine says of its weights."""
+    truths, own = weights_of(reference), weights_of(mine)
+    weights: list[Weight] = []
+    wrong = 0
+    for index, entry in enumerate(found, 1):
+        difference = _difference(truths, own, entry, index)
+        kind, values = "", dict[str, Any]()
+        if difference.diverges:
+            wrong += 1
+            used = np.asarray(own[entry.mine])
+            used = used if difference.reading is None else difference.reading.of(used, difference.shape_reference)
+            kind, values = explain_weight(truths, entry.tensor.name, used, entry.limit, thorough=wrong <= SEARCHED)
+        weights.append(Weight(replace(difference, name=PARAMETERS + difference.name), kind, values))
+    return weights
+
+
 def _difference(
-    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Aligned, index: int, located: bool
+    reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Aligned, index: int
 ) -> Difference:
-    """Say what there is to say about one tensor; where it differs only if `located`."""
+    """Say what there is to say about one tensor, but for where it differs."""
     tensor, measures, limit = found.tensor, found.measures, found.limit
     truth, array = np.asarray(reference[tensor.name]), np.asarray(mine[found.mine])
     facts: dict[str, Any] = {
@@ -232,14 +317,21 @@ def _difference(
     }
     if measures is None or tensor.reading is None:
         return _unfit(facts, truth, array)
-    where = ""
-    if not measures.finite:
-        where = not_finite(truth, array)
-    elif located and measures.max_abs > limit:
-        where = whereabouts(truth, tensor.reading.of(array, truth.shape), limit, tensor.letters)
+    where = "" if measures.finite else not_finite(truth, array)
     numbers = {key: getattr(measures, key) for key in ("max_abs", "relative", "cosine", "nmse", "outside", "finite")}
     facts["broken"] = not np.isfinite(measures.largest)
     return Difference(**facts, **numbers, layout=tensor.reading.says, whereabouts=where, reading=tensor.reading)
+
+
+def _located(comparison: Comparison, found: Difference) -> Difference:
+    """Return the difference of a tensor with where it differs."""
+    if found.own > 1:
+        return replace(found, whereabouts=_WHERE_OWN.format(found.own))
+    if found.whereabouts or found.reading is None:
+        return found
+    truth = np.asarray(comparison.reference[found.name])
+    letters = layout_of(comparison.reference, found.name, truth.ndim)
+    return replace(found, whereabouts=whereabouts(truth, comparison.array(found), found.tolerance, letters))
 
 
 def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Difference:

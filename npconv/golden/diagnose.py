@@ -19,6 +19,7 @@ from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.search import changes, is_refuted, pairs
+from npconv.golden.layouts import swapped_axes
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
 from npconv.plan.operations import OPERATIONS
@@ -45,13 +46,6 @@ LARGEST_OF_PAIRS = 200_000
 
 #: How many of the changes that do not fit are told of.
 NEAREST = 8
-
-#: Orders of axes by which layouts are mistaken for each other.
-SWAPS = {
-    4: ((0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 3, 2)),
-    3: ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1)),
-    2: ((1, 0),),
-}
 
 
 @dataclass(frozen=True)
@@ -172,18 +166,10 @@ def _layouts(comparison: Comparison, first: Difference, segment: Segment | None)
     step = segment.target if segment else Step(first.name, "", ())
     letters = layout_of(comparison.reference, first.name, right.ndim)
     judge = Judge(comparison, first, right)
-    found = [judge(array, says, step, None, 1) for array, says in _swapped(right, letters)]
+    found = [judge(array, says, step, None, 1) for array, says in swapped_axes(right, letters)]
     if judge.is_right:
         found.append(judge.as_stored(right, step))
     return [suspect for suspect in found if suspect]
-
-
-def _swapped(array: np.ndarray, letters: str) -> Iterator[tuple[np.ndarray, str]]:
-    """Give out an array as it looks to who takes its axes to be in another order, and what to call that."""
-    for axes in SWAPS.get(array.ndim, ()):
-        names = letters if len(letters) == array.ndim else "".join(map(str, range(array.ndim)))
-        other = "".join(names[axis] for axis in axes)
-        yield array.transpose(axes).reshape(array.shape), f"{other} read as {names}"
 
 
 class _Search:
@@ -203,7 +189,7 @@ class _Search:
         for place, name in enumerate(step.inputs):
             array = self.segment.results[name]
             letters = self.plan[name].layout if name in self.plan else layout_of(self.reference, name, array.ndim)
-            for swapped, says in _swapped(array, letters):
+            for swapped, says in swapped_axes(array, letters):
                 suspect = self._try(step, [(step, _with_input(place, swapped, step))], f"{says} in its input {name}")
                 if suspect:
                     yield suspect

@@ -22,8 +22,11 @@ def check_inputs(
     names: Mapping[str, str],
     unit: str,
     layout: str,
-) -> tuple[str, set[str]]:
+) -> tuple[str, set[str], str | None]:
     """Refuse traces of different inputs; return how that was checked, and the names of what is given to both.
+
+    Pixel values that differ may be folded, as where the first convolution normalizes. So why they would be refused is
+    returned as well: None if they are the same.
 
     Where both start from a photo and pixel values are compared, the photo is the input. Pixel values are made of the
     photo if both hold it decoded, and else given.
@@ -35,34 +38,35 @@ def check_inputs(
             f"the traces are of different photos ({photo[:12]} and {own_photo[:12]}); trace the same one again"
         )
     if photo and own_photo and any(map(is_before_model, names)):
-        return "input: the same photo", given
+        return "input: the same photo", given, None
     pixels, own_pixels = (about(trace).get("input") for trace in (reference, mine))
     if pixels and pixels == own_pixels:
-        return "input: the same", {DECODED, PIXELS}
+        return "input: the same", {DECODED, PIXELS}, None
     if DECODED in names:
         picture = read(np.asarray(reference[DECODED]), np.asarray(mine[names[DECODED]]), WHOLE, layout=layout)
         if picture is not None and picture[1].max_abs <= WHOLE:
-            return "input: the same decoded photo", given
+            return "input: the same decoded photo", given, None
     if PIXELS in names:
-        return _check_pixels(reference, mine, names[PIXELS], unit, layout), {DECODED, PIXELS}
+        note, refused = _check_pixels(reference, mine, names[PIXELS], unit, layout)
+        return note, {DECODED, PIXELS}, refused
     if pixels and own_pixels:
         raise GoldenError(
             f"the traces are of different inputs ({pixels[:12]} and {own_pixels[:12]}); give the same to both, or "
             f"record {PIXELS} in both to see how far they differ"
         )
     unknown = [whose for whose, known in (("REFERENCE", pixels), ("MINE", own_pixels)) if not known]
-    return f"input: could not be checked to be the same; {' and '.join(unknown)} does not tell it", given
+    return f"input: could not be checked to be the same; {' and '.join(unknown)} does not tell it", given, None
 
 
 def _check_pixels(
     reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], own: str, unit: str, layout: str
-) -> str:
-    """Refuse traces whose pixel values differ by more than their rounding; say what would make them the same."""
+) -> tuple[str, str | None]:
+    """Say whether pixel values are the same up to their rounding; if not, why to refuse them, and what would help."""
     truth, array = np.asarray(reference[PIXELS]), np.asarray(mine[own])
     limits = {name: tolerance(reference, PIXELS, name) for name in UNITS}
     found = read(truth, array, limits[unit], letters="NCHW", layout=layout)
     if found is not None and found[1].max_abs <= limits[unit]:
-        return f"input: the same {PIXELS}" + (f", {found[0].says}" if found[0].says else "")
+        return f"input: the same {PIXELS}" + (f", {found[0].says}" if found[0].says else ""), None
     far = "shapes do not fit" if found is None else f"largest difference {found[1].max_abs:.1e}"
     advice = "give the same to both"
     other = read(truth, array, limits[unit], letters="NCHW") if layout == "strict" else None
@@ -71,7 +75,7 @@ def _check_pixels(
     fitting = [name for name in UNITS if found is not None and found[1].max_abs <= limits[name] and name != unit]
     if fitting:
         advice += f", or --unit {fitting[0]} if that is what MINE computes in"
-    raise GoldenError(f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}")
+    return f"input: {PIXELS} differ", f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}"
 
 
 def check_compared(found: Sequence[Aligned], pairs: Pairs, inputs: set[str]) -> list[str]:

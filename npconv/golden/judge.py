@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npconv.golden.align import read
-from npconv.golden.compare import Comparison, Difference
 from npconv.golden.measures import FLOOR, distance, finite_distance, largest_of, last_place
 from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
 from npconv.golden.trace_file import layout_of
 from npconv.plan.step import Step
 
 if TYPE_CHECKING:
+    from npconv.golden.compare import Comparison, Difference
     from npconv.golden.mistakes import Mistake
 
 #: A mistake fits if what it leaves is at most so many tolerances (of mine's values, where they are larger than those of

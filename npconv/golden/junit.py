@@ -10,6 +10,7 @@ from npconv.errors import GoldenError, WeightsError
 from npconv.files.disk import write_file
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.report import verdict
+from npconv.golden.sentences import ISLAND, island_in_words, weight_in_words
 from npconv.messages import escape
 
 _BEGINNING = b'<testsuite name="npconv diff" tests='
@@ -18,22 +19,28 @@ _BEGINNING = b'<testsuite name="npconv diff" tests='
 def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
     """Return the report as XML.
 
-    The explanation of the first divergence stands in that test's failure; `name` is that of the suite and of its tests'
-    class.
+    The explanation of the first divergence stands in that test's failure, what an island is in that test's output;
+    `name` is that of the suite and of its tests' class.
     """
+    differences = [*(weight.difference for weight in comparison.weights), *comparison.differences]
+    said = {weight.difference.name: weight_in_words(weight) for weight in comparison.wrong_weights}
+    said |= {name: f"{ISLAND}: {island_in_words(one)}" for one in comparison.islands for name in one.names}
     counts = {
-        "tests": str(len(comparison.differences) + len(comparison.missing)),
-        "failures": str(sum(difference.diverges for difference in comparison.differences)),
+        "tests": str(len(differences) + len(comparison.missing)),
+        "failures": str(sum(difference.diverges for difference in differences)),
         "errors": "0",
         "skipped": str(len(comparison.missing)),
     }
     suite = ET.Element("testsuite", {"name": escape(name), **counts})
-    for difference in comparison.differences:
+    for difference in differences:
         case = ET.SubElement(suite, "testcase", {"classname": escape(name), "name": escape(difference.name)})
         if difference.diverges:
-            failure = ET.SubElement(case, "failure", {"type": "divergence", "message": escape(_message(difference))})
+            message = said.get(difference.name, _message(difference))
+            failure = ET.SubElement(case, "failure", {"type": "divergence", "message": escape(message)})
             if comparison.first is difference:
                 failure.text = "\n".join(escape(line) for line in (verdict(comparison), *explanation.splitlines()))
+        elif difference.is_island:
+            ET.SubElement(case, "system-out").text = escape(said.get(difference.name, ISLAND))
     for missing in comparison.missing:
         case = ET.SubElement(suite, "testcase", {"classname": escape(name), "name": escape(missing)})
         ET.SubElement(case, "skipped", {"message": "missing in MINE"})

@@ -11,9 +11,12 @@ from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin
 from npconv.golden.hidden import says
 from npconv.golden.inputs import tensors
+from npconv.golden.islands import Island
 from npconv.golden.judge import Suspect, Suspects
 from npconv.golden.naming import partners
+from npconv.golden.sentences import ISLAND, island_in_words, told, weight_in_words
 from npconv.golden.trace_file import about
+from npconv.golden.weights import Weight
 from npconv.messages import SHOWN_ITEMS, escape, listed
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
@@ -28,9 +31,14 @@ HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", 
 def verdict(comparison: Comparison) -> str:
     """Return the first line of a report."""
     total = len(comparison.differences)
-    first = comparison.first
+    first, wrong = comparison.first, comparison.wrong_weights
+    if wrong:
+        return (
+            f"first divergence: {wrong[0].difference.name} (wrong weights: {len(wrong)} of {len(comparison.weights)})"
+        )
     if first is None:
-        return f"no divergence in {tensors(total)}"
+        apart = sum(len(island.names) for island in comparison.islands)
+        return f"no divergence in {tensors(total)}" + (f", {apart} of them {ISLAND}" if apart else "")
     return f"first divergence: {first.name} ({first.index} of {total})"
 
 
@@ -50,7 +58,7 @@ def to_text(
     lines = [verdict(comparison), *_not_finite(comparison), ""]
     lines.append(f"reference  {escape(names[0])}: {provenance(comparison.reference)}")
     lines.append(f"mine       {escape(names[1])}: {provenance(comparison.mine)}")
-    lines += [escape(note) for note in [*comparison.notes, *_names(comparison)]]
+    lines += [escape(note) for note in [*comparison.notes, *told(comparison), *_names(comparison)]]
     lines += [f"hidden: {says(comparison.hidden)}"] if comparison.hidden else []
     lines += ["", *_table(comparison)]
     first = comparison.first
@@ -175,9 +183,9 @@ def shown(comparison: Comparison) -> list[Difference]:
     """Return the last good and the first bad tensors, in order."""
     first = comparison.first
     if first is None:
-        ordered = sorted(comparison.differences, key=_of_tolerance)
+        ordered = sorted([d for d in comparison.differences if not d.is_island], key=_of_tolerance)
         return sorted(ordered[-GOOD:], key=lambda d: d.index)  # those that came nearest to their tolerance
-    good = [d for d in comparison.differences[: first.index - 1] if not d.diverges][-GOOD:]
+    good = [d for d in comparison.differences[: first.index - 1] if not d.diverges and not d.is_island][-GOOD:]
     bad = [d for d in comparison.differences if d.diverges][:BAD]
     return good + bad
 
@@ -244,13 +252,18 @@ def to_values(
     first = comparison.first
     return {
         "verdict": verdict(comparison),
-        "diverges": first is not None,
-        "first": first.name if first else None,
+        "diverges": comparison.diverges,
+        "first": _first(comparison),
         "last_good": comparison.last_good.name if comparison.last_good else None,
         "reference": {"file": names[0], **_about(comparison.reference)},
         "mine": {"file": names[1], **_about(comparison.mine)},
         "notes": list(comparison.notes),
         "hidden": [vars(one) for one in comparison.hidden],
+        "islands": [_island_values(island) for island in comparison.islands],
+        "exchanged": [[pair.one, pair.other] for pair in comparison.exchanged],
+        "held": comparison.held,
+        "aliases": [_values(difference) for difference in comparison.aliases],
+        "weights": [_weight_values(weight) for weight in comparison.weights],
         "missing": list(comparison.missing),
         "extra": list(comparison.extra),
         "names": {
@@ -263,6 +276,25 @@ def to_values(
         "why": why(first, suspects, origin) if first else [],
         "tensors": [_values(difference) for difference in comparison.differences],
     }
+
+
+def _first(comparison: Comparison) -> str | None:
+    """Return the name of the first divergence: of a weight, if one was wrong on loading."""
+    if comparison.wrong_weights:
+        return comparison.wrong_weights[0].difference.name
+    return comparison.first.name if comparison.first else None
+
+
+def _island_values(island: Island) -> dict[str, Any]:
+    """Return an island as JSON values."""
+    names = {"names": list(island.names), "good": list(island.good), "values": dict(island.values)}
+    return {**vars(island), **names, "says": island_in_words(island)}
+
+
+def _weight_values(weight: Weight) -> dict[str, Any]:
+    """Return a weight as JSON values; of one that is right, only how far it is off."""
+    says = weight_in_words(weight) if weight.difference.diverges else ""
+    return {**_values(weight.difference), "kind": weight.kind, "values": dict(weight.values), "says": says}
 
 
 def _origin_values(origin: Origin) -> dict[str, Any]:

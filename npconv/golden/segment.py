@@ -107,20 +107,33 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:
-    """Return the plan that makes a tensor: the model's, or that of its preprocessing; None if neither does.
+    """Return the plan that makes a tensor: the model's, or that of its preprocessing; None if neither does."""
+    return next((plan for plan in plans_of(reference) if name in plan), None)
+
+
+def plans_of(reference: Mapping[str, np.ndarray]) -> list[Plan]:
+    """Return the plans of a model and of its preprocessing, those that are there and in order.
 
     The last step of preprocessing makes the pixel values, but for the axis of the batch.
     """
-    preprocessing = about(reference).get("preprocessing")
-    try:
-        model: Plan | None = getattr(reference, "plan", None)
-        if model is not None and name in model:
-            return model if model.is_in_order() else None
-        *steps, last = Plan.from_json((preprocessing or {})["steps"])
-        plan = Plan((*steps, replace(last, aliases=(*last.aliases, PIXELS))))
-        return plan if name in plan and plan.is_in_order() else None
-    except FAILURES:  # not there, or not as npconv writes it
-        return None
+    found: list[Plan] = []
+    for make in (_model_plan, _preprocessing_plan):
+        with suppress(*FAILURES):  # not there, or not as npconv writes it
+            plan = make(reference)
+            found += [plan] if plan.is_in_order() else []
+    return found
+
+
+def _model_plan(reference: Any) -> Plan:
+    """Return the steps of a trace's model; AttributeError if it tells none."""
+    plan: Plan = reference.plan
+    return plan
+
+
+def _preprocessing_plan(reference: Mapping[str, np.ndarray]) -> Plan:
+    """Return the steps of a trace's preprocessing, the last of which has a second name."""
+    *steps, last = Plan.from_json(about(reference)["preprocessing"]["steps"])
+    return Plan((*steps, replace(last, aliases=(*last.aliases, PIXELS))))
 
 
 def given(reference: Mapping[str, np.ndarray], name: str) -> np.ndarray:

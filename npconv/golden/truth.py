@@ -137,7 +137,7 @@ def add_noise(golden: Trace, recorded: Trace) -> None:
     noise = golden.about.get("noise")
     if noise is None:
         raise GoldenError("expected a golden trace with measured noise to add a run to, got one without")
-    comparison = compare(golden, recorded)
+    comparison = compare(golden, recorded, strict=True)
     if comparison.first is not None:
         raise GoldenError(f"the recorded run diverges at {comparison.first.name}, so it is no noise; see npconv diff")
     for difference in comparison.differences:

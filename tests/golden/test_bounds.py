@@ -13,7 +13,7 @@ from support.compare_samples import golden, make_trace, port
 
 import npconv
 from npconv.cli import main
-from npconv.golden import case, segment
+from npconv.golden import case, islands, segment
 from npconv.golden.align import Tensor, doubtful
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose as find_mistakes
@@ -136,10 +136,11 @@ def test_memory_that_ends_is_said_and_is_no_mistake(monkeypatch, tmp_path, capsy
         raise MemoryError("Unable to allocate 4.00 GiB")
 
     words = ["diff", *(str(tmp_path / f"{name}.safetensors") for name in recorded)]
-    for module, function in ((segment, "run_step"), (diagnosis, "run_changed")):
+    places = ((islands, "run_step", []), (segment, "run_step", ["--strict"]), (diagnosis, "run_changed", ["--strict"]))
+    for module, function, more in places:
         with monkeypatch.context() as patch:
             patch.setattr(module, function, none_left)
-            assert main(words) == 2
+            assert main([*words, *more]) == 2
         out, error = capsys.readouterr()
         assert (out, error.count("\n")) == ("", 1)
         assert "no memory is left (Unable to allocate 4.00 GiB; " in error

@@ -256,7 +256,9 @@ def test_one_square_map_with_rows_and_columns_exchanged_diverges(square, last):
     if last:
         arrays = {name: np.moveaxis(a, 1, -1) if a.ndim == 4 else a for name, a in arrays.items()}
     wrong = {**arrays, DWCONV: np.swapaxes(arrays[DWCONV], 1 if last else 2, 2 if last else 3)}
-    comparison = compare(golden, make_trace(wrong))
+    [island] = compare(golden, make_trace(wrong)).islands
+    assert (island.names, island.kind, island.values) == ((DWCONV,), "layout", {"read_as": "NCWH read as NCHW"})
+    comparison = compare(golden, make_trace(wrong), strict=True)
     assert [found.name for found in comparison.differences if found.diverges] == [DWCONV]
     best = diagnose(comparison)[0]
     assert (best.fits, best.says) == (True, "NCWH read as NCHW")
@@ -282,7 +284,7 @@ def test_a_wrong_square_map_is_read_as_the_good_ones_are(square):
     others = set()
     for _ in range(20):  # whatever is in it, and whichever order that happens to be nearest in
         channels_last[wrong] = rng.normal(size=channels_last[wrong].shape) * np.abs(reference[wrong]).max()
-        found = compare(reference, channels_last)
+        found = compare(reference, channels_last, strict=True)
         assert found[wrong].diverges
         assert found[wrong].layout == found[maps[1]].layout == "read as NHWC"
         truth = np.asarray(reference[wrong])
@@ -307,7 +309,7 @@ def test_what_is_done_to_a_photo_is_compared_in_float32_whatever_the_unit(unit):
     off = dict(reference)
     name = "preprocessing.rescaled"
     off[name] = off[name] * np.float32(255 / 256)
-    first = compare(reference, make_trace(off, reference.about), unit=unit).first
+    first = compare(reference, make_trace(off, reference.about), unit=unit, strict=True).first
     assert first is not None
     assert first.name == name
     off[name] = np.nextafter(reference[name], np.float32(2))
@@ -332,7 +334,7 @@ def test_a_second_tensor_of_the_same_name_is_compared_too(wrong):
     arrays[f"{P}embeddings"] = arrays[f"{P}embeddings.layernorm"]
     assert compare(golden(), make_trace(arrays)).first is None
     arrays[f"{P}{wrong}"] = arrays[f"{P}{wrong}"] + np.float32(1)
-    comparison = compare(golden(), make_trace(arrays))
+    comparison = compare(golden(), make_trace(arrays), strict=True)
     assert comparison.first is not None
     assert (comparison.first.name, comparison.first.mine) == (f"{P}embeddings.layernorm", f"{P}{wrong}")
     assert any(note.startswith("names: MINE holds 2 tensors") for note in comparison.notes)

@@ -136,7 +136,7 @@ def test_an_error_that_hides_within_a_tolerance_is_inherited_and_found_before():
 )
 def test_a_layout_taken_for_another(change, says):
     mine = {**port(), f"{BLOCK}.act": change(port()[f"{BLOCK}.act"])}
-    found = fitting(compare(golden(), make_trace(mine)))
+    found = fitting(compare(golden(), make_trace(mine), strict=True))
     assert found[0].says == says
     assert found[0].mistake is None
 
@@ -146,7 +146,7 @@ def test_the_layout_of_an_input():
     x = port()[before].transpose(0, 2, 3, 1).reshape(port()[before].shape)
     params = small("convnextv2").state_dict()
     made = np.einsum("nchw,dc->ndhw", x, params[f"{name}.weight"]) + params[f"{name}.bias"][:, None, None]
-    [best, *_] = fitting(compare(golden(), make_trace({**port(), name: made})))
+    [best, *_] = fitting(compare(golden(), make_trace({**port(), name: made}), strict=True))
     assert best.says == f"NHWC read as NCHW in its input {before}"
 
 
@@ -189,7 +189,7 @@ def test_without_steps_or_weights_layouts_are_all_that_is_tried():
     wrong = f"{BLOCK}.pwconv1"
     for about, params in (({}, golden().params), (golden().about, {})):
         reference = make_trace(dict(golden()), about, params)
-        comparison = compare(reference, make_trace({**port(), wrong: port()[wrong] + np.float32(1)}))
+        comparison = compare(reference, make_trace({**port(), wrong: port()[wrong] + np.float32(1)}), strict=True)
         assert comparison.first is not None
         assert comparison.first.name == wrong
         assert origin(comparison) is None

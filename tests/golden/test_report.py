@@ -71,7 +71,7 @@ def test_names_without_a_counterpart_are_counted():
 def test_an_unknown_mistake_is_said_to_be_unknown():
     noise = np.random.default_rng(3).normal(size=port()[f"{BLOCK}.act"].shape).astype(np.float32)
     arrays = {**port(), f"{BLOCK}.act": port()[f"{BLOCK}.act"] + noise}
-    assert "no known mistake fits" in texts(golden(), make_trace(arrays))
+    assert "no known mistake fits" in texts(golden(), make_trace(arrays), strict=True)
     plain = make_trace(dict(golden()))
     assert "no known mistake fits" in texts(plain, make_trace({**arrays}))
     assert "why        not known" in texts({"a": np.ones(3)}, {"a": np.zeros(3)})

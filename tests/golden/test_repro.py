@@ -62,7 +62,7 @@ def test_other_shapes_are_an_infinite_error(tmp_path):
 
 def test_weights_are_saved(tmp_path):
     name = f"{BLOCK}.pwconv1"
-    comparison = compare(golden(), make_trace({**port(), name: port()[name] + np.float32(1)}))
+    comparison = compare(golden(), make_trace({**port(), name: port()[name] + np.float32(1)}), strict=True)
     script = save_repro(comparison, tmp_path / "repro")
     about = json.loads((script.parent / "repro.json").read_text())
     assert set(about["weights"]) == {f"{name}.weight", f"{name}.bias"}

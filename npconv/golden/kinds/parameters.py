@@ -44,7 +44,7 @@ def parameters(place: Place) -> Iterator[Change]:
         for other, array in place.weights.data.items():  # not decoded: there may be thousands
             if other != full and array.shape == right.shape and array.dtype.kind == "f":
                 yield place.with_parameter(KIND, f"{other} in the place of {full}", name, other)
-        for says, turned in _turned(right):
+        for says, turned in turns(right):
             yield place.with_argument(KIND, f"{full} {says}", name, turned, turned=says)
         for bits, fewer in ROUNDINGS.items():
             yield place.with_argument(KIND, f"{full} rounded to {bits}", name, fewer, rounded=bits)
@@ -76,7 +76,7 @@ def _exchanged(place: Place) -> Iterator[Change]:
             yield Change(KIND, says, step, place.function, {"exchanged": [names[one], names[other]]})
 
 
-def _turned(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
+def turns(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """Give out what reverses, rolls or exchanges the axes of a parameter."""
     long = [axis for axis, size in enumerate(right.shape) if size > 1]
     for axis in long:
@@ -121,7 +121,7 @@ def explain(right: np.ndarray, used: np.ndarray) -> tuple[str, np.ndarray, dict[
         order = order_of(np.moveaxis(right, axis, 0), np.moveaxis(used, axis, 0))
         if order is not None:
             return order_in_words(order, axis), right.take(order, axis), {"axis": axis, "order": order.tolist()}
-    for says, turn in _turned(right):
+    for says, turn in turns(right):
         turned = turn(right)
         if _is_near(turned, used) and not _is_near(turned, right):
             return says, turned, {"turned": says}

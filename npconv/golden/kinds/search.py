@@ -86,7 +86,7 @@ def is_refuted(comparison: Comparison, several: Sequence[Change]) -> bool:
     wrong = {found.name for found in comparison.differences if found.diverges}
     changed = {change.step.name: (change.step, change.function) for change in several}
     for good in comparison.differences:
-        if good.diverges or good.reading is None:
+        if good.diverges or good.is_island or good.reading is None:
             continue
         segment = make_segment(comparison, good)
         steps = set() if segment is None else {step.name for step in segment.steps}

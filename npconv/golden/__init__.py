@@ -5,7 +5,8 @@
 - ``npconv.plan``: a model as a list of steps, and what runs them
 - ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
 - ``trace_file``, ``formats``: traces in files
-- ``compare``, ``inputs``, ``align``, ``output_names``, ``measures``, ``roundings``: two traces side by side
+- ``compare``, ``inputs``, ``align``, ``output_names``, ``measures``, ``whereabouts``, ``roundings``: two traces side by
+  side
 - ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
   and with kinds of mistakes
 - ``report``, ``junit``, ``repro``: what comes out

@@ -18,11 +18,10 @@ from npconv.golden.measures import (
     is_before_model,
     largest_of,
     noise_of,
-    not_finite,
     tolerance,
-    whereabouts,
 )
 from npconv.golden.trace_file import about, part
+from npconv.golden.whereabouts import not_finite, whereabouts
 from npconv.messages import listed, quoted
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.

@@ -85,6 +85,7 @@ def _tolerance(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 if the traces diverge, else 0."""
     from npconv.golden import report
+    from npconv.golden.births import also_born
     from npconv.golden.compare import compare
     from npconv.golden.diagnose import diagnose, origin
     from npconv.golden.junit import to_junit, write_junit
@@ -97,20 +98,22 @@ def run(args: argparse.Namespace) -> int:
     settings = {"unit": args.unit, "rtol": args.rtol, "atol": args.atol, "layout": args.layout}
     comparison = compare(reference, mine, names=renamed, **settings)
     found, suspects = origin(comparison), diagnose(comparison)
+    also = also_born(comparison, suspects)
     names = (args.reference, args.mine)
     if args.junit is not None:
         explanation = "\n".join(report.why(comparison.first, suspects, found)) if comparison.first else ""
-        write_junit(args.junit, to_junit(comparison, explanation))
+        more = {birth.places[0]: text for birth, text in zip(also, report.births_text(also), strict=False)}
+        write_junit(args.junit, to_junit(comparison, explanation, also=more))
     script = (
         save_repro(comparison, args.save_repro, force=args.force)
         if args.save_repro is not None and comparison.first
         else None
     )
     if args.json:
-        values = report.to_values(comparison, found, suspects, names=names)
+        values = report.to_values(comparison, found, suspects, also=also, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")
     else:
-        write(sys.stdout, report.to_text(comparison, found, suspects, names=names, width=screen_width()))
+        write(sys.stdout, report.to_text(comparison, found, suspects, also=also, names=names, width=screen_width()))
         if script is not None:
             write(sys.stdout, f"repro      python {escape(str(script))}\n")
     return 1 if comparison.first else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from pathlib import Path
 
 from npconv.errors import GoldenError, WeightsError
@@ -15,11 +16,17 @@ from npconv.messages import escape
 _BEGINNING = b'<testsuite name="npconv diff" tests='
 
 
-def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
+def to_junit(
+    comparison: Comparison,
+    explanation: str = "",
+    *,
+    also: Mapping[str, str] | None = None,
+    name: str = "npconv diff",
+) -> bytes:
     """Return the report as XML.
 
-    The explanation of the first divergence stands in that test's failure; `name` is that of the suite and of its tests'
-    class.
+    The explanation of the first divergence stands in that test's failure, and those of mistakes after it, `also` by
+    tensor, in theirs; `name` is that of the suite and of its tests' class.
     """
     counts = {
         "tests": str(len(comparison.differences) + len(comparison.missing)),
@@ -32,6 +39,8 @@ def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npco
         case = ET.SubElement(suite, "testcase", {"classname": escape(name), "name": escape(difference.name)})
         if difference.diverges:
             failure = ET.SubElement(case, "failure", {"type": "divergence", "message": escape(_message(difference))})
+            if difference.name in (also or {}):
+                failure.text = escape(f"also born here: {(also or {})[difference.name]}")
             if comparison.first is difference:
                 failure.text = "\n".join(escape(line) for line in (verdict(comparison), *explanation.splitlines()))
     for missing in comparison.missing:

@@ -9,12 +9,14 @@
   side
 - ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
   and with kinds of mistakes
+- ``own``, ``births``: the mistakes after the first, by mine's own arrays
 - ``report``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.
 """
 
+from npconv.golden.births import also_born
 from npconv.golden.case import assert_close, cases, model_trace
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
@@ -25,6 +27,7 @@ from npconv.models.plans import make_plan
 
 __all__ = [
     "Trace",
+    "also_born",
     "assert_close",
     "cases",
     "compare",

@@ -17,7 +17,7 @@ from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin, diagnose
 from npconv.golden.judge import Suspect, Suspects
 from npconv.golden.kinds.search import KINDS, Kind, without_numbers
-from npconv.golden.own import Made, Own, is_usable
+from npconv.golden.own import Made, Own
 
 if TYPE_CHECKING:
     from npconv.golden.mistakes import Mistake
@@ -106,17 +106,11 @@ def _is_aside(own: Own, wrong: Made) -> bool:
 
     Such an array was recorded before or after the step that the name stands for, or two steps were made one.
     """
-    target, leads_on = wrong.part.target, False
-    for one in own.comparison.differences[wrong.difference.index :]:
-        part = own.part(one) if is_usable(one) else None
-        if part is None or target not in part.start:
-            continue
-        made = own.make(one)
-        if made is not None and made.is_right:
-            return False
-        past = own.make(one, {target})
-        leads_on = leads_on or (past is not None and past.is_right)
-    return leads_on
+    target = wrong.part.target
+    followers = own.followers(target)
+    if any(map(own.is_right, followers)):
+        return False
+    return any(made is not None and made.is_right for made in (own.make(one, {target}) for one in followers))
 
 
 @dataclass
@@ -160,9 +154,9 @@ class _Found:
         self.passed: set[str] = set() if part is None else set(part.passed)
 
     def share(self, born: Sequence[Made]) -> None:
-        """Give the steps of each name the same part of the numbers that may be computed."""
+        """Give the steps of each name the same part of what may be computed, in all half of it for the first tensor."""
         roles = {_role(made) for made in born}
-        self.left = {role: judge.BUDGET // len(roles) for role in roles}
+        self.left = {role: judge.BUDGET // 2 // len(roles) for role in roles}
 
     def add(self, made: Made, wrong: Set[str]) -> None:
         """Take a tensor that is wrong by itself to the mistake that explains it, an earlier one if that does."""

@@ -231,9 +231,10 @@ class _Search:
             array = self.segment.results[name]
             letters = self.plan[name].layout if name in self.plan else layout_of(self.reference, name, array.ndim)
             for swapped, says in _swapped(array, letters):
-                suspect = self._try(step, [(step, _with_input(place, swapped, step))], f"{says} in its input {name}")
+                taken = _with_input(place, swapped, step)
+                suspect = self._try(step, [(step, taken)], f"{says} in its input {name}")
                 if suspect:
-                    yield suspect
+                    yield self._unless_refuted(suspect, [Change("", suspect.says, step, taken)])
 
     def mistakes(self, mistakes: Sequence[Mistake]) -> list[Suspect]:
         """Return the suspects of a catalogue."""

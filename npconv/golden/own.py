@@ -15,11 +15,12 @@ import numpy as np
 
 from npconv.golden.align import Reading, readings
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import MULTIPLE, distance, finite_distance, is_before_model, largest_of, tolerance
+from npconv.golden.measures import MULTIPLE, allowed, distance, finite_distance, is_before_model, largest_of, tolerance
 from npconv.golden.preprocessing import DECODED, IMAGE
+from npconv.golden.roundings import stored_in
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plan_of, run_steps, walk
 from npconv.golden.trace_file import PIXELS, Trace, about, layout_of
-from npconv.plan.extent import TooMuchError
+from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.step import Plan
 
 #: An order of axes, as in :class:`npconv.golden.align.Reading`.
@@ -55,8 +56,8 @@ class Made:
     off : float
         The largest absolute difference of mine from it.
     tolerance : float
-        How much of that rounding explains: as in the reference, in proportion to the size of the values, and at least
-        in proportion to what float32 makes on these arrays.
+        How much of that rounding explains: as in the reference, in proportion to the size of the values; at least in
+        proportion to what float32 makes on these arrays, and to the format that holds all of mine's values.
     array : ndarray, optional
         In float64; None where float32 was enough to see that nothing is wrong.
     """
@@ -78,9 +79,10 @@ class Own:
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
-        self._plans: dict[str, Plan | None] = {}
         self._recorded: dict[int, dict[str, Difference]] = {}
         found = comparison.differences
+        names = dict.fromkeys((found[-1].name, comparison.first.name if comparison.first else PIXELS, PIXELS))
+        self._plans = [plan for name in names if (plan := plan_of(comparison.reference, name)) is not None]
         wrong = {one.name for one in found if one.diverges and is_before_model(one.name)}
         self._given = {name for name, is_same in ((IMAGE, DECODED not in wrong), (PIXELS, not wrong)) if is_same}
         self._certain: dict[tuple[str, int], set[Axes]] = {}
@@ -88,13 +90,13 @@ class Own:
             if not one.diverges and one.reading is not None:
                 self._certain.setdefault(self._kind(one), set()).add(one.reading.axes)
         self._lost: set[str] = set()  # what is wrong by itself, in no order of axes that is certain
+        self._right: dict[int, bool] = {}
+        self._followers: dict[str, list[Difference]] | None = None
+        self._work: int | None = None  # products that all runs may still take
 
     def plan(self, name: str) -> Plan | None:
         """Return the plan that makes a tensor of the reference."""
-        if name not in self._plans:
-            known = [plan for plan in self._plans.values() if plan is not None and name in plan]
-            self._plans[name] = known[0] if known else plan_of(self.comparison.reference, name)
-        return self._plans[name]
+        return next((plan for plan in self._plans if name in plan), None)
 
     def target(self, difference: Difference) -> str:
         """Return the name of the step that makes a tensor; a trace may hold it under several names."""
@@ -125,6 +127,23 @@ class Own:
             return None
         return Part(plan, target, frozenset(steps), tuple(start))
 
+    def followers(self, target: str) -> list[Difference]:
+        """Return the tensors of mine that are made of one, as far as it is the nearest that mine has."""
+        if self._followers is None:
+            self._followers = {}
+            for one in filter(is_usable, self.comparison.differences):
+                part = self.part(one)
+                for name in () if part is None else part.start:
+                    self._followers.setdefault(name, []).append(one)
+        return self._followers.get(target, [])
+
+    def is_right(self, difference: Difference) -> bool:
+        """Tell whether a tensor is what the right steps make of the nearest arrays of mine."""
+        if difference.index not in self._right:
+            made = self.make(difference)
+            self._right[difference.index] = made is not None and made.is_right
+        return self._right[difference.index]
+
     def make(self, difference: Difference, without: Set[str] = frozenset()) -> Made | None:
         """Make a tensor again by the right steps, of mine's own arrays; None if that cannot be done."""
         part = self.part(difference, without)
@@ -145,6 +164,7 @@ class Own:
             return None  # float32 itself goes astray on these
         usual = tolerance(self.comparison.reference, difference.name)
         limit = max(limit, MULTIPLE * noise * max(1.0, difference.tolerance / usual))
+        limit = max(limit, allowed(usual, stored_in(mine) or "float32"))
         made = Made(difference, part, _distance(exact, mine), limit, exact)
         if not made.is_right and self._is_doubtful(difference):
             self._lost.add(part.target)
@@ -173,7 +193,11 @@ class Own:
                 for name in part.start
             }
             params = {name: cast(np.asarray(weights[name]), dtype) for step in steps for name in step.params.values()}
-            return run_steps(steps, start, params, reference)[part.target]
+            allowance = Allowance(count_numbers(reference))
+            allowance.work = allowance.work if self._work is None else self._work
+            made = run_steps(steps, start, params, reference, allowance)[part.target]
+            self._work = allowance.work
+            return made
         except (*FAILURES, TooMuchError):  # arrays or weights that are not there, a plan of another program
             return None
 

@@ -78,13 +78,18 @@ def provenance(trace: Mapping[str, Any]) -> str:
     return ", ".join([*parts, tensors(len(trace))])
 
 
-def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -> list[str]:
-    """Return the explanations of a divergence, best first, or what is known without one."""
+def why(
+    first: Difference, suspects: Sequence[Suspect], origin: Origin | None, advice: str = "record more tensors"
+) -> list[str]:
+    """Return the explanations of a divergence, best first, or what is known without one.
+
+    `advice` is what to do to have all mistakes tried, where that took too long.
+    """
     if first.broken:
         return ["REFERENCE itself holds NaN or infinity here and is broken; record it again, in float64"]
     fitting = [suspect for suspect in suspects if suspect.fits][:SUSPECTS]
     if fitting:
-        return [_fit(suspect) for suspect in fitting] + _margin(suspects) + _cut(suspects)
+        return [_fit(suspect) for suspect in fitting] + _margin(suspects) + _cut(suspects, advice)
     if isinstance(suspects, Suspects) and suspects.refused:
         return [f"not known: this part is not run again, {suspects.refused}"]
     if first.reading is None and not suspects:
@@ -94,7 +99,7 @@ def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -
     nearest = [s for s in suspects if s.residual < first.relative / 2 and not s.refuted][:1]
     more = [f"the nearest is {_fit(suspect, '')}" for suspect in nearest]
     count = suspects.tried if isinstance(suspects, Suspects) else len(suspects)
-    return [f"no known mistake fits ({count} tried)", *more, *_cut(suspects)]
+    return [f"no known mistake fits ({count} tried)", *more, *_cut(suspects, advice)]
 
 
 def births_text(also: Sequence[Birth]) -> list[str]:
@@ -109,8 +114,13 @@ def _birth_text(birth: Birth) -> str:
     places = first if count == 1 else f"{first} and {count - 1} more"
     if birth.again:
         return f"{places}: {'the same again' if birth.suspects.fitting else 'not known either'}"
-    reasons = "; ".join(why(birth.difference, birth.suspects, birth.origin))
+    reasons = "; ".join(_why_born(birth))
     return f"{places}, by up to {birth.origin.born:.1e}: {reasons}"
+
+
+def _why_born(birth: Birth) -> list[str]:
+    """Return the explanations of a mistake after the first."""
+    return why(birth.difference, birth.suspects, birth.origin, "mend what is before it")
 
 
 def _margin(suspects: Sequence[Suspect]) -> list[str]:
@@ -123,11 +133,11 @@ def _margin(suspects: Sequence[Suspect]) -> list[str]:
     return [f"of {count} other explanations {margin}"]
 
 
-def _cut(suspects: Sequence[Suspect]) -> list[str]:
+def _cut(suspects: Sequence[Suspect], advice: str) -> list[str]:
     """Say if not all mistakes were tried, because that takes too long."""
     if not isinstance(suspects, Suspects) or suspects.tried == suspects.known:
         return []
-    return [f"{suspects.tried} of {suspects.known} mistakes tried; record more tensors to have all tried"]
+    return [f"{suspects.tried} of {suspects.known} mistakes tried; {advice} to have all tried"]
 
 
 def _fit(suspect: Suspect, verb: str = "fits ") -> str:
@@ -272,7 +282,7 @@ def _birth_values(birth: Birth) -> dict[str, Any]:
         "born": birth.origin.born,
         "tolerance": birth.origin.tolerance,
         "suspects": _suspects_values(birth.suspects),
-        "why": why(birth.difference, birth.suspects, birth.origin),
+        "why": _why_born(birth),
     }
 
 

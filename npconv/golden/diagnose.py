@@ -231,10 +231,9 @@ class _Search:
             array = self.segment.results[name]
             letters = self.plan[name].layout if name in self.plan else layout_of(self.reference, name, array.ndim)
             for swapped, says in _swapped(array, letters):
-                taken = _with_input(place, swapped, step)
-                suspect = self._try(step, [(step, taken)], f"{says} in its input {name}")
+                suspect = self._try(step, [(step, _with_input(place, swapped, step))], f"{says} in its input {name}")
                 if suspect:
-                    yield self._unless_refuted(suspect, [Change("", suspect.says, step, taken)])
+                    yield suspect
 
     def mistakes(self, mistakes: Sequence[Mistake]) -> list[Suspect]:
         """Return the suspects of a catalogue."""
@@ -288,9 +287,9 @@ class _Search:
         found.append((suspect, first))
         return None
 
-    def _unless_refuted(self, suspect: Suspect, several: Sequence[Change]) -> Suspect:
+    def _unless_refuted(self, suspect: Suspect, several: Sequence[Change], besides: str = "") -> Suspect:
         """Return a suspect, as one that does not fit if another tensor is right that would be wrong."""
-        refuted = suspect.fits and is_refuted(self.comparison, several)
+        refuted = suspect.fits and is_refuted(self.comparison, several, besides)
         return replace(suspect, fits=suspect.fits and not refuted, refuted=refuted)
 
     def _end(self, several: Sequence[Change]) -> np.ndarray:
@@ -315,7 +314,7 @@ class _Search:
             return None
         suspect = self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
         made = [Change("", mistake.says, step, mistake.function) for step in steps]
-        return None if suspect is None else self._unless_refuted(suspect, made)
+        return None if suspect is None else self._unless_refuted(suspect, made, self.segment.target.name)
 
     def _cost(self, step: Step) -> int:
         """Return how many numbers are computed when all is run again from a step on."""

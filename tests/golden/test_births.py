@@ -14,6 +14,7 @@ from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose, origin
 from npconv.golden.junit import to_junit
 from npconv.golden.mistakes import MISTAKES
+from npconv.golden.own import Own
 from npconv.golden.report import births_text, to_text, to_values
 from npconv.golden.trace_file import Trace
 from npconv.models import FAMILIES
@@ -22,6 +23,7 @@ from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 from tests.golden import proof
 from tests.golden.tiny_models import models_of
+from tests.golden.unlisted.entry import outputs_of
 
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
 LAYER = f"{P}encoder.stages"
@@ -90,6 +92,26 @@ def test_one_mistake_is_one(family):
         assert [birth.again for birth in found] == [True] * (len(found) > 0), mistake.name
 
 
+@pytest.mark.parametrize("is_last", [False, True])
+def test_maps_that_are_read_in_the_wrong_order_are_no_mistakes(is_last):
+    """A map of hardly any variance is nearly its own transpose, and is read as that where a kernel is transposed."""
+    model = specimen("convnextv2", "hardly any variance")
+    mistake = BY_NAME["depthwise-kernel-transposed"]
+    mine = last(model.port(mistake)) if is_last else model.port(mistake)
+    own = Own(compare(model.golden, mine))
+    born = [made.part.target for made in births._independent(own, births._wrong(own))]
+    assert born
+    assert all(name.endswith(".dwconv") for name in born)
+
+
+def test_a_picture_of_another_shape_is_one_mistake():
+    model = proof.picture_specimen(proof.PICTURES[0])
+    comparison = compare(model.golden, model.port(BY_NAME["resize-transposed"]))
+    assert comparison.first is not None
+    assert comparison.first.name == "preprocessing.resized"
+    assert also_born(comparison) == []
+
+
 def test_a_right_port_has_none():
     assert also_born(compare(golden(), port())) == []
     assert also_born(compare({"a": np.ones(2)}, {"a": np.zeros(2)})) == []
@@ -125,6 +147,21 @@ def test_independent_mistakes_are_all_found(family, count, is_last):
     expected = {(name,): [BY_NAME[key].says] for name, key in list(wrong.items())[1:]}
     assert told(found) == expected
     assert not any(birth.again for birth in found)
+
+
+@pytest.mark.parametrize("family", ["convnextv2", "cvt"])
+def test_outputs_of_stages_alone(family):
+    """The last of three mistakes is in another stage than the first two, which no one mistake explains."""
+    model, wrong = specimen(family), SEVERAL[family]
+    kept = ["pixel_values", *outputs_of(model.parts[0][0])]
+    mine = Trace(model.about)
+    for name, array in ported(model, wrong).items():
+        if name in kept:
+            mine.add(name, array)
+    [birth] = also_born(compare(model.golden, mine))
+    name, key = list(wrong.items())[-1]
+    assert birth.suspects.fitting[0].step.name == name
+    assert told([birth]) == {(kept[-2],): [BY_NAME[key].says]}
 
 
 ACT = f"{LAYER}.0.layers.0.act"

@@ -79,10 +79,11 @@ def without_numbers(says: str) -> str:
     return re.sub(r"(?<=\.)\d+(?=\.)", "#", says)
 
 
-def is_refuted(comparison: Comparison, several: Sequence[Change]) -> bool:
+def is_refuted(comparison: Comparison, several: Sequence[Change], besides: str = "") -> bool:
     """Tell whether a tensor that is good would be wrong if steps were changed so.
 
-    One that lies behind other wrong tensors says nothing: what makes these wrong may not reach it.
+    One that lies behind other wrong tensors says nothing: what makes these wrong may not reach it. Nor does one that
+    lies behind the step `besides`.
     """
     wrong = {found.name for found in comparison.differences if found.diverges}
     changed = {change.step.name: (change.step, change.function) for change in several}
@@ -91,7 +92,7 @@ def is_refuted(comparison: Comparison, several: Sequence[Change]) -> bool:
     names = {plan.resolve(good.name): good for good in right if good.name in plan}
     for name, good in names.items():
         steps, _ = walk(plan, name, names)
-        if not steps & changed.keys() or (steps & wrong) - changed.keys():
+        if not steps & changed.keys() or (steps & wrong) - changed.keys() or besides in steps:
             continue
         segment = make_segment(comparison, good)
         if segment is None:

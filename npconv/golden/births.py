@@ -216,5 +216,6 @@ def _role(made: Made) -> str:
 
 
 def _reason(suspect: Suspect) -> tuple[str, str]:
-    """Return by what a reason is the same in another block."""
-    return suspect.kind, without_numbers(suspect.says)
+    """Return by what a reason is the same in another step: its sentence without the name of that."""
+    owner = str(suspect.values.get("parameter", "")).rpartition(".")[0]
+    return suspect.kind, without_numbers(suspect.says.replace(f"{owner}.", "") if owner else suspect.says)

@@ -57,7 +57,7 @@ class Made:
         The largest absolute difference of mine from it.
     tolerance : float
         How much of that rounding explains: as in the reference, in proportion to the size of the values; at least in
-        proportion to what float32 makes on these arrays, and to the format that holds all of mine's values.
+        proportion to what float32 makes on these arrays, and to the format that they are recorded in.
     array : ndarray, optional
         In float64; None where float32 was enough to see that nothing is wrong.
     """
@@ -164,7 +164,7 @@ class Own:
             return None  # float32 itself goes astray on these
         usual = tolerance(self.comparison.reference, difference.name)
         limit = max(limit, MULTIPLE * noise * max(1.0, difference.tolerance / usual))
-        limit = max(limit, allowed(usual, stored_in(mine) or "float32"))
+        limit = max(limit, allowed(usual, self._format(difference, part)))
         made = Made(difference, part, _distance(exact, mine), limit, exact)
         if not made.is_right and self._is_doubtful(difference):
             self._lost.add(part.target)
@@ -200,6 +200,14 @@ class Own:
             return made
         except (*FAILURES, TooMuchError):  # arrays or weights that are not there, a plan of another program
             return None
+
+    def _format(self, difference: Difference, part: Part) -> str:
+        """Return the format of fewer bits that a tensor of mine is recorded in, as all that it is made of is."""
+        own = self.recorded(part.plan)
+        before = [self.comparison.array(own[name]) for name in part.start if name in part.plan]
+        if not (before and all(map(stored_in, before))):
+            return "float32"
+        return stored_in(self.comparison.array(difference)) or "float32"
 
     def _array(self, difference: Difference, reading: Reading | None = None) -> np.ndarray:
         """Return a tensor of mine, read as it was in the comparison or in another order of axes."""

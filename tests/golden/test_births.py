@@ -23,6 +23,7 @@ from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 from tests.golden import proof
 from tests.golden.tiny_models import models_of
+from tests.golden.unlisted import ENTRIES
 from tests.golden.unlisted.entry import outputs_of
 
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
@@ -147,6 +148,37 @@ def test_independent_mistakes_are_all_found(family, count, is_last):
     expected = {(name,): [BY_NAME[key].says] for name, key in list(wrong.items())[1:]}
     assert told(found) == expected
     assert not any(birth.again for birth in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("circular-border-everywhere", 2), ("eps-2e-5-everywhere", 4), ("branches-times-0.9", 2), ("int8-everywhere", 5)],
+)
+def test_a_kind_of_mistake_in_every_block_is_one(name, count):
+    entry = next(entry for entry in ENTRIES if entry.name == name)
+    [birth] = found_in(entry.golden(), entry.port())[1]
+    assert (birth.again, len(birth.places)) == (True, count)
+
+
+def test_a_step_that_is_moved_is_told_by_what_its_neighbours_take():
+    entry = next(entry for entry in ENTRIES if entry.name == "norm-before-convolution")
+    found = found_in(entry.golden(), entry.port())[1]
+    layer = "convnext.encoder.stages.0.layers.0"
+    assert [(birth.places, birth.suspects.fitting[0].kind) for birth in found] == [
+        ((f"{layer}.layernorm",), "structure"),
+        ((f"{layer}.pwconv1",), "structure"),
+    ]
+    assert f"{layer}.dwconv in the place of its input {layer}.layernorm" in found[1].suspects.fitting[0].says
+
+
+def test_a_layer_in_half_precision_after_a_mistake():
+    """Only what is rounded on the way into a trace is no mistake, not what one step makes of arrays in float32."""
+    model, act = specimen("convnextv2"), "convnextv2.encoder.stages.1.layers.0.act"
+    wrong = {"convnextv2.encoder.stages.0.layers.0.grn.relative": "grn-sum"}
+    half = {act: lambda x, **others: OPERATIONS["activation"](x, **others).astype(np.float16).astype(np.float32)}
+    found = found_in(model.golden, ported(model, {**wrong, **half}))[1]
+    others = [birth for birth in found if not birth.again]
+    assert told(others) == {(act,): ["result stored in float16"]}
 
 
 @pytest.mark.parametrize("family", ["convnextv2", "cvt"])

@@ -17,7 +17,7 @@ DESCRIPTION = """\
 Compare two traces of one model on one input, tensor by tensor in the order of
 computation. Says where they part, by how much more than rounding explains,
 whether the error was born there or inherited, where in the tensor it sits, and
-which known porting mistake gives the same numbers.
+which known porting mistake gives the same numbers; then the mistakes after it.
 """
 
 EPILOG = """\

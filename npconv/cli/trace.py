@@ -6,12 +6,14 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import write
+from npconv.cli.frame import UsageError
+from npconv.cli.names import HELP, read_names
+from npconv.cli.output import table, to_json, write
 from npconv.cli.overwriting import check_output as check_overwritten
 from npconv.cli.photos import Photo, list_photos, read_photos, source_of
 from npconv.cli.sharing import add_max_memory, max_memory
@@ -33,11 +35,13 @@ correct float32 arithmetic lands from each array.
 
 EPILOG = """\
 Names are the module paths of the model in transformers, and some that
-npconv/golden/README.md lists. Of a photo, preprocessing is recorded too.
+npconv/golden/README.md lists; --list prints those of a model. Of a photo,
+preprocessing is recorded too.
 
 examples:
   npconv trace facebook/convnext-tiny-224 cat.jpg -o golden.safetensors
   npconv trace ./model input.npy -o stage2.npz --only "encoder.stages.2.*"
+  npconv trace ./model --list --names timm
 """
 
 #: Files that hold pixel values and no picture.
@@ -50,13 +54,13 @@ def add_parser(subparsers: Any) -> None:
         "trace", help="record every array of a model for ports", description=DESCRIPTION, epilog=EPILOG
     )
     parser.add_argument("model", metavar="MODEL", help="as for npconv classify")
-    parser.add_argument(
+    photo = parser.add_argument(
         "photo",
         metavar="PHOTO",
         help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
         "pixel_values (N, C, H, W)",
     )
-    parser.add_argument(
+    output = parser.add_argument(
         "-o",
         "--output",
         metavar="FILE",
@@ -78,6 +82,14 @@ def add_parser(subparsers: Any) -> None:
         help="float64, the truth, or float32, what npconv makes of it (default float64)",
     )
     add_max_memory(parser)
+    parser.add_argument("--names", metavar="NAMES", help=f"call the tensors as a port does: {HELP}")
+    parser.add_argument(
+        "--list",
+        action=ListAction,
+        spared=(photo, output),
+        help="print names, shapes and aliases of the tensors; needs no PHOTO and no FILE",
+    )
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
     parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
     parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
     parser.add_argument(
@@ -90,19 +102,68 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
+class ListAction(argparse.Action):
+    """An option with which others need not be given."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, spared: Sequence[argparse.Action], help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+        self.spared = spared
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        """Note it, and ask for the others no more."""
+        setattr(namespace, self.dest, True)
+        for action in self.spared:
+            action.required = False
+
+
 def run(args: argparse.Namespace) -> int:
-    """Write the trace and say what is in it."""
+    """Write the trace and say what is in it, or list what would be."""
+    from npconv.golden.renaming import rename
     from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 
+    check_call(args)
+    names = None if args.names is None else read_names(args.names)
+    if args.list:
+        return list_names(args, names)
     refuse_output(args)
     recorded = make_trace(args)
     for file in args.noise_of:
         add_noise(recorded, load_trace(file))
+    if names is not None:
+        recorded = rename(recorded, names)
     recorded.save(args.output)
     size = _size(args.output)
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""
     write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
+    return 0
+
+
+def check_call(args: argparse.Namespace) -> None:
+    """Refuse a call for a list with what is for a trace, and the other way round."""
+    if args.list and (args.photo is not None or args.output is not None):
+        given = "a PHOTO" if args.photo is not None else "--output"
+        raise UsageError(f"--list is of the model alone, got {given} too; give one or the other")
+    if args.json and not args.list:
+        raise UsageError("--json is for --list; a trace is written as JSON by --output FILE.json")
+
+
+def list_names(args: argparse.Namespace, names: Mapping[str, str] | str | None) -> int:
+    """Print the tensors that a trace of a model would hold."""
+    from npconv.api.auto import AutoConfig
+    from npconv.cli.facts import input_size, read_processor
+    from npconv.files.disk import locate
+    from npconv.golden.listing import list_tensors
+
+    path = locate(args.model)
+    size = input_size(AutoConfig.from_pretrained(path), read_processor(path))
+    found = list_tensors(path, names=names, only=args.only, size=size)
+    if args.json:
+        write(sys.stdout, to_json([one._asdict() for one in found], indent=1) + "\n")
+        return 0
+    rows = [("name", "shape", "axes", "also called")]
+    rows += [(one.name, "x".join(map(str, one.shape)), one.layout, " ".join(one.aliases)) for one in found]
+    write(sys.stdout, "\n".join(table(rows)) + "\n")
     return 0
 
 
@@ -114,7 +175,7 @@ def refuse_output(args: argparse.Namespace) -> None:
     path = Path(args.output)
     files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".json" else [path] if path.suffix else []
     for file in files:  # of an index, the numbers too: they are its own if it is
-        inputs = (args.photo, args.model, *args.noise_of)
+        inputs = (args.photo, args.model, args.names or "", *args.noise_of)
         check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.align import Aligned, align
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -20,9 +20,11 @@ from npconv.golden.measures import (
     noise_of,
     tolerance,
 )
-from npconv.golden.trace_file import about, part
+from npconv.golden.naming import Named, pair_names
+from npconv.golden.readings import AS_IT_IS, Reading
+from npconv.golden.trace_file import about
 from npconv.golden.whereabouts import not_finite, whereabouts
-from npconv.messages import listed, quoted
+from npconv.messages import listed
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
@@ -106,6 +108,8 @@ class Comparison:
         several questions are asked about one.
     refused : dict
         Why the part before a tensor was not run again, by its name: it would take more than the file explains.
+    named : Named
+        How the names of mine were understood.
     """
 
     reference: Mapping[str, np.ndarray]
@@ -118,6 +122,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    named: Named = field(default_factory=lambda: Named("", 0, 0))
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
@@ -137,7 +142,7 @@ def compare(
     rtol: float | None = None,
     atol: float | None = None,
     layout: str = "auto",
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | str | None = None,
 ) -> Comparison:
     """Compare two traces of one model on one input.
 
@@ -150,25 +155,22 @@ def compare(
         A tolerance of one's own, for the largest absolute difference: ``atol + rtol * max |reference|``.
     layout : {"auto", "strict"}
         Whether axes may come in another order, and axes of size 1 come and go.
-    names : mapping of str to str, optional
-        Name in mine -> name in the reference.
+    names : mapping of str to str, or str, optional
+        Name in mine -> name or alias in the reference; or the library whose names mine has, such as ``"timm"``, one of
+        :func:`npconv.convert.modules.module_dialects`. If unset, a library is recognised where that is certain.
 
     Raises
     ------
     GoldenError
-        If the inputs differ, no name is common, an argument is wrong, or nothing that both have could tell a right
-        result from a wrong one.
+        If the inputs differ, no name is common, or fewer than half of those in mine and there is no map, an argument is
+        wrong, or nothing that both have could tell a right result from a wrong one.
     """
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
-    pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, names)
+    pairs, named, said = pair_names(reference, mine, names)
     note, inputs = check_inputs(reference, mine, pairs.names, unit, layout)
-    notes = [note, *_check_weights(reference, mine)]
-    if pairs.unused:
-        notes.append(
-            f"the map of names speaks of {len(pairs.unused)} that MINE lacks ({quoted(pairs.unused[0])} first)"
-        )
+    notes = [note, *_check_weights(reference, mine), *said]
     if rtol is None and atol is None:
         notes += _check_noise(reference, pairs.names)
     limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
@@ -185,7 +187,7 @@ def compare(
         notes += check_compared(aligned, pairs, inputs)
     before = differences[: first.index - 1] if first else differences
     last_good = before[-1] if before else None
-    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
+    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes, named=named)
 
 
 def _difference(

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import Aligned, Pairs, nothing_common, read
+from npconv.golden.align import Aligned, read
 from npconv.golden.measures import WHOLE, is_before_model, tolerance
+from npconv.golden.pairing import Pairs, nothing_common
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.roundings import ROUNDOFF
 from npconv.golden.trace_file import PIXELS, about

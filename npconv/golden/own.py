@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npconv.golden.align import Reading, readings
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.measures import MULTIPLE, allowed, distance, finite_distance, is_before_model, largest_of, tolerance
 from npconv.golden.preprocessing import DECODED, IMAGE
+from npconv.golden.readings import Reading, readings
 from npconv.golden.roundings import stored_in
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plan_of, run_steps, walk
 from npconv.golden.trace_file import PIXELS, Trace, about, layout_of
 from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.step import Plan
 
-#: An order of axes, as in :class:`npconv.golden.align.Reading`.
-Axes = tuple[int, ...] | None
+#: An order of axes, as in :attr:`npconv.golden.readings.Reading.way`.
+Axes = tuple[tuple[int, ...] | None, bool]
 
 #: Ways to read arrays whose axes may be in several orders, that are tried for one step.
 MOST_READINGS = 24
@@ -88,7 +88,7 @@ class Own:
         self._certain: dict[tuple[str, int], set[Axes]] = {}
         for one in found:
             if not one.diverges and one.reading is not None:
-                self._certain.setdefault(self._kind(one), set()).add(one.reading.axes)
+                self._certain.setdefault(self._kind(one), set()).add(one.reading.way)
         self._lost: set[str] = set()  # what is wrong by itself, in no order of axes that is certain
         self._right: dict[int, bool] = {}
         self._followers: dict[str, list[Difference]] | None = None
@@ -232,9 +232,9 @@ class Own:
         reading = difference.reading
         if reading is None or reading.axes is None:
             return False
-        possible = {other.axes for other in self._readings(difference)}
+        possible = {other.way for other in self._readings(difference)}
         told = self._certain.get(self._kind(difference), set()) & possible
-        return None in possible or (difference.diverges and told != {reading.axes})
+        return (None, False) in possible or (difference.diverges and told != {reading.way})
 
     def _readings(self, difference: Difference) -> list[Reading]:
         """Return the ways to read a tensor."""

@@ -12,12 +12,16 @@ from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin
 from npconv.golden.inputs import tensors
 from npconv.golden.judge import Suspect, Suspects
+from npconv.golden.naming import partners
 from npconv.golden.trace_file import about
-from npconv.messages import escape, listed
+from npconv.messages import SHOWN_ITEMS, escape, listed
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, suspects, and mistakes
 #: after the first.
 GOOD, BAD, SUSPECTS, BIRTHS = 2, 3, 4, 5
+
+#: Names of which the likeliest partner is told to programs.
+MOST_PARTNERS = 100
 
 HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "of it", "name")
 
@@ -174,12 +178,27 @@ def _not_finite(comparison: Comparison) -> list[str]:
 
 
 def _names(comparison: Comparison) -> list[str]:
-    """Say which names have no counterpart."""
-    lines = []
-    for names, what in ((comparison.missing, "missing in MINE"), (comparison.extra, "only in MINE")):
+    """Say how many names of mine have a counterpart if not all, and which on each side have none."""
+    paired, total = comparison.named.paired, comparison.named.total
+    lines = [f"names: {paired} of {total} of MINE are paired"] if paired < total else []
+    for names, likely, what in (
+        (comparison.missing, likely_in_mine(comparison, SHOWN_ITEMS), "missing in MINE"),
+        (comparison.extra, likely_in_reference(comparison, SHOWN_ITEMS), "only in MINE"),
+    ):
         if names:
-            lines.append(f"{what}: {len(names)} ({listed(names)})")
+            said = [f"{name}, {likely[name]}?" if likely.get(name) else name for name in names]
+            lines.append(f"{what}: {len(names)} ({listed(said)})")
     return lines
+
+
+def likely_in_mine(comparison: Comparison, most: int = MOST_PARTNERS) -> dict[str, str | None]:
+    """Return the likeliest partners of the first names that mine lacks."""
+    return partners(comparison.missing[:most], comparison.extra, comparison.reference, comparison.mine)
+
+
+def likely_in_reference(comparison: Comparison, most: int = MOST_PARTNERS) -> dict[str, str | None]:
+    """Return the likeliest partners of the first names that only mine has."""
+    return partners(comparison.extra[:most], comparison.missing, comparison.mine, comparison.reference)
 
 
 def shown(comparison: Comparison) -> list[Difference]:
@@ -259,6 +278,11 @@ def to_values(
         "notes": list(comparison.notes),
         "missing": list(comparison.missing),
         "extra": list(comparison.extra),
+        "names": {
+            **comparison.named._asdict(),
+            "likely_in_mine": likely_in_mine(comparison),
+            "likely_in_reference": likely_in_reference(comparison),
+        },
         "origin": None if origin is None else _origin_values(origin),
         "suspects": _suspects_values(suspects),
         "why": why(first, suspects, origin) if first else [],

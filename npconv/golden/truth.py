@@ -94,10 +94,15 @@ def record(
 
 def load_model(name: str | PathLike[str]) -> BareModel[Any]:
     """Return the model of a name, of the class that its ``config.json`` names; a classifier if npconv has no such."""
-    architectures = AutoConfig.from_pretrained(str(name)).architectures or []
-    known = [getattr(npconv.api, kind) for kind in architectures if kind in npconv.api.__all__]
-    models: list[Any] = [kind for kind in known if isinstance(kind, type) and issubclass(kind, BareModel)]
-    return [*models, AutoModelForImageClassification][0].from_pretrained(str(name))
+    return [*classes_named(AutoConfig.from_pretrained(str(name))), AutoModelForImageClassification][0].from_pretrained(
+        str(name)
+    )
+
+
+def classes_named(config: Any) -> list[Any]:
+    """Return the classes of models that a configuration names and npconv has."""
+    known = [getattr(npconv.api, kind) for kind in config.architectures or [] if kind in npconv.api.__all__]
+    return [kind for kind in known if isinstance(kind, type) and issubclass(kind, BareModel)]
 
 
 def measure_noise(

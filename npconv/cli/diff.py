@@ -17,9 +17,10 @@ DESCRIPTION = """\
 Compare two traces of one model on one input, tensor by tensor in the order of
 computation. Says where they part, by how much more than rounding explains,
 whether the error was born there or inherited, where in the tensor it sits, and
-which known porting mistake gives the same numbers. An array that differs while
-all that is computed of it is right is no divergence but a note: the port folded
-something, or recorded it elsewhere. Weights, as parameters.NAME, come first.
+which known porting mistake gives the same numbers; then the mistakes after it.
+An array that differs while all that is computed of it is right is no divergence
+but a note: the port folded something, or recorded it elsewhere. Weights, as
+parameters.NAME, come first.
 """
 
 EPILOG = """\
@@ -99,6 +100,7 @@ def _tolerance(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 if the traces diverge, else 0."""
     from npconv.golden import report
+    from npconv.golden.births import also_born
     from npconv.golden.compare import compare
     from npconv.golden.diagnose import diagnose, origin
     from npconv.golden.junit import to_junit, write_junit
@@ -111,20 +113,22 @@ def run(args: argparse.Namespace) -> int:
     settings = {name: getattr(args, name) for name in ("unit", "rtol", "atol", "layout", "strict")}
     comparison = compare(reference, mine, names=renamed, **settings)
     found, suspects = origin(comparison), diagnose(comparison)
+    also = also_born(comparison, suspects)
     names = (args.reference, args.mine)
     if args.junit is not None:
         explanation = "\n".join(report.why(comparison.first, suspects, found)) if comparison.first else ""
-        write_junit(args.junit, to_junit(comparison, explanation))
+        more = {birth.places[0]: text for birth, text in zip(also, report.births_text(also), strict=False)}
+        write_junit(args.junit, to_junit(comparison, explanation, also=more))
     script = (
         save_repro(comparison, args.save_repro, force=args.force)
         if args.save_repro is not None and comparison.first
         else None
     )
     if args.json:
-        values = report.to_values(comparison, found, suspects, names=names)
+        values = report.to_values(comparison, found, suspects, also=also, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")
     else:
-        write(sys.stdout, report.to_text(comparison, found, suspects, names=names, width=screen_width()))
+        write(sys.stdout, report.to_text(comparison, found, suspects, also=also, names=names, width=screen_width()))
         if script is not None:
             write(sys.stdout, f"repro      python {escape(str(script))}\n")
     return 1 if comparison.diverges else 0

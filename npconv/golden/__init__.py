@@ -8,17 +8,19 @@
 - ``trace_file``, ``formats``: traces in files
 - ``listing``, ``renaming``: names without numbers; a trace in the names of a port
 - ``compare``, ``inputs``, ``pairing``, ``spelling``, ``output_names``, ``naming``, ``align``, ``readings``,
-  ``measures``, ``roundings``: two traces side by side
+  ``measures``, ``whereabouts``, ``roundings``: two traces side by side
 - ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
 - ``islands``, ``foldings``, ``exchanged``, ``weights``: what differs and is right, or stands elsewhere; wrong weights
 - ``mistakes``, ``kinds``, ``segment``, ``judge``, ``layouts``, ``diagnose``: a part of the model run again with every
   known mistake, and with kinds of mistakes
+- ``own``, ``births``: the mistakes after the first, by mine's own arrays
 - ``report``, ``sentences``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.
 """
 
+from npconv.golden.births import also_born
 from npconv.golden.case import assert_close, cases, model_trace
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
@@ -31,6 +33,7 @@ from npconv.models.plans import make_plan
 
 __all__ = [
     "Trace",
+    "also_born",
     "assert_close",
     "cases",
     "compare",

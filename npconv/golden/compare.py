@@ -22,15 +22,14 @@ from npconv.golden.measures import (
     is_before_model,
     largest_of,
     noise_of,
-    not_finite,
     tolerance,
-    whereabouts,
 )
 from npconv.golden.naming import Named, pair_names
 from npconv.golden.readings import AS_IT_IS, Reading
 from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of
 from npconv.golden.units import noise_in
 from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names, weights_of
+from npconv.golden.whereabouts import not_finite, whereabouts
 from npconv.messages import listed
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.

@@ -7,7 +7,7 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from npconv.errors import NpconvError
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
+from npconv.golden.judge import Judge, Suspect, Suspects, runner_up, squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
-from npconv.golden.kinds.search import changes, is_refuted, pairs
+from npconv.golden.kinds.search import KINDS, Kind, changes, is_refuted, pairs
 from npconv.golden.layouts import swapped_axes
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
@@ -43,6 +43,9 @@ MOST_CHANGED = 100
 
 #: Numbers of a result that two changes at once are tried on; each is solved for anew beside each of the others.
 LARGEST_OF_PAIRS = 200_000
+
+#: How many times less a reason must leave than the nearest of those that do not fit.
+MARGIN = 2.0
 
 #: How many of the changes that do not fit are told of.
 NEAREST = 8
@@ -102,7 +105,13 @@ def origin(comparison: Comparison) -> Origin | None:
     )
 
 
-def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) -> Suspects:
+def diagnose(
+    comparison: Comparison,
+    mistakes: Sequence[Mistake] | None = None,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    budget: int | None = None,
+) -> Suspects:
     """Look for the mistake that makes the first divergent tensor.
 
     Parameters
@@ -110,12 +119,17 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
     comparison : Comparison
     mistakes : sequence of Mistake, optional
         The catalogue by default.
+    kinds : sequence of callable
+        Kinds of mistakes that are looked for where none of these fits; all by default.
+    budget : int, optional
+        Numbers that may be computed; :data:`npconv.golden.judge.BUDGET` by default.
 
     Returns
     -------
     Suspects
         Best first. Each mistake is made in all steps at once to which it applies; where that does not fit, in one of
-        them at a time, up to :data:`BUDGET`. Empty if nothing diverges, or the reference itself is not finite.
+        them at a time, up to the budget. None fits that another tensor refutes, or that is not told apart from one that
+        does not fit. Empty if nothing diverges, or the reference itself is not finite.
     """
     first = comparison.first
     if first is None or first.broken:
@@ -124,32 +138,45 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
         from npconv.golden.mistakes import MISTAKES
 
         mistakes = MISTAKES
-    suspects = Suspects()
+    suspects = Suspects(budget)
     searches: list[_Search] = []
+    found: list[list[Suspect]] = []  # of each search
     for share in SHARES:
         segment = make_segment(comparison, first, share)
         if any(segment is search.segment for search in searches):
             break  # nothing new to start from
-        suspects += _layouts(comparison, first, segment)
+        found.append(_layouts(comparison, first, segment))
         if segment is None:
             suspects.refused = comparison.refused.get(first.name, "")
             break
         searches.append(_Search(comparison, first, segment, suspects))
-        suspects += searches[-1].inputs()
-        suspects += searches[-1].mistakes(mistakes)
-        if any(suspect.fits for suspect in suspects):
+        found[-1] = _told_apart([*found[-1], *searches[-1].inputs(), *searches[-1].mistakes(mistakes)])
+        if _any_fits(found[-1]):
             break
-    for search in searches:  # when no mistake of the catalogue fits in any
-        if not any(suspect.fits for suspect in suspects):
+    for place, search in enumerate(searches):  # when no mistake of the catalogue fits in any
+        if not any(map(_any_fits, found)):
             with np.errstate(all="ignore"):  # what makes no numbers fits nothing
-                suspects += search.kinds()
-    suspects[:] = _best_first(suspects)
+                found[place] = _told_apart([*found[place], *search.kinds(kinds)])
+    told = list(filter(_any_fits, found)) or found  # what starts elsewhere is no alternative
+    suspects[:] = _best_first([suspect for several in told for suspect in several])
     return suspects
 
 
+def _any_fits(suspects: Iterable[Suspect]) -> bool:
+    """Tell whether one of some suspects fits."""
+    return any(suspect.fits for suspect in suspects)
+
+
+def _told_apart(suspects: list[Suspect]) -> list[Suspect]:
+    """Return suspects, those that fit as such only if what does not fit leaves more by a margin."""
+    other = runner_up(suspects)
+    limit = np.inf if other is None else other.residual
+    return [replace(suspect, fits=suspect.fits and MARGIN * suspect.residual <= limit) for suspect in suspects]
+
+
 def _nearest(found: list[tuple[Suspect, Change]]) -> list[Suspect]:
-    """Return the suspects that leave least, of many that do not fit."""
-    return sorted((suspect for suspect, _ in found), key=lambda suspect: suspect.residual)[:NEAREST]
+    """Return the suspects that leave least, of many that do not fit; those that are refuted come last."""
+    return sorted((suspect for suspect, _ in found), key=lambda suspect: (suspect.refuted, suspect.residual))[:NEAREST]
 
 
 def _best_first(suspects: list[Suspect]) -> list[Suspect]:
@@ -206,20 +233,23 @@ class _Search:
             found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
         return [suspect for suspect in found if suspect]
 
-    def kinds(self) -> list[Suspect]:
-        """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
+    def kinds(self, kinds: Sequence[Kind] = KINDS) -> list[Suspect]:
+        """Return the suspects of kinds of mistakes; of those that fit, the first alone, which is the simplest.
+
+        Two at once are looked for among all kinds only.
+        """
         if len(self.segment.steps) > MOST_CHANGED:
             return []
         goal = self.judge.mine if self.judge.first.reading is not None else None
         steps = reversed(self.segment.steps)
         places = [Place(step, self.segment, self.reference, goal, self._end) for step in steps]
         found: list[tuple[Suspect, Change]] = []
-        for several in changes(places):
+        for several in changes(places, kinds):
             if fit := self._judged(several, found):
                 return [fit, *_nearest(found)]
             if self.suspects.is_cut:
                 return _nearest(found)
-        if len(places) == 1 and self.segment.made.size <= LARGEST_OF_PAIRS:
+        if kinds is KINDS and len(places) == 1 and self.segment.made.size <= LARGEST_OF_PAIRS:
             firsts = [change for _, change in found if change.kind != CONTINUOUS]
             for change in pairs(places[0], firsts):
                 if fit := self._judged([change], found):
@@ -237,10 +267,16 @@ class _Search:
         if suspect is None:
             return None
         suspect = replace(suspect, kind=first.kind, values=first.values)
-        if suspect.fits and not is_refuted(self.comparison, several):
+        suspect = self._unless_refuted(suspect, several)
+        if suspect.fits:
             return suspect
-        found.append((replace(suspect, fits=False), first))
+        found.append((suspect, first))
         return None
+
+    def _unless_refuted(self, suspect: Suspect, several: Sequence[Change], besides: str = "") -> Suspect:
+        """Return a suspect, as one that does not fit if another tensor is right that would be wrong."""
+        refuted = suspect.fits and is_refuted(self.comparison, several, besides)
+        return replace(suspect, fits=suspect.fits and not refuted, refuted=refuted)
 
     def _end(self, several: Sequence[Change]) -> np.ndarray:
         """Return what the part makes with some steps changed; ArithmeticError if it cannot, or there is no time."""
@@ -262,7 +298,9 @@ class _Search:
         """Make a mistake in some steps, if there is time for it."""
         if not self.suspects.allow(self._cost(steps[0])):
             return None
-        return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
+        suspect = self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
+        made = [Change("", mistake.says, step, mistake.function) for step in steps]
+        return None if suspect is None else self._unless_refuted(suspect, made, self.segment.target.name)
 
     def _cost(self, step: Step) -> int:
         """Return how many numbers are computed when all is run again from a step on."""

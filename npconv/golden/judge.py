@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,8 @@ class Suspect:
         Of :mod:`npconv.golden.kinds`; empty for a mistake of the catalogue.
     values : mapping
         What it is, as JSON values.
+    refuted : bool
+        It would fit, but another tensor that is right would be wrong.
     """
 
     says: str
@@ -60,18 +62,35 @@ class Suspect:
     steps: int = 1
     kind: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    refuted: bool = False
 
 
 class Suspects(list[Suspect]):
     """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long.
 
-    `refused` says why none was, where the file's own steps would make more than the file explains.
+    `refused` says why none was, where the file's own steps would make more than the file explains; `left` is how many
+    numbers may still be computed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int | None = None) -> None:
         self.tried = self.known = 0
         self.refused = ""
-        self._left = BUDGET
+        self.left = BUDGET if budget is None else budget
+
+    @property
+    def fitting(self) -> list[Suspect]:
+        """Those that fit."""
+        return [suspect for suspect in self if suspect.fits]
+
+    @property
+    def runner_up(self) -> Suspect | None:
+        """The one that leaves least of those that do not fit."""
+        return runner_up(self)
+
+    @property
+    def ruled_out(self) -> int:
+        """How many mistakes were tried that do not fit."""
+        return max(self.tried - len(self.fitting), 0)
 
     def allow(self, cost: int) -> bool:
         """Count a mistake; return whether a run of so many numbers may be made for it."""
@@ -87,10 +106,16 @@ class Suspects(list[Suspect]):
 
     def spend(self, cost: int) -> bool:
         """Return whether so many numbers may be computed."""
-        if self._left <= 0:
+        if self.left <= 0:
             return False
-        self._left -= cost
+        self.left -= cost
         return True
+
+
+def runner_up(suspects: Iterable[Suspect]) -> Suspect | None:
+    """Return the suspect that leaves least of those that do not fit; what another tensor refutes does not count."""
+    others = [suspect for suspect in suspects if not (suspect.fits or suspect.refuted)]
+    return min(others, key=lambda suspect: suspect.residual, default=None)
 
 
 def squeezed_distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from pathlib import Path
 
 from npconv.errors import GoldenError, WeightsError
@@ -16,11 +17,18 @@ from npconv.messages import escape
 _BEGINNING = b'<testsuite name="npconv diff" tests='
 
 
-def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npconv diff") -> bytes:
+def to_junit(
+    comparison: Comparison,
+    explanation: str = "",
+    *,
+    also: Mapping[str, str] | None = None,
+    name: str = "npconv diff",
+) -> bytes:
     """Return the report as XML.
 
-    The explanation of the first divergence stands in that test's failure, what an island is in that test's output;
-    `name` is that of the suite and of its tests' class.
+    The explanation of the first divergence stands in that test's failure, and those of mistakes after it, `also` by
+    tensor, in theirs; what an island is stands in that test's output. `name` is that of the suite and of its tests'
+    class.
     """
     differences = [*(weight.difference for weight in comparison.weights), *comparison.differences]
     said = {weight.difference.name: weight_in_words(weight) for weight in comparison.wrong_weights}
@@ -37,6 +45,8 @@ def to_junit(comparison: Comparison, explanation: str = "", *, name: str = "npco
         if difference.diverges:
             message = said.get(difference.name, _message(difference))
             failure = ET.SubElement(case, "failure", {"type": "divergence", "message": escape(message)})
+            if difference.name in (also or {}):
+                failure.text = escape(f"also born here: {(also or {})[difference.name]}")
             if comparison.first is difference:
                 failure.text = "\n".join(escape(line) for line in (verdict(comparison), *explanation.splitlines()))
         elif difference.is_island:

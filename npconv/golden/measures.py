@@ -1,4 +1,4 @@
-"""How far one tensor is from another, where they differ, and how far a correct port may be from the truth.
+"""How far one tensor is from another, and how far a correct port may be from the truth.
 
 The numbers are taken in float64 and a piece at a time. A piece is small enough to stay in a processor's cache, so that
 comparing costs little more than reading, and tensors that are mapped from a file are never in memory as a whole.
@@ -20,7 +20,7 @@ import numpy as np
 from npconv.errors import GoldenError
 from npconv.golden.roundings import ROUNDOFF, SMALLEST, UNITS
 from npconv.golden.trace_file import PIXELS, part
-from npconv.messages import listed, quoted
+from npconv.messages import quoted
 
 #: Times the largest measured noise that a port may be off: a few runs do not find the worst case, and a port may add in
 #: an order that rounds more than any of them, one number after another where NumPy adds in pairs.
@@ -50,24 +50,6 @@ PREPROCESSING = "preprocessing."
 
 #: Elements of a piece: 64 KB in float64. OpenBLAS starts no threads for products that short.
 PIECE = 1 << 13
-
-#: The widest border that is looked for: a convolution of kernel 7 reaches 3 pixels over the edge.
-WIDEST_BORDER = 3
-
-#: The strides whose pattern is looked for.
-PERIODS = (2, 3, 4)
-
-#: Differences for each place of an axis below which their distribution over it tells nothing.
-TELLING = 2
-
-#: The share of the places of a pattern that must differ; a few rows are not a pattern.
-SOLID = 0.75
-
-#: One place of an axis, by its letter.
-WORDS = {
-    **{"N": "sample", "C": "channel", "D": "channel", "K": "class", "H": "row", "W": "column"},
-    **{"T": "token", "S": "key", "h": "head"},
-}
 
 
 class Measures(NamedTuple):
@@ -179,139 +161,9 @@ def finite_distance(one: np.ndarray, other: np.ndarray) -> float:
     return distance(one[finite], other[finite]) if same_places else np.inf
 
 
-def whereabouts(reference: np.ndarray, mine: np.ndarray, tolerance: float, layout: str = "") -> str:
-    """Say where two arrays of one shape differ by more than a tolerance; nothing if nowhere.
-
-    ``"the first row and the first column"``, ``"channel 17 of 384"``, ``"everywhere (93 %)"``. `layout` has a letter
-    for each axis (N, C, H, W, T, D, K, S, h); axes without a known letter go by their number.
-    """
-    wrong = outside(reference, mine, tolerance)
-    count = int(np.count_nonzero(wrong))
-    if not count:
-        return ""
-    if count == 1:
-        return f"one element, at {place_of(wrong)}" if wrong.size > 1 else "everywhere"
-    letters = layout if len(layout) == wrong.ndim else "?" * wrong.ndim
-    found = _maps(wrong, letters)
-    found += _axes(wrong, letters, count, told="HW" if found else "")
-    return "; ".join(found) if found else _spread(wrong, count)
-
-
 def place_of(array: np.ndarray) -> list[int]:
     """Return the place of the largest value, the first of several."""
     return [int(index) for index in np.unravel_index(int(array.argmax()), array.shape)]
-
-
-def outside(reference: np.ndarray, mine: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return a bool for each element: does it differ by more than the tolerance, or is it not finite."""
-    wrong = np.empty(reference.shape, bool)
-    with np.errstate(invalid="ignore"):
-        for target, one, other in pieces(wrong, reference, mine):
-            np.logical_not(np.abs(other.astype(np.float64) - one) <= tolerance, out=target)
-    return wrong
-
-
-def not_finite(reference: np.ndarray, mine: np.ndarray) -> str:
-    """Say how many values of two arrays are NaN or infinite."""
-    found = []
-    for whose, array in (("mine", mine), ("the reference", reference)):
-        nan = sum(int(np.count_nonzero(np.isnan(piece))) for (piece,) in pieces(array))
-        infinite = sum(int(np.count_nonzero(np.isinf(piece))) for (piece,) in pieces(array))
-        counts = [f"{count} {what}" for count, what in ((nan, "NaN"), (infinite, "infinite")) if count]
-        if counts:
-            found.append(f"{' and '.join(counts)} of {array.size} values of {whose}")
-    return "; ".join(found)
-
-
-def _spread(wrong: np.ndarray, count: int) -> str:
-    """Say how many elements differ that follow no pattern."""
-    share = count / wrong.size
-    if share >= 0.5:
-        return f"everywhere ({share:.0%} of the values)"
-    return f"scattered: {count} of {wrong.size} values ({share:.2%}), the first at {place_of(wrong)}"
-
-
-def _maps(wrong: np.ndarray, letters: str) -> list[str]:
-    """Return what is seen in rows and columns: a border, or the pattern of a stride."""
-    if "H" not in letters or "W" not in letters:
-        return []
-    others = tuple(axis for axis, letter in enumerate(letters) if letter not in "HW")
-    image = np.asarray(wrong.any(axis=others))
-    if letters.index("H") > letters.index("W"):
-        image = image.T
-    text = _border(image) or _pattern(image)
-    return [text] if text else []
-
-
-def _border(image: np.ndarray) -> str:
-    """Say on which edges all differences sit; empty if some lie inside."""
-    height, width = image.shape
-    for thick in range(1, WIDEST_BORDER + 1):
-        if min(height, width) <= 2 * thick:
-            return ""
-        inside = slice(thick, -thick)
-        if image[inside, inside].any():
-            continue
-        sides = [
-            (image[:thick, inside], "first row"),
-            (image[-thick:, inside], "last row"),
-            (image[inside, :thick], "first column"),
-            (image[inside, -thick:], "last column"),
-        ]
-        hit = [words if thick == 1 else words.replace(" ", f" {thick} ") + "s" for part, words in sides if part.any()]
-        listed = " and ".join(filter(None, (", ".join(hit[:-1]), *hit[-1:])))
-        return f"the border: {listed}" if hit else "the corners"
-    return ""
-
-
-def _pattern(image: np.ndarray) -> str:
-    """Say which places of a stride hold all differences; empty if there is no such pattern."""
-    height, width = image.shape
-    for period in PERIODS:
-        if min(height, width) < 2 * period:
-            return ""
-        hit = np.array([[image[i::period, j::period].any() for j in range(period)] for i in range(period)])
-        whole = np.tile(hit, (-(-height // period), -(-width // period)))[:height, :width]
-        if hit.all() or np.count_nonzero(image) < SOLID * np.count_nonzero(whole):
-            continue
-        if period == 2 and hit[0, 0] == hit[1, 1] != hit[0, 1] == hit[1, 0]:
-            return "a checkerboard"
-        for axis, words in ((1, "rows"), (0, "columns")):
-            line = hit.any(axis=axis)
-            if not line.all() and (hit == np.expand_dims(line, axis)).all():
-                places = ", ".join(map(str, np.flatnonzero(line)))
-                return f"a pattern of period {period}: {words} {places}, counted modulo {period}"
-        places = ", ".join(f"({i}, {j})" for i, j in np.argwhere(hit))
-        return f"a pattern of period {period}: (row, column) {places}, counted modulo {period}"
-    return ""
-
-
-def _axes(wrong: np.ndarray, letters: str, count: int, told: str) -> list[str]:
-    """Return the axes of which only some places differ, without those that are told already."""
-    found = []
-    for axis, letter in enumerate(letters):
-        if letter in told:
-            continue
-        size = wrong.shape[axis]
-        hit = np.asarray(wrong.any(axis=tuple(other for other in range(wrong.ndim) if other != axis)))
-        places = np.flatnonzero(hit)
-        if letter == "T" and len(places) == size - 1 and not hit[0] and count >= TELLING * size:
-            found.append("all tokens but the first (the class token, where there is one)")
-        elif 2 * len(places) <= size and count >= TELLING * len(places):
-            found.append(_places(places, size, letter, axis))
-    return found
-
-
-def _places(places: np.ndarray, size: int, letter: str, axis: int) -> str:
-    """Say which places of an axis: ``channels 3, 7 of 96``."""
-    one = WORDS.get(letter, f"index of axis {axis}")
-    many = {"class": "classes"}.get(one, f"{one}s") if letter in WORDS else f"indices of axis {axis}"
-    if len(places) == 1:
-        note = " (the class token, where there is one)" if letter == "T" and places[0] == 0 else ""
-        return f"{one} {places[0]} of {size}{note}"
-    if len(places) == places[-1] - places[0] + 1:
-        return f"{many} {places[0]} to {places[-1]} of {size}"
-    return f"{many} {listed(list(map(str, places)), 6)} of {size}"
 
 
 def tolerance(

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from npconv.golden.births import Birth
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin
 from npconv.golden.hidden import says
@@ -19,8 +20,9 @@ from npconv.golden.trace_file import about
 from npconv.golden.weights import Weight
 from npconv.messages import SHOWN_ITEMS, escape, listed
 
-#: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
-GOOD, BAD, SUSPECTS = 2, 3, 4
+#: Tensors shown on each side of the first divergence, names shown of those that are missing, suspects, and mistakes
+#: after the first.
+GOOD, BAD, SUSPECTS, BIRTHS = 2, 3, 4, 5
 
 #: Names of which the likeliest partner is told to programs.
 MOST_PARTNERS = 100
@@ -47,13 +49,14 @@ def to_text(
     origin: Origin | None = None,
     suspects: Sequence[Suspect] = (),
     *,
+    also: Sequence[Birth] = (),
     names: tuple[str, str] = ("REFERENCE", "MINE"),
     width: int = 100,
 ) -> str:
     """Return a report: the verdict, both traces, the tensors around the first divergence, where it is from, and why.
 
-    `origin` and `suspects` come of :mod:`npconv.golden.diagnose`; `names` are what the traces are called, such as their
-    files. Lines of text are `width` wide; the table may be wider.
+    `origin` and `suspects` come of :mod:`npconv.golden.diagnose`, `also` of :mod:`npconv.golden.births`; `names` are
+    what the traces are called, such as their files. Lines of text are `width` wide; the table may be wider.
     """
     lines = [verdict(comparison), *_not_finite(comparison), ""]
     lines.append(f"reference  {escape(names[0])}: {provenance(comparison.reference)}")
@@ -68,6 +71,7 @@ def to_text(
             ("where from", origin_text(origin)),
             ("where", first.whereabouts),
             ("why", "; ".join(why(first, suspects, origin))),
+            *(("also born", text) for text in births_text(also)),
         ):
             if text:
                 wrapper = textwrap.TextWrapper(width, f"{title:<10} ", " " * 11)
@@ -88,38 +92,66 @@ def provenance(trace: Mapping[str, Any]) -> str:
     return ", ".join([*parts, tensors(len(trace))])
 
 
-def why(first: Difference, suspects: Sequence[Suspect], origin: Origin | None) -> list[str]:
-    """Return the explanations of a divergence, best first, or what is known without one."""
+def why(
+    first: Difference, suspects: Sequence[Suspect], origin: Origin | None, advice: str = "record more tensors"
+) -> list[str]:
+    """Return the explanations of a divergence, best first, or what is known without one.
+
+    `advice` is what to do to have all mistakes tried, where that took too long.
+    """
     if first.broken:
         return ["REFERENCE itself holds NaN or infinity here and is broken; record it again, in float64"]
     fitting = [suspect for suspect in suspects if suspect.fits][:SUSPECTS]
     if fitting:
-        return [_fit(suspect) for suspect in fitting] + _margin(fitting[0], suspects) + _cut(suspects)
+        return [_fit(suspect) for suspect in fitting] + _margin(suspects) + _cut(suspects, advice)
     if isinstance(suspects, Suspects) and suspects.refused:
         return [f"not known: this part is not run again, {suspects.refused}"]
     if first.reading is None and not suspects:
         return ["the shapes do not fit, and no known mistake gives that of mine"]
     if not suspects and origin is None:
         return ["not known: REFERENCE does not hold the steps, weights and inputs to run this part again"]
-    nearest = [s for s in suspects if s.residual < first.relative / 2][:1]
+    nearest = [s for s in suspects if s.residual < first.relative / 2 and not s.refuted][:1]
     more = [f"the nearest is {_fit(suspect, '')}" for suspect in nearest]
     count = suspects.tried if isinstance(suspects, Suspects) else len(suspects)
-    return [f"no known mistake fits ({count} tried)", *more, *_cut(suspects)]
+    return [f"no known mistake fits ({count} tried)", *more, *_cut(suspects, advice)]
 
 
-def _margin(best: Suspect, suspects: Sequence[Suspect]) -> list[str]:
-    """Say of a reason that is in no catalogue how many others were tried, and how much the nearest leaves."""
-    others = [suspect.residual for suspect in suspects if not suspect.fits]
-    if not (best.kind and others and isinstance(suspects, Suspects)):
+def births_text(also: Sequence[Birth]) -> list[str]:
+    """Return the mistakes after the first, one a text, and how many more there are."""
+    hidden = [f"and {len(also) - BIRTHS} more mistakes"] if len(also) > BIRTHS else []
+    return [_birth_text(birth) for birth in also[:BIRTHS]] + hidden
+
+
+def _birth_text(birth: Birth) -> str:
+    """Return a mistake after the first in words."""
+    first, count = birth.places[0], len(birth.places)
+    places = first if count == 1 else f"{first} and {count - 1} more"
+    if birth.again:
+        return f"{places}: {'the same again' if birth.suspects.fitting else 'not known either'}"
+    reasons = "; ".join(_why_born(birth))
+    return f"{places}, by up to {birth.origin.born:.1e}: {reasons}"
+
+
+def _why_born(birth: Birth) -> list[str]:
+    """Return the explanations of a mistake after the first."""
+    return why(birth.difference, birth.suspects, birth.origin, "mend what is before it")
+
+
+def _margin(suspects: Sequence[Suspect]) -> list[str]:
+    """Say of a reason how many others were tried, and how much the nearest leaves."""
+    count = suspects.ruled_out if isinstance(suspects, Suspects) else 0
+    if not (count and isinstance(suspects, Suspects)):
         return []
-    return [f"of {suspects.tried - 1} other explanations the nearest leaves {min(others):.0e}"]
+    nearest = suspects.runner_up
+    margin = "none gives this shape" if nearest is None else f"the nearest leaves {nearest.residual:.0e}"
+    return [f"of {count} other explanations {margin}"]
 
 
-def _cut(suspects: Sequence[Suspect]) -> list[str]:
+def _cut(suspects: Sequence[Suspect], advice: str) -> list[str]:
     """Say if not all mistakes were tried, because that takes too long."""
     if not isinstance(suspects, Suspects) or suspects.tried == suspects.known:
         return []
-    return [f"{suspects.tried} of {suspects.known} mistakes tried; record more tensors to have all tried"]
+    return [f"{suspects.tried} of {suspects.known} mistakes tried; {advice} to have all tried"]
 
 
 def _fit(suspect: Suspect, verb: str = "fits ") -> str:
@@ -246,6 +278,7 @@ def to_values(
     origin: Origin | None = None,
     suspects: Sequence[Suspect] = (),
     *,
+    also: Sequence[Birth] = (),
     names: tuple[str, str] = ("REFERENCE", "MINE"),
 ) -> dict[str, Any]:
     """Return everything that a report says as JSON values, and all tensors; infinity is a float as Python has it."""
@@ -272,8 +305,9 @@ def to_values(
             "likely_in_reference": likely_in_reference(comparison),
         },
         "origin": None if origin is None else _origin_values(origin),
-        "suspects": [_suspect_values(suspect) for suspect in suspects],
+        "suspects": _suspects_values(suspects),
         "why": why(first, suspects, origin) if first else [],
+        "also_born": [_birth_values(birth) for birth in also],
         "tensors": [_values(difference) for difference in comparison.differences],
     }
 
@@ -303,6 +337,32 @@ def _origin_values(origin: Origin) -> dict[str, Any]:
     return {"born_here": origin.is_born_here, **vars(origin), **names}
 
 
+def _birth_values(birth: Birth) -> dict[str, Any]:
+    """Return a mistake after the first as JSON values."""
+    return {
+        "tensor": birth.places[0],
+        "places": list(birth.places),
+        "again": birth.again,
+        "born": birth.origin.born,
+        "tolerance": birth.origin.tolerance,
+        "suspects": _suspects_values(birth.suspects),
+        "why": _why_born(birth),
+    }
+
+
+def _suspects_values(suspects: Sequence[Suspect]) -> list[dict[str, Any]]:
+    """Return suspects as JSON values; each with how many were ruled out, and which of these leaves least."""
+    others = suspects if isinstance(suspects, Suspects) else None
+    nearest = others.runner_up if others else None
+    margin = {
+        "alternatives": others.ruled_out if others else 0,
+        "runner_up": {"says": nearest.says, "step": nearest.step.name, "residual": nearest.residual}
+        if nearest
+        else None,
+    }
+    return [{**_suspect_values(suspect), **margin} for suspect in suspects]
+
+
 def _suspect_values(suspect: Suspect) -> dict[str, Any]:
     """Return a suspect as JSON values."""
     return {
@@ -312,7 +372,8 @@ def _suspect_values(suspect: Suspect) -> dict[str, Any]:
         "steps": suspect.steps,
         "residual": suspect.residual,
         "fits": suspect.fits,
-        "kind": suspect.kind,
+        "refuted": suspect.refuted,
+        "kind": suspect.kind or ("catalogue" if suspect.mistake else "layout or format"),
         "values": dict(suspect.values),
     }
 

@@ -176,15 +176,16 @@ def run_steps(
     start: Mapping[str, np.ndarray],
     params: Mapping[str, np.ndarray],
     reference: Mapping[str, np.ndarray],
+    allowance: Allowance | None = None,
 ) -> dict[str, np.ndarray]:
     """Run steps; return their results and what they started from.
 
     The plan in a file may be a stranger's: one that asks for more than the file explains is a TooMuchError, a step that
-    makes another shape than the reference has a ValueError.
+    makes another shape than the reference has a ValueError. `allowance` is what several runs may take together.
     """
     results = dict(start)
     weights = {name: array.shape for name, array in params.items()}
-    allowance = Allowance(count_numbers(reference))
+    allowance = allowance or Allowance(count_numbers(reference))
     with np.errstate(all="ignore"):
         for step in steps:
             inputs = [results[name] for name in step.inputs]

@@ -160,6 +160,33 @@ def test_a_mistake_that_changes_the_shape():
     assert [suspect.mistake for suspect in fitting(comparison, [unpooled])] == [unpooled]
 
 
+def test_a_mistake_of_the_catalogue_that_a_good_tensor_refutes_is_none():
+    """The map of GRN is as of the tanh form; its strength, of the same activations, is right."""
+    arrays = dict(port())
+    del arrays[f"{BLOCK}.act"]
+    wrong = TANH.function(arrays[f"{BLOCK}.pwconv1"], hidden_act="gelu")
+    weight, bias = (golden().params[f"{BLOCK}.grn.{name}"] for name in ("weight", "bias"))
+    arrays[f"{BLOCK}.grn"] = OPERATIONS["grn_apply"](wrong, arrays[f"{BLOCK}.grn.relative"], weight, bias)
+    suspects = diagnose(compare(golden(), make_trace(arrays), strict=True), [TANH], kinds=())
+    assert [suspect.refuted for suspect in suspects if suspect.mistake] == [True]
+    assert all(suspect.residual < 1e-6 for suspect in suspects if suspect.mistake)
+    assert not any(suspect.fits for suspect in suspects)
+
+
+def test_a_mistake_is_named_only_if_others_leave_more_by_a_margin():
+    comparison = compare(golden(), port(mistake=TANH))
+    assert comparison.first is not None
+    room = comparison.first.tolerance
+
+    def off(by):
+        function = lambda x, hidden_act: TANH.function(x, hidden_act=hidden_act) + by * room  # noqa: E731
+        return Mistake(f"off-{by}", f"off by {by}", "activation", function, "test")
+
+    near, other = off(3.0), off(4.5)
+    for mistakes, named in (([near], [near]), ([near, other], []), ([TANH, other], [TANH])):
+        assert [s.mistake for s in diagnose(comparison, mistakes, kinds=()) if s.fits] == named
+
+
 def test_a_mistake_that_makes_nan():
     def broken(x, *, hidden_act):
         return np.where(x < -1, np.nan, TANH.function(x, hidden_act=hidden_act))

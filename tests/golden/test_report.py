@@ -107,6 +107,18 @@ def test_values_are_json():
     assert (good["first"], good["origin"], good["why"]) == (None, None, [])
 
 
+def test_a_reason_comes_with_its_margin():
+    comparison = compare(golden(), port(mistake=TANH))
+    suspects = diagnose(comparison)
+    nearest = suspects.runner_up
+    assert nearest is not None
+    text = " ".join(to_text(comparison, None, suspects, width=10_000).split())
+    assert f"of {suspects.tried - 1} other explanations the nearest leaves {nearest.residual:.0e}" in text
+    [best, *others] = to_values(comparison, None, suspects)["suspects"]
+    assert (best["kind"], best["values"], best["alternatives"]) == ("catalogue", {}, suspects.tried - 1)
+    assert best["runner_up"]["residual"] == min(other["residual"] for other in others) > 2 * best["residual"]
+
+
 def test_junit_is_xml_with_a_test_for_each_tensor():
     arrays = {name: array for name, array in port(mistake=TANH).items() if name != "classifier"}
     comparison = compare(golden(), make_trace(arrays))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npconv.golden.measures import not_finite, whereabouts
+from npconv.golden.whereabouts import not_finite, whereabouts
 
 SHAPE = (3, 8, 12, 14)
 
@@ -88,6 +88,65 @@ def test_axes_without_letters_have_numbers():
 def test_a_few_elements_by_chance_are_no_pattern():
     said = planted((0, 1, 2, 3), (1, 4, 7, 8), (2, 6, 9, 5))
     assert said == "scattered: 3 of 4032 values (0.07%), the first at [0, 1, 2, 3]"
+
+
+SHAPES = [
+    *(("NCHW", (2, 6, 14, 14)), ("NCHW", (1, 24, 7, 7)), ("NHWC", (2, 10, 8, 6)), ("NCHW", (1, 4, 28, 28))),
+    *(("NTD", (2, 50, 12)), ("NhTS", (1, 3, 17, 5)), ("NK", (2, 100)), ("NC", (3, 64)), ("", (40, 7))),
+]
+SAYS_NOTHING = ("scattered", "everywhere", "one element")
+
+
+def said_of(wrong, layout):
+    """What is said of wrong values at some places."""
+    return whereabouts(np.zeros(wrong.shape, np.int8), wrong.astype(np.int8), 0.5, layout)
+
+
+def test_what_is_scattered_by_chance_is_in_no_place():
+    """Of 10,000 draws, one in ten series may name a place; by the bound, as the numbers of values are whole, fewer."""
+    rng = np.random.default_rng(11)
+    claims = []
+    for draw in range(10_000):
+        layout, shape = SHAPES[draw % len(SHAPES)]
+        wrong = np.zeros(shape, bool)
+        wrong.flat[rng.choice(wrong.size, int(rng.integers(1, 60)), replace=False)] = True
+        said = said_of(wrong, layout)
+        if not said.startswith(SAYS_NOTHING):
+            claims.append((shape, said))
+    assert claims == []
+
+
+@pytest.mark.parametrize("place", [(0, 5), (0, 0), (3, 0), (-1, -1), (4, 4)])
+def test_one_position_of_all_channels_is_neither_border_nor_pattern(place):
+    wrong = np.zeros((2, 16, 9, 9), bool)
+    wrong[:, :, place[0], place[1]] = True
+    said = said_of(wrong, "NCHW")
+    assert said == f"row {place[0] % 9} of 9; column {place[1] % 9} of 9"
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 56, 56), (2, 8, 14, 14), (1, 8, 7, 7)])
+def test_a_border_of_a_usual_map_is_found(shape):
+    wrong = np.zeros(shape, bool)
+    wrong[:, :, 0] = True
+    assert said_of(wrong, "NCHW") == "the border: first row"
+    wrong[:, :, -1] = wrong[:, :, :, 0] = wrong[:, :, :, -1] = True
+    assert said_of(wrong, "NCHW") == "the border: first row, last row, first column and last column"
+
+
+def test_a_corner_that_is_not_of_the_sides_that_differ():
+    wrong = np.zeros((1, 4, 12, 12), bool)
+    wrong[:, :, 0, 1:-1] = wrong[:, :, -1, 0] = True
+    assert "first row" not in said_of(wrong, "NCHW")
+    corners = np.zeros((1, 4, 12, 12), bool)
+    corners[:, :, :2, :2] = corners[:, :, -2:, -2:] = True
+    assert said_of(corners, "NCHW") == "the corners"
+
+
+@pytest.mark.parametrize("index", [(1,), (ALL, 3)])
+def test_a_few_values_in_one_place_are_no_sign_that_all_of_it_is_wrong(index):
+    wrong = np.zeros((2, 10), bool)
+    wrong[index] = True
+    assert said_of(wrong, "NK").startswith(SAYS_NOTHING)
 
 
 def test_a_scalar():

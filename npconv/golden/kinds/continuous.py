@@ -61,7 +61,9 @@ def _line(place: Place, mine: np.ndarray, right: np.ndarray) -> Iterator[Change]
         says = f"its result plus {in_words(offset)}"
         yield place.of_result(KIND, says, lambda y: y + offset, offset=offset)
     if np.ptp(a):
-        slope, shift = map(rounded, map(float, np.polyfit(a, b, 1)))
+        around = a - a.mean()
+        slope = rounded(float(around @ b / (around @ around)))
+        shift = rounded(float(np.mean(b - slope * a)))
         says = f"its result times {in_words(slope)} plus {in_words(shift)}"
         yield place.of_result(KIND, says, lambda y: y * slope + shift, factor=slope, offset=shift)
     size = np.abs(np.log(np.abs(np.where(a == 0, 1, a))))

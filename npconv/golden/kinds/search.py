@@ -19,8 +19,9 @@ from npconv.golden.kinds.pictures import pictures
 from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.structure import structure
 from npconv.golden.measures import distance
-from npconv.golden.segment import FAILURES, make_segment, run_changed
+from npconv.golden.segment import FAILURES, make_segment, plan_of, run_changed, walk
 from npconv.images.settings import STEPS
+from npconv.plan.step import Plan
 
 Kind = Callable[[Place], Iterator[Change]]
 
@@ -39,7 +40,7 @@ def changes(places: Sequence[Place], kinds: Sequence[Kind] = KINDS) -> Iterator[
         for place in places:
             for change in _all_of(kind, place):
                 singles.append(change)
-                several = alike.setdefault((place.step.operation, _without_numbers(change.says)), {})
+                several = alike.setdefault((place.step.operation, without_numbers(change.says)), {})
                 several.setdefault(place.step.name, change)
         yield from (list(several.values()) for several in alike.values() if len(several) > 1)
         yield from ([change] for change in singles)
@@ -73,24 +74,28 @@ def _all_of(kind: Kind, place: Place) -> Iterator[Change]:
         return
 
 
-def _without_numbers(says: str) -> str:
+def without_numbers(says: str) -> str:
     """Return a text without the numbers of stages and blocks in it."""
     return re.sub(r"(?<=\.)\d+(?=\.)", "#", says)
 
 
-def is_refuted(comparison: Comparison, several: Sequence[Change]) -> bool:
+def is_refuted(comparison: Comparison, several: Sequence[Change], besides: str = "") -> bool:
     """Tell whether a tensor that is good would be wrong if steps were changed so.
 
-    One that lies behind other wrong tensors says nothing: what makes these wrong may not reach it.
+    One that lies behind other wrong tensors says nothing: what makes these wrong may not reach it. Nor does one that
+    lies behind the step `besides`.
     """
     wrong = {found.name for found in comparison.differences if found.diverges}
     changed = {change.step.name: (change.step, change.function) for change in several}
-    for good in comparison.differences:
-        if good.diverges or good.is_island or good.reading is None:
+    plan = plan_of(comparison.reference, several[0].step.name) or Plan(())
+    right = [one for one in comparison.differences if not (one.diverges or one.is_island) and one.reading is not None]
+    names = {plan.resolve(good.name): good for good in right if good.name in plan}
+    for name, good in names.items():
+        steps, _ = walk(plan, name, names)
+        if not steps & changed.keys() or (steps & wrong) - changed.keys() or besides in steps:
             continue
         segment = make_segment(comparison, good)
-        steps = set() if segment is None else {step.name for step in segment.steps}
-        if segment is None or not steps & changed.keys() or (steps & wrong) - changed.keys():
+        if segment is None:
             continue
         try:
             made = run_changed(segment, changed, comparison.reference)

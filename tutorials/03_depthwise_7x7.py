@@ -134,7 +134,7 @@ assert share < 0.03
 # The *receptive field* of a position is the part of the picture that can change its value. In theory: one patch of
 # 2 x 2 pixels after the stem, and each 7 x 7 window adds 3 patches on each side. After two blocks it is 1 + 2 * 6 = 13
 # patches wide. We ask the model from the other side (a window reaches as far to each side, so the answer is the same):
-# change one patch in the middle, and see which positions notice in the arrays that `trace` keeps by the names of layers.
+# change one patch in the middle, and see which positions notice in the arrays that `trace` keeps by their names.
 
 
 # %%

@@ -231,7 +231,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, capsys):
 
 @pytest.mark.reference
 def test_calls_that_cannot_train_end_with_one_line(tmp_path, capsys):
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     source = str(write_folder(tmp_path / "source", picture_files()))
     target = str(tmp_path / "target")
@@ -239,6 +239,9 @@ def test_calls_that_cannot_train_end_with_one_line(tmp_path, capsys):
         ([source, target, "--depths", "1,2"], "one width and one depth a stage"),
         ([source, target, *SMALL, "--batch-size", "100"], "at least one batch of 100"),
         ([source, target, *SMALL, "--epochs", "0"], "epochs of at least 1"),
+        ([source, target, *SMALL, "--cover", "1.5"], "from 0 to 1 for cover"),
+        ([source, target, *SMALL, "--minutes", "-1"], "minutes of at least 0"),
+        *([] if torch.cuda.is_available() else [([source, target, *SMALL, "--device", "cuda"], "try --device cpu")]),
         ([source, target, *SMALL, "--family", "cvt", "--depths", "1,2,1"], "try 1,2,3"),
         ([target, target, *SMALL], "expected a folder or a zip file"),
     ]:
@@ -331,6 +334,22 @@ def test_depthwise_convolutions_as_matrices_have_the_same_values_and_derivatives
         model.load_state_dict(state)
     for expected, ours in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-11)  # some thousand roundings of float64
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its own parts, on importing its compiler
+@pytest.mark.parametrize("family", train.FIELDS)
+def test_every_block_is_compiled_that_is_to_be(family):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from weights_tools.training.families import build
+    from weights_tools.training.step import compile_blocks
+
+    model = build(family, ["a", "b"], 16, [4, 6, 8], [1, 2, 3])
+    compile_blocks(model)
+    compiled = [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
+    assert sum(name.rpartition(".")[0].endswith(".layers") for name in compiled) == 6
+    assert any("embedding" in name for name in compiled)
 
 
 @pytest.mark.reference

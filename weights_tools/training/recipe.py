@@ -58,5 +58,10 @@ def check_recipe(recipe: Recipe, count: int) -> None:
     for name in ("size", "early_size", "epochs", "batch_size"):
         if getattr(recipe, name) < 1:
             raise InputError(f"expected {name} of at least 1, got {getattr(recipe, name)}")
+    for name in ("cover", "exchange"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise InputError(f"expected a share from 0 to 1 for {name}, got {getattr(recipe, name)}")
+    if not 0 <= recipe.minutes < math.inf:
+        raise InputError(f"expected minutes of at least 0, got {recipe.minutes}")
     if count < recipe.batch_size:
         raise InputError(f"expected at least one batch of {recipe.batch_size} pictures to train on, got {count}")

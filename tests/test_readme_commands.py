@@ -34,6 +34,10 @@ CARDS = [f"npconv/zoo/{model}/README.md" for model in embedded_models()]
 
 #: What a word in capitals, or the name of a published model, stands for; of options that take a FILE, by the option.
 STANDS_FOR = {
+    "convert model.safetensors checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
+    "convert model.keras checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
+    "trace checkpoint": f"trace {MODEL}",
+    "mine.npz --names keras": "mine.npz",  # there is no V2 in Keras
     "convert SOURCE DIRECTORY --prefix": "convert two.pth converted --prefix",
     "DIR/models-cvt.safetensors MINE": "cases/models-cvt.safetensors cases/mine.safetensors",
     **{"PHOTO...": "photo.jpg photo.png", "PHOTO": "photo.jpg", "MODEL...": MODEL, "MODEL": MODEL, "WORD": "tiny"},

@@ -9,7 +9,8 @@ before a command runs. What several of them share:
 - ``formats``, ``features_file``: the files that results are written to, and what earlier runs have written there;
   ``overwriting``: what may be replaced
 - ``facts``, ``info_text``, ``bench_text``: what is found out, and the text of it
-- ``weights``: how a weight file is to be read
+- ``weights``: how a weight file is to be read; ``names``: what a port calls its tensors;
+  ``trace_call``: the arguments of ``trace``, and which go together
 """
 
 from npconv.cli.program import main

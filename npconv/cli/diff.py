@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from npconv.cli.names import HELP, read_names
 from npconv.cli.output import screen_width, to_json, write
 from npconv.cli.overwriting import check_output
-from npconv.errors import GoldenError, WeightsError
 from npconv.messages import escape
 
 DESCRIPTION = """\
@@ -25,11 +25,17 @@ Traces are .safetensors, .npz, a folder of .npy files, or a .json index of raw
 numbers. REFERENCE is best one that npconv trace wrote: it holds weights, steps
 and measured rounding noise.
 
-Exit status: 0 the same; 1 they diverge; 2 they cannot be compared.
+Names are those of transformers' modules, as npconv trace --list prints them;
+separators and what stands in front do not matter. Those of other libraries are
+recognised, or told with --names; a file of such a name is reached as ./timm.
+
+Exit status: 0 the same; 1 they diverge; 2 they cannot be compared,
+or most names in MINE are strange.
 
 examples:
   npconv diff golden.safetensors mine.npz
   npconv diff golden.safetensors mine.npz --unit float16 --save-repro bug
+  npconv diff golden.safetensors mine.npz --names timm
 """
 
 
@@ -40,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("reference", metavar="REFERENCE", help="trace that is right")
     parser.add_argument("mine", metavar="MINE", help="trace of the port")
-    parser.add_argument("--names", metavar="FILE", help="JSON file of {name in MINE: name in REFERENCE}")
+    parser.add_argument("--names", metavar="NAMES", help=HELP)
     parser.add_argument(
         "--layout",
         choices=("auto", "strict"),
@@ -50,10 +56,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--unit",
-        choices=("float32", "float16", "bfloat16"),
+        choices=("float32", "float16", "bfloat16", "tf32"),
         default="float32",
         metavar="UNIT",
-        help="what MINE computes in: float32, float16 or bfloat16 (default float32)",
+        help="what MINE computes in: float32, float16, bfloat16 or tf32 (default float32)",
     )
     for name in ("rtol", "atol"):
         parser.add_argument(
@@ -128,16 +134,3 @@ def refuse_outputs(args: argparse.Namespace) -> None:
         check_output(args.junit, is_report, inputs=inputs, force=args.force, option="--junit", streams=True)
     if args.save_repro is not None:
         check_repro(Path(args.save_repro), force=args.force)
-
-
-def read_names(path: str) -> dict[str, str]:
-    """Return the map of names in a JSON file."""
-    from npconv.files.disk import map_file, parse_json
-
-    try:
-        names = parse_json(map_file(path), escape(path))
-    except WeightsError as error:
-        raise GoldenError(f"{escape(path)}: cannot be read ({error}); check --names") from error
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise GoldenError(f"{escape(path)}: expected a JSON object of {{name in MINE: name in REFERENCE}}")
-    return names

@@ -84,10 +84,10 @@ def add_parser(subparsers: Any) -> None:
     check.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds for each case (default 60)")
     check.add_argument(
         "--unit",
-        choices=("float32", "float16", "bfloat16"),
+        choices=("float32", "float16", "bfloat16", "tf32"),
         default="float32",
         metavar="UNIT",
-        help="what the program computes in: float32 (default), float16 or bfloat16",
+        help="what the program computes in: float32 (default), float16, bfloat16 or tf32",
     )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=check_program)
@@ -223,9 +223,9 @@ def check_program(args: argparse.Namespace) -> int:
 def _verdict(outcome: Outcome) -> str:
     """Return how a program did on a case, on one line."""
     if outcome.passed and not outcome.tells:
-        return f"pass  tells nothing: the tolerance {outcome.case.tolerance:.1e} grows beyond the values in this unit"
+        return f"pass  tells nothing: the tolerance {outcome.tolerance:.1e} grows beyond the values in this unit"
     if outcome.passed:
-        return f"pass  max error {outcome.error:.1e}, tolerance {outcome.case.tolerance:.1e}"
+        return f"pass  max error {outcome.error:.1e}, tolerance {outcome.tolerance:.1e}"
     return f"FAIL  {escape(outcome.says)}"
 
 
@@ -236,6 +236,6 @@ def _result(outcome: Outcome) -> dict[str, Any]:
         "case": outcome.case.name,
         "passed": outcome.passed,
         "error": outcome.error if math.isfinite(outcome.error) else None,
-        "tolerance": outcome.case.tolerance,
+        "tolerance": outcome.tolerance,
         "says": outcome.says,
     }

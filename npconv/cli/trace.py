@@ -6,15 +6,16 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npconv.cli.output import write
-from npconv.cli.overwriting import check_output as check_overwritten
+from npconv.cli.names import read_names
+from npconv.cli.output import table, to_json, write
 from npconv.cli.photos import Photo, list_photos, read_photos, source_of
-from npconv.cli.sharing import add_max_memory, max_memory
+from npconv.cli.sharing import max_memory
+from npconv.cli.trace_call import add_arguments, check_call, refuse_output
 from npconv.errors import InputError
 from npconv.messages import escape
 
@@ -33,11 +34,17 @@ correct float32 arithmetic lands from each array.
 
 EPILOG = """\
 Names are the module paths of the model in transformers, and some that
-npconv/golden/README.md lists. Of a photo, preprocessing is recorded too.
+npconv/golden/README.md lists; --list prints those of a model. Of a photo,
+preprocessing is recorded too.
+
+With --make there is no photo: weights and two pictures are drawn that hide no
+mistake, as those of a fresh model do (GRN 0, layer scale 1e-6, biases 0).
 
 examples:
   npconv trace facebook/convnext-tiny-224 cat.jpg -o golden.safetensors
+  npconv trace --make facebook/convnext-tiny-224 -o golden.npz --checkpoint DIR
   npconv trace ./model input.npy -o stage2.npz --only "encoder.stages.2.*"
+  npconv trace ./model --list --names timm
 """
 
 #: Files that hold pixel values and no picture.
@@ -49,73 +56,53 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "trace", help="record every array of a model for ports", description=DESCRIPTION, epilog=EPILOG
     )
-    parser.add_argument("model", metavar="MODEL", help="as for npconv classify")
-    parser.add_argument(
-        "photo",
-        metavar="PHOTO",
-        help="a picture (- is standard input), a folder with one picture, or a .npy or .safetensors file with "
-        "pixel_values (N, C, H, W)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        required=True,
-        help=".safetensors, .npz, .json (an index, and the numbers in .bin), or a new folder for .npy files",
-    )
-    parser.add_argument("--force", action="store_true", help="replace FILE even if it is no earlier trace of npconv")
-    parser.add_argument(
-        "--only",
-        metavar="PATTERN",
-        action="append",
-        help='names to record, such as "encoder.stages.2.*" or "preprocessing.*"; may be given several times',
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float64", "float32"),
-        default="float64",
-        metavar="TYPE",
-        help="float64, the truth, or float32, what npconv makes of it (default float64)",
-    )
-    add_max_memory(parser)
-    parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
-    parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
-    parser.add_argument(
-        "--noise-of",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="count the errors of this trace, of a correct float32 run such as PyTorch's, as noise too",
-    )
+    add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the trace and say what is in it."""
+    """Write the trace and say what is in it, or list what would be."""
+    from npconv.golden.hidden import hidden, says
+    from npconv.golden.renaming import rename
     from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 
+    check_call(args)
+    names = None if args.names is None else read_names(args.names)
+    if args.list:
+        return list_names(args, names)
     refuse_output(args)
     recorded = make_trace(args)
     for file in args.noise_of:
         add_noise(recorded, load_trace(file))
+    if names is not None:
+        recorded = rename(recorded, names)
     recorded.save(args.output)
     size = _size(args.output)
     weights = f" and {len(recorded.params)} weights" if recorded.params else ""
     write(sys.stdout, f"{len(recorded)} tensors{weights}, {size} bytes, {escape(args.output)}\n")
+    if hides := says(hidden(recorded)):
+        write(sys.stdout, f"hidden: {hides}\n")
     return 0
 
 
-def refuse_output(args: argparse.Namespace) -> None:
-    """Refuse a place that the trace cannot be written to, or that holds something else than an earlier trace."""
-    from npconv.golden.trace_file import check_output, is_own
+def list_names(args: argparse.Namespace, names: Mapping[str, str] | str | None) -> int:
+    """Print the tensors that a trace of a model would hold."""
+    from npconv.api.auto import AutoConfig
+    from npconv.cli.facts import input_size, read_processor
+    from npconv.files.disk import locate
+    from npconv.golden.listing import list_tensors
 
-    check_output(args.output)
-    path = Path(args.output)
-    files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".json" else [path] if path.suffix else []
-    for file in files:  # of an index, the numbers too: they are its own if it is
-        inputs = (args.photo, args.model, *args.noise_of)
-        check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
+    path = locate(args.model)
+    size = input_size(AutoConfig.from_pretrained(path), read_processor(path))
+    found = list_tensors(path, names=names, only=args.only, size=size)
+    if args.json:
+        write(sys.stdout, to_json([one._asdict() for one in found], indent=1) + "\n")
+        return 0
+    rows = [("name", "shape", "axes", "also called")]
+    rows += [(one.name, "x".join(map(str, one.shape)), one.layout, " ".join(one.aliases)) for one in found]
+    write(sys.stdout, "\n".join(table(rows)) + "\n")
+    return 0
 
 
 def make_trace(args: argparse.Namespace) -> Trace:
@@ -123,8 +110,11 @@ def make_trace(args: argparse.Namespace) -> Trace:
     from npconv.golden.preprocessing import with_preprocessing
     from npconv.golden.truth import load_model, record
 
-    model = load_model(args.model)
-    before, about = _prepared(args)
+    if args.make:
+        model, before, about = _made(args)
+    else:
+        model = load_model(args.model)
+        before, about = _prepared(args)
     patterns, wanted = _chosen(args.only, before, model)
     recorded = record(
         model,
@@ -134,7 +124,19 @@ def make_trace(args: argparse.Namespace) -> Trace:
         dtype=args.dtype,
         weights=not args.no_weights,
     )
+    if args.checkpoint is not None:
+        model.save_pretrained(args.checkpoint)
     return with_preprocessing(recorded, {name: before[name] for name in wanted}, about)
+
+
+def _made(args: argparse.Namespace) -> tuple[BareModel[Any], dict[str, np.ndarray], dict[str, Any]]:
+    """Return a model that is made, pixel values for it, and what the trace says of it."""
+    from npconv.golden.made import make
+
+    seed = args.seed or 0
+    pictures = 2 if args.pictures is None else args.pictures
+    model, pixel_values = make(args.model, seed=seed, size=args.size, pictures=pictures)
+    return model, {"pixel_values": pixel_values}, {"model": f"{os.path.basename(args.model)} made of seed {seed}"}
 
 
 def _prepared(args: argparse.Namespace) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -4,7 +4,7 @@ Read in this order:
 
 - ``convert``: `convert`, from a file to a folder; ``source``: what is to be converted, and what lies beside it
 - ``dialects``, ``translate``: names and layouts of other libraries, in both directions; what is peculiar to a family,
-  its ``names`` say; ``respelling``: names that no table can list
+  its ``names`` say; ``respelling``: names that no table can list; ``modules``: those of modules, for arrays in traces
 - ``leftovers``: what a tensor is that is no part of the model; ``strangers``: files that hold no weights as they are
 - ``side_files``: what becomes of each key of the small files beside weights (``npconv/convert/README.md`` shows it);
   ``stated``: what those of timm and open_clip say

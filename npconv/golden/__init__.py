@@ -4,8 +4,12 @@
 
 - ``npconv.plan``: a model as a list of steps, and what runs them
 - ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
+- ``made``, ``hidden``: models and pictures that hide no mistake, and what does
 - ``trace_file``, ``formats``: traces in files
-- ``compare``, ``inputs``, ``align``, ``output_names``, ``measures``, ``roundings``: two traces side by side
+- ``listing``, ``renaming``: names without numbers; a trace in the names of a port
+- ``compare``, ``inputs``, ``pairing``, ``spelling``, ``output_names``, ``naming``, ``align``, ``readings``,
+  ``measures``, ``roundings``: two traces side by side
+- ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
 - ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
   and with kinds of mistakes
 - ``report``, ``junit``, ``repro``: what comes out
@@ -17,6 +21,8 @@
 from npconv.golden.case import assert_close, cases, model_trace
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
+from npconv.golden.listing import list_tensors
+from npconv.golden.renaming import rename
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import trace
 from npconv.golden.truth import record
@@ -28,9 +34,11 @@ __all__ = [
     "cases",
     "compare",
     "diagnose",
+    "list_tensors",
     "load_trace",
     "make_plan",
     "model_trace",
     "record",
+    "rename",
     "trace",
 ]

@@ -15,7 +15,7 @@ Of a whole small model of each family there is a golden trace, `model_trace`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations
@@ -29,11 +29,20 @@ from npconv.files.safetensors import load_file, read_metadata
 from npconv.golden.blocks import case_plan
 from npconv.golden.diagnose import SWAPS
 from npconv.golden.judge import FIT, GAIN
-from npconv.golden.measures import allowed, distance, finite_distance, place_of
+from npconv.golden.measures import (
+    allowed,
+    check_unit,
+    distance,
+    finite_distance,
+    largest_of,
+    place_of,
+    tolerance_in_unit,
+)
 from npconv.golden.mistakes import MISTAKES, Mistake, apply
 from npconv.golden.roundings import stored_distance, stored_in
 from npconv.golden.segment import FAILURES, cast
 from npconv.golden.trace_file import Trace, load_trace
+from npconv.golden.units import measure_in
 from npconv.messages import quoted
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan
@@ -100,6 +109,18 @@ class Case:
             plan, function_of = apply(mistake, plan)
         return compute(plan, self.inputs, self.params, dtype, function_of if mistake else None)
 
+    def tolerance_in(self, unit: str) -> float:
+        """Return the largest absolute difference of a right result that was computed in a unit."""
+        check_unit(unit)
+        if unit == "float32":
+            return self.tolerance
+        plan = self.plan()
+        output = plan.resolve(plan.outputs[0])
+        noise = measure_in(plan, _named(self.inputs), self.params, {output: self.expected}, unit)
+        if output not in noise:
+            return allowed(self.tolerance, unit)
+        return tolerance_in_unit(noise[output], largest_of(self.expected), unit)
+
     def makes(self, mistake: Mistake) -> bool:
         """Tell whether a mistake can be made in this case."""
         plan = self.plan()
@@ -113,13 +134,18 @@ def compute(plan: Plan, inputs: Any, params: Mapping[str, Any], dtype: str, func
         chosen: Callable[..., Any] = OPERATIONS[step.operation] if function_of is None else function_of(step)
         return rescale_exactly if dtype == "float64" and chosen is OPERATIONS["rescale"] else chosen
 
-    arrays = {f"input.{i}": _cast(array, dtype) for i, array in enumerate(inputs)}
+    arrays = {name: _cast(array, dtype) for name, array in _named(inputs).items()}
     weights = {name: _cast(array, dtype) for name, array in params.items()}
     output = plan.resolve(plan.outputs[0])
     for step, result in run_plan(plan, arrays, weights, function, only=(output,)):
         if step.name == output:
             return np.asarray(result)
     raise GoldenError(f"expected a plan with a step {output!r}")  # unreachable: run_plan yields what it is asked for
+
+
+def _named(inputs: Iterable[Any]) -> dict[str, Any]:
+    """Return the inputs of a case by the names that its plan has for them."""
+    return {f"input.{i}": array for i, array in enumerate(inputs)}
 
 
 def rescale_exactly(image: np.ndarray, *, factor: float) -> np.ndarray:
@@ -241,7 +267,7 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
     case : Case
         Its tolerance is used, and its inputs to find out what is wrong.
     unit : str
-        What was computed in: ``"float32"``, ``"float16"`` or ``"bfloat16"``; the tolerance grows by its unit roundoff.
+        What was computed in: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"tf32"``, whose noise is measured.
 
     Raises
     ------
@@ -251,7 +277,7 @@ def assert_close(actual: Any, expected: Any = None, *, case: Case, unit: str = "
         If `unit` is none of these, a result is not an array of real numbers, or `expected` holds none.
     """
     __tracebackhide__ = True  # of pytest: what a porter wants to see is the message
-    tolerance = allowed(case.tolerance, unit)
+    tolerance = case.tolerance_in(unit)
     actual = as_numbers(actual)
     expected = as_numbers(case.expected if expected is None else expected)
     if not expected.size:

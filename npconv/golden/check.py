@@ -26,7 +26,7 @@ from npconv.errors import GoldenError
 from npconv.files.temporary import temporary_folder
 from npconv.golden.case import Case, describe, explain
 from npconv.golden.export import write_case
-from npconv.golden.measures import allowed, check_unit, distance
+from npconv.golden.measures import check_unit, distance
 from npconv.messages import quoted
 
 #: Of what a broken program says, the bytes that are looked at.
@@ -47,6 +47,8 @@ class Outcome:
         What is wrong, in one line; empty if nothing is.
     tells : bool
         A wrong result would not pass: the tolerance, which grows with the unit, is less than the values.
+    tolerance : float
+        Largest absolute difference of a right result in the unit.
     """
 
     case: Case
@@ -54,6 +56,7 @@ class Outcome:
     error: float
     says: str = ""
     tells: bool = True
+    tolerance: float = 0.0
 
 
 def check(cases: Iterable[Case], command: str, *, timeout: float = 60.0, unit: str = "float32") -> Iterator[Outcome]:
@@ -110,13 +113,15 @@ def check_case(case: Case, words: Sequence[str], folder: Path, timeout: float, u
     filled = [word.replace("{input}", str(given)).replace("{output}", str(result)) for word in words]
     said = run(filled, folder / "stderr", timeout)
     said, actual = (said, None) if said else read(result, case.expected.shape)
+    tolerance = case.tolerance_in(unit)
     if actual is None:
-        return Outcome(case, False, float("inf"), said)
-    error, tolerance = distance(case.expected, actual), allowed(case.tolerance, unit)
+        return Outcome(case, False, float("inf"), said, tolerance=tolerance)
+    error = distance(case.expected, actual)
     if error <= tolerance:
-        return Outcome(case, True, error, tells=tolerance < float(np.abs(case.expected).max()))
+        tells = tolerance < float(np.abs(case.expected).max())
+        return Outcome(case, True, error, tells=tells, tolerance=tolerance)
     said = "; ".join([describe(actual, case.expected, tolerance), *explain(case, actual, tolerance)])
-    return Outcome(case, False, error, said)
+    return Outcome(case, False, error, said, tolerance=tolerance)
 
 
 def run(words: Sequence[str], words_file: Path, timeout: float) -> str:

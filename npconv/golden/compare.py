@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Aligned, Reading, align, pair
+from npconv.golden.align import Aligned, align
+from npconv.golden.elementwise import check_gelus
+from npconv.golden.hidden import Hiding, hidden
 from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
 from npconv.golden.measures import (
     MULTIPLE,
@@ -22,11 +24,17 @@ from npconv.golden.measures import (
     tolerance,
     whereabouts,
 )
-from npconv.golden.trace_file import about, part
-from npconv.messages import listed, quoted
+from npconv.golden.naming import Named, pair_names
+from npconv.golden.readings import AS_IT_IS, Reading
+from npconv.golden.trace_file import about
+from npconv.golden.units import noise_in
+from npconv.messages import listed
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
+
+#: Where a GELU is wrong whose error is less than the rounding of large values.
+_WHERE_OWN = "single values, by up to {:.2g} times what rounding makes of your own input to this step"
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,9 @@ class Difference:
         How the array is read; None if the shapes do not fit.
     broken : bool
         The reference itself holds NaN or infinity.
+    own : float
+        Of a GELU in fewer bits than float32: how far mine is from that of mine's own input, value by value, in what
+        rounding explains. More than 1 is wrong, whatever the tolerance is.
     """
 
     name: str
@@ -78,11 +89,12 @@ class Difference:
     whereabouts: str = ""
     reading: Reading | None = AS_IT_IS
     broken: bool = False
+    own: float = 0.0
 
     @property
     def diverges(self) -> bool:
         """Whether rounding does not explain the difference."""
-        return not (self.finite and self.max_abs <= self.tolerance)
+        return not (self.finite and self.max_abs <= self.tolerance and self.own <= 1)
 
 
 @dataclass(frozen=True)
@@ -105,8 +117,12 @@ class Comparison:
     segments : dict
         Parts of the model that were run again: :func:`npconv.golden.segment.make_segment` keeps them here, because
         several questions are asked about one.
+    hidden : list of Hiding
+        What of the reference hides mistakes, but for what every photo does.
     refused : dict
         Why the part before a tensor was not run again, by its name: it would take more than the file explains.
+    named : Named
+        How the names of mine were understood.
     """
 
     reference: Mapping[str, np.ndarray]
@@ -119,6 +135,8 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     segments: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     refused: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    named: Named = field(default_factory=lambda: Named("", 0, 0))
+    hidden: list[Hiding] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Difference:
         """Return the difference of a tensor by its name in the reference."""
@@ -138,47 +156,51 @@ def compare(
     rtol: float | None = None,
     atol: float | None = None,
     layout: str = "auto",
-    names: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | str | None = None,
 ) -> Comparison:
     """Compare two traces of one model on one input.
 
     Parameters
     ----------
     reference, mine : Trace, or mapping of str to ndarray
-    unit : {"float32", "float16", "bfloat16"}
-        What mine was computed in; the tolerance grows with its rounding.
+    unit : {"float32", "float16", "bfloat16", "tf32"}
+        What mine was computed in. The noise of fewer bits than float32 is measured, by two runs of the reference's
+        steps; where it does not hold what they need, the tolerance of float32 grows with the rounding.
     rtol, atol : float, optional
         A tolerance of one's own, for the largest absolute difference: ``atol + rtol * max |reference|``.
     layout : {"auto", "strict"}
         Whether axes may come in another order, and axes of size 1 come and go.
-    names : mapping of str to str, optional
-        Name in mine -> name in the reference.
+    names : mapping of str to str, or str, optional
+        Name in mine -> name or alias in the reference; or the library whose names mine has, such as ``"timm"``, one of
+        :func:`npconv.convert.modules.module_dialects`. If unset, a library is recognised where that is certain.
 
     Raises
     ------
     GoldenError
-        If the inputs differ, no name is common, an argument is wrong, or nothing that both have could tell a right
-        result from a wrong one.
+        If the inputs differ, no name is common, or fewer than half of those in mine and there is no map, an argument is
+        wrong, or nothing that both have could tell a right result from a wrong one.
     """
     check_unit(unit)
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
-    pairs = pair(reference, mine, {**part(mine, "aliases"), **part(reference, "aliases")}, names)
+    pairs, named, said = pair_names(reference, mine, names)
     note, inputs = check_inputs(reference, mine, pairs.names, unit, layout)
-    notes = [note, *_check_weights(reference, mine)]
-    if pairs.unused:
-        notes.append(
-            f"the map of names speaks of {len(pairs.unused)} that MINE lacks ({quoted(pairs.unused[0])} first)"
-        )
+    notes = [note, *_check_weights(reference, mine), *said]
+    fewer = unit != "float32" and rtol is None and atol is None
+    noise = noise_in(reference, unit, pairs.names) if fewer else {}
     if rtol is None and atol is None:
-        notes += _check_noise(reference, pairs.names)
-    limits = {name: tolerance(reference, name, unit, rtol, atol) for name in pairs.names}
+        notes += _check_noise(reference, pairs.names, unit, noise)
+    limits = {name: tolerance(reference, name, unit, rtol, atol, noise_in_unit=noise.get(name)) for name in pairs.names}
     aligned = align(reference, mine, pairs, limits, layout)
     notes += _check_layouts(aligned) + _check_second(aligned, pairs.second) + _check_sizes(aligned)
+    own = check_gelus(reference, mine, aligned, unit) if fewer else {}
     differences: list[Difference] = []
     located = 0
     for index, entry in enumerate(aligned, 1):
         found = _difference(reference, mine, entry, index, located < LOCATED)
+        off = own.get(found.name, 0.0)
+        where = _WHERE_OWN.format(off) if off > 1 else found.whereabouts
+        found = replace(found, own=off, whereabouts=where)
         located += found.diverges
         differences.append(found)
     first = next((found for found in differences if found.diverges), None)
@@ -186,7 +208,10 @@ def compare(
         notes += check_compared(aligned, pairs, inputs)
     before = differences[: first.index - 1] if first else differences
     last_good = before[-1] if before else None
-    return Comparison(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes)
+    hides = [one for one in hidden(reference) if not one.is_usual]
+    return Comparison(
+        *(reference, mine, differences, pairs.missing, pairs.extra, first, last_good, notes), named=named, hidden=hides
+    )
 
 
 def _difference(
@@ -262,14 +287,25 @@ def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.nd
     return []
 
 
-def _check_noise(reference: Mapping[str, np.ndarray], names: Iterable[str]) -> list[str]:
+def _check_noise(
+    reference: Mapping[str, np.ndarray], names: Iterable[str], unit: str, measured: Mapping[str, float]
+) -> list[str]:
     """Say of how many tensors no rounding noise was measured, so that their tolerance is a guess."""
     compared = [name for name in names if not is_before_model(name)]
-    unknown = [name for name in compared if noise_of(reference, name) is None]
+    left = [name for name in compared if name not in measured]
+    unknown = [name for name in left if noise_of(reference, name) is None]
+    notes = []
+    if unit != "float32" and left:
+        which = "" if len(left) == len(compared) else f" of {listed(left, 1)}"
+        notes = [
+            f"noise: that of {unit}{which} cannot be measured (it takes the steps, weights and pixel values of "
+            "REFERENCE, and finite numbers); the tolerance there is that of float32, grown by the unit roundoff"
+        ]
     if not unknown:
-        return []
+        return notes
     which = "" if len(unknown) == len(compared) else f" of {listed(unknown, 1)}"
     return [
+        *notes,
         f"noise: REFERENCE holds no measured noise{which}; the tolerance there is {MULTIPLE * UNMEASURED} unit "
-        "roundoffs of the largest value"
+        "roundoffs of the largest value",
     ]

@@ -104,7 +104,7 @@ def origin(comparison: Comparison) -> Origin | None:
         tuple(step.name for step in segment.steps),
         tuple(segment.start),
         len(segment.of_mine) == len(segment.start),
-        first.tolerance,
+        first.tolerance if first.own <= 1 else 0.0,
     )
 
 

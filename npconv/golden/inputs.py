@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from npconv.errors import GoldenError
-from npconv.golden.align import Aligned, Pairs, nothing_common, read
+from npconv.golden.align import Aligned, read
 from npconv.golden.measures import WHOLE, is_before_model, tolerance
+from npconv.golden.pairing import Pairs, nothing_common
 from npconv.golden.preprocessing import DECODED
-from npconv.golden.roundings import ROUNDOFF
+from npconv.golden.roundings import UNITS
 from npconv.golden.trace_file import PIXELS, about
 from npconv.messages import listed, quoted
 
@@ -58,7 +59,7 @@ def _check_pixels(
 ) -> str:
     """Refuse traces whose pixel values differ by more than their rounding; say what would make them the same."""
     truth, array = np.asarray(reference[PIXELS]), np.asarray(mine[own])
-    limits = {name: tolerance(reference, PIXELS, name) for name in ROUNDOFF}
+    limits = {name: tolerance(reference, PIXELS, name) for name in UNITS}
     found = read(truth, array, limits[unit], letters="NCHW", layout=layout)
     if found is not None and found[1].max_abs <= limits[unit]:
         return f"input: the same {PIXELS}" + (f", {found[0].says}" if found[0].says else "")
@@ -67,7 +68,7 @@ def _check_pixels(
     other = read(truth, array, limits[unit], letters="NCHW") if layout == "strict" else None
     if other is not None and other[1].max_abs <= limits[unit]:
         advice += f", or --layout auto: {other[0].says} they are the same"
-    fitting = [name for name in ROUNDOFF if found is not None and found[1].max_abs <= limits[name] and name != unit]
+    fitting = [name for name in UNITS if found is not None and found[1].max_abs <= limits[name] and name != unit]
     if fitting:
         advice += f", or --unit {fitting[0]} if that is what MINE computes in"
     raise GoldenError(f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}")

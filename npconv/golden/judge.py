@@ -10,7 +10,7 @@ import numpy as np
 
 from npconv.golden.align import read
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import distance, finite_distance, largest_of
+from npconv.golden.measures import FLOOR, distance, finite_distance, largest_of, last_place
 from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
 from npconv.golden.trace_file import layout_of
 from npconv.plan.step import Step
@@ -109,7 +109,9 @@ class Judge:
         self.letters = layout_of(comparison.reference, first.name, truth.ndim)
         self.scale = largest_of(truth) or 1.0
         grown = largest_of(self.mine) / self.scale  # rounding grows with the values that a mistake makes
-        self.limit = FIT * first.tolerance * (grown if 1 < grown < np.inf else 1.0)
+        # What is told from rounding by single values leaves no more than float32 does, once it is stored in fewer bits.
+        tolerance = first.tolerance if first.own <= 1 else FLOOR * last_place(self.scale)
+        self.limit = FIT * tolerance * (grown if 1 < grown < np.inf else 1.0)
         self.wrong = squeezed_distance(right, self.mine)
         self.stored = stored_in(self.mine)
         #: The right numbers, stored in fewer bits, are those of mine: then no mistake is looked for that does it too.

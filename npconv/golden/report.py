@@ -9,13 +9,18 @@ from typing import Any
 
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.diagnose import Origin
+from npconv.golden.hidden import says
 from npconv.golden.inputs import tensors
 from npconv.golden.judge import Suspect, Suspects
+from npconv.golden.naming import partners
 from npconv.golden.trace_file import about
-from npconv.messages import escape, listed
+from npconv.messages import SHOWN_ITEMS, escape, listed
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
 GOOD, BAD, SUSPECTS = 2, 3, 4
+
+#: Names of which the likeliest partner is told to programs.
+MOST_PARTNERS = 100
 
 HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "of it", "name")
 
@@ -46,6 +51,7 @@ def to_text(
     lines.append(f"reference  {escape(names[0])}: {provenance(comparison.reference)}")
     lines.append(f"mine       {escape(names[1])}: {provenance(comparison.mine)}")
     lines += [escape(note) for note in [*comparison.notes, *_names(comparison)]]
+    lines += [f"hidden: {says(comparison.hidden)}"] if comparison.hidden else []
     lines += ["", *_table(comparison)]
     first = comparison.first
     if first is not None:
@@ -142,19 +148,34 @@ def _not_finite(comparison: Comparison) -> list[str]:
 
 
 def _names(comparison: Comparison) -> list[str]:
-    """Say which names have no counterpart."""
-    lines = []
-    for names, what in ((comparison.missing, "missing in MINE"), (comparison.extra, "only in MINE")):
+    """Say how many names of mine have a counterpart if not all, and which on each side have none."""
+    paired, total = comparison.named.paired, comparison.named.total
+    lines = [f"names: {paired} of {total} of MINE are paired"] if paired < total else []
+    for names, likely, what in (
+        (comparison.missing, likely_in_mine(comparison, SHOWN_ITEMS), "missing in MINE"),
+        (comparison.extra, likely_in_reference(comparison, SHOWN_ITEMS), "only in MINE"),
+    ):
         if names:
-            lines.append(f"{what}: {len(names)} ({listed(names)})")
+            said = [f"{name}, {likely[name]}?" if likely.get(name) else name for name in names]
+            lines.append(f"{what}: {len(names)} ({listed(said)})")
     return lines
+
+
+def likely_in_mine(comparison: Comparison, most: int = MOST_PARTNERS) -> dict[str, str | None]:
+    """Return the likeliest partners of the first names that mine lacks."""
+    return partners(comparison.missing[:most], comparison.extra, comparison.reference, comparison.mine)
+
+
+def likely_in_reference(comparison: Comparison, most: int = MOST_PARTNERS) -> dict[str, str | None]:
+    """Return the likeliest partners of the first names that only mine has."""
+    return partners(comparison.extra[:most], comparison.missing, comparison.mine, comparison.reference)
 
 
 def shown(comparison: Comparison) -> list[Difference]:
     """Return the last good and the first bad tensors, in order."""
     first = comparison.first
     if first is None:
-        ordered = sorted(comparison.differences, key=lambda d: d.max_abs / d.tolerance if d.tolerance else 0.0)
+        ordered = sorted(comparison.differences, key=_of_tolerance)
         return sorted(ordered[-GOOD:], key=lambda d: d.index)  # those that came nearest to their tolerance
     good = [d for d in comparison.differences[: first.index - 1] if not d.diverges][-GOOD:]
     bad = [d for d in comparison.differences if d.diverges][:BAD]
@@ -189,9 +210,14 @@ def _row(difference: Difference) -> tuple[str, ...]:
         f"{difference.nmse:.1e}",
         _share(difference),
         f"{difference.tolerance:.1e}",
-        f"{difference.max_abs / difference.tolerance:.2g}" if difference.tolerance else "-",
+        f"{_of_tolerance(difference):.2g}" if difference.tolerance else "-",
         difference.name,
     )
+
+
+def _of_tolerance(difference: Difference) -> float:
+    """Return how far a tensor is off in tolerances; of a step that was checked by itself, the larger of both."""
+    return max(difference.max_abs / difference.tolerance if difference.tolerance else 0.0, difference.own)
 
 
 def _share(difference: Difference) -> str:
@@ -224,8 +250,14 @@ def to_values(
         "reference": {"file": names[0], **_about(comparison.reference)},
         "mine": {"file": names[1], **_about(comparison.mine)},
         "notes": list(comparison.notes),
+        "hidden": [vars(one) for one in comparison.hidden],
         "missing": list(comparison.missing),
         "extra": list(comparison.extra),
+        "names": {
+            **comparison.named._asdict(),
+            "likely_in_mine": likely_in_mine(comparison),
+            "likely_in_reference": likely_in_reference(comparison),
+        },
         "origin": None if origin is None else _origin_values(origin),
         "suspects": [_suspect_values(suspect) for suspect in suspects],
         "why": why(first, suspects, origin) if first else [],

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-#: Unit roundoff of each format, and its smallest number above 0.
-ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+#: What rounds an array to a format, in the dtype it has.
+Rounding = Callable[[np.ndarray], np.ndarray]
+
+#: Unit roundoff of each format, and the smallest number above 0 of those that hold arrays.
+ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8, "tf32": 2.0**-11}
 SMALLEST = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+
+#: What a program may compute in, and the format that it holds its arrays in: TF32 is one of factors alone.
+UNITS = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16", "tf32": "float32"}
 
 #: The share of values, at most, that lie so near the middle between two of a format that correct programs may differ,
 #: and places by which they may in the end: a difference and an exponential that follow make a place two or three.
@@ -27,6 +35,11 @@ def to_bits(array: np.ndarray, bits: int) -> np.ndarray:
     return kept.astype(np.uint32).view(np.float32).astype(array.dtype)
 
 
+def cut_to_tf32(array: np.ndarray) -> np.ndarray:
+    """Return an array without the bits of float32 that TF32 lacks, in the dtype it has."""
+    return (array.astype(np.float32).view(np.uint32) & 0xFFFFE000).view(np.float32).astype(array.dtype)
+
+
 def stored_in(array: np.ndarray) -> str:
     """Return the coarsest format, bfloat16 or float16, that holds every value of an array; empty if neither does.
 
@@ -45,7 +58,7 @@ def stored_distance(exact: np.ndarray, stored: np.ndarray, unit: str) -> float:
     """Return by how much more than their rounding to a format the stored values are off; infinite for other shapes."""
     if exact.shape != stored.shape or not np.isfinite(exact).all():
         return np.inf
-    return float((np.abs(exact.astype(np.float64) - stored) - _half_places(stored, unit)).max(initial=0.0))
+    return float((np.abs(exact.astype(np.float64) - stored) - half_places(stored, unit)).max(initial=0.0))
 
 
 def flipped_distance(one: np.ndarray, other: np.ndarray, unit: str) -> float:
@@ -54,13 +67,13 @@ def flipped_distance(one: np.ndarray, other: np.ndarray, unit: str) -> float:
     A value near the middle between two of the format may have become either: so few that are near count as equal.
     """
     off = np.abs(one.astype(np.float64) - other)
-    flipped = (off > 0) & (off <= PLACES * 2 * _half_places(other, unit))
+    flipped = (off > 0) & (off <= PLACES * 2 * half_places(other, unit))
     if np.count_nonzero(flipped) <= FEW * off.size:
         off[flipped] = 0
     return float(off.max(initial=0.0))
 
 
-def _half_places(stored: np.ndarray, unit: str) -> np.ndarray:
+def half_places(stored: np.ndarray, unit: str) -> np.ndarray:
     """Return half the distance from each value of a format to the next."""
     _, exponents = np.frexp(stored)
     return np.maximum(np.ldexp(ROUNDOFF[unit], exponents - 1), SMALLEST[unit] / 2)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npconv.errors import InputError
-from npconv.golden.compare import Comparison, Difference
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.trace_file import PIXELS, Trace, about
 from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
+
+if TYPE_CHECKING:
+    from npconv.golden.compare import Comparison, Difference
 
 
 @dataclass(frozen=True)

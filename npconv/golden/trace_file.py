@@ -303,6 +303,11 @@ def layout_of(trace: Mapping[str, np.ndarray], name: str, axes: int) -> str:
     return letters if len(letters) == axes else ""
 
 
+def shape_of(trace: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """Return the shape of a tensor; nothing is decoded for it."""
+    return tuple(np.shape(trace[name]) if not isinstance(trace, Trace) else trace._tensors.data[name].shape)
+
+
 def part(trace: Mapping[str, np.ndarray], name: str) -> Mapping[str, Any]:
     """Return an object in what a trace says of itself; empty if it is not there."""
     value = about(trace).get(name)

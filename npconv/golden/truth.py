@@ -94,10 +94,15 @@ def record(
 
 def load_model(name: str | PathLike[str]) -> BareModel[Any]:
     """Return the model of a name, of the class that its ``config.json`` names; a classifier if npconv has no such."""
-    architectures = AutoConfig.from_pretrained(str(name)).architectures or []
-    known = [getattr(npconv.api, kind) for kind in architectures if kind in npconv.api.__all__]
-    models: list[Any] = [kind for kind in known if isinstance(kind, type) and issubclass(kind, BareModel)]
-    return [*models, AutoModelForImageClassification][0].from_pretrained(str(name))
+    found = class_of(AutoConfig.from_pretrained(str(name))) or AutoModelForImageClassification
+    model: BareModel[Any] = found.from_pretrained(str(name))
+    return model
+
+
+def class_of(config: Any) -> Any:
+    """Return the class of models that a configuration names; None if npconv has no such."""
+    known = [getattr(npconv.api, kind) for kind in config.architectures or [] if kind in npconv.api.__all__]
+    return next((kind for kind in known if isinstance(kind, type) and issubclass(kind, BareModel)), None)
 
 
 def measure_noise(

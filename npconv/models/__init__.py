@@ -31,6 +31,8 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
 ``names.py``
     - how other libraries name and lay out its parameters, and what names and shapes say of the configuration: see
       ``npconv/models/naming.py``.
+``modules.py``
+    - what other libraries call its modules that have no parameters: see ``npconv/models/naming_modules.py``.
 ``published.py``
     - architectures and checkpoints that have been published, and numbers they are known by: see
       ``npconv/models/publishing.py``.
@@ -41,7 +43,7 @@ family.
 
 What the families share: ``configuration`` (with ``checks`` of its fields), ``backbone``, ``parameters`` (from a
 checkpoint to the tree of parameters), ``tree`` (how it is shown), ``plans``, ``summary`` (the table of layers),
-``naming``, ``naming_tensorflow``, ``naming_keras``, ``publishing``, ``processors``.
+``naming``, ``naming_tensorflow``, ``naming_keras``, ``naming_modules``, ``publishing``, ``processors``.
 """
 
 from __future__ import annotations

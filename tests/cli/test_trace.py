@@ -26,6 +26,11 @@ PREPROCESSING = [
     "pixel_values",
 ]
 
+#: What is said of any photo: it is one, and square once it is cropped.
+OF_A_PHOTO = (
+    "hidden: one picture, square pictures may hide a mistake; npconv trace --make MODEL draws what hides none\n"
+)
+
 
 @pytest.fixture
 def photo(photos) -> str:
@@ -44,7 +49,11 @@ def test_the_trace_of_a_photo(capsys, model, photo, tmp_path) -> None:
     status, said, errors = run(capsys, model, photo, "-o", out)
     trace = load_trace(out)
     assert (status, errors) == (0, "")
-    assert said == f"{len(trace)} tensors and {len(trace.params)} weights, {out.stat().st_size} bytes, {out}\n"
+    size = out.stat().st_size
+    first, rest = said.split("\n", 1)
+    assert first == f"{len(trace)} tensors and {len(trace.params)} weights, {size} bytes, {out}"
+    assert rest.startswith("hidden: GRN of weight 0 (4 of 4), norms of")
+    assert rest.endswith(OF_A_PHOTO.removeprefix("hidden: "))
     assert list(trace) == [*PREPROCESSING, *(step.name for step in trace.plan)]
     picture = open_image(photo)
     np.testing.assert_array_equal(trace[DECODED], np.asarray(picture), strict=True)
@@ -67,7 +76,7 @@ def test_other_forms(capsys, model, photo, tmp_path, form) -> None:
     trace = load_trace(tmp_path / form)
     files = [*tmp_path.rglob("*")]
     size = sum(file.stat().st_size for file in files if file.is_file())
-    assert (status, said) == (0, f"{len(trace)} tensors, {size} bytes, {tmp_path / form}\n")
+    assert (status, said) == (0, f"{len(trace)} tensors, {size} bytes, {tmp_path / form}\n{OF_A_PHOTO}")
     assert list(trace.params) == []
     assert "noise" not in trace.about
 

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npconv.errors import GoldenError
-from npconv.golden.align import AS_IT_IS, Tensor, doubtful, pair, read, readings
+from npconv.golden.align import Tensor, doubtful, read
+from npconv.golden.pairing import pair
+from npconv.golden.readings import AS_IT_IS, readings
 
 NAMES = ["convnextv2.embeddings.layernorm", "convnextv2.encoder.stages.0.layers.1", "classifier"]
 ALIASES = {

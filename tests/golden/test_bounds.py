@@ -14,11 +14,12 @@ from support.compare_samples import golden, make_trace, port
 import npconv
 from npconv.cli import main
 from npconv.golden import case, segment
-from npconv.golden.align import Reading, Tensor, doubtful
+from npconv.golden.align import Tensor, doubtful
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose as find_mistakes
 from npconv.golden.diagnose import origin
 from npconv.golden.mistakes import MISTAKES
+from npconv.golden.readings import Reading
 from npconv.golden.report import to_text
 from npconv.models.plans import make_plan
 from npconv.plan.extent import HELD_ANYWAY, HELD_FOR_EACH, Allowance, extent_of

@@ -215,7 +215,7 @@ def test_half_precision_has_a_tolerance_of_its_own():
     with pytest.raises(AssertionError):
         assert_close(rounded, case=case)
     assert_close(rounded, case=case, unit="float16")
-    with pytest.raises(GoldenError, match="expected unit to be one of float32, float16, bfloat16; got 'int8'"):
+    with pytest.raises(GoldenError, match="expected unit to be one of float32, float16, bfloat16, tf32; got 'int8'"):
         assert_close(rounded, case=case, unit="int8")
     with pytest.raises(GoldenError, match="expected unit to be one of"):
         assert_close(rounded, case=case, unit=["float32"])

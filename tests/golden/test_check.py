@@ -74,7 +74,9 @@ def test_a_wrong_program_is_explained(command):
 def test_a_program_in_half_precision(command):
     half = command("y = (inputs[0] + inputs[1]).astype(np.float16)", FRAME)
     assert not outcome("residual", half).passed
-    assert outcome("residual", half, unit="float16").passed
+    done = outcome("residual", half, unit="float16")
+    assert done.passed
+    assert done.case.tolerance < done.error <= done.tolerance == done.case.tolerance_in("float16")
 
 
 def test_a_picture_comes_as_floats_and_no_bias_as_none(command):

@@ -69,8 +69,7 @@ def test_names_from_a_map():
     renamed = {f"mlx/{name}": name for name in list(golden())[1:]}
     comparison = compare(golden(), make_trace(arrays), names=renamed)
     assert comparison.first is None
-    assert comparison.missing == ["pixel_values"]
-    assert comparison.extra == ["mlx/pixel_values"]
+    assert comparison.missing == comparison.extra == []  # of mlx/pixel_values too: what is in front does not matter
 
 
 def test_missing_and_extra_names_are_no_divergence():

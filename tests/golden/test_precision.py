@@ -10,9 +10,8 @@ from npconv.golden.case import cases, explain
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES
-from npconv.golden.mistakes.precision import cut_to_tf32, to_bits
 from npconv.golden.report import to_text
-from npconv.golden.roundings import flipped_distance, stored_distance, stored_in
+from npconv.golden.roundings import cut_to_tf32, flipped_distance, stored_distance, stored_in, to_bits
 from npconv.golden.trace_file import PIXELS
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS

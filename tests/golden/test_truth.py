@@ -221,7 +221,7 @@ def test_units_in_the_last_place_are_those_of_numpy(unit, dtype, value) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"unit": "float8"}, "expected unit to be one of float32, float16, bfloat16"),
+        ({"unit": "float8"}, "expected unit to be one of float32, float16, bfloat16, tf32"),
         ({"rtol": -1.0}, "expected rtol to be a finite number of at least 0"),
         ({"atol": math.nan}, "expected atol"),
         ({"atol": math.inf}, "expected atol"),

@@ -30,7 +30,9 @@ FILES = (
 )
 
 FENCE = re.compile(
-    r"(?:<!-- (?:code: (?P<object>\S+)|(?P<rooms>rooms)) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)```\n", re.DOTALL
+    r"(?:<!-- (?:code: (?P<object>\S+)|port: (?P<port>\S+)|(?P<rooms>rooms)) -->\n)?"
+    r"```(?P<language>\w*)\n(?P<text>.*?)```\n",
+    re.DOTALL,
 )
 
 SIDE_FILES = re.compile(r"<!-- side files -->\n.*?<!-- end -->\n", re.DOTALL)
@@ -95,8 +97,14 @@ def unmarked_code(text: str) -> list[str]:
 
 
 def examples(text: str) -> list[re.Match[str]]:
-    """Return the blocks of Python that are to be run: those that are not marked as code of the package."""
-    return [match for match in FENCE.finditer(text) if match["language"] == "python" and not match["object"]]
+    """Return the blocks of Python that npconv alone can run: not those marked as code of the package or as ports."""
+    blocks = [match for match in FENCE.finditer(text) if match["language"] == "python"]
+    return [match for match in blocks if not (match["object"] or match["port"])]
+
+
+def ports(text: str) -> dict[str, str]:
+    """Return the programs of porters by the library that they need."""
+    return {match["port"]: match["text"] for match in FENCE.finditer(text) if match["port"]}
 
 
 def quoted(text: str) -> list[str]:

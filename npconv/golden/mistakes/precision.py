@@ -15,7 +15,7 @@ from npconv.golden.mistakes.attention import merged
 from npconv.golden.mistakes.catalogue import Edit, mistake
 from npconv.golden.mistakes.convolution import EVERY
 from npconv.golden.mistakes.normalization import affine
-from npconv.golden.roundings import to_bits, to_float16
+from npconv.golden.roundings import cut_to_tf32, to_bits, to_float16
 from npconv.layers.tokens import split_heads
 from npconv.plan.shapes import as_pair
 
@@ -101,11 +101,6 @@ def softmax_in_half(x: Any, *, axis: int) -> Any:
     half = x.astype(HALF)
     exponentials = np.exp(half - half.max(axis=axis, keepdims=True))
     return (exponentials / exponentials.sum(axis=axis, keepdims=True, dtype=HALF)).astype(x.dtype)
-
-
-def cut_to_tf32(array: Any) -> Any:
-    """Drop the bits of a float32 that TF32 lacks."""
-    return (array.astype(np.float32).view(np.uint32) & 0xFFFFE000).view(np.float32).astype(array.dtype)
 
 
 #: What a format is called, and what rounds to it. Of factors, TF32 and float16 keep the same bits.

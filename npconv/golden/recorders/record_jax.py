@@ -1,4 +1,4 @@
-"""Record what a JAX model computes; copy this file, it needs nothing of npconv. Not run by npconv's tests.
+"""Record what a JAX model computes; copy this file, it needs nothing of npconv.
 
 found = {}
 x = keep(found, "encoder.stages.0.layers.0.dwconv", depthwise(x))   # in the model, wherever there is something to see
@@ -25,11 +25,14 @@ def save(found, path):
     np.savez(path, **arrays)
 
 
-def record_flax(model, variables, pixel_values, path):
-    """Write the first array that each module of a Flax (linen) model returns, under the module's path."""
+def record_flax(model, variables, pixel_values, path, **arguments):
+    """Write the first array that each module of a Flax (linen) model returns, under the module's path.
+
+    `arguments` are further ones of the model, such as ``deterministic=True``.
+    """
     import jax
 
-    _, state = model.apply(variables, pixel_values, capture_intermediates=True, mutable=["intermediates"])
+    _, state = model.apply(variables, pixel_values, capture_intermediates=True, mutable=["intermediates"], **arguments)
     found = {"pixel_values": pixel_values}
     for keys, array in jax.tree_util.tree_flatten_with_path(state["intermediates"])[0]:
         names = [str(key.key) for key in keys if hasattr(key, "key") and key.key != "__call__"]

@@ -1,4 +1,4 @@
-"""Record what an MLX model computes; copy this file, it needs nothing of npconv. Not run by npconv's tests.
+"""Record what an MLX model computes; copy this file, it needs nothing of npconv.
 
 with record(model, "mine.safetensors", pixel_values):
     model(pixel_values)

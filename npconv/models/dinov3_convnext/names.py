@@ -35,7 +35,7 @@ OURS = {
 }
 
 
-def _renamed(ours: str) -> str | None:
+def renamed(ours: str) -> str | None:
     """Return our name of what ConvNeXt has under a name; None for what this family has not."""
     for theirs, here in OURS.items():
         if ours in (theirs, f"{theirs}.weight", f"{theirs}.bias"):
@@ -45,7 +45,7 @@ def _renamed(ours: str) -> str | None:
 
 def _without_head(table: Table, **changes: Any) -> Table:
     """Return a table of ConvNeXt for the parameters of this family."""
-    rules = tuple(replace(rule, ours=ours) for rule in table.rules if (ours := _renamed(rule.ours)) is not None)
+    rules = tuple(replace(rule, ours=ours) for rule in table.rules if (ours := renamed(rule.ours)) is not None)
     numbers = {"hidden_act": "gelu", "layer_norm_eps": 1e-6}
     return replace(table, rules=rules, numbers=numbers, exceptions=(), follows={}, **changes)
 

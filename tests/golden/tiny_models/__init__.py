@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 import npconv
 from npconv.api.heads import BareModel
+from npconv.golden.made import draw_parameters, draw_pictures
 from npconv.models import FAMILIES, find_family
 
 
@@ -58,34 +59,8 @@ class TinyModel:
         model_class = getattr(npconv, family.class_names[family.main_task])
         config = family.config_class(**self.fields)
         rng = np.random.Generator(np.random.PCG64(zlib.crc32(f"{self.family} {self.says}".encode())))
-        shapes = sorted(model_class.parameter_shapes(config).items())
-        params = {name: self._parameter(rng, name, shape) for name, shape in shapes}
-        pixel_values = _uniform(rng, self.shape, -1.7, 1.7) * self.scale
-        return model_class(config, params), pixel_values.astype(np.float32)
-
-    def _parameter(self, rng: np.random.Generator, name: str, shape: Sequence[int]) -> np.ndarray:
-        """Return one parameter of the model."""
-        kind = name.rpartition(".")[2]
-        if kind == "num_batches_tracked":
-            return np.asarray(7)
-        if kind == "running_var":
-            return (_uniform(rng, shape, 0.5, 2.0) * self.scale**2).astype(np.float32)
-        if kind in ("layer_scale_parameter", "gamma"):
-            return _uniform(rng, shape, 0.25, 1.0).astype(np.float32)
-        if name.endswith(".grn.weight"):
-            return _uniform(rng, shape, -1.0, 1.0).astype(np.float32)
-        if kind == "weight" and len(shape) == 1:
-            return (_uniform(rng, shape, 0.5, 1.5) * self.scale).astype(np.float32)
-        if kind in ("cls_token", "bias", "running_mean"):  # GRN has a bias of four axes
-            offset = next((value for end, value in self.offsets.items() if name.endswith(end)), 0.0)
-            return (_uniform(rng, shape, -0.5, 0.5) * self.scale + offset).astype(np.float32)
-        gain = next((value for part, value in self.gains.items() if part in name), 1.0)
-        return (_uniform(rng, shape, -1.0, 1.0) * gain * (3 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
-
-
-def _uniform(rng: np.random.Generator, shape: Sequence[int], low: float, high: float) -> np.ndarray:
-    """Return uniform random numbers in float64."""
-    return low + (high - low) * rng.random(tuple(shape))
+        params = draw_parameters(rng, model_class.parameter_shapes(config), self.scale, self.offsets, self.gains)
+        return model_class(config, params), draw_pictures(rng, self.shape, self.scale)
 
 
 def models_of(family: str) -> tuple[TinyModel, ...]:

@@ -35,7 +35,7 @@ def test_the_card_says_how_good_a_model_is_and_how_it_was_made(name):
     card = (locate(name) / "README.md").read_text(encoding="utf-8")
     assert f"# {name}\n" in card
     assert (
-        float(re.search(r"^(\d\d\.\d\d) % top-1 on the 10,000 pictures of the test part", card, re.MULTILINE)[1]) >= 80
+        float(re.search(r"^(\d\d\.\d\d) % top-1 on the 10,000 pictures of the test part", card, re.MULTILINE)[1]) >= 89
     )
     row = re.compile(rf"^\| (?:{'|'.join(CLASSES)}) \| (\d+\.\d) %", re.MULTILINE)
     shares = [float(share) for share in row.findall(card)]

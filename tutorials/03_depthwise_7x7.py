@@ -14,6 +14,7 @@
 import numpy as np
 
 import npconv
+from npconv.golden import trace
 from npconv.layers import conv2d, depthwise_conv2d, linear, pad_end, pointwise_conv2d
 from npconv.models.summary import layer_table
 from showing import sample, show_curves, show_pictures, show_source, show_table
@@ -131,43 +132,44 @@ assert share < 0.03
 # ## How far a position sees
 #
 # The *receptive field* of a position is the part of the picture that can change its value. In theory: one patch of
-# 2 x 2 pixels after the stem, and each 7 x 7 window adds 3 patches on each side. After stage 1, which has two blocks,
-# it is 1 + 2 * 6 = 13 patches wide. We ask the model from the other side (a window reaches as far to each side, so the
-# answer is the same): change one patch in the middle, and see which positions of the maps after each stage notice.
+# 2 x 2 pixels after the stem, and each 7 x 7 window adds 3 patches on each side. After two blocks it is 1 + 2 * 6 = 13
+# patches wide. We ask the model from the other side (a window reaches as far to each side, so the answer is the same):
+# change one patch in the middle, and see which positions notice in the arrays that `trace` keeps by their names.
 
 
 # %%
 def reach(name):
-    """Return the largest change at each position, after the stem and after each stage."""
-    network = npconv.AutoModelForImageClassification.from_pretrained(name, dtype="float64")
-    changed = pixel_values.copy()
-    changed[:, :, 16:18, 16:18] += 1
-    before = network(pixel_values, output_hidden_states=True).hidden_states
-    after = network(changed, output_hidden_states=True).hidden_states
-    return [np.abs(a - b).max(axis=(0, 1)) for a, b in zip(after, before, strict=True)]
+    """Return the largest change at each position: after the stem, after two blocks and after three."""
+    pair = np.repeat(pixel_values, 2, axis=0)
+    pair[1, :, 16:18, 16:18] += 1
+    with trace() as arrays:
+        npconv.AutoModelForImageClassification.from_pretrained(name, dtype="float64")(pair)
+    family = name.partition("-")[0]
+    places = ("embeddings.layernorm", "encoder.stages.0.layers.1", "encoder.stages.0.layers.2")
+    return [np.abs(np.diff(arrays[f"{family}.{place}"], axis=0)).max(axis=(0, 1)) for place in places]
 
 
 first = reach("convnext-cifar10")
 second = reach("convnextv2-cifar10")
-names = ["stem", "ConvNeXt, stage 1", "ConvNeXt, stage 2", "ConvNeXt V2, stage 1"]
+names = ["stem", "ConvNeXt, 2 blocks", "ConvNeXt, 3 blocks", "ConvNeXt V2, 2 blocks"]
 changes = [first[0], first[1], first[2], second[1]]
 noticed = {name: change > 1e-9 for name, change in zip(names, changes, strict=True)}
 show_pictures(noticed, "Yellow: positions that notice a change of one patch", size=140, same_scale=True)
 assert noticed["stem"].sum() == 1
-assert noticed["ConvNeXt, stage 1"][2:15, 2:15].all()
-assert noticed["ConvNeXt, stage 1"].sum() == 13 * 13
+assert noticed["ConvNeXt, 2 blocks"][2:15, 2:15].all()
+assert noticed["ConvNeXt, 2 blocks"].sum() == 13 * 13
 
 # %% [markdown]
-# Exactly 13 x 13, and after stage 2 all. **In ConvNeXt V2 all notice in stage 1 already**: its GRN (lesson 08) takes a
-# sum over the whole map. A port's error there is everywhere; one in a 7x7 window stays near. And the field in effect is
+# Exactly 13 x 13, and after three blocks all. **In ConvNeXt V2 all notice before**: its GRN (lesson 08) takes a sum
+# over the whole map. A port's error there is everywhere; one in a 7x7 window stays near. And the field in effect is
 # smaller than in theory: at its edge (columns 2 and 14), the change is much weaker than in the middle (column 8).
 
 # %%
 curves = {"ConvNeXt": first[1][8] + 1e-6, "ConvNeXt V2": second[1][8] + 1e-6}
-caption = "Change along row 8 after stage 1 (plus 1e-6): ConvNeXt has none outside columns 2 to 14, V2 has"
+caption = "Change along row 8 after two blocks (plus 1e-6): ConvNeXt has none outside columns 2 to 14, V2 has"
 show_curves(np.arange(16), curves, caption, x_label="column", y_label="largest change", log=True)
-assert noticed["ConvNeXt, stage 2"].all()
-assert noticed["ConvNeXt V2, stage 1"].all()
+assert noticed["ConvNeXt, 3 blocks"].all()
+assert noticed["ConvNeXt V2, 2 blocks"].all()
 assert first[1][8, 2] < 0.5 * first[1][8, 8]
 assert first[1][8, 14] < 0.5 * first[1][8, 8]
 

@@ -65,16 +65,16 @@ strength = {
 }
 show_pictures(strength, "Strength (root mean square over channels) at each position", same_scale=True)
 assert np.ptp(strength["over C"]) < 1e-4
-assert np.ptp(strength["over C, H, W"]) > 0.5
+assert np.ptp(strength["over C, H, W"]) > 0.3
 
 # %% [markdown]
 # The middle picture is flat: with LayerNorm over C, no position is louder than another. A port that normalizes over
-# everything is off by as much as the values themselves:
+# everything is off by more than half of 1, the usual size of a value:
 
 # %%
 difference = np.abs(over_all - over_channels).max()
 print(f"largest difference: {difference:.2f}")
-assert difference > 1
+assert difference > 0.5
 
 # %% [markdown]
 # ## Epsilon: invisible, until it is not

@@ -126,8 +126,8 @@ for stage in range(3):
     heads, queries, attended = arrays[f"{name}.scores"].shape[1:]
     rows.append([stage, arrays[f"{name}.map"].shape[2], heads, queries, attended])
 show_table(["stage", "side of the map", "heads", "queries", "keys"], rows)
-assert [row[3] for row in rows] == [16 * 16, 8 * 8, 1 + 4 * 4]
-assert [row[4] for row in rows] == [8 * 8, 4 * 4, 1 + 2 * 2]
+assert [row[3] for row in rows] == [16 * 16, 16 * 16, 1 + 8 * 8]
+assert [row[4] for row in rows] == [8 * 8, 8 * 8, 1 + 4 * 4]
 
 # %% [markdown]
 # Every other transformer scales the scores by one over the root of the channels *of a head*. CvT was trained with the

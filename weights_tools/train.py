@@ -4,7 +4,7 @@
 
 SOURCE holds ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, or ``<class>/*.jpg`` only. DIRECTORY gets
 ``config.json``, ``model.safetensors`` (float16), ``preprocessor_config.json`` and a model card ``README.md``: what
-npconv and transformers load. Needs the extra ``train``. A run of some seed on one machine and number of threads can be
+npconv and transformers load. Needs the extra ``train``. A run of some seed on one CPU and number of threads can be
 repeated; a stopped run goes on with ``--resume``. Nothing is chosen by the test part: it is looked at once, at the end.
 """
 
@@ -14,22 +14,18 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from npconv.cli.frame import positive
 from npconv.errors import InputError, UnavailableError
 from npconv.models import find_family
 from weights_tools.commands import parser_of, run_command
-from weights_tools.training.augment import colour_statistics
 from weights_tools.training.cards import versions_text
 from weights_tools.training.families import FIELDS, build
-from weights_tools.training.pictures import Dataset, read_dataset, split_off
-
-if TYPE_CHECKING:
-    from weights_tools.training.loop import Recipe
+from weights_tools.training.pictures import Dataset, colour_statistics, read_dataset, split_off
+from weights_tools.training.recipe import Recipe, check_recipe
 
 MODEL_CARD = Template("""\
 ---
@@ -55,13 +51,16 @@ $depths blocks. It tells apart $count classes: $classes.
 - $epochs epochs of AdamW: batches of $batch_size, learning rate up to $learning_rate in $warmup epochs and down by a
   cosine, weight decay $weight_decay, label smoothing $label_smoothing.
 - The first $early_epochs epochs saw $early_size x $early_size pixels, which costs less.
-- Variations: random cut-outs of other scale and shape, mirroring, brightness, contrast and saturation.
+- Variations: half of the pictures moved by some pixels, half random cut-outs of other scale and shape; mirroring,
+  brightness, contrast and saturation; a rectangle covered in the share $cover, one of another picture in $exchange.
 - The weights are a running average (decay $average_decay a step), rounded to float16. Seed $seed.
 - Nothing was chosen by the test pictures.
 
 Command:
 
     $command
+
+Trained on: $computer.
 
 ## Accuracy
 
@@ -86,6 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--depths", type=_numbers, default=[2, 4, 1], help="blocks a stage (2,4,1)")
     parser.add_argument("--size", type=int, default=32, help="edge of the pictures in pixels (%(default)s)")
     parser.add_argument("--epochs", type=int, default=38, help="passes over the pictures (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=0.0, help="train for so long, whatever --epochs says")
     parser.add_argument("--early-size", type=int, default=24, help="edge in the first epochs (%(default)s)")
     parser.add_argument("--early-epochs", type=int, default=22, help="how many epochs that is (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=128, help="pictures a step (%(default)s)")
@@ -94,8 +94,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch", type=float, default=0.02, help="share of the pictures kept apart for progress (%(default)s)"
     )
+    parser.add_argument("--cover", type=float, default=0.25, help="share of pictures with a part covered (%(default)s)")
+    parser.add_argument(
+        "--exchange", type=float, default=0.0, help="share of pictures with a part of another one (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (%(default)s)")
     parser.add_argument("--threads", type=int, default=0, help="threads of PyTorch (0: its own choice)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="let PyTorch compile the network's blocks")
     parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 only")
     parser.add_argument("--data-name", help="what the model card calls the pictures (the file name of SOURCE)")
     parser.add_argument("--resume", action="store_true", help="go on from DIRECTORY/checkpoint.pt")
@@ -110,6 +116,10 @@ def run(arguments: argparse.Namespace) -> None:
         from weights_tools.training import loop
     except ImportError as error:
         raise UnavailableError(f"training needs an extra: pip install '.[train]' ({error})") from error
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise UnavailableError(
+            f"expected a PyTorch that finds a GPU, got version {torch.__version__}; try --device cpu"
+        )
     if len(arguments.widths) != len(arguments.depths):
         raise InputError(f"expected one width and one depth a stage, got {arguments.widths} and {arguments.depths}")
     if arguments.threads > 0:
@@ -119,16 +129,16 @@ def run(arguments: argparse.Namespace) -> None:
     dataset = read_dataset(arguments.source, arguments.size, seed=arguments.seed)
     recipe = make_recipe(arguments, dataset)
     train, watch = split_off(dataset.train, arguments.watch, arguments.seed)
-    loop.check_recipe(recipe, len(train))
+    check_recipe(recipe, len(train))
     model = build(arguments.family, dataset.classes, arguments.size, arguments.widths, arguments.depths)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{parameters} parameters, {len(train)} pictures to train on, {len(dataset.test)} to test on", flush=True)
     arguments.directory.mkdir(parents=True, exist_ok=True)
-    average = loop.train(model, train, watch, recipe, arguments.directory, arguments.resume)
+    average, epochs = loop.train(model, train, watch, recipe, arguments.directory, arguments.resume)
     exact = loop.accuracy(average, dataset.test, recipe)
     average.load_state_dict(loop.rounded_to_float16(average))
     rounded = loop.accuracy(average, dataset.test, recipe)
-    card = write_card(arguments, dataset, recipe, parameters, len(train), rounded)
+    card = write_card(arguments, dataset, replace(recipe, epochs=epochs), parameters, len(train), rounded)
     loop.save_model(average, arguments.directory, arguments.size, recipe.mean, recipe.std, card)
     print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
     print(f"{arguments.directory} written, {(time.monotonic() - start) / 60:.1f} minutes")
@@ -136,8 +146,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 def make_recipe(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
     """Return how to train, from the arguments and the colours of the training pictures."""
-    from weights_tools.training.loop import Recipe
-
     mean, std = colour_statistics(dataset.train.pixels)
     given = vars(arguments)
     return Recipe(
@@ -176,6 +184,7 @@ def write_card(
         warmup=recipe.warmup_epochs,
         accuracy=f"{100 * accuracy:.2f}",
         versions=versions_text({"torch": str(torch.__version__)}),
+        computer=torch.cuda.get_device_name() if recipe.device == "cuda" else "CPU",
     )
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from PIL import Image
 
 from npconv.errors import ImageError, InputError
 from weights_tools import train
-from weights_tools.training import augment, pictures
+from weights_tools.training import pictures
+from weights_tools.training.recipe import LOWEST_RATE, Recipe, learning_rate
 
 COLOURS = {"apple": (200, 30, 20), "leaf": (20, 160, 40), "sea": (10, 40, 190)}
 
@@ -145,38 +147,9 @@ def test_split_off_takes_its_share_of_each_class():
     assert len(pictures.split_off(data, 0.0, seed=3)[1]) == 0
 
 
-@pytest.mark.parametrize("size", [12, 16, 17])
-def test_variations_have_the_asked_size_and_repeat_with_the_seed(size):
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
-    before = pixels.copy()
-    varied = augment.augment(pixels, size, np.random.default_rng(4))
-    assert varied.shape == (5, size, size, 3)
-    assert varied.dtype == np.float32
-    assert varied.min() >= 0
-    assert varied.max() <= 1
-    np.testing.assert_array_equal(pixels, before)
-    np.testing.assert_array_equal(varied, augment.augment(pixels, size, np.random.default_rng(4)))
-    assert (varied != augment.augment(pixels, size, np.random.default_rng(5))).any()
-
-
-def test_cuts_of_a_flat_picture_stay_flat():
-    flat = np.broadcast_to(np.uint8([30, 120, 210]), (200, 32, 32, 3))
-    cut = augment.random_cuts(flat, 24, np.random.default_rng(0))
-    np.testing.assert_array_equal(cut, np.broadcast_to(np.uint8([30, 120, 210]), cut.shape))
-
-
-def test_normalise_moves_channels_first_and_centres():
-    pixels = np.random.default_rng(1).random((2, 4, 5, 3), dtype=np.float32)
-    result = augment.normalise(pixels, [0.1, 0.2, 0.3], [0.5, 0.25, 0.2])
-    assert result.shape == (2, 3, 4, 5)
-    assert result.dtype == np.float32
-    expected = (pixels[1, 3, 2, 2] - 0.3) / 0.2
-    assert result[1, 2, 3, 2] == pytest.approx(expected, rel=1e-6)  # a few roundings of float32
-
-
 def test_colour_statistics_are_those_of_numpy():
     pixels = np.random.default_rng(2).integers(0, 200, (7, 5, 6, 3), dtype=np.uint8)
-    mean, std = augment.colour_statistics(pixels)
+    mean, std = pictures.colour_statistics(pixels)
     scaled = pixels / 255
     np.testing.assert_allclose(mean, scaled.mean(axis=(0, 1, 2)), atol=5.1e-5)  # rounded to 4 decimals
     np.testing.assert_allclose(std, scaled.std(axis=(0, 1, 2)), atol=5.1e-5)
@@ -231,8 +204,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     assert train.main([str(source), str(tmp_path / "whole"), *arguments]) == 0
     write = loop.write_checkpoint
 
-    def stop_after_one(path, progress, epochs_done):
-        write(path, progress, epochs_done)
+    def stop_after_one(path, progress, epochs_done, share_done):
+        write(path, progress, epochs_done, share_done)
         if epochs_done == 1:
             raise KeyboardInterrupt
 
@@ -258,7 +231,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path, capsys):
 
 @pytest.mark.reference
 def test_calls_that_cannot_train_end_with_one_line(tmp_path, capsys):
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
     source = str(write_folder(tmp_path / "source", picture_files()))
     target = str(tmp_path / "target")
@@ -266,6 +239,9 @@ def test_calls_that_cannot_train_end_with_one_line(tmp_path, capsys):
         ([source, target, "--depths", "1,2"], "one width and one depth a stage"),
         ([source, target, *SMALL, "--batch-size", "100"], "at least one batch of 100"),
         ([source, target, *SMALL, "--epochs", "0"], "epochs of at least 1"),
+        ([source, target, *SMALL, "--cover", "1.5"], "from 0 to 1 for cover"),
+        ([source, target, *SMALL, "--minutes", "-1"], "minutes of at least 0"),
+        *([] if torch.cuda.is_available() else [([source, target, *SMALL, "--device", "cuda"], "try --device cpu")]),
         ([source, target, *SMALL, "--family", "cvt", "--depths", "1,2,1"], "try 1,2,3"),
         ([target, target, *SMALL], "expected a folder or a zip file"),
     ]:
@@ -273,6 +249,125 @@ def test_calls_that_cannot_train_end_with_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("size", [12, 16, 17])
+def test_variations_have_the_asked_size_and_repeat_with_the_seed(size):
+    torch = pytest.importorskip("torch")
+    from weights_tools.training.augment import augment
+
+    pixels = torch.randint(256, (40, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before = pixels.clone()
+    first, again, other = (augment(pixels, size) for seed in (4, 4, 5) if torch.manual_seed(seed))
+    assert first.shape == (40, 3, size, size)
+    assert first.dtype == torch.float32
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert torch.equal(pixels, before)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.reference
+def test_cuts_are_moved_by_whole_pixels_or_resampled_and_half_mirrored():
+    torch = pytest.importorskip("torch")
+    from weights_tools.training.augment import random_cuts
+
+    torch.manual_seed(0)
+    flat = torch.tensor([0.1, 0.5, 0.8])[:, None, None].expand(200, 3, 32, 32)
+    torch.testing.assert_close(random_cuts(flat, 24), flat[..., :24, :24])
+    columns = torch.linspace(0, 1, 32).expand(400, 3, 32, 32)
+    cuts = random_cuts(columns, 32)[:, 0, 16]
+    steps = cuts.diff()[:, 8:-8] * 31
+    moved = (steps.abs() - 1).abs().max(1).values < 1e-3
+    assert 150 < moved.sum() < 250  # of 400, half; 5 standard deviations
+    assert 150 < (steps[:, 0] < 0).sum() < 250
+
+
+@pytest.mark.reference
+def test_normalise_centres_each_colour():
+    torch = pytest.importorskip("torch")
+    from weights_tools.training.augment import normalise
+
+    result = normalise(torch.full((2, 3, 4, 5), 0.7), [0.1, 0.2, 0.3], [0.5, 0.25, 0.2])
+    torch.testing.assert_close(result[1, :, 3, 2], torch.tensor([1.2, 2.0, 2.0]))
+
+
+@pytest.mark.reference
+def test_a_part_is_covered_or_exchanged_with_its_share_of_the_class():
+    torch = pytest.importorskip("torch")
+    from weights_tools.training.augment import COVERED, cover, exchange
+
+    torch.manual_seed(0)
+    ones = torch.ones(300, 3, 20, 20)
+    assert torch.equal(cover(ones, 0.0), ones)
+    covered = 1 - cover(ones, 1.0)[:, 0].mean((1, 2))
+    assert 0 < covered.max() <= COVERED[1] ** 2
+    assert 100 < (cover(ones, 0.5) == 0).any(3).any(2).any(1).sum() < 200
+    x = torch.arange(300.0)[:, None, None, None].expand(300, 3, 20, 20)
+    mixed, targets = exchange(x, torch.eye(300), 0.8)
+    torch.testing.assert_close(targets.sum(1), torch.ones(300))
+    strange = (mixed != x)[:, 0].float().mean((1, 2))
+    torch.testing.assert_close(1 - targets.diag(), strange)
+    assert (mixed[1:] - x[1:]).unique().tolist() == [-1, 0]
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("family", train.FIELDS)
+def test_depthwise_convolutions_as_matrices_have_the_same_values_and_derivatives(family):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from weights_tools.training.families import build
+    from weights_tools.training.matrix_depthwise import use_matrix_depthwise
+
+    torch.manual_seed(0)
+    model = build(family, ["a", "b"], 16, [4, 6, 8], [1, 2, 3]).double()
+    x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+    results = []
+    for _ in range(2):
+        state = copy.deepcopy(model.state_dict())
+        logits = model(x).logits
+        results.append([logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))])
+        model.load_state_dict(state)  # statistics of batch norms move
+        use_matrix_depthwise(model, torch.zeros_like(x), torch.float64)
+        model.load_state_dict(state)
+    for expected, ours in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-11)  # some thousand roundings of float64
+
+
+@pytest.mark.reference
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its own parts, on importing its compiler
+@pytest.mark.parametrize("family", train.FIELDS)
+def test_every_block_is_compiled_that_is_to_be(family):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from weights_tools.training.families import build
+    from weights_tools.training.step import compile_blocks
+
+    model = build(family, ["a", "b"], 16, [4, 6, 8], [1, 2, 3])
+    compile_blocks(model)
+    compiled = [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
+    assert sum(name.rpartition(".")[0].endswith(".layers") for name in compiled) == 6
+    assert any("embedding" in name for name in compiled)
+
+
+@pytest.mark.reference
+def test_a_training_by_the_clock_ends_with_the_lowest_rate(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from weights_tools.training import loop
+
+    clock = iter(range(10**6))  # two readings an epoch, one second each
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    rates = []
+    monkeypatch.setattr(loop, "learning_rate", lambda *arguments: rates.append(arguments[2]) or 0.001)
+    source = write_folder(tmp_path / "source", picture_files())
+    assert train.main([str(source), str(tmp_path / "target"), *SMALL, "--minutes", "0.5", "--early-epochs", "0"]) == 0
+    assert "epoch 16/16" in capsys.readouterr().out  # of 30 seconds, and the last is not cut off
+    assert rates == sorted(rates)
+    assert rates[0] == 0
+    assert 0.8 < rates[-1] < 1
 
 
 @pytest.mark.reference
@@ -310,15 +405,14 @@ def test_a_copy_with_fast_grn_computes_with_its_own_weights():
     torch.testing.assert_close(other(x) - layer(x), torch.full_like(x, 0.5))
 
 
-@pytest.mark.reference
 def test_learning_rate_rises_then_falls():
-    pytest.importorskip("torch")
-    from weights_tools.training.loop import LOWEST_RATE, Recipe, learning_rate
-
-    recipe = Recipe(16, 16, 0, 10, 4, 2, 0.5, 0.05, 0.1, 0.99, [0.5] * 3, [0.5] * 3, False, 0)
-    rates = [learning_rate(step, 20, recipe) for step in range(200)]
+    recipe = Recipe(
+        16, 16, 0, 10, 0.0, 4, 2, 0.5, 0.05, 0.1, 0.25, 0.0, 0.99, [0.5] * 3, [0.5] * 3, False, 0, "cpu", False
+    )
+    rates = [learning_rate(step, 20, step / 200, recipe) for step in range(200)]
     assert rates[0] == pytest.approx(0.5 * LOWEST_RATE)
-    assert rates[40] == max(rates) == 0.5
+    assert rates[40] == max(rates)
+    assert 0.4 < rates[40] < 0.5
     assert np.all(np.diff(rates[:41]) > 0)
     assert np.all(np.diff(rates[40:]) < 0)
     assert rates[-1] == pytest.approx(0.5 * LOWEST_RATE, rel=0.02)

@@ -65,7 +65,7 @@ def run_port(pixel_values, weights, parts=RIGHT):
     keep("pixel_values", pixel_values)
     x = layer("patches", "convnextv2.embeddings.patch_embeddings", pixel_values.transpose(0, 2, 3, 1))
     x = layer("norm", "convnextv2.embeddings.layernorm", x)
-    for stage, depth in enumerate((2, 4, 1)):
+    for stage, depth in enumerate((5, 4, 1)):
         prefix = f"convnextv2.encoder.stages.{stage}"
         if stage > 0:
             x = layer("norm", f"{prefix}.downsampling_layer.0", x)

@@ -37,5 +37,5 @@ def bf16_as_float16(content):
     return np.frombuffer(content, "<f2").astype(np.float32)
 
 
-RIGHT = [538_610, read, bf16_to_float32]
-WRONG = [1_086_964, read_without_header, bf16_as_float16]
+RIGHT = [584_810, read, bf16_to_float32]
+WRONG = [1_182_812, read_without_header, bf16_as_float16]

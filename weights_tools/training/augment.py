@@ -1,75 +1,104 @@
-"""Random variations of training pictures: another cut-out, mirrored, other colours.
+"""Random variations of training pictures: another cut-out, mirrored, other colours, parts covered or exchanged.
 
-Everything is drawn from the generator that is passed in, so a run can be repeated.
+A whole batch is varied at once, on the device that it is on. Everything is drawn from PyTorch's generator of that
+device, so a run of some seed can be repeated.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-from PIL import Image
+import torch
+from torch import Tensor
+from torch.nn import functional
 
-#: Share of the edge added on each side by reflection before a part is cut out.
-PADDING = 1 / 8
+#: Share of the edge by which a cut-out may lie outside of the picture, which is mirrored there.
+MARGIN = 1 / 8
 #: Edge of the part that is cut out, as a multiple of the picture's own edge.
 SCALES = (0.65, 1.2)
 #: Width to height of that part.
 RATIOS = (0.8, 1.25)
+#: Share of the pictures that are only moved by whole pixels: a finished network sees pictures that are not resampled.
+MOVED_ONLY = 0.5
 #: Brightness, contrast and saturation are multiplied by a factor in this range.
 COLOUR_FACTORS = (0.7, 1.3)
 #: The three colours are weighted like this for the brightness of a pixel (ITU-R BT.601).
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+LUMA = (0.299, 0.587, 0.114)
+#: Edges of the part that is covered, as shares of the picture's edge.
+COVERED = (0.2, 0.5)
 
 
-def augment(pixels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random variation of each picture: (N, H, H, 3) uint8 to (N, size, size, 3) float32 between 0 and 1."""
-    cut = random_cuts(pixels, size, rng)
-    mirrored = rng.random(len(cut)) < 0.5
-    cut[mirrored] = cut[mirrored, :, ::-1]
-    return vary_colours(cut.astype(np.float32) / 255, rng)
+def augment(pixels: Tensor, size: int) -> Tensor:
+    """Return a random variation of each picture: (N, H, H, 3) uint8 to (N, 3, size, size) float32 between 0 and 1."""
+    return vary_colours(random_cuts(pixels.permute(0, 3, 1, 2) / 255, size))
 
 
-def random_cuts(pixels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut a random part out of each picture, scaled to `size`: (N, H, W, 3) to (N, size, size, 3) uint8."""
-    edge = pixels.shape[1]
-    margin = round(PADDING * edge)
-    padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    outer = edge + 2 * margin
-    scales = edge * np.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1]), len(pixels)))
-    stretch = np.exp(rng.uniform(math.log(RATIOS[0]), math.log(RATIOS[1]), len(pixels)) / 2)
-    widths, heights = np.minimum(scales * stretch, outer), np.minimum(scales / stretch, outer)
-    lefts, tops = rng.random((2, len(pixels))) * (outer - np.stack([widths, heights]))
-    boxes = np.stack([lefts, tops, lefts + widths, tops + heights], axis=1)
-    boxes = np.clip(boxes, 0, outer).tolist()  # the sum may round to just outside, which Pillow refuses
-    cut = np.empty((len(pixels), size, size, 3), dtype=np.uint8)
-    for index, box in enumerate(boxes):
-        picture = Image.fromarray(padded[index])
-        cut[index] = np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=tuple(box)))
-    return cut
+def random_cuts(pictures: Tensor, size: int) -> Tensor:
+    """Cut a random part out of each picture, mirror half of them: (N, 3, H, H) to (N, 3, size, size) in 0 to 1."""
+    count, edge, device = len(pictures), pictures.shape[-1], pictures.device
+    moved_only = torch.rand(count, device=device) < MOVED_ONLY
+    mirrored = torch.rand(count, device=device) < 0.5
+    # In units of half an edge, as grid_sample counts: the picture reaches from -1 to 1, the margin beyond.
+    outer = 1 + 2 * MARGIN
+    scale = _uniform(count, math.log(SCALES[0]), math.log(SCALES[1]), device).exp()
+    stretch = (_uniform(count, math.log(RATIOS[0]), math.log(RATIOS[1]), device) / 2).exp()
+    extents = torch.stack([scale * stretch, scale / stretch], 1).clamp(max=outer)
+    centres = _uniform((count, 2), -1, 1, device) * (outer - extents)
+    pixels = round(MARGIN * edge)
+    steps = torch.randint(-pixels, pixels + 1, (count, 2), device=device) * (2 / edge)
+    extents = torch.where(moved_only[:, None], 1, extents)
+    centres = torch.where(moved_only[:, None], steps, centres)
+    theta = torch.diag_embed(extents)
+    theta[:, 0, 0] *= torch.where(mirrored, -1, 1)
+    grid = functional.affine_grid(
+        torch.cat([theta, centres[..., None]], 2), [count, 3, size, size], align_corners=False
+    )
+    cut = functional.grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
+    return cut.clamp(0, 1)
 
 
-def vary_colours(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast and saturation of each picture, (N, H, W, 3) float32 between 0 and 1."""
-    brightness, contrast, saturation = rng.uniform(*COLOUR_FACTORS, (3, len(pixels), 1, 1, 1)).astype(np.float32)
-    pixels = np.clip(pixels * brightness, 0, 1)
-    grey = (pixels @ LUMA)[..., None]
-    mean = grey.mean(axis=(1, 2), keepdims=True)
-    pixels = grey + saturation * (pixels - grey)
-    return np.clip(mean + contrast * (pixels - mean), 0, 1)
+def vary_colours(pictures: Tensor) -> Tensor:
+    """Change brightness, contrast and saturation of each picture, (N, 3, H, W) float32 between 0 and 1."""
+    brightness, contrast, saturation = _uniform((3, len(pictures), 1, 1, 1), *COLOUR_FACTORS, pictures.device)
+    pictures = (pictures * brightness).clamp(0, 1)
+    red, green, blue = pictures.split(1, 1)
+    grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    mean = grey.mean((2, 3), keepdim=True)
+    pictures = grey + saturation * (pictures - grey)
+    return (mean + contrast * (pictures - mean)).clamp(0, 1)
 
 
-def normalise(pixels: np.ndarray, mean: list[float], std: list[float]) -> np.ndarray:
-    """Bring pictures between 0 and 1 into the form a network takes: (N, H, W, 3) to (N, 3, H, W) float32."""
-    scaled = (pixels - np.array(mean, dtype=np.float32)) / np.array(std, dtype=np.float32)
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), dtype=np.float32)
+def normalise(pictures: Tensor, mean: list[float], std: list[float]) -> Tensor:
+    """Bring pictures between 0 and 1, (N, 3, H, W), into the form that a network takes."""
+    return torch.stack([(pictures[:, i] - mean[i]) / std[i] for i in range(3)], 1)
 
 
-def colour_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each colour over uint8 pictures, on the scale 0 to 1, to 4 decimals."""
-    count = np.stack([np.bincount(pixels[..., colour].ravel(), minlength=256) for colour in range(3)])
-    values = np.arange(256) / 255
-    share = count / count.sum(axis=1, keepdims=True)
-    mean = share @ values
-    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
-    return np.round(mean, 4).tolist(), np.round(std, 4).tolist()
+def cover(x: Tensor, share: float) -> Tensor:
+    """Set a random rectangle of a share of the normalised pictures (N, 3, H, W) to 0, the mean colour."""
+    heights, widths = _uniform((2, len(x)), *COVERED, x.device)
+    chosen = torch.rand(len(x), device=x.device) < share
+    return x * ~(rectangles(heights, widths, x.shape[-1]) & chosen[:, None, None, None])
+
+
+def exchange(x: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Put a rectangle of its neighbour in the batch into a share of the pictures, and as much of its class (N, K)."""
+    area = torch.rand(len(x), device=x.device)
+    chosen = torch.rand(len(x), device=x.device) < share
+    mask = rectangles(area.sqrt(), area.sqrt(), x.shape[-1]) & chosen[:, None, None, None]
+    strange = mask.float().mean((2, 3))
+    return torch.where(mask, x.roll(1, 0), x), targets + strange * (targets.roll(1, 0) - targets)
+
+
+def rectangles(heights: Tensor, widths: Tensor, size: int) -> Tensor:
+    """Return a mask (N, 1, size, size) of rectangles in random places; edges (N,) are shares of the picture's edge."""
+    positions = (torch.arange(size, device=heights.device) + 0.5) / size
+    rows, columns = (
+        (positions - torch.rand(len(edges), device=edges.device)[:, None]).abs() < edges[:, None] / 2
+        for edges in (heights, widths)
+    )
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def _uniform(shape: int | tuple[int, ...], low: float, high: float, device: torch.device) -> Tensor:
+    """Return random numbers between `low` and `high`."""
+    return low + (high - low) * torch.rand(shape, device=device)

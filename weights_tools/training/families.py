@@ -48,12 +48,13 @@ def _cvt(size: int, widths: list[int], depths: list[int]) -> dict[str, Any]:
         raise InputError(f"expected depths of at least 1,2,3 and so on for CvT, got {depths}; try 1,2,3")
     stages = len(widths)
     alike = {
-        "patch_sizes": 3, "patch_stride": 2, "patch_padding": 1, "mlp_ratio": 2.0, "qkv_bias": True,
+        "patch_sizes": 3, "patch_padding": 1, "mlp_ratio": 2.0, "qkv_bias": True,
         "attention_drop_rate": 0.0, "drop_rate": 0.0, "drop_path_rate": 0.0, "qkv_projection_method": "dw_bn",
         "kernel_qkv": 3, "padding_kv": 1, "stride_kv": 2, "padding_q": 1, "stride_q": 1,
     }  # fmt: skip
     return {
         **{name: [value] * stages for name, value in alike.items()},
+        "patch_stride": [2, 1, *[2] * (stages - 2)][:stages],  # the second stage keeps the size of the first
         "embed_dim": widths,
         "num_heads": [max(1, width // 32) for width in widths],
         "depth": depths,

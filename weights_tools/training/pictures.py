@@ -135,6 +135,16 @@ def fit_to_square(picture: Image.Image, size: int) -> np.ndarray:
     return center_crop(scaled, (size, size)).transpose(1, 2, 0)
 
 
+def colour_statistics(pixels: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of each colour over uint8 pictures, on the scale 0 to 1, to 4 decimals."""
+    count = np.stack([np.bincount(pixels[..., colour].ravel(), minlength=256) for colour in range(3)])
+    values = np.arange(256) / 255
+    share = count / count.sum(axis=1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+    return np.round(mean, 4).tolist(), np.round(std, 4).tolist()
+
+
 def split_off(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
     """Split pictures into (kept, split off), the second with `share` of each class."""
     rng = np.random.default_rng(seed)

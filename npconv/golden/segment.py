@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,22 +67,17 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     reference does not tell its steps, or lacks weights or arrays that they need, or holds others than they make.
     """
     reference = comparison.reference
-    plan = plan_of(reference, difference.name)
-    if plan is None:
+    found = reach(comparison, difference, share)
+    if found is None:
         return None
-    good = {
-        plan[other.name].name if other.name in plan else other.name: other
-        for other in comparison.differences
-        if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
-    }
-    names, outside = walk(plan, plan[difference.name].name, good)
+    plan, names, outside, good = found
     if len(names) > MOST_STEPS:
         comparison.refused[difference.name] = f"{len(names)} steps lie before it, expected at most {MOST_STEPS}"
         return None
     key = (difference.name, frozenset(names), tuple((name, name in good) for name in outside))
     if key in comparison.segments:
-        found: Segment | None = comparison.segments[key]
-        return found
+        known: Segment | None = comparison.segments[key]
+        return known
     comparison.segments[key] = None
     dtype = working_dtype(np.asarray(reference[difference.name]))
     weights = getattr(reference, "params", {})
@@ -102,6 +97,31 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
     segment = comparison.segments[key] = Segment(plan, steps, start, of_mine, params, results)
     return segment
+
+
+class Reach(NamedTuple):
+    """What lies between a tensor and the good ones before it: names of steps, and of the arrays that they start from.
+
+    `good` are the tensors to start from, wherever they are.
+    """
+
+    plan: Plan
+    names: set[str]
+    outside: list[str]
+    good: dict[str, Difference]
+
+
+def reach(comparison: Comparison, difference: Difference, share: float = 1.0) -> Reach | None:
+    """Return which steps lie before a tensor, without running any; None if the reference does not tell its steps."""
+    plan = plan_of(comparison.reference, difference.name)
+    if plan is None:
+        return None
+    good = {
+        plan[other.name].name if other.name in plan else other.name: other
+        for other in comparison.differences
+        if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
+    }
+    return Reach(plan, *walk(plan, plan[difference.name].name, good), good)
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:

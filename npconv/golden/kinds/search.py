@@ -19,7 +19,7 @@ from npconv.golden.kinds.pictures import pictures
 from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.structure import structure
 from npconv.golden.measures import distance
-from npconv.golden.segment import FAILURES, make_segment, run_changed
+from npconv.golden.segment import FAILURES, make_segment, reach, run_changed
 from npconv.images.settings import STEPS
 
 Kind = Callable[[Place], Iterator[Change]]
@@ -88,9 +88,11 @@ def is_refuted(comparison: Comparison, several: Sequence[Change]) -> bool:
     for good in comparison.differences:
         if good.diverges or good.reading is None:
             continue
+        before = reach(comparison, good)
+        if before is None or not before.names & changed.keys() or (before.names & wrong) - changed.keys():
+            continue
         segment = make_segment(comparison, good)
-        steps = set() if segment is None else {step.name for step in segment.steps}
-        if segment is None or not steps & changed.keys() or (steps & wrong) - changed.keys():
+        if segment is None:
             continue
         try:
             made = run_changed(segment, changed, comparison.reference)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def limit_cores(share: int) -> None:
     """Let :func:`available_cores` be no more than that in this process from now on."""
     global _share
     _share = share
+
+
+def keep_blas_to_one_thread() -> None:
+    """Leave the cores to threads of one's own: two layers of threads slow each other down.
+
+    Only where NumPy is not loaded yet and the environment says nothing of threads.
+    """
+    if "numpy" not in sys.modules and not any(name in os.environ for name in THREAD_VARIABLES):
+        os.environ.update(dict.fromkeys(BLAS_VARIABLES, "1"))
 
 
 def _container_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:

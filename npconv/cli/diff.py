@@ -10,6 +10,7 @@ from typing import Any
 
 from npconv.cli.output import screen_width, to_json, write
 from npconv.cli.overwriting import check_output
+from npconv.cores import keep_blas_to_one_thread
 from npconv.errors import GoldenError, WeightsError
 from npconv.messages import escape
 
@@ -84,6 +85,7 @@ def _tolerance(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 if the traces diverge, else 0."""
+    keep_blas_to_one_thread()  # before NumPy is loaded
     from npconv.golden import report
     from npconv.golden.compare import compare
     from npconv.golden.diagnose import diagnose, origin

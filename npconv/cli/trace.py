@@ -15,6 +15,7 @@ from npconv.cli.output import write
 from npconv.cli.overwriting import check_output as check_overwritten
 from npconv.cli.photos import Photo, list_photos, read_photos, source_of
 from npconv.cli.sharing import add_max_memory, max_memory
+from npconv.cores import keep_blas_to_one_thread
 from npconv.errors import InputError
 from npconv.messages import escape
 
@@ -92,6 +93,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and say what is in it."""
+    keep_blas_to_one_thread()  # before NumPy is loaded
     from npconv.golden.trace_file import load_trace
     from npconv.golden.truth import add_noise
 

@@ -7,12 +7,14 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npconv.cores import available_cores
 from npconv.errors import NpconvError
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
@@ -33,6 +35,9 @@ SHARES = (1.0, 0.25)
 
 #: Runs with a mistake in one of several steps; a trace of few tensors has many steps between two of them.
 MOST_RUNS = 400
+
+#: Runs at the same time.
+MOST_AT_ONCE = 2
 
 #: What it costs to start a step, in numbers.
 STARTED = 50_000
@@ -214,11 +219,18 @@ class _Search:
         for mistake in mistakes:
             wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
             places.append((mistake, [step for step in wrong if step is not None]))
-        found = [self._mistake(mistake, steps) for mistake, steps in places if steps]
-        if not any(suspect and suspect.fits for suspect in found):
-            single = [(mistake, step) for mistake, steps in places if len(steps) > 1 for step in steps]
-            found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
-        return [suspect for suspect in found if suspect]
+        found = self._made((mistake, steps) for mistake, steps in places if steps)
+        if not any(suspect.fits for suspect in found):
+            single = [(mistake, [step]) for mistake, steps in places if len(steps) > 1 for step in steps]
+            found += self._made(single[:MOST_RUNS])
+        return found
+
+    def _made(self, tries: Iterable[tuple[Mistake, list[Step]]]) -> list[Suspect]:
+        """Make each mistake in its steps, those that there is time for; some at once."""
+        allowed = [(mistake, steps) for mistake, steps in tries if self.suspects.allow(self._cost(steps[0]))]
+        with ThreadPoolExecutor(min(MOST_AT_ONCE, available_cores())) as pool:
+            made = pool.map(lambda one: self._mistake(*one), allowed)
+            return [suspect for suspect in made if suspect]
 
     def kinds(self) -> list[Suspect]:
         """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
@@ -273,9 +285,7 @@ class _Search:
             return None
 
     def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
-        """Make a mistake in some steps, if there is time for it."""
-        if not self.suspects.allow(self._cost(steps[0])):
-            return None
+        """Make a mistake in some steps."""
         return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
 
     def _cost(self, step: Step) -> int:

@@ -230,21 +230,33 @@ def run_changed(
             return results[name]
         return segment.results[name] if name in segment.results else cast(given(reference, name), dtype)
 
+    steps = _changed_steps(segment, changed)
+    last_use = {name: made for made, (step, _) in steps.items() for name in step.inputs}
     allowance = Allowance(count_numbers(reference))
     with np.errstate(all="ignore"):
-        for step in segment.steps:
-            if step.name in changed:
-                other, function = changed[step.name]
-            elif any(name in results for name in step.inputs):
-                other, function = step, None
-            else:
-                continue
+        for made, (step, function) in steps.items():
             weights = {
                 name: segment.params[name] if name in segment.params else cast(np.asarray(params[name]), dtype)
-                for name in other.params.values()
+                for name in step.params.values()
             }
-            inputs = [find(name) for name in other.inputs]
+            inputs = [find(name) for name in step.inputs]
             with suppress(InputError):  # shapes that only a mistake takes
-                allowance.take(other, [array.shape for array in inputs], {k: v.shape for k, v in weights.items()})
-            results[step.name] = run_step(other, inputs, weights, function)
+                allowance.take(step, [array.shape for array in inputs], {k: v.shape for k, v in weights.items()})
+            results[made] = run_step(step, inputs, weights, function)
+            for name in step.inputs:
+                if last_use[name] == made:
+                    results.pop(name, None)
     return find(segment.target.name)
+
+
+def _changed_steps(
+    segment: Segment, changed: Mapping[str, tuple[Step, Callable[..., Any]]]
+) -> dict[str, tuple[Step, Callable[..., Any] | None]]:
+    """Return the steps that are done in another way, and those that follow from them, with what to do, by name."""
+    steps: dict[str, tuple[Step, Callable[..., Any] | None]] = {}
+    for step in segment.steps:
+        if step.name in changed:
+            steps[step.name] = changed[step.name]
+        elif not steps.keys().isdisjoint(step.inputs):
+            steps[step.name] = step, None
+    return steps

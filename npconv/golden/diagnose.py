@@ -7,6 +7,7 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.search import changes, is_refuted, pairs
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
+from npconv.plan.costs import multiply_adds
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 
@@ -39,14 +41,15 @@ MOST_RUNS = 400
 #: Runs at the same time.
 MOST_AT_ONCE = 2
 
-#: What it costs to start a step, in numbers.
-STARTED = 50_000
+#: What it costs to start a step, in numbers; and products that cost as much as one.
+STARTED, PRODUCTS = 100_000, 256
 
 #: Steps between two tensors, at most, in which kinds of mistakes are looked for.
 MOST_CHANGED = 100
 
-#: Numbers of a result that two changes at once are tried on; each is solved for anew beside each of the others.
-LARGEST_OF_PAIRS = 200_000
+#: What a step may cost in which two changes at once are tried, as each is solved for anew beside each of the others;
+#: and the share of all that may be computed after which no more are.
+MOST_OF_PAIRS, SHARE_OF_PAIRS = 250_000, 0.5
 
 #: How many of the changes that do not fit are told of.
 NEAREST = 8
@@ -201,6 +204,7 @@ class _Search:
         self.plan = segment.plan
         self.segment = segment
         self.judge = Judge(comparison, first, segment.made)
+        self.costs = _costs(segment)
 
     def inputs(self) -> Iterator[Suspect]:
         """Give out the suspects that the last step took one of its inputs in another layout."""
@@ -227,7 +231,7 @@ class _Search:
 
     def _made(self, tries: Iterable[tuple[Mistake, list[Step]]]) -> list[Suspect]:
         """Make each mistake in its steps, those that there is time for; some at once."""
-        allowed = [(mistake, steps) for mistake, steps in tries if self.suspects.allow(self._cost(steps[0]))]
+        allowed = [(mistake, steps) for mistake, steps in tries if self.suspects.allow(self.costs[steps[0].name])]
         with ThreadPoolExecutor(min(MOST_AT_ONCE, available_cores())) as pool:
             made = pool.map(lambda one: self._mistake(*one), allowed)
             return [suspect for suspect in made if suspect]
@@ -245,19 +249,19 @@ class _Search:
                 return [fit, *_nearest(found)]
             if self.suspects.is_cut:
                 return _nearest(found)
-        if len(places) == 1 and self.segment.made.size <= LARGEST_OF_PAIRS:
+        if len(places) == 1 and self.costs[places[0].step.name] <= MOST_OF_PAIRS:
             firsts = [change for _, change in found if change.kind != CONTINUOUS]
             for change in pairs(places[0], firsts):
                 if fit := self._judged([change], found):
                     return [fit, *_nearest(found)]
-                if self.suspects.is_cut:
+                if self.suspects.is_cut or self.suspects.used(SHARE_OF_PAIRS):
                     break
         return _nearest(found)
 
     def _judged(self, several: Sequence[Change], found: list[tuple[Suspect, Change]]) -> Suspect | None:
         """Return the suspect of some changes if it fits and nothing refutes it; else keep it among those `found`."""
         first = several[0]
-        if not self.suspects.allow(self._cost(several[-1].step)):
+        if not self.suspects.allow(self.costs[several[-1].step.name]):
             return None
         suspect = self._try(first.step, [(change.step, change.function) for change in several], first.says)
         if suspect is None:
@@ -270,7 +274,7 @@ class _Search:
 
     def _end(self, several: Sequence[Change]) -> np.ndarray:
         """Return what the part makes with some steps changed; ArithmeticError if it cannot, or there is no time."""
-        if not self.suspects.spend(self._cost(several[-1].step)):
+        if not self.suspects.spend(self.costs[several[-1].step.name]):
             raise ArithmeticError
         try:
             return run_changed(self.segment, {c.step.name: (c.step, c.function) for c in several}, self.reference)
@@ -288,11 +292,6 @@ class _Search:
         """Make a mistake in some steps."""
         return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
 
-    def _cost(self, step: Step) -> int:
-        """Return how many numbers are computed when all is run again from a step on."""
-        names = [step.name for step in self.segment.steps]
-        return sum(STARTED + self.segment.results[name].size for name in names[names.index(step.name) :])
-
     def _try(
         self, step: Step, changed: Sequence[tuple[Step, Callable[..., Any]]], says: str, mistake: Mistake | None = None
     ) -> Suspect | None:
@@ -302,6 +301,18 @@ class _Search:
             return self.judge(np.asarray(made), says, step, mistake, len(changed))
         except (*FAILURES, NpconvError):  # a mistake that these shapes do not allow
             return None
+
+
+def _costs(segment: Segment) -> dict[str, int]:
+    """Return how many numbers are computed when all is run again from a step on, by its name."""
+    shapes = {name: array.shape for name, array in segment.results.items()}
+    weights = {name: array.shape for name, array in segment.params.items()}
+    costs: dict[str, int] = {}
+    total = 0
+    for step in reversed(segment.steps):
+        total += STARTED + math.prod(shapes[step.name]) + multiply_adds(step, shapes, weights) // PRODUCTS
+        costs[step.name] = total
+    return costs
 
 
 def _with_input(place: int, array: np.ndarray, step: Step) -> Callable[..., Any]:

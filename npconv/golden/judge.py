@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 #: the reference), and so many times less than what is wrong.
 FIT, GAIN = 4.0, 10.0
 
-#: Numbers that may be computed in looking for a mistake, counted by the results of the steps that are run. So it does
-#: not depend on the machine what is found, and takes half a minute at most on a usual one.
-BUDGET = 1_000_000_000
+#: Numbers that may be computed in looking for a mistake, counted by the results and the products of the steps that are
+#: run. So it does not depend on the machine what is found, and takes half a minute at most on a usual one.
+BUDGET = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,10 @@ class Suspects(list[Suspect]):
     def is_cut(self) -> bool:
         """Whether one was not tried, as it took too long."""
         return self.tried < self.known
+
+    def used(self, share: float) -> bool:
+        """Whether a share of what may be computed is."""
+        return self._left <= (1 - share) * BUDGET
 
     def spend(self, cost: int) -> bool:
         """Return whether so many numbers may be computed."""

@@ -35,6 +35,8 @@ class Segment:
     params : mapping of str to ndarray
     results : dict of str to ndarray
         What the steps make of `start`, by name, and `start` itself.
+    numbers : int
+        How many the reference holds: so many explain what its steps may make.
     """
 
     plan: Plan
@@ -43,6 +45,7 @@ class Segment:
     of_mine: list[str]
     params: Mapping[str, np.ndarray]
     results: dict[str, np.ndarray]
+    numbers: int
 
     @property
     def target(self) -> Step:
@@ -95,7 +98,7 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     except FAILURES:  # arrays or weights that the reference lacks, a plan of another program
         return None
     of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
-    segment = comparison.segments[key] = Segment(plan, steps, start, of_mine, params, results)
+    segment = comparison.segments[key] = Segment(plan, steps, start, of_mine, params, results, count_numbers(reference))
     return segment
 
 
@@ -232,7 +235,7 @@ def run_changed(
 
     steps = _changed_steps(segment, changed)
     last_use = {name: made for made, (step, _) in steps.items() for name in step.inputs}
-    allowance = Allowance(count_numbers(reference))
+    allowance = Allowance(segment.numbers)
     with np.errstate(all="ignore"):
         for made, (step, function) in steps.items():
             weights = {

@@ -7,11 +7,10 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,14 +21,16 @@ from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.search import changes, is_refuted, pairs
+from npconv.golden.likely import Costs, Try, small_segment, unlikeliness
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
-from npconv.plan.costs import multiply_adds
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 
 if TYPE_CHECKING:
     from npconv.golden.mistakes import Mistake
+
+Result = TypeVar("Result")
 
 #: The shares of their tolerance by which tensors may differ that the part starts from: where nothing fits, an error
 #: may hide in one that is good, but only just.
@@ -41,8 +42,12 @@ MOST_RUNS = 400
 #: Runs at the same time.
 MOST_AT_ONCE = 2
 
-#: What it costs to start a step, in numbers; and products that cost as much as one.
-STARTED, PRODUCTS = 100_000, 256
+#: What it costs to start a step, in numbers.
+STARTED = 100_000
+
+#: Where not all mistakes can be tried: how many are made on a small picture first, and the share of all that may be
+#: computed that is left to mistakes in a single step.
+MOST_SMALL, SHARE_OF_SINGLE = 150, 0.4
 
 #: Steps between two tensors, at most, in which kinds of mistakes are looked for.
 MOST_CHANGED = 100
@@ -204,7 +209,7 @@ class _Search:
         self.plan = segment.plan
         self.segment = segment
         self.judge = Judge(comparison, first, segment.made)
-        self.costs = _costs(segment)
+        self.costs = Costs(segment, STARTED)
 
     def inputs(self) -> Iterator[Suspect]:
         """Give out the suspects that the last step took one of its inputs in another layout."""
@@ -219,22 +224,41 @@ class _Search:
 
     def mistakes(self, mistakes: Sequence[Mistake]) -> list[Suspect]:
         """Return the suspects of a catalogue."""
-        places = []
+        every: list[Try] = []
         for mistake in mistakes:
             wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
-            places.append((mistake, [step for step in wrong if step is not None]))
-        found = self._made((mistake, steps) for mistake, steps in places if steps)
+            if any(wrong):
+                every.append((mistake, [step for step in wrong if step is not None]))
+        affordable = self.suspects.affords(sum(map(self.costs.of, every)))
+        small = None if affordable else small_segment(self.segment, self.reference)
+        every = self._likeliest(every, small)
+        found = self._made(every, 1.0 if small is None else 1.0 - SHARE_OF_SINGLE)
         if not any(suspect.fits for suspect in found):
-            single = [(mistake, [step]) for mistake, steps in places if len(steps) > 1 for step in steps]
-            found += self._made(single[:MOST_RUNS])
+            single: list[Try] = [(mistake, [step]) for mistake, steps in every if len(steps) > 1 for step in steps]
+            found += self._made(self._likeliest(single[:MOST_RUNS], small))
         return found
 
-    def _made(self, tries: Iterable[tuple[Mistake, list[Step]]]) -> list[Suspect]:
-        """Make each mistake in its steps, those that there is time for; some at once."""
-        allowed = [(mistake, steps) for mistake, steps in tries if self.suspects.allow(self.costs[steps[0].name])]
+    def _likeliest(self, tries: list[Try], small: Segment | None) -> list[Try]:
+        """Return tries, the likely ones first, as far as that may be computed; all as they are without `small`."""
+        if small is None:
+            return tries
+        small_costs, share = Costs(small), self.judge.wrong / self.judge.scale
+        quick = [one for one in tries if not one[0].is_slow]
+        ranked = [one for one in quick[:MOST_SMALL] if self.suspects.spend(small_costs.of(one))]
+        ranks = self._at_once(lambda one: unlikeliness(small, one, share, self.reference), ranked)
+        order = sorted(range(len(ranked)), key=ranks.__getitem__)
+        slow = [one for one in tries if one[0].is_slow]
+        return [*(ranked[place] for place in order), *quick[len(ranked) :], *slow]
+
+    def _made(self, tries: Iterable[Try], share: float = 1.0) -> list[Suspect]:
+        """Make each mistake in its steps, those that there is time for."""
+        allowed = [one for one in tries if self.suspects.allow(self.costs.of(one), share)]
+        return [suspect for suspect in self._at_once(self._mistake, allowed) if suspect]
+
+    def _at_once(self, function: Callable[[Try], Result], tries: Sequence[Try]) -> list[Result]:
+        """Return what a function makes of each try; some are made at the same time."""
         with ThreadPoolExecutor(min(MOST_AT_ONCE, available_cores())) as pool:
-            made = pool.map(lambda one: self._mistake(*one), allowed)
-            return [suspect for suspect in made if suspect]
+            return list(pool.map(function, tries))
 
     def kinds(self) -> list[Suspect]:
         """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
@@ -249,7 +273,7 @@ class _Search:
                 return [fit, *_nearest(found)]
             if self.suspects.is_cut:
                 return _nearest(found)
-        if len(places) == 1 and self.costs[places[0].step.name] <= MOST_OF_PAIRS:
+        if len(places) == 1 and self.costs.after(places[0].step) <= MOST_OF_PAIRS:
             firsts = [change for _, change in found if change.kind != CONTINUOUS]
             for change in pairs(places[0], firsts):
                 if fit := self._judged([change], found):
@@ -261,7 +285,7 @@ class _Search:
     def _judged(self, several: Sequence[Change], found: list[tuple[Suspect, Change]]) -> Suspect | None:
         """Return the suspect of some changes if it fits and nothing refutes it; else keep it among those `found`."""
         first = several[0]
-        if not self.suspects.allow(self.costs[several[-1].step.name]):
+        if not self.suspects.allow(self.costs.after(several[-1].step)):
             return None
         suspect = self._try(first.step, [(change.step, change.function) for change in several], first.says)
         if suspect is None:
@@ -274,7 +298,7 @@ class _Search:
 
     def _end(self, several: Sequence[Change]) -> np.ndarray:
         """Return what the part makes with some steps changed; ArithmeticError if it cannot, or there is no time."""
-        if not self.suspects.spend(self.costs[several[-1].step.name]):
+        if not self.suspects.spend(self.costs.after(several[-1].step)):
             raise ArithmeticError
         try:
             return run_changed(self.segment, {c.step.name: (c.step, c.function) for c in several}, self.reference)
@@ -288,8 +312,9 @@ class _Search:
         except FAILURES:
             return None
 
-    def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
+    def _mistake(self, one: Try) -> Suspect | None:
         """Make a mistake in some steps."""
+        mistake, steps = one
         return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
 
     def _try(
@@ -301,18 +326,6 @@ class _Search:
             return self.judge(np.asarray(made), says, step, mistake, len(changed))
         except (*FAILURES, NpconvError):  # a mistake that these shapes do not allow
             return None
-
-
-def _costs(segment: Segment) -> dict[str, int]:
-    """Return how many numbers are computed when all is run again from a step on, by its name."""
-    shapes = {name: array.shape for name, array in segment.results.items()}
-    weights = {name: array.shape for name, array in segment.params.items()}
-    costs: dict[str, int] = {}
-    total = 0
-    for step in reversed(segment.steps):
-        total += STARTED + math.prod(shapes[step.name]) + multiply_adds(step, shapes, weights) // PRODUCTS
-        costs[step.name] = total
-    return costs
 
 
 def _with_input(place: int, array: np.ndarray, step: Step) -> Callable[..., Any]:

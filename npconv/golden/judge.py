@@ -73,10 +73,10 @@ class Suspects(list[Suspect]):
         self.refused = ""
         self._left = BUDGET
 
-    def allow(self, cost: int) -> bool:
-        """Count a mistake; return whether a run of so many numbers may be made for it."""
+    def allow(self, cost: int, share: float = 1.0) -> bool:
+        """Count a mistake; return whether a run of so many numbers may be made for it, within a share of them all."""
         self.known += 1
-        may = self.spend(cost)
+        may = not self.used(share) and self.spend(cost)
         self.tried += may
         return may
 
@@ -88,6 +88,10 @@ class Suspects(list[Suspect]):
     def used(self, share: float) -> bool:
         """Whether a share of what may be computed is."""
         return self._left <= (1 - share) * BUDGET
+
+    def affords(self, cost: int) -> bool:
+        """Whether so many numbers are left."""
+        return cost <= self._left
 
     def spend(self, cost: int) -> bool:
         """Return whether so many numbers may be computed."""

@@ -8,13 +8,12 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npconv.cores import available_cores
+from npconv.cores import at_once
 from npconv.errors import NpconvError
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
@@ -30,17 +29,12 @@ from npconv.plan.step import Step
 if TYPE_CHECKING:
     from npconv.golden.mistakes import Mistake
 
-Result = TypeVar("Result")
-
 #: The shares of their tolerance by which tensors may differ that the part starts from: where nothing fits, an error
 #: may hide in one that is good, but only just.
 SHARES = (1.0, 0.25)
 
 #: Runs with a mistake in one of several steps; a trace of few tensors has many steps between two of them.
 MOST_RUNS = 400
-
-#: Runs at the same time.
-MOST_AT_ONCE = 2
 
 #: What it costs to start a step, in numbers.
 STARTED = 100_000
@@ -245,7 +239,7 @@ class _Search:
         small_costs, share = Costs(small), self.judge.wrong / self.judge.scale
         quick = [one for one in tries if not one[0].is_slow]
         ranked = [one for one in quick[:MOST_SMALL] if self.suspects.spend(small_costs.of(one))]
-        ranks = self._at_once(lambda one: unlikeliness(small, one, share, self.reference), ranked)
+        ranks = at_once(lambda one: unlikeliness(small, one, share, self.reference), ranked)
         order = sorted(range(len(ranked)), key=ranks.__getitem__)
         slow = [one for one in tries if one[0].is_slow]
         return [*(ranked[place] for place in order), *quick[len(ranked) :], *slow]
@@ -253,12 +247,7 @@ class _Search:
     def _made(self, tries: Iterable[Try], share: float = 1.0) -> list[Suspect]:
         """Make each mistake in its steps, those that there is time for."""
         allowed = [one for one in tries if self.suspects.allow(self.costs.of(one), share)]
-        return [suspect for suspect in self._at_once(self._mistake, allowed) if suspect]
-
-    def _at_once(self, function: Callable[[Try], Result], tries: Sequence[Try]) -> list[Result]:
-        """Return what a function makes of each try; some are made at the same time."""
-        with ThreadPoolExecutor(min(MOST_AT_ONCE, available_cores())) as pool:
-            return list(pool.map(function, tries))
+        return [suspect for suspect in at_once(self._mistake, allowed) if suspect]
 
     def kinds(self) -> list[Suspect]:
         """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""

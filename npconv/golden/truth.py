@@ -27,7 +27,7 @@ import npconv.api
 from npconv.api import AutoConfig, AutoModelForImageClassification
 from npconv.api.heads import BareModel
 from npconv.backend import to_host
-from npconv.cores import available_cores
+from npconv.cores import at_once
 from npconv.errors import GoldenError, InputError, NpconvError
 from npconv.golden.compare import compare
 from npconv.golden.measures import distance
@@ -38,9 +38,6 @@ from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 
 PERTURBED_RUNS = 2
-
-#: Runs at the same time: each holds weights of its own.
-MOST_AT_ONCE = 2
 
 DTYPES = ("float64", "float32")
 
@@ -123,8 +120,7 @@ def measure_noise(
         runs = run_plan(plan, {PIXELS: x}, weights, only=names)
         return _errors(truth, ((step.name, result) for step, result in runs))
 
-    with ThreadPoolExecutor(min(MOST_AT_ONCE, available_cores())) as pool:
-        explicit, *others = pool.map(errors, range(PERTURBED_RUNS + 1))
+    explicit, *others = at_once(errors, range(PERTURBED_RUNS + 1))
     fast = _errors(truth, _fast(plan, model, params, x, names))
     for kind, run in (("explicit", explicit), *(("perturbed", run) for run in others), ("fast", fast)):
         for name, error in run.items():

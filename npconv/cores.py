@@ -19,7 +19,8 @@ THREAD_VARIABLES = (*BLAS_VARIABLES, "OMP_NUM_THREADS")
 #: Runs of a model at the same time.
 MOST_AT_ONCE = 2
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: This process's share, where others of npconv's work beside it.
 _share = math.inf

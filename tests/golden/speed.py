@@ -25,6 +25,8 @@ import numpy as np
 from PIL import Image
 
 from npconv.bench.architectures import ARCHITECTURES, write_random_model
+from npconv.bench.processes import OtherPrograms
+from npconv.cores import available_cores
 from npconv.golden.trace_file import PIXELS, load_trace
 from npconv.layers import gelu, gelu_tanh
 from npconv.plan.operations import OPERATIONS
@@ -112,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (folder / "picture.png").exists():
             make_subject(folder)
         golden = folder / "golden.safetensors"
+        others = OtherPrograms()
         row("call", "wall s", "processor s", "peak MB")
         called("trace", ["trace", str(folder / "model"), str(folder / "picture.png"), "-o", str(golden)], 0, args.say)
         for kind in ("full", "logits"):
@@ -120,6 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if not mine.exists():
                     write_port(folder, name)
                 called(f"diff {kind}, {name}", ["diff", str(golden), str(mine)], status, args.say)
+        if (busy := others.cores()) is not None:
+            print(f"other programs kept {busy:.1f} of {available_cores()} cores busy")
     return 0
 
 

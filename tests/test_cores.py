@@ -2,6 +2,9 @@
 
 import math
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,31 @@ def test_the_limit_of_a_container(tmp_path, files, limit):
     own = tmp_path / "own"
     own.write_text("4:memory:/x\n0::/a/b\n")
     assert cores._container_limit(tmp_path, own) == limit
+
+
+def test_runs_are_made_at_the_same_time(monkeypatch):
+    monkeypatch.setattr(cores, "available_cores", lambda: 2)
+    both = threading.Barrier(2, timeout=30)
+
+    def run(number):
+        both.wait()
+        return number * number
+
+    assert cores.at_once(run, range(6)) == [0, 1, 4, 9, 16, 25]
+
+
+def test_one_core_makes_one_run_at_a_time(monkeypatch):
+    monkeypatch.setattr(cores, "available_cores", lambda: 1)
+    assert len(set(cores.at_once(lambda _: threading.get_ident(), range(6)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "environment", "expected"),
+    [("", {}, "1"), ("import numpy", {}, "None"), ("", {"OMP_NUM_THREADS": "3"}, "None")],
+)
+def test_the_blas_keeps_to_one_thread_unless_it_is_loaded_or_told_otherwise(before, environment, expected):
+    code = f"{before}\nimport os\nfrom npconv import cores\ncores.keep_blas_to_one_thread()\n"
+    code += "print(os.environ.get('OPENBLAS_NUM_THREADS'))"
+    others = {name: value for name, value in os.environ.items() if name not in cores.THREAD_VARIABLES}
+    done = subprocess.run([sys.executable, "-c", code], env={**others, **environment}, capture_output=True, text=True)
+    assert done.stdout.split() == [expected], done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 from npconv.cli.names import HELP, read_names
 from npconv.cli.output import screen_width, to_json, write
 from npconv.cli.overwriting import check_output
+from npconv.cores import keep_blas_to_one_thread
 from npconv.messages import escape
 
 DESCRIPTION = """\
@@ -99,6 +100,7 @@ def _tolerance(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; return 1 if the traces diverge, else 0."""
+    keep_blas_to_one_thread()  # before NumPy is loaded
     from npconv.golden import report
     from npconv.golden.births import also_born
     from npconv.golden.compare import compare

@@ -16,6 +16,7 @@ from npconv.cli.output import table, to_json, write
 from npconv.cli.photos import Photo, list_photos, read_photos, source_of
 from npconv.cli.sharing import max_memory
 from npconv.cli.trace_call import add_arguments, check_call, refuse_output
+from npconv.cores import keep_blas_to_one_thread
 from npconv.errors import InputError
 from npconv.messages import escape
 
@@ -62,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the trace and say what is in it, or list what would be."""
+    keep_blas_to_one_thread()  # before NumPy is loaded
     from npconv.golden.hidden import hidden, says
     from npconv.golden.renaming import rename
     from npconv.golden.trace_file import load_trace

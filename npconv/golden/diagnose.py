@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npconv.cores import at_once
 from npconv.errors import NpconvError
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.judge import Judge, Suspect, Suspects, runner_up, squeezed_distance
@@ -20,6 +21,7 @@ from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.search import KINDS, Kind, changes, is_refuted, pairs
 from npconv.golden.layouts import swapped_axes
+from npconv.golden.likely import Costs, Try, small_segment, unlikeliness
 from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
 from npconv.golden.trace_file import layout_of
 from npconv.plan.operations import OPERATIONS
@@ -36,13 +38,18 @@ SHARES = (1.0, 0.25)
 MOST_RUNS = 400
 
 #: What it costs to start a step, in numbers.
-STARTED = 50_000
+STARTED = 100_000
+
+#: Where not all mistakes can be tried: how many are made on a small picture first, and the share of all that may be
+#: computed that is left to mistakes in a single step.
+MOST_SMALL, SHARE_OF_SINGLE = 150, 0.4
 
 #: Steps between two tensors, at most, in which kinds of mistakes are looked for.
 MOST_CHANGED = 100
 
-#: Numbers of a result that two changes at once are tried on; each is solved for anew beside each of the others.
-LARGEST_OF_PAIRS = 200_000
+#: What a step may cost in which two changes at once are tried, as each is solved for anew beside each of the others;
+#: and the share of all that may be computed after which no more are.
+MOST_OF_PAIRS, SHARE_OF_PAIRS = 250_000, 0.5
 
 #: How many times less a reason must leave than the nearest of those that do not fit.
 MARGIN = 2.0
@@ -209,6 +216,7 @@ class _Search:
         self.plan = segment.plan
         self.segment = segment
         self.judge = Judge(comparison, first, segment.made)
+        self.costs = Costs(segment, STARTED)
 
     def inputs(self) -> Iterator[Suspect]:
         """Give out the suspects that the last step took one of its inputs in another layout."""
@@ -223,15 +231,43 @@ class _Search:
 
     def mistakes(self, mistakes: Sequence[Mistake]) -> list[Suspect]:
         """Return the suspects of a catalogue."""
-        places = []
+        every: list[Try] = []
         for mistake in mistakes:
             wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
-            places.append((mistake, [step for step in wrong if step is not None]))
-        found = [self._mistake(mistake, steps) for mistake, steps in places if steps]
-        if not any(suspect and suspect.fits for suspect in found):
-            single = [(mistake, step) for mistake, steps in places if len(steps) > 1 for step in steps]
-            found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
-        return [suspect for suspect in found if suspect]
+            if any(wrong):
+                every.append((mistake, [step for step in wrong if step is not None]))
+        affordable = self.suspects.affords(sum(map(self.costs.of, every)))
+        small = None if affordable else small_segment(self.segment, self.reference)
+        every = self._likeliest(every, small)
+        found = self._made(every, 1.0 if small is None else 1.0 - SHARE_OF_SINGLE)
+        if not any(suspect.fits for suspect in found):
+            single: list[Try] = [(mistake, [step]) for mistake, steps in every if len(steps) > 1 for step in steps]
+            found += self._made(self._likeliest(single[:MOST_RUNS], small))
+        return found
+
+    def _likeliest(self, tries: list[Try], small: Segment | None) -> list[Try]:
+        """Return tries, the likely ones first, as far as that may be computed; all as they are without `small`."""
+        if small is None:
+            return tries
+        small_costs, share = Costs(small), self.judge.wrong / self.judge.scale
+        quick = [one for one in tries if not one[0].is_slow]
+        ranked = [one for one in quick[:MOST_SMALL] if self.suspects.spend(small_costs.of(one))]
+        ranks = at_once(lambda one: unlikeliness(small, one, share, self.reference), ranked)
+        order = sorted(range(len(ranked)), key=ranks.__getitem__)
+        slow = [one for one in tries if one[0].is_slow]
+        return [*(ranked[place] for place in order), *quick[len(ranked) :], *slow]
+
+    def _made(self, tries: Iterable[Try], share: float = 1.0) -> list[Suspect]:
+        """Make each mistake in its steps, those that there is time for."""
+        allowed = [one for one in tries if self.suspects.allow(self.costs.of(one), share)]
+        made = zip(allowed, at_once(self._mistake, allowed), strict=True)
+        return [self._held(one, suspect) for one, suspect in made if suspect]
+
+    def _held(self, one: Try, suspect: Suspect) -> Suspect:
+        """Return the suspect of a mistake, held against the tensors that are right."""
+        mistake, steps = one
+        changed = [Change("", mistake.says, step, mistake.function) for step in steps]
+        return self._unless_refuted(suspect, changed, self.segment.target.name)
 
     def kinds(self, kinds: Sequence[Kind] = KINDS) -> list[Suspect]:
         """Return the suspects of kinds of mistakes; of those that fit, the first alone, which is the simplest.
@@ -249,19 +285,19 @@ class _Search:
                 return [fit, *_nearest(found)]
             if self.suspects.is_cut:
                 return _nearest(found)
-        if kinds is KINDS and len(places) == 1 and self.segment.made.size <= LARGEST_OF_PAIRS:
+        if kinds is KINDS and len(places) == 1 and self.costs.after(places[0].step) <= MOST_OF_PAIRS:
             firsts = [change for _, change in found if change.kind != CONTINUOUS]
             for change in pairs(places[0], firsts):
                 if fit := self._judged([change], found):
                     return [fit, *_nearest(found)]
-                if self.suspects.is_cut:
+                if self.suspects.is_cut or self.suspects.used(SHARE_OF_PAIRS):
                     break
         return _nearest(found)
 
     def _judged(self, several: Sequence[Change], found: list[tuple[Suspect, Change]]) -> Suspect | None:
         """Return the suspect of some changes if it fits and nothing refutes it; else keep it among those `found`."""
         first = several[0]
-        if not self.suspects.allow(self._cost(several[-1].step)):
+        if not self.suspects.allow(self.costs.after(several[-1].step)):
             return None
         suspect = self._try(first.step, [(change.step, change.function) for change in several], first.says)
         if suspect is None:
@@ -280,7 +316,7 @@ class _Search:
 
     def _end(self, several: Sequence[Change]) -> np.ndarray:
         """Return what the part makes with some steps changed; ArithmeticError if it cannot, or there is no time."""
-        if not self.suspects.spend(self._cost(several[-1].step)):
+        if not self.suspects.spend(self.costs.after(several[-1].step)):
             raise ArithmeticError
         try:
             return run_changed(self.segment, {c.step.name: (c.step, c.function) for c in several}, self.reference)
@@ -294,18 +330,10 @@ class _Search:
         except FAILURES:
             return None
 
-    def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
-        """Make a mistake in some steps, if there is time for it."""
-        if not self.suspects.allow(self._cost(steps[0])):
-            return None
-        suspect = self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
-        made = [Change("", mistake.says, step, mistake.function) for step in steps]
-        return None if suspect is None else self._unless_refuted(suspect, made, self.segment.target.name)
-
-    def _cost(self, step: Step) -> int:
-        """Return how many numbers are computed when all is run again from a step on."""
-        names = [step.name for step in self.segment.steps]
-        return sum(STARTED + self.segment.results[name].size for name in names[names.index(step.name) :])
+    def _mistake(self, one: Try) -> Suspect | None:
+        """Make a mistake in some steps."""
+        mistake, steps = one
+        return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
 
     def _try(
         self, step: Step, changed: Sequence[tuple[Step, Callable[..., Any]]], says: str, mistake: Mistake | None = None

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 #: the reference), and so many times less than what is wrong.
 FIT, GAIN = 4.0, 10.0
 
-#: Numbers that may be computed in looking for a mistake, counted by the results of the steps that are run. So it does
-#: not depend on the machine what is found, and takes half a minute at most on a usual one.
-BUDGET = 1_000_000_000
+#: Numbers that may be computed in looking for a mistake, counted by the results and the products of the steps that are
+#: run. So it does not depend on the machine what is found, and takes half a minute at most on a usual one.
+BUDGET = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class Suspect:
 class Suspects(list[Suspect]):
     """Suspects, best first, and how many mistakes were tried of those that could be: fewer if it took too long.
 
-    `refused` says why none was, where the file's own steps would make more than the file explains; `left` is how many
-    numbers may still be computed.
+    `refused` says why none was, where the file's own steps would make more than the file explains. `budget` numbers may
+    be computed, and `left` of them still.
     """
 
     def __init__(self, budget: int | None = None) -> None:
         self.tried = self.known = 0
         self.refused = ""
-        self.left = BUDGET if budget is None else budget
+        self.budget = self.left = BUDGET if budget is None else budget
 
     @property
     def fitting(self) -> list[Suspect]:
@@ -92,10 +92,10 @@ class Suspects(list[Suspect]):
         """How many mistakes were tried that do not fit."""
         return max(self.tried - len(self.fitting), 0)
 
-    def allow(self, cost: int) -> bool:
-        """Count a mistake; return whether a run of so many numbers may be made for it."""
+    def allow(self, cost: int, share: float = 1.0) -> bool:
+        """Count a mistake; return whether a run of so many numbers may be made for it, within a share of them all."""
         self.known += 1
-        may = self.spend(cost)
+        may = not self.used(share) and self.spend(cost)
         self.tried += may
         return may
 
@@ -103,6 +103,14 @@ class Suspects(list[Suspect]):
     def is_cut(self) -> bool:
         """Whether one was not tried, as it took too long."""
         return self.tried < self.known
+
+    def used(self, share: float) -> bool:
+        """Whether a share of what may be computed is."""
+        return self.left <= (1 - share) * self.budget
+
+    def affords(self, cost: int) -> bool:
+        """Whether so many numbers are left."""
+        return cost <= self.left
 
     def spend(self, cost: int) -> bool:
         """Return whether so many numbers may be computed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Segment:
     params : mapping of str to ndarray
     results : dict of str to ndarray
         What the steps make of `start`, by name, and `start` itself.
+    numbers : int
+        How many the reference holds: so many explain what its steps may make.
     """
 
     plan: Plan
@@ -45,6 +47,7 @@ class Segment:
     of_mine: list[str]
     params: Mapping[str, np.ndarray]
     results: dict[str, np.ndarray]
+    numbers: int
 
     @property
     def target(self) -> Step:
@@ -69,22 +72,17 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     reference does not tell its steps, or lacks weights or arrays that they need, or holds others than they make.
     """
     reference = comparison.reference
-    plan = plan_of(reference, difference.name)
-    if plan is None:
+    found = reach(comparison, difference, share)
+    if found is None:
         return None
-    good = {
-        plan[other.name].name if other.name in plan else other.name: other
-        for other in comparison.differences
-        if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
-    }
-    names, outside = walk(plan, plan[difference.name].name, good)
+    plan, names, outside, good = found
     if len(names) > MOST_STEPS:
         comparison.refused[difference.name] = f"{len(names)} steps lie before it, expected at most {MOST_STEPS}"
         return None
     key = (difference.name, frozenset(names), tuple((name, name in good) for name in outside))
     if key in comparison.segments:
-        found: Segment | None = comparison.segments[key]
-        return found
+        known: Segment | None = comparison.segments[key]
+        return known
     comparison.segments[key] = None
     dtype = working_dtype(np.asarray(reference[difference.name]))
     weights = getattr(reference, "params", {})
@@ -102,8 +100,33 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
     except FAILURES:  # arrays or weights that the reference lacks, a plan of another program
         return None
     of_mine = [name for name in outside if name in good or (name == IMAGE and DECODED in good)]
-    segment = comparison.segments[key] = Segment(plan, steps, start, of_mine, params, results)
+    segment = comparison.segments[key] = Segment(plan, steps, start, of_mine, params, results, count_numbers(reference))
     return segment
+
+
+class Reach(NamedTuple):
+    """What lies between a tensor and the good ones before it: names of steps, and of the arrays that they start from.
+
+    `good` are the tensors to start from, wherever they are.
+    """
+
+    plan: Plan
+    names: set[str]
+    outside: list[str]
+    good: dict[str, Difference]
+
+
+def reach(comparison: Comparison, difference: Difference, share: float = 1.0) -> Reach | None:
+    """Return which steps lie before a tensor, without running any; None if the reference does not tell its steps."""
+    plan = plan_of(comparison.reference, difference.name)
+    if plan is None:
+        return None
+    good = {
+        plan[other.name].name if other.name in plan else other.name: other
+        for other in comparison.differences
+        if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
+    }
+    return Reach(plan, *walk(plan, plan[difference.name].name, good), good)
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:
@@ -226,21 +249,33 @@ def run_changed(
             return results[name]
         return segment.results[name] if name in segment.results else cast(given(reference, name), dtype)
 
-    allowance = Allowance(count_numbers(reference))
+    steps = _changed_steps(segment, changed)
+    last_use = {name: made for made, (step, _) in steps.items() for name in step.inputs}
+    allowance = Allowance(segment.numbers)
     with np.errstate(all="ignore"):
-        for step in segment.steps:
-            if step.name in changed:
-                other, function = changed[step.name]
-            elif any(name in results for name in step.inputs):
-                other, function = step, None
-            else:
-                continue
+        for made, (step, function) in steps.items():
             weights = {
                 name: segment.params[name] if name in segment.params else cast(np.asarray(params[name]), dtype)
-                for name in other.params.values()
+                for name in step.params.values()
             }
-            inputs = [find(name) for name in other.inputs]
+            inputs = [find(name) for name in step.inputs]
             with suppress(InputError):  # shapes that only a mistake takes
-                allowance.take(other, [array.shape for array in inputs], {k: v.shape for k, v in weights.items()})
-            results[step.name] = run_step(other, inputs, weights, function)
+                allowance.take(step, [array.shape for array in inputs], {k: v.shape for k, v in weights.items()})
+            results[made] = run_step(step, inputs, weights, function)
+            for name in step.inputs:
+                if last_use[name] == made:
+                    results.pop(name, None)
     return find(segment.target.name)
+
+
+def _changed_steps(
+    segment: Segment, changed: Mapping[str, tuple[Step, Callable[..., Any]]]
+) -> dict[str, tuple[Step, Callable[..., Any] | None]]:
+    """Return the steps that are done in another way, and those that follow from them, with what to do, by name."""
+    steps: dict[str, tuple[Step, Callable[..., Any] | None]] = {}
+    for step in segment.steps:
+        if step.name in changed:
+            steps[step.name] = changed[step.name]
+        elif not steps.keys().isdisjoint(step.inputs):
+            steps[step.name] = step, None
+    return steps

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -60,7 +60,7 @@ def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
         if recorded.about:
             raise GoldenError("expected one model call in a trace, got a second; open a trace for each")
         _check_traceable(model, training)
-        record_into(recorded, model, pixel_values, output, only)
+        record_into(recorded, model, pixel_values, lambda: output, only)
 
     token = OBSERVER.set(observe)
     try:
@@ -72,21 +72,31 @@ def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
 
 
 def record_into(
-    recorded: Trace, model: Any, pixel_values: Any, output: Any, only: str | Sequence[str] | None = None
+    recorded: Trace,
+    model: Any,
+    pixel_values: Any,
+    output: Callable[[], Any],
+    only: str | Sequence[str] | None = None,
 ) -> None:
-    """Run the plan of a model and add its results to a trace; refuse them if they are not the model's `output`."""
+    """Run the plan of a model and add its results to a trace; refuse them if they are not those of the model.
+
+    What the model gave out is asked of `output` when the plan has been run, so that both may run at the same time.
+    """
     plan = make_plan(model.config, task_of(model))
     names = choose_names(plan, only, model.base_model_prefix)
-    expected = results_of(plan, model, output)
-    arrays = {}
+    given_out = {*plan.hidden_states, *plan.outputs}
+    arrays, checked = {}, {}
     for step, result in run_plan(plan, {PIXELS: pixel_values}, model.state_dict()):
-        if step.name in expected and not _same_bits(to_host(result), to_host(expected[step.name])):
-            raise GoldenError(
-                f"{step.name}: the plan's result is not bit for bit the model's; a trace records the functions of "
-                "npconv.models, called as they are"
-            )
+        if step.name in given_out:
+            checked[step.name] = result
         if step.name in names:
             arrays[step.name] = to_host(result)
+    for name, expected in results_of(plan, model, output()).items():
+        if name in checked and not _same_bits(to_host(checked[name]), to_host(expected)):
+            raise GoldenError(
+                f"{name}: the plan's result is not bit for bit the model's; a trace records the functions of "
+                "npconv.models, called as they are"
+            )
     recorded.add(PIXELS, to_host(pixel_values).copy())  # the caller may write to the array of the call
     for name, array in arrays.items():
         recorded.add(name, array)
@@ -209,7 +219,7 @@ def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return np.array_equal(np.ascontiguousarray(a).view(bits), np.ascontiguousarray(b).view(bits))
 
 
-def _float32_bytes(array: Any) -> bytes:
+def _float32_bytes(array: Any) -> memoryview:
     """Return an array's numbers as little-endian float32, in C order."""
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
-        return np.asarray(to_host(array)).astype("<f4").tobytes()
+        return np.ascontiguousarray(to_host(array), "<f4").reshape(-1).view(np.uint8).data

@@ -16,7 +16,8 @@ What tolerance follows is said in :mod:`npconv.golden.measures`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import Any
 
@@ -26,15 +27,18 @@ import npconv.api
 from npconv.api import AutoConfig, AutoModelForImageClassification
 from npconv.api.heads import BareModel
 from npconv.backend import to_host
-from npconv.errors import GoldenError, InputError
+from npconv.cores import at_once
+from npconv.errors import GoldenError, InputError, NpconvError
 from npconv.golden.compare import compare
-from npconv.golden.trace_file import Trace
+from npconv.golden.measures import distance
+from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.tracing import record_into, results_of, task_of
 from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 
 PERTURBED_RUNS = 2
+
 DTYPES = ("float64", "float32")
 
 
@@ -114,15 +118,32 @@ def measure_noise(
     A float32 run that overflows where the truth does not is refused.
     """
     noise: dict[str, dict[str, float]] = {name: {} for name in truth if name in plan}
+    names = set(noise)
+
+    def errors(seed: int) -> dict[str, float]:
+        weights = perturbed(params, seed) if seed else params
+        runs = run_plan(plan, {PIXELS: x}, weights, only=names)
+        return _errors(truth, ((step.name, result) for step, result in runs))
+
+    explicit, *others = at_once(errors, range(PERTURBED_RUNS + 1))
+    fast = _errors(truth, _fast(plan, model, params, x, names))
+    for kind, run in (("explicit", explicit), *(("perturbed", run) for run in others), ("fast", fast)):
+        for name, error in run.items():
+            noise[name][kind] = max(noise[name].get(kind, 0.0), error)
+    return noise
+
+
+def _errors(truth: Mapping[str, np.ndarray], results: Iterable[tuple[str, np.ndarray]]) -> dict[str, float]:
+    """Return how far each result is from the truth; refuse what is not finite."""
+    found = {}
     with np.errstate(all="ignore"):  # an overflow is seen by its result
-        for kind, name, result in _runs(plan, model, params, x, set(noise)):
-            difference = np.abs(np.asarray(result, np.float64) - truth[name]).max(initial=0.0)
-            if not np.isfinite(difference):
+        for name, result in results:
+            found[name] = distance(truth[name], np.asarray(result))
+            if not np.isfinite(found[name]):
                 raise GoldenError(
                     f"{name}: the model overflows in float32, so its noise cannot be measured; go without"
                 )
-            noise[name][kind] = max(noise[name].get(kind, 0.0), float(difference))
-    return noise
+    return found
 
 
 def add_noise(golden: Trace, recorded: Trace) -> None:
@@ -149,36 +170,39 @@ def add_noise(golden: Trace, recorded: Trace) -> None:
 def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> dict[str, np.ndarray]:
     """Return float32 weights, each off by up to a unit in the last place; the same seed gives the same."""
     rng = np.random.default_rng(seed)
-    return {
-        name: array
-        if array.dtype.kind != "f"
-        else (array * (1 + rng.uniform(-1, 1, array.shape) * 2.0**-23)).astype(np.float32)
-        for name, array in sorted(params.items())
-    }
+    found = dict(sorted(params.items()))
+    for name, array in found.items():
+        if array.dtype.kind == "f":
+            factors = rng.uniform(-1, 1, array.shape)
+            factors *= 2.0**-23
+            factors += 1
+            found[name] = (array * factors).astype(np.float32)
+    return found
 
 
-def _runs(
-    plan: Plan, model: BareModel[Any], params: Mapping[str, np.ndarray], x: np.ndarray, names: set[str]
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yield what each run in float32 gives: the kind of run, the tensor's name, its values."""
-    for number in range(PERTURBED_RUNS + 1):
-        weights = params if number == 0 else perturbed(params, number)
-        for step, result in run_plan(plan, {"pixel_values": x}, weights, only=names):
-            yield "explicit" if number == 0 else "perturbed", step.name, result
+def _fast(
+    plan: Plan, model: BareModel[Any], params: Mapping[str, np.ndarray], x: np.ndarray, names: Container[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Give out what the fast engine does, by name."""
     fast = type(model)(model.config, params, engine="fast")
     output = fast(x, output_hidden_states=True, return_dict=True)
     for name, result in results_of(plan, fast, output).items():
         if name in names:
-            yield "fast", name, result
+            yield name, result
 
 
 def _trace(model: BareModel[Any], x: np.ndarray, only: str | Sequence[str] | None) -> Trace:
     """Return the trace of a model, with the pixel values as they came."""
     cast = x.astype(model.dtype)
     recorded = Trace()
-    with np.errstate(all="ignore"):
-        output = model(cast, output_hidden_states=True, return_dict=True)
-        record_into(recorded, model, cast, output, only)
+    quiet_model = np.errstate(all="ignore")(model)
+    with ThreadPoolExecutor(1) as pool, np.errstate(all="ignore"):
+        running = pool.submit(quiet_model, cast, output_hidden_states=True, return_dict=True)
+        try:
+            record_into(recorded, model, cast, running.result, only)
+        except NpconvError:
+            running.result()  # what the model says of its input comes first
+            raise
     trace = Trace(recorded.about)
     for name, array in recorded.items():
         if not np.isfinite(array).all():

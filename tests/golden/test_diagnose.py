@@ -294,7 +294,7 @@ def coarse():
 
 def test_a_search_ends_when_its_budget_is_spent(monkeypatch):
     whole = diagnose(coarse(), CATALOGUE)
-    monkeypatch.setattr("npconv.golden.judge.BUDGET", 20_000_000)
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 40_000_000)
     cut = diagnose(coarse())
     assert 10 <= cut.tried < cut.known
     assert cut.tried < whole.tried

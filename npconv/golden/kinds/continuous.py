@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.numbers import in_words, rounded
@@ -178,6 +177,8 @@ def _searched(place: Place, change: Callable[[float], Change]) -> Iterator[Chang
 
 def _nearest(place: Place, changes: Callable[[float], list[Change]]) -> float | None:
     """Return the positive number with which the end comes nearest to mine; None if nothing comes of any, or it is 1."""
+    from scipy.optimize import minimize_scalar  # takes longer to import than all of npconv
+
     goal = place.goal
     assert goal is not None
 

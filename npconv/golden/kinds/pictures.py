@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 from npconv.golden.kinds.change import Change, Place
 from npconv.images.passes import ORDERS
@@ -83,6 +82,8 @@ def _alone(function: Any) -> Any:
 
 def _sampled(size: tuple[int, int], degree: int, aligned: bool, image: np.ndarray) -> np.ndarray:
     """Return a picture resized by looking up single places, as many libraries do by default."""
+    from scipy.ndimage import map_coordinates  # not needed but for pictures
+
     places = []
     for new, old in zip(size, image.shape[1:], strict=True):
         if aligned:

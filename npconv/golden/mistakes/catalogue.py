@@ -65,6 +65,8 @@ class Mistake:
         Why no numbers can show it: it is another form of the same function. Empty for a mistake that shows.
     unseen : str
         Why golden cases do not show it, or not apart from others, while traces of models do.
+    is_slow : bool
+        It rounds every product by itself, which takes a hundred times as long as to add them up.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Mistake:
     rewire: Callable[[Step, Plan], Step] = unchanged
     invisible: str = ""
     unseen: str = ""
+    is_slow: bool = False
 
     def at(self, step: Step, plan: Plan) -> Step | None:
         """Return the step as the mistake has it, None where the mistake cannot be made."""
@@ -115,6 +118,7 @@ def mistake(
     rewire: Callable[[Step, Plan], Step] = unchanged,
     invisible: str = "",
     unseen: str = "",
+    is_slow: bool = False,
 ) -> Callable[[Callable[..., Any] | Edit], Any]:
     """Put an edit or a function into the catalogue, once for each operation: ``mistake(...)(edit(eps=1e-5))``.
 
@@ -132,7 +136,7 @@ def mistake(
             quiet = np.errstate(all="ignore")(function)
             quiet.__doc__ = how.__doc__ if not isinstance(how, Edit) and how.__doc__ else says
             where = applies or (how.applies if isinstance(how, Edit) else anywhere)
-            CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible, unseen)
+            CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible, unseen, is_slow)
         return how
 
     return add

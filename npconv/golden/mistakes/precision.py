@@ -21,6 +21,7 @@ from npconv.plan.shapes import as_pair
 
 HALF = np.float16
 PRODUCT = "products summed in float16"
+NO_ACCUMULATOR = "half-precision attention without a float32 accumulator"
 
 #: What has weights, and what multiplies matrices.
 WEIGHTED = (*EVERY, "linear")
@@ -52,21 +53,21 @@ def convolution(x: Any, weight: Any, *, stride: Any = 1, padding: Any = 0, dilat
     return multiply(weight.reshape(groups, len(weight) // groups, -1), seen).reshape(len(x), -1, height, width)
 
 
-@mistake((*EVERY, "linear"), "float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80")
+@mistake((*EVERY, "linear"), "float16", PRODUCT, "ConvNeXt-V2#66, ConvNeXt#80", is_slow=True)
 def product(x: Any, weight: Any, bias: Any = None, **window: Any) -> Any:
     """Add the bias to a product in float16, in the precision of the input."""
     y = (convolution(x, weight, **window) if x.ndim == 4 else multiply(x, weight.T)).astype(x.dtype)
     return y if bias is None else y + (bias[:, None, None] if x.ndim == 4 else bias)
 
 
-@mistake("attention_scores", "scores-float16", PRODUCT, "half-precision attention without a float32 accumulator")
+@mistake("attention_scores", "scores-float16", PRODUCT, NO_ACCUMULATOR, is_slow=True)
 def scores(query: Any, key: Any, *, num_heads: int, scale: float) -> Any:
     """Multiply queries and keys."""
     products = multiply(split_heads(query, num_heads), split_heads(key, num_heads).transpose(0, 1, 3, 2))
     return products.astype(query.dtype) * scale
 
 
-@mistake("attention_context", "context-float16", PRODUCT, "half-precision attention without a float32 accumulator")
+@mistake("attention_context", "context-float16", PRODUCT, NO_ACCUMULATOR, is_slow=True)
 def context(probabilities: Any, value: Any) -> Any:
     """Probabilities times values."""
     return merged(multiply(probabilities, split_heads(value, probabilities.shape[1]))).astype(value.dtype)

@@ -7,19 +7,21 @@ known mistake in place of the right operation; a mistake that gives mine's numbe
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npconv.errors import NpconvError
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.judge import Judge, Suspect, Suspects, squeezed_distance
+from npconv.golden.judge import Judge, Suspect, Suspects, shaped, squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
-from npconv.golden.kinds.search import changes, is_refuted, pairs
-from npconv.golden.segment import FAILURES, Segment, make_segment, run_changed
+from npconv.golden.kinds.search import KINDS, all_of, changes, pairs, together
+from npconv.golden.runs import Runs
+from npconv.golden.segment import FAILURES, Segment, make_segment
+from npconv.golden.subsets import LIKELY, Group, Subset, best_of, find_some, make_group
 from npconv.golden.trace_file import layout_of
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
@@ -31,20 +33,17 @@ if TYPE_CHECKING:
 #: may hide in one that is good, but only just.
 SHARES = (1.0, 0.25)
 
-#: Runs with a mistake in one of several steps; a trace of few tensors has many steps between two of them.
-MOST_RUNS = 400
-
-#: What it costs to start a step, in numbers.
-STARTED = 50_000
-
 #: Steps between two tensors, at most, in which kinds of mistakes are looked for.
 MOST_CHANGED = 100
 
 #: Numbers of a result that two changes at once are tried on; each is solved for anew beside each of the others.
 LARGEST_OF_PAIRS = 200_000
 
-#: How many of the changes that do not fit are told of.
-NEAREST = 8
+#: How many of the changes that do not fit are told of, and of those that do the same in another step.
+NEAREST, EQUAL = 8, 3
+
+#: Changes of steps, one of which each or all of which are tried, and the mistake of the catalogue that they are.
+Trial = tuple[Sequence[Change], "Mistake | None"]
 
 #: Orders of axes by which layouts are mistaken for each other.
 SWAPS = {
@@ -121,7 +120,8 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
     -------
     Suspects
         Best first. Each mistake is made in all steps at once to which it applies; where that does not fit, in one of
-        them at a time, up to :data:`BUDGET`. Empty if nothing diverges, or the reference itself is not finite.
+        them at a time, and then in some of them, up to :data:`BUDGET`. Empty if nothing diverges, or the reference
+        itself is not finite.
     """
     first = comparison.first
     if first is None or first.broken:
@@ -153,15 +153,28 @@ def diagnose(comparison: Comparison, mistakes: Sequence[Mistake] | None = None) 
     return suspects
 
 
-def _nearest(found: list[tuple[Suspect, Change]]) -> list[Suspect]:
+def _nearest(found: list[Suspect]) -> list[Suspect]:
     """Return the suspects that leave least, of many that do not fit."""
-    return sorted((suspect for suspect, _ in found), key=lambda suspect: suspect.residual)[:NEAREST]
+    return sorted(found, key=lambda suspect: suspect.residual)[:NEAREST]
+
+
+def _is_odd(suspect: Suspect) -> bool:
+    """Tell whether a suspect has a number of many digits: of two that are the same, round ones are meant."""
+    numbers = [value for value in suspect.values.values() if isinstance(value, float)]
+    return any(number != float(f"{number:.3e}") for number in numbers)
 
 
 def _best_first(suspects: list[Suspect]) -> list[Suspect]:
-    """Return suspects by residual, each explanation once; of two with the same numbers, a known mistake comes first."""
+    """Return suspects by residual, each explanation once; of two with the same numbers, a known mistake comes first.
+
+    Kinds of mistakes that fit stay in their order: they are the same function.
+    """
+
+    def order(suspect: Suspect) -> tuple[bool, float, bool]:
+        return not suspect.fits, 0.0 if suspect.fits and suspect.kind else suspect.residual, suspect.mistake is None
+
     found: dict[tuple[str, str], Suspect] = {}
-    for suspect in sorted(suspects, key=lambda suspect: (suspect.residual, suspect.mistake is None)):
+    for suspect in sorted(suspects, key=order):
         found.setdefault((suspect.says, suspect.step.name), suspect)
     return list(found.values())
 
@@ -172,7 +185,7 @@ def _layouts(comparison: Comparison, first: Difference, segment: Segment | None)
     step = segment.target if segment else Step(first.name, "", ())
     letters = layout_of(comparison.reference, first.name, right.ndim)
     judge = Judge(comparison, first, right)
-    found = [judge(array, says, step, None, 1) for array, says in _swapped(right, letters)]
+    found = [judge(array, says, step) for array, says in _swapped(right, letters)]
     if judge.is_right:
         found.append(judge.as_stored(right, step))
     return [suspect for suspect in found if suspect]
@@ -191,11 +204,15 @@ class _Search:
 
     def __init__(self, comparison: Comparison, first: Difference, segment: Segment, suspects: Suspects) -> None:
         self.suspects = suspects
-        self.comparison = comparison
         self.reference = comparison.reference
         self.plan = segment.plan
         self.segment = segment
         self.judge = Judge(comparison, first, segment.made)
+        self.runs = Runs(comparison, segment, self.judge, suspects)
+        #: What mine has, in the shape in which the steps make it: pixel values have an axis of the batch more.
+        self.goal = shaped(self.judge.mine, segment.made.shape) if first.reading is not None else None
+        self.wrong = self.runs.effect(self.goal)
+        self.groups: list[Group] = []
 
     def inputs(self) -> Iterator[Suspect]:
         """Give out the suspects that the last step took one of its inputs in another layout."""
@@ -204,66 +221,118 @@ class _Search:
             array = self.segment.results[name]
             letters = self.plan[name].layout if name in self.plan else layout_of(self.reference, name, array.ndim)
             for swapped, says in _swapped(array, letters):
-                suspect = self._try(step, [(step, _with_input(place, swapped, step))], f"{says} in its input {name}")
-                if suspect:
+                change = Change("", f"{says} in its input {name}", step, _with_input(place, swapped, step))
+                if suspect := self.runs.suspect([change], self.runs.made([change])):
                     yield suspect
 
     def mistakes(self, mistakes: Sequence[Mistake]) -> list[Suspect]:
         """Return the suspects of a catalogue."""
-        places = []
+        trials: list[Trial] = []
         for mistake in mistakes:
             wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
-            places.append((mistake, [step for step in wrong if step is not None]))
-        found = [self._mistake(mistake, steps) for mistake, steps in places if steps]
-        if not any(suspect and suspect.fits for suspect in found):
-            single = [(mistake, step) for mistake, steps in places if len(steps) > 1 for step in steps]
-            found += [self._mistake(mistake, [step]) for mistake, step in single[:MOST_RUNS]]
-        return [suspect for suspect in found if suspect]
+            changed = [Change("", mistake.says, step, mistake.function) for step in wrong if step is not None]
+            trials.append((changed, mistake))
+        found = [
+            self.runs.suspect(several, self.runs.allowed(several), mistake) for several, mistake in trials if several
+        ]
+        if any(suspect and suspect.fits for suspect in found):
+            return [suspect for suspect in found if suspect]
+        for suspect in self._one_by_one([trial for trial in trials if len(trial[0]) > 1]):
+            found.append(suspect)
+            if suspect.fits and suspect.steps > 1:
+                break
+        return [suspect for suspect in [*found, *self._some()] if suspect]
 
     def kinds(self) -> list[Suspect]:
-        """Return the suspects of all kinds of mistakes; of those that fit, the first alone, which is the simplest."""
+        """Return the suspects of all kinds of mistakes.
+
+        Of those that fit, the first alone, which is the simplest, and what is the same in the steps beside it.
+        """
         if len(self.segment.steps) > MOST_CHANGED:
             return []
-        goal = self.judge.mine if self.judge.first.reading is not None else None
         steps = reversed(self.segment.steps)
-        places = [Place(step, self.segment, self.reference, goal, self._end) for step in steps]
-        found: list[tuple[Suspect, Change]] = []
-        for several in changes(places):
-            if fit := self._judged(several, found):
-                return [fit, *_nearest(found)]
-            if self.suspects.is_cut:
-                return _nearest(found)
-        if len(places) == 1 and self.segment.made.size <= LARGEST_OF_PAIRS:
-            firsts = [change for _, change in found if change.kind != CONTINUOUS]
-            for change in pairs(places[0], firsts):
-                if fit := self._judged([change], found):
-                    return [fit, *_nearest(found)]
+        places = [Place(step, self.segment, self.reference, self.goal, self.runs.end) for step in steps]
+        found: list[Suspect] = []
+        for suspect in self._in_turn(places):
+            if suspect.fits:
+                beside = self._beside(places, suspect) if suspect.steps == 1 else []
+                return [*sorted([suspect, *beside], key=_is_odd), *_nearest(found)]
+            found.append(suspect)
+        if self.segment.made.size <= LARGEST_OF_PAIRS:
+            here = [suspect.changes[0] for suspect in found if suspect.step.name == self.segment.target.name]
+            for change in pairs(places[0], [change for change in here if change.kind != CONTINUOUS]):
+                suspect_of_both = self._tried([change])
+                if suspect_of_both and suspect_of_both.fits:
+                    return [suspect_of_both, *_nearest(found)]
                 if self.suspects.is_cut:
                     break
+                found += [suspect_of_both] if suspect_of_both else []
         return _nearest(found)
 
-    def _judged(self, several: Sequence[Change], found: list[tuple[Suspect, Change]]) -> Suspect | None:
-        """Return the suspect of some changes if it fits and nothing refutes it; else keep it among those `found`."""
-        first = several[0]
-        if not self.suspects.allow(self._cost(several[-1].step)):
-            return None
-        suspect = self._try(first.step, [(change.step, change.function) for change in several], first.says)
-        if suspect is None:
-            return None
-        suspect = replace(suspect, kind=first.kind, values=first.values)
-        if suspect.fits and not is_refuted(self.comparison, several):
-            return suspect
-        found.append((replace(suspect, fits=False), first))
-        return None
+    def _in_turn(self, places: Sequence[Place]) -> Iterator[Suspect]:
+        """Give out the suspects of all kinds: in all steps that have a change in common, in each, and in some."""
+        for groups in changes(places):
+            for several in [group for group in groups if len(group) > 1]:
+                yield from filter(None, [self._tried(several)])
+            yield from self._one_by_one([(group, None) for group in groups])
+            if self.suspects.is_cut:
+                return
+        for several in together(places):
+            yield from filter(None, [self._tried(several)])
+        yield from self._some()
 
-    def _end(self, several: Sequence[Change]) -> np.ndarray:
-        """Return what the part makes with some steps changed; ArithmeticError if it cannot, or there is no time."""
-        if not self.suspects.spend(self._cost(several[-1].step)):
-            raise ArithmeticError
-        try:
-            return run_changed(self.segment, {c.step.name: (c.step, c.function) for c in several}, self.reference)
-        except (*FAILURES, NpconvError) as error:
-            raise ArithmeticError from error
+    def _beside(self, places: Sequence[Place], one: Suspect) -> list[Suspect]:
+        """Return the suspects that fit as well as one that does, in the steps before it and after it."""
+        name, before = one.step.name, self.plan[one.step.name].inputs
+        near = [place for place in places if place.step.name in before or name in place.step.inputs]
+        singles = [change for place in near for kind in KINDS for change in all_of(kind, place)]
+        found = self._one_by_one([([change], None) for change in singles])
+        return list(itertools.islice((suspect for suspect in found if suspect.fits), EQUAL))
+
+    def _one_by_one(self, trials: Sequence[Trial]) -> Iterator[Suspect]:
+        """Give out the suspects of changes in one step at a time; keep what they do in each of several steps."""
+        at_once = len(self.segment.steps) * self.runs.together
+        for window in _windows(trials, at_once if self.runs.together > 1 else 1):
+            ends = iter(self.runs.ends([change for several, _ in window for change in several]))
+            for several, mistake in window:
+                made = list(itertools.islice(ends, len(several)))
+                found = [self.runs.suspect([c], end, mistake) for c, end in zip(several, made, strict=True)]
+                yield from filter(None, found)
+                if not any(suspect and suspect.fits for suspect in found):
+                    yield from self._keep(several, made, mistake)
+
+    def _keep(
+        self, several: Sequence[Change], made: Sequence[np.ndarray | None], mistake: Mistake | None
+    ) -> Iterator[Suspect]:
+        """Keep what a mistake does in each of several steps; if it is likely, give out in which of them it is made."""
+        if len(several) > 2 and np.isfinite(self.wrong).all():
+            effects = np.array([self.runs.effect(array) for array in made])
+            group = make_group(several, effects, self.wrong, mistake)
+            if group and group.left < LIKELY:
+                yield from filter(None, [self._in_some(group)])
+            elif group:
+                self.groups = best_of([*self.groups, group])
+
+    def _some(self) -> Iterator[Suspect]:
+        """Give out the suspect of a mistake in some of its steps, of the likeliest of those that were made in each."""
+        groups, self.groups = self.groups, []
+        yield from itertools.islice(filter(None, map(self._in_some, groups)), 1)
+
+    def _in_some(self, group: Group) -> Suspect | None:
+        """Return the suspect of a mistake in some of its steps, if one fits."""
+
+        def run(subset: Subset) -> tuple[float, Suspect | None]:
+            several = [group.changes[index] for index in sorted(subset)]
+            made = self.runs.allowed(several) if several else None
+            rest = self.wrong - self.runs.effect(made)
+            suspect = self.runs.suspect(several, made, group.mistake)
+            return float(rest @ rest), suspect if suspect and suspect.fits else None
+
+        return find_some(group, self.wrong, run)
+
+    def _tried(self, several: Sequence[Change]) -> Suspect | None:
+        """Return the suspect of some changes at once, if there is time for it."""
+        return self.runs.suspect(several, self.runs.allowed(several))
 
     def _at(self, mistake: Mistake, step: Step) -> Step | None:
         """Return a step as a mistake has it; None where it cannot be made, or the steps before are not npconv's."""
@@ -272,26 +341,16 @@ class _Search:
         except FAILURES:
             return None
 
-    def _mistake(self, mistake: Mistake, steps: Sequence[Step]) -> Suspect | None:
-        """Make a mistake in some steps, if there is time for it."""
-        if not self.suspects.allow(self._cost(steps[0])):
-            return None
-        return self._try(steps[0], [(step, mistake.function) for step in steps], mistake.says, mistake)
 
-    def _cost(self, step: Step) -> int:
-        """Return how many numbers are computed when all is run again from a step on."""
-        names = [step.name for step in self.segment.steps]
-        return sum(STARTED + self.segment.results[name].size for name in names[names.index(step.name) :])
-
-    def _try(
-        self, step: Step, changed: Sequence[tuple[Step, Callable[..., Any]]], says: str, mistake: Mistake | None = None
-    ) -> Suspect | None:
-        """Run the segment with other steps; None if they cannot be run on these arrays."""
-        try:
-            made = run_changed(self.segment, {other.name: (other, f) for other, f in changed}, self.reference)
-            return self.judge(np.asarray(made), says, step, mistake, len(changed))
-        except (*FAILURES, NpconvError):  # a mistake that these shapes do not allow
-            return None
+def _windows(trials: Sequence[Trial], size: int) -> Iterator[list[Trial]]:
+    """Give out trials, so many changes together."""
+    window: list[Trial] = []
+    for trial in trials:
+        window.append(trial)
+        if sum(len(several) for several, _ in window) >= size:
+            yield window
+            window = []
+    yield window
 
 
 def _with_input(place: int, array: np.ndarray, step: Step) -> Callable[..., Any]:

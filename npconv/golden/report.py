@@ -17,6 +17,9 @@ from npconv.messages import escape, listed
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, and suspects.
 GOOD, BAD, SUSPECTS = 2, 3, 4
 
+#: Places shown of a mistake in several steps, those of a stage as one.
+PLACES = 6
+
 HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "of it", "name")
 
 
@@ -110,8 +113,22 @@ def _cut(suspects: Sequence[Suspect]) -> list[str]:
 
 def _fit(suspect: Suspect, verb: str = "fits ") -> str:
     """Return a suspect in words: ``fits tanh GELU (convnext...act): 3e-7``."""
-    place = suspect.step.name if suspect.steps == 1 else f"{suspect.step.name} and {suspect.steps - 1} more"
-    return f"{verb}{suspect.says} ({place}): {suspect.residual:.0e}"
+    return f"{verb}{suspect.says} ({in_places(suspect.places)}): {suspect.residual:.0e}"
+
+
+def in_places(names: Sequence[str]) -> str:
+    """Return the names of steps in short, those that differ by one number as one: ``stages.1.layers.{1, 3}.act``."""
+    numbers: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        before, layers, after = name.rpartition(".layers.")
+        number, dot, end = after.partition(".")
+        known = (before + layers, dot + end) if number.isdecimal() else (name, "")
+        numbers.setdefault(known, []).append(number if number.isdecimal() else "")
+    found = []
+    for (before, after), several in numbers.items():
+        each = ", ".join(sorted(several, key=lambda number: (len(number), number)))
+        found.append(f"{before}{{{each}}}{after}" if len(several) > 1 else f"{before}{each}{after}")
+    return listed(found, PLACES)
 
 
 def origin_text(origin: Origin | None) -> str:
@@ -246,6 +263,7 @@ def _suspect_values(suspect: Suspect) -> dict[str, Any]:
         "mistake": suspect.mistake.name if suspect.mistake else None,
         "step": suspect.step.name,
         "steps": suspect.steps,
+        "places": suspect.places,
         "residual": suspect.residual,
         "fits": suspect.fits,
         "kind": suspect.kind,

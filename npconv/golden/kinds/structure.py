@@ -98,7 +98,7 @@ def _neighbours(place: Place) -> Iterator[Change]:
                 return _run(place, before, place.function(*inputs, **arguments))
 
             inputs = tuple(before.inputs[0] if own == index else n for own, n in enumerate(place.step.inputs))
-            says = f"{before.name} is done after it"
+            says = f"{before.name} is done after {place.step.name}"
             yield Change(KIND, says, replace(place.step, inputs=inputs), after, {"before": before.name})
     for later in place.plan:
         if later.inputs == (place.step.name,):
@@ -108,7 +108,8 @@ def _neighbours(place: Place) -> Iterator[Change]:
                 def first(x: Any, *inputs: Any, moved: Step = moved, **arguments: Any) -> Any:
                     return place.function(_run(place, moved, x), *inputs, **arguments)
 
-                yield Change(KIND, f"{later.name} is done before it", place.step, first, {"after": later.name})
+                says = f"{later.name} is done before {place.step.name}"
+                yield Change(KIND, says, place.step, first, {"after": later.name})
 
 
 def _axes_of(step: Step, axes: int) -> Iterator[dict[str, int]]:

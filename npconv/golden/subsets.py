@@ -1,0 +1,122 @@
+"""Some of several steps: in which of them the same mistake was made, where the end of a part is all that is known.
+
+Of n steps there are 2**n subsets. What the mistake does in each step alone tells which of them are likely: as long as
+it is small, what it does in several is the sum. So the likeliest are run, and from the best of them on the way goes
+down, one step added or taken away at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from npconv.golden.kinds.change import Change
+
+if TYPE_CHECKING:
+    from npconv.golden.judge import Suspect
+    from npconv.golden.mistakes import Mistake
+
+#: Mistakes whose subsets are tried, and the share of what is wrong (of its squares) that one of them may leave at most
+#: when what it does in each step is added up, each times any number.
+MOST_GROUPS, UNLIKELY = 12, 0.9
+
+#: The share that a mistake leaves at most whose subsets are tried at once.
+LIKELY = 0.02
+
+#: Subsets that are run first, of those that leave least by adding up.
+STARTS = 5
+
+Subset = frozenset[int]
+
+#: Runs a subset; gives the sum of squares that it leaves, and what it is a suspect of if it fits.
+Run = Callable[[Subset], "tuple[float, Suspect | None]"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The same mistake in several steps.
+
+    Parameters
+    ----------
+    changes : tuple of Change
+        One for each step.
+    effects : ndarray (steps, values)
+        What each by itself does to the end of the part.
+    left : float
+        The share of what is wrong that no sum of these explains.
+    mistake : Mistake, optional
+        Of the catalogue.
+    """
+
+    changes: tuple[Change, ...]
+    effects: np.ndarray
+    left: float
+    mistake: Mistake | None = None
+
+
+def make_group(
+    changes: Sequence[Change], effects: np.ndarray, wrong: np.ndarray, mistake: Mistake | None = None
+) -> Group | None:
+    """Return the steps of a group in which the mistake does something; None if it is unlikely, or they are few."""
+    works = [index for index, effect in enumerate(effects) if np.isfinite(effect).all() and effect.any()]
+    if len(works) < 3:  # of two, each alone and both are tried already
+        return None
+    kept = effects[works]
+    rest = wrong - _numbers(kept, wrong) @ kept
+    left = float(rest @ rest) / float(wrong @ wrong)
+    return Group(tuple(changes[index] for index in works), kept, left, mistake) if left < UNLIKELY else None
+
+
+def best_of(groups: Sequence[Group]) -> list[Group]:
+    """Return the likeliest groups, best first."""
+    return sorted(groups, key=lambda group: group.left)[:MOST_GROUPS]
+
+
+def find_some(group: Group, wrong: np.ndarray, run: Run) -> Suspect | None:
+    """Look for the subset that fits; `wrong` is what is to be explained, and `run` runs a subset."""
+    count = len(group.changes)
+
+    def added_up(subset: Subset) -> float:
+        rest = wrong - group.effects[sorted(subset)].sum(axis=0)
+        return float(rest @ rest)
+
+    known = {frozenset[int](): float(wrong @ wrong)}
+    known |= {one: added_up(one) for one in map(frozenset, zip(range(count)))}
+    likely = sorted({*patterns(count), _rounded(group.effects, wrong)} - known.keys(), key=added_up)
+    best, todo = min(known, key=known.__getitem__), likely[:STARTS]
+    for turn in range(count + 1):
+        for subset in todo:
+            known[subset], suspect = run(subset)
+            if suspect is not None:
+                return suspect
+        nearest = min(known, key=known.__getitem__)
+        if turn and nearest == best:  # no way further down
+            break
+        best = nearest
+        todo = [other for index in range(count) if (other := best ^ {index}) not in known]
+    return None
+
+
+def patterns(count: int) -> Iterator[Subset]:
+    """Give out the subsets that loops make: all from a step on or up to one, all but one, every second."""
+    every = frozenset(range(count))
+    for index in range(1, count):
+        yield frozenset(range(index))
+        yield frozenset(range(index, count))
+    yield from (every - {index} for index in every)
+    yield frozenset(range(0, count, 2))
+    yield frozenset(range(1, count, 2))
+
+
+def _rounded(effects: np.ndarray, wrong: np.ndarray) -> Subset:
+    """Return the steps whose effects add up to what is wrong, each times a number that is nearer to 1 than to 0."""
+    return frozenset(np.flatnonzero(_numbers(effects, wrong) > 0.5).tolist())
+
+
+def _numbers(effects: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Return the numbers times which the effects come nearest to what is wrong: of few effects, by their products."""
+    numbers, *_ = np.linalg.lstsq(effects @ effects.T, effects @ wrong, rcond=None)
+    return numbers

@@ -1,8 +1,8 @@
 """Some of several steps: in which of them the same mistake was made, where the end of a part is all that is known.
 
 Of n steps there are 2**n subsets. What the mistake does in each step alone tells which of them are likely: as long as
-it is small, what it does in several is the sum. So the likeliest are run, and from the best of them on the way goes
-down, one step added or taken away at a time.
+it is small, what it does in several is the sum. So the likeliest are run, and from the best of them the way goes on,
+one block or step added or taken away at a time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 #: Mistakes whose subsets are tried, and the share of what is wrong (of its squares) that one of them may leave at most
 #: when what it does in each step is added up, each times any number.
-MOST_GROUPS, UNLIKELY = 12, 0.9
+MOST_GROUPS, UNLIKELY = 8, 0.9
 
 #: The share that a mistake leaves at most whose subsets are tried at once.
 LIKELY = 0.02
 
-#: Subsets that are run first, of those that leave least by adding up.
-STARTS = 5
+#: Subsets that are run first, of those that leave least by adding up; those from which the way goes on at a time; and
+#: all that are run of one mistake.
+STARTS, KEPT, MOST_RUNS = 5, 4, 250
 
 Subset = frozenset[int]
 
@@ -76,28 +77,40 @@ def best_of(groups: Sequence[Group]) -> list[Group]:
 
 
 def find_some(group: Group, wrong: np.ndarray, run: Run) -> Suspect | None:
-    """Look for the subset that fits; `wrong` is what is to be explained, and `run` runs a subset."""
-    count = len(group.changes)
+    """Look for the subset that fits; `wrong` is what is to be explained, and `run` runs a subset.
+
+    Whole blocks are added and taken away first, where several steps of one are in the group, and then single steps.
+    """
 
     def added_up(subset: Subset) -> float:
         rest = wrong - group.effects[sorted(subset)].sum(axis=0)
         return float(rest @ rest)
 
-    known = {frozenset[int](): float(wrong @ wrong)}
-    known |= {one: added_up(one) for one in map(frozenset, zip(range(count)))}
-    likely = sorted({*patterns(count), _rounded(group.effects, wrong)} - known.keys(), key=added_up)
-    best, todo = min(known, key=known.__getitem__), likely[:STARTS]
-    for turn in range(count + 1):
-        for subset in todo:
-            known[subset], suspect = run(subset)
-            if suspect is not None:
-                return suspect
-        nearest = min(known, key=known.__getitem__)
-        if turn and nearest == best:  # no way further down
-            break
-        best = nearest
-        todo = [other for index in range(count) if (other := best ^ {index}) not in known]
+    steps = [frozenset({index}) for index in range(len(group.changes))]
+    known = {subset: added_up(subset) for subset in (frozenset[int](), *steps)}
+    blocks = _blocks(group.changes)
+    for moves in [blocks, steps] if 1 < len(blocks) < len(steps) else [steps]:
+        made = (frozenset[int]().union(*(moves[index] for index in some)) for some in patterns(len(moves)))
+        likely = {*made, *moves, _rounded(group.effects, wrong)} - known.keys()
+        todo = sorted(likely, key=added_up)[: STARTS + len(moves)]
+        while todo and len(known) < MOST_RUNS:
+            for subset in todo:
+                known[subset], suspect = run(subset)
+                if suspect is not None:
+                    return suspect
+            nearest = sorted(known, key=known.__getitem__)[:KEPT]
+            next_ = dict.fromkeys(subset ^ move for subset in nearest for move in moves)
+            todo = [subset for subset in next_ if subset not in known]
     return None
+
+
+def _blocks(changes: Sequence[Change]) -> list[Subset]:
+    """Return the steps of each block, and each of those that are in none."""
+    found: dict[str, set[int]] = {}
+    for index, change in enumerate(changes):
+        before, layers, after = change.step.name.rpartition(".layers.")
+        found.setdefault(f"{before}{layers}{after.partition('.')[0]}", set()).add(index)
+    return list(map(frozenset, found.values()))
 
 
 def patterns(count: int) -> Iterator[Subset]:

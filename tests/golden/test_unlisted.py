@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from npconv.golden.compare import compare
+from npconv.golden.diagnose import diagnose
 from npconv.plan.step import Step
 from tests.golden.proof import ENOUGH
-from tests.golden.unlisted import ENTRIES
+from tests.golden.unlisted import ENTRIES, LISTS
 from tests.golden.unlisted.__main__ import main
+from tests.golden.unlisted.entry import is_same
+from tests.golden.unlisted.parts import PARTS, tell
 from tests.golden.unlisted.port import Port
 from tests.golden.unlisted.verdict import catalogued, examine, sums, table
 
@@ -30,7 +34,8 @@ COUNTS = {
     **{"parameters": 20, "continuous": 15, "precision": 10, "geometry": 15, "structure": 20},
     **{"preprocessing": 12, "several": 8},
 }
-BY_NAME = {entry.name: entry for entry in ENTRIES}
+EVERY = [entry for entries in LISTS.values() for entry in entries]
+BY_NAME = {entry.name: entry for entry in EVERY}
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Stated:
     values: dict[str, Any] = field(default_factory=dict)
     mistake: None = None
     fits: bool = True
+    changes: tuple[()] = ()
 
 
 def stated(says, step, kind="", **values):
@@ -50,25 +56,26 @@ def stated(says, step, kind="", **values):
 
 
 def test_there_are_a_hundred_different_ones():
-    assert len(BY_NAME) == len(ENTRIES) == 100
+    assert len(ENTRIES) == 100
+    assert len(BY_NAME) == len(EVERY) == 155
     assert Counter(entry.kind for entry in ENTRIES) == COUNTS
 
 
 def test_every_place_that_a_reason_may_name_is_one_step():
-    for entry in ENTRIES:
+    for entry in EVERY:
         port = Port(entry.plan(), {})
         assert port.find(entry.step) in port.steps
 
 
 @pytest.mark.parametrize("traces", TRIED)
 def test_each_is_seen_where_it_is_made(traces):
-    found = [examine(entry, traces, reasons=False) for entry in ENTRIES]
+    found = [examine(entry, traces, reasons=False) for entry in EVERY]
     assert [(one.entry.name, one.first) for one in found if not one.is_first] == []
     assert [(one.entry.name, one.error) for one in found if not one.error >= ENOUGH] == []
 
 
 def test_none_has_the_numbers_of_a_catalogued_one():
-    assert {entry.name: names for entry in ENTRIES if (names := catalogued(entry))} == {}
+    assert {entry.name: names for entry in EVERY if (names := catalogued(entry))} == {}
 
 
 @pytest.mark.parametrize("traces", TRIED)
@@ -78,6 +85,26 @@ def test_reasons_are_true(traces):
     wrong = [verdict for verdict in verdicts if verdict.outcome == "wrong"]
     assert len(wrong) <= WRONG[traces], "\n".join(table(wrong))
     assert outcomes["right"] >= RIGHT[traces], "\n".join(sums(verdicts))
+
+
+@pytest.mark.parametrize("name", ["turned", "cut-at-one", "half-then-imagenet"])
+def test_reasons_are_true_of_pixel_values_alone(name):
+    verdict = examine(BY_NAME[name], "coarse")
+    assert verdict.outcome == "right", verdict.says
+
+
+@pytest.mark.parametrize("part", PARTS[::5], ids=lambda part: part.mistake)
+def test_a_mistake_in_some_blocks_is_named_with_its_places(part):
+    told = tell(part)
+    assert told.outcome == "right", told
+
+
+def test_what_cannot_be_told_apart_is_listed_and_is_proven_to_be_the_same():
+    entry = BY_NAME["pool-of-7-by-7"]
+    fits = [suspect for suspect in diagnose(compare(entry.golden(), entry.port("coarse"))) if suspect.fits]
+    assert {"convnext.averaged", "convnext.pooled"} <= {suspect.step.name for suspect in fits}
+    assert all(is_same(entry, suspect) for suspect in fits)
+    assert not any(is_same(BY_NAME["activation-clipped"], suspect) for suspect in fits)
 
 
 def test_a_reason_must_name_the_place_the_thing_and_the_number():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -133,12 +133,14 @@ def tell(part: Part) -> Told:
     return Told(part, bool(named), set(best.places), best.says, seconds)
 
 
-def lines(told: Iterable[Told]) -> list[str]:
-    """Return a line for each."""
+def lines(told: Sequence[Told]) -> list[str]:
+    """Return a line for each, and how many are right."""
     rows = [("mistake", "family", "blocks", "reason", "seconds", "what was said")]
     for one in told:
         part = one.part
         blocks = " ".join(map(str, part.blocks))
         rows.append((part.mistake, part.family, blocks, one.outcome, f"{one.seconds:.1f}", one.says))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    right = sum(one.outcome == "right" for one in told)
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*table, "", f"{right} of {len(told)} right"]

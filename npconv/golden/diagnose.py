@@ -16,8 +16,11 @@ import numpy as np
 
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.judge import Judge, Suspect, Suspects, shaped, squeezed_distance
+from npconv.golden.kinds.blocks import block_of, blocks
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
+from npconv.golden.kinds.precision import KIND as PRECISION
+from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.search import KINDS, all_of, changes, pairs, together
 from npconv.golden.runs import Runs
 from npconv.golden.segment import FAILURES, Segment, make_segment
@@ -237,11 +240,20 @@ class _Search:
         ]
         if any(suspect and suspect.fits for suspect in found):
             return [suspect for suspect in found if suspect]
-        for suspect in self._one_by_one([trial for trial in trials if len(trial[0]) > 1]):
+        singles = self._one_by_one([trial for trial in trials if len(trial[0]) > 1])
+        for suspect in itertools.chain(singles, self._some()):
             found.append(suspect)
             if suspect.fits and suspect.steps > 1:
-                break
-        return [suspect for suspect in [*found, *self._some()] if suspect]
+                return [one for one in [*found, *self._alike(suspect, trials)] if one]
+        return [suspect for suspect in found if suspect]
+
+    def _alike(self, one: Suspect, trials: Sequence[Trial]) -> Iterator[Suspect]:
+        """Give out the suspects of other mistakes in the blocks in which one is made."""
+        made_in = set(map(block_of, one.places))
+        for several, mistake in trials:
+            part = [change for change in several if block_of(change.step.name) in made_in]
+            if part and mistake is not one.mistake:
+                yield from filter(None, [self.runs.suspect(part, self.runs.allowed(part), mistake)])
 
     def kinds(self) -> list[Suspect]:
         """Return the suspects of all kinds of mistakes.
@@ -255,7 +267,7 @@ class _Search:
         found: list[Suspect] = []
         for suspect in self._in_turn(places):
             if suspect.fits:
-                beside = self._beside(places, suspect) if suspect.steps == 1 else []
+                beside = list(self._beside(places, suspect)) if suspect.steps == 1 else []
                 return [*sorted([suspect, *beside], key=_is_odd), *_nearest(found)]
             found.append(suspect)
         if self.segment.made.size <= LARGEST_OF_PAIRS:
@@ -271,6 +283,8 @@ class _Search:
 
     def _in_turn(self, places: Sequence[Place]) -> Iterator[Suspect]:
         """Give out the suspects of all kinds: in all steps that have a change in common, in each, and in some."""
+        for several in blocks(places):
+            yield from filter(None, [self._tried(several)])
         for groups in changes(places):
             for several in [group for group in groups if len(group) > 1]:
                 yield from filter(None, [self._tried(several)])
@@ -281,13 +295,15 @@ class _Search:
             yield from filter(None, [self._tried(several)])
         yield from self._some()
 
-    def _beside(self, places: Sequence[Place], one: Suspect) -> list[Suspect]:
-        """Return the suspects that fit as well as one that does, in the steps before it and after it."""
+    def _beside(self, places: Sequence[Place], one: Suspect) -> Iterator[Suspect]:
+        """Give out suspects that fit as well as one that does: in the steps before and after it, in other formats."""
         name, before = one.step.name, self.plan[one.step.name].inputs
         near = [place for place in places if place.step.name in before or name in place.step.inputs]
         singles = [change for place in near for kind in KINDS for change in all_of(kind, place)]
+        here = [place for place in places if place.step.name == name and one.kind == PRECISION]
+        singles += [change for place in here for change in all_of(precision, place) if change.says != one.says]
         found = self._one_by_one([([change], None) for change in singles])
-        return list(itertools.islice((suspect for suspect in found if suspect.fits), EQUAL))
+        yield from itertools.islice((suspect for suspect in found if suspect.fits), EQUAL)
 
     def _one_by_one(self, trials: Sequence[Trial]) -> Iterator[Suspect]:
         """Give out the suspects of changes in one step at a time; keep what they do in each of several steps."""

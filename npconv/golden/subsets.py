@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from npconv.golden.kinds.blocks import block_of
 from npconv.golden.kinds.change import Change
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ def _blocks(changes: Sequence[Change]) -> list[Subset]:
     """Return the steps of each block, and each of those that are in none."""
     found: dict[str, set[int]] = {}
     for index, change in enumerate(changes):
-        before, layers, after = change.step.name.rpartition(".layers.")
-        found.setdefault(f"{before}{layers}{after.partition('.')[0]}", set()).add(index)
+        found.setdefault(block_of(change.step.name), set()).add(index)
     return list(map(frozenset, found.values()))
 
 

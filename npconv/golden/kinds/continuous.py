@@ -49,6 +49,7 @@ def continuous(place: Place) -> Iterator[Change]:
             yield from _searched(place, partial(_of_input, place, name))
         if place.mine is None:
             yield from _searched(place, partial(_of_result, place))
+            yield from _offset(place)
             if (highest := float(place.right.max())) > 0:
                 yield from _searched(place, partial(_cut_above, place), highest / 2, alike=0.0)
 
@@ -111,6 +112,35 @@ def _bounds(place: Place, mine: np.ndarray, right: np.ndarray) -> Iterator[Chang
             yield place.of_result(KIND, f"its result cut off {says}", cut, **bounds)
 
 
+def _offset(place: Place) -> Iterator[Change]:
+    """Give out the step with a number added to its result, searched for in units of the spread of that."""
+    spread = float(place.right.std())
+
+    def change(number: float) -> Change:
+        def function(*inputs: Any, **arguments: Any) -> Any:
+            return place.function(*inputs, **arguments) + number
+
+        return Change(KIND, f"its result plus {in_words(number)}", place.step, function, {"offset": number})
+
+    def rest(number: float) -> np.ndarray | None:
+        return _left(place, [change(number * spread)])
+
+    found = _newton(rest, 0.0, ALIKE) if spread else None
+    if found is not None and rounded(found * spread):
+        yield change(rounded(found * spread))
+
+
+def _left(place: Place, several: list[Change]) -> np.ndarray | None:
+    """Return what some changes leave of mine; None where they cannot be made."""
+    assert place.goal is not None
+    try:
+        made = place.try_(several)
+    except ArithmeticError:
+        return None
+    left = (place.goal - made).ravel() if made.shape == place.goal.shape else None
+    return left if left is not None and np.isfinite(left).all() else None
+
+
 def _cut_above(place: Place, high: float) -> Change:
     """Return the step with a result that is cut off above."""
 
@@ -170,15 +200,18 @@ def shared(places: Sequence[Place]) -> Iterator[list[Change]]:
     first = places[0]
     if first.goal is None or not np.isfinite(first.goal).all():
         return
-    makers: list[tuple[float, list[Callable[[float], Change]]]] = []
+    makers: list[tuple[float, float, list[Callable[[float], Change]]]] = []
     for name, value in first.step.attributes.items():
         if isinstance(value, float):
             start = value if value > 0 else EPSILON
-            makers.append((start, [partial(_with_number, place, name) for place in places]))
-    makers.append((1.0, [partial(_of_result, place) for place in places]))
-    makers.append((1.0, [partial(_of_input, place, place.step.inputs[0]) for place in places]))
-    for start, several in makers:
-        number = _nearest(first, partial(_all, several), start)
+            makers.append((start, ALIKE, [partial(_with_number, place, name) for place in places]))
+    makers.append((1.0, ALIKE, [partial(_of_result, place) for place in places]))
+    makers.append((1.0, ALIKE, [partial(_of_input, place, place.step.inputs[0]) for place in places]))
+    highest = max(float(place.right.max()) for place in places)
+    if highest > 0:
+        makers.append((highest / 2, 0.0, [partial(_cut_above, place) for place in places]))
+    for start, alike, several in makers:
+        number = _nearest(first, partial(_all, several), start, alike)
         if number is not None:
             yield _all(several, number)
 
@@ -201,16 +234,9 @@ def _nearest(
     place: Place, changes: Callable[[float], list[Change]], start: float, alike: float = ALIKE
 ) -> float | None:
     """Return the positive number with which the end comes nearest to mine; None if nothing comes of any, or it is 1."""
-    goal = place.goal
-    assert goal is not None
 
     def rest(logarithm: float) -> np.ndarray | None:
-        try:
-            made = place.try_(changes(math.exp(logarithm)))
-        except ArithmeticError:
-            return None
-        left = (goal - made).ravel() if made.shape == goal.shape else None
-        return left if left is not None and np.isfinite(left).all() else None
+        return _left(place, changes(math.exp(logarithm)))
 
     found = _newton(rest, math.log(start), alike)
     if found is None and len(place.segment.steps) == 1:

@@ -150,7 +150,7 @@ def _turned(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.
         yield f"reversed along axis {axis}", partial(np.flip, axis=axis)
     if len(long) > 1:
         yield f"reversed along axes {long[-2]} and {long[-1]}", partial(np.flip, axis=tuple(long[-2:]))
-    for axis, shift in itertools.product((axis for axis in long if axis > 1), (-1, 1)):
+    for axis, shift in itertools.product((axis for axis in long if axis > 0), (-1, 1)):
         yield f"rolled by {shift} along axis {axis}", partial(np.roll, shift=shift, axis=axis)
     for one, other in itertools.combinations(long, 2):
         if right.shape[one] == right.shape[other]:

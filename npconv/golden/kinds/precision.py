@@ -15,8 +15,13 @@ from npconv.plan.shapes import as_pair
 KIND = "precision"
 
 
+def _half(array: np.ndarray) -> np.ndarray:
+    """Return an array rounded to float32, as a port has it, and then to float16."""
+    return to_float16(array.astype(np.float32)).astype(array.dtype)
+
+
 FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "float16": to_float16,
+    "float16": _half,
     "bfloat16": partial(to_bits, bits=7),
     "TF32": partial(to_bits, bits=10),
 }

@@ -80,7 +80,12 @@ def pairs(place: Place, firsts: Sequence[Change]) -> Iterator[Change]:
         changed = replace(place, step=first.step, done=first.function)
         for kind in (pictures, parameters, structure, geometry, precision, read_off, numbers_of):
             for second in all_of(kind, changed):
-                if second.kind != first.kind or second.values.get("parameter") != first.values.get("parameter"):
+                others = second.values.keys() != first.values.keys()
+                if (
+                    second.kind != first.kind
+                    or others
+                    or second.values.get("parameter") != first.values.get("parameter")
+                ):
                     values = {"first": dict(first.values), "second": dict(second.values)}
                     says = f"{first.says}, and {second.says}"
                     kind_of_both = first.kind if first.kind == second.kind else f"{first.kind}, {second.kind}"

@@ -94,18 +94,18 @@ class Entry:
         """Return the golden trace that the port is held against."""
         return specimen_of(self.family, self.model).golden
 
-    def is_right(self, suspect: Suspect, reading: Reading = AS_IT_IS) -> bool:
+    def is_right(self, suspect: Suspect, first: str, reading: Reading = AS_IT_IS) -> bool:
         """Tell whether a stated reason is the true one, or another one that is the same function: told or proven.
 
-        It is stated of what the port has, read with its axes in some order.
+        It is stated of the first wrong array, as the port has it, with its axes read in some order.
         """
-        return self.is_told(suspect) or is_same(self, suspect, reading)
+        return self.is_told(suspect) or is_same(self, suspect, first, reading)
 
     def is_told(self, suspect: Suspect) -> bool:
         """Tell whether a stated reason names the kind of thing, the place and the number."""
         values: Mapping[str, Any] = getattr(suspect, "values", {})
         text = " ".join([suspect.says, *(f"{name} = {value}" for name, value in values.items())])
-        if suspect.step.name != Port(self.plan(), {}).find(self.step) or not self._is_kind(suspect):
+        if Port(self.plan(), {}).find(self.step) not in suspect.places or not self._is_kind(suspect):
             return False
         if self.accepts.never and re.search(self.accepts.never, text, re.I):
             return False
@@ -140,13 +140,16 @@ class Entry:
         return not expected or any(abs(one - other) <= within * abs(one) for one in expected for other in said)
 
 
-#: Two mistakes are the same if they differ on random inputs by no more than this share of what one of them changes:
-#: numbers that were solved for in float32 are so near. By no more than `EXACT` of the largest number in any case.
-SAME, EXACT = 1e-5, 1e-12
+#: Two mistakes are the same if they differ on random inputs by no more than this share of what one of them changes, or
+#: if numbers were solved for that are as near as float32 lets them be: a share of the largest value, and of the change.
+SAME, SOLVED, TOLD = 1e-5, 2.0**-22, 1e-3
 
 
-def is_same(entry: Entry, suspect: Suspect, reading: Reading = AS_IT_IS) -> bool:
-    """Tell whether a stated reason is the same function as the mistake, by running both in float64 on random inputs."""
+def is_same(entry: Entry, suspect: Suspect, first: str, reading: Reading = AS_IT_IS) -> bool:
+    """Tell whether a stated reason is the same function as the mistake, by running both in float64 on random inputs.
+
+    What is compared is the first wrong array, which the reason is given for.
+    """
     if not suspect.changes:
         return False
     specimen = specimen_of(entry.family, entry.model)
@@ -160,15 +163,14 @@ def is_same(entry: Entry, suspect: Suspect, reading: Reading = AS_IT_IS) -> bool
     for change in suspect.changes:
         told.steps[change.step.name], told.functions[change.step.name] = change.step, change.function
     arrays = [port.run(start, np.float64) for port in (right, made, told)]
-    for name in outputs_of(plan) if not is_picture else plan.outputs:
-        own = made.stands_for.get(name, name)
-        if any(key not in found for key, found in zip((name, own, name), arrays, strict=True)):
-            return False
-        a, b, c = arrays[0][name], arrays[1][own], arrays[2][name]
-        b = reading.of(b, a.shape) if is_picture else b
-        if not distance(c, b) <= max(SAME * distance(a, b), EXACT * np.abs(b).max()):
-            return False
-    return True
+    name = plan.outputs[0] if is_picture else plan.resolve(first)
+    names = name, made.stands_for.get(name, name), name
+    if any(key not in found for key, found in zip(names, arrays, strict=True)):
+        return False
+    a, b, c = (found[key] for key, found in zip(names, arrays, strict=True))
+    b = reading.of(b, a.shape) if is_picture else b
+    changed = distance(a, b)
+    return distance(c, b) <= max(SAME * changed, min(SOLVED * float(np.abs(b).max()), TOLD * changed))
 
 
 @cache

@@ -76,7 +76,7 @@ def examine(entry: Entry, traces: str, reasons: bool = True) -> Verdict:
     if not suspects:
         return Verdict(entry, **facts, outcome="none", says="", step="", residual=np.nan, seconds=seconds)
     best = suspects[0]
-    outcome = "right" if entry.is_right(best, first.reading or AS_IT_IS) else "wrong"
+    outcome = "right" if entry.is_right(best, name, first.reading or AS_IT_IS) else "wrong"
     return Verdict(
         entry, **facts, outcome=outcome, says=best.says, step=best.step.name, residual=best.residual, seconds=seconds
     )

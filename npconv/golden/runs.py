@@ -6,6 +6,7 @@ stacked along the axis of the batch, as no right step mixes samples. Of small ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,12 +19,14 @@ from npconv.golden.judge import Judge, Suspect, Suspects
 from npconv.golden.kinds.change import Change
 from npconv.golden.kinds.search import is_refuted
 from npconv.golden.segment import FAILURES, Segment, run_changed, run_on
+from npconv.plan.step import Step
 
 if TYPE_CHECKING:
     from npconv.golden.mistakes import Mistake
 
-#: What it costs to start a step, in numbers: 20 to 40 microseconds, where a number takes 10 nanoseconds.
-STARTED = 2_000
+#: What it costs to start a step, in numbers: 20 to 40 microseconds, where a number takes 10 nanoseconds. A depthwise
+#: convolution takes one place of its kernel after the other, so many in the time of a start.
+STARTED, TAKEN = 2_000, 8
 
 #: Numbers in the largest array of a part, at most, when results are stacked; and results at most.
 STACKED, MOST_STACKED = 100_000, 32
@@ -49,13 +52,13 @@ class Runs:
         #: How many results of a step are run on together.
         self.together = max(fit, 1) if of_batch and len(results) > 1 else 1
         self._places = {step.name: index for index, step in enumerate(segment.steps)}
-        sizes = [array.size for array in results]
-        self._sizes = [sum(sizes[index:]) for index in range(len(sizes))]
+        self._sizes = _summed([array.size for array in results])
+        self._starts = _summed([STARTED * (1 + _kernel(segment, step) // TAKEN) for step in segment.steps])
 
     def cost(self, several: Sequence[Change], together: int = 1) -> int:
         """Return how many numbers are computed when all is run again from the first of some changes on."""
         first = min(self._places[change.step.name] for change in several)
-        return STARTED * (len(self._sizes) - first) // together + self._sizes[first]
+        return self._starts[first] // together + self._sizes[first]
 
     def made(self, several: Sequence[Change]) -> np.ndarray | None:
         """Return what the part makes with some steps changed; None if these arrays do not allow it."""
@@ -127,3 +130,14 @@ class Runs:
             ends[i] if i in ends else None if made[i] is None else self.made([change])
             for i, change in enumerate(singles)
         ]
+
+
+def _summed(numbers: Sequence[int]) -> list[int]:
+    """Return the sums of all numbers from each on."""
+    return [sum(numbers[index:]) for index in range(len(numbers))]
+
+
+def _kernel(segment: Segment, step: Step) -> int:
+    """Return how many places the kernel of a depthwise convolution has; 0 of another step."""
+    weight = segment.params.get(step.params.get("weight", ""))
+    return math.prod(weight.shape[2:]) if weight is not None and step.operation == "depthwise_conv2d" else 0

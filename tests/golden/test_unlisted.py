@@ -4,9 +4,10 @@ By hand, ``python -m tests.golden.unlisted`` prints what is said of each, in tra
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from npconv.golden.compare import compare
@@ -17,7 +18,7 @@ from tests.golden.unlisted import ENTRIES, LISTS
 from tests.golden.unlisted.__main__ import main
 from tests.golden.unlisted.entry import is_same
 from tests.golden.unlisted.parts import PARTS, tell
-from tests.golden.unlisted.port import Port
+from tests.golden.unlisted.port import Port, result
 from tests.golden.unlisted.verdict import catalogued, examine, sums, table
 
 pytestmark = pytest.mark.long
@@ -28,7 +29,7 @@ RIGHT = {"full": 18, "coarse": 1}
 WRONG = {"full": 0, "coarse": 0}
 
 #: Which mistakes are diagnosed here, as the search takes seconds each; by hand all are.
-TRIED = {"full": ENTRIES[::5], "coarse": ENTRIES[::20]}
+TRIED = {"full": ENTRIES[::8], "coarse": ENTRIES[::25]}
 
 COUNTS = {
     **{"parameters": 20, "continuous": 15, "precision": 10, "geometry": 15, "structure": 20},
@@ -76,7 +77,9 @@ def test_every_place_that_a_reason_may_name_is_one_step():
 def test_each_is_seen_where_it_is_made(traces):
     found = [examine(entry, traces, reasons=False) for entry in EVERY]
     assert [(one.entry.name, one.first) for one in found if not one.is_first] == []
-    assert [(one.entry.name, one.error) for one in found if not one.error >= ENOUGH] == []
+    # A picture that is resized to whole numbers is off by one of them at least, which is two tolerances.
+    enough = {"preprocessing": 2.0}
+    assert [(one.entry.name, one.error) for one in found if not one.error >= enough.get(one.entry.kind, ENOUGH)] == []
 
 
 def test_none_has_the_numbers_of_a_catalogued_one():
@@ -109,7 +112,8 @@ def test_what_cannot_be_told_apart_is_listed_and_is_proven_to_be_the_same():
     fits = [suspect for suspect in diagnose(compare(entry.golden(), entry.port("coarse"))) if suspect.fits]
     assert {"convnext.averaged", "convnext.pooled"} <= {suspect.step.name for suspect in fits}
     assert all(is_same(entry, suspect, "classifier") for suspect in fits)
-    assert not any(is_same(BY_NAME["activation-clipped"], suspect, "classifier") for suspect in fits)
+    other = replace(entry, how=result(lambda y: y * np.float32(0.25)))
+    assert not any(is_same(other, suspect, "classifier") for suspect in fits)
 
 
 def test_a_reason_must_name_the_place_the_thing_and_the_number():

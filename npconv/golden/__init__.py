@@ -6,8 +6,8 @@
 - ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
 - ``trace_file``, ``formats``: traces in files
 - ``compare``, ``inputs``, ``align``, ``output_names``, ``measures``, ``roundings``: two traces side by side
-- ``mistakes``, ``kinds``, ``segment``, ``judge``, ``diagnose``: a part of the model run again with every known mistake,
-  and with kinds of mistakes
+- ``mistakes``, ``kinds``, ``segment``, ``runs``, ``subsets``, ``judge``, ``diagnose``: a part of the model run again
+  with every known mistake, in all of its steps, in one or in some, and with kinds of mistakes
 - ``report``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 

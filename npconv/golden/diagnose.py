@@ -161,10 +161,12 @@ def _nearest(found: list[Suspect]) -> list[Suspect]:
     return sorted(found, key=lambda suspect: suspect.residual)[:NEAREST]
 
 
-def _is_odd(suspect: Suspect) -> bool:
-    """Tell whether a suspect has a number of many digits: of two that are the same, round ones are meant."""
+def _plainness(suspect: Suspect) -> tuple[bool, int]:
+    """Return what is least of the likeliest of several that are the same: with round numbers, of an earlier kind."""
     numbers = [value for value in suspect.values.values() if isinstance(value, float)]
-    return any(number != float(f"{number:.3e}") for number in numbers)
+    is_odd = any(number != float(f"{number:.3e}") for number in numbers)
+    kinds = [kind.__name__ for kind in KINDS]
+    return is_odd, kinds.index(suspect.kind) if suspect.kind in kinds else 0
 
 
 def _best_first(suspects: list[Suspect]) -> list[Suspect]:
@@ -268,7 +270,7 @@ class _Search:
         for suspect in self._in_turn(places):
             if suspect.fits:
                 beside = list(self._beside(places, suspect)) if suspect.steps == 1 else []
-                return [*sorted([suspect, *beside], key=_is_odd), *_nearest(found)]
+                return [*sorted([suspect, *beside], key=_plainness), *_nearest(found)]
             found.append(suspect)
         if self.segment.made.size <= LARGEST_OF_PAIRS:
             here = [suspect.changes[0] for suspect in found if suspect.step.name == self.segment.target.name]

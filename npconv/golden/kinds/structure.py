@@ -142,6 +142,8 @@ def _of_first(x: np.ndarray) -> np.ndarray:
 def _functions(place: Place) -> Iterator[Change]:
     """Give out the step with a function of its result, or of its input, too many."""
     for name, function in FUNCTIONS.items():
+        if name in OF_LAST_AXIS and place.right.shape[-1] == 1:
+            continue
         yield place.of_result(KIND, f"its result through {name}", function, function=name)
         yield place.of_input(KIND, f"its first input through {name}", 0, function, function=name)
     if place.step.operation == "softmax":
@@ -162,6 +164,9 @@ def _masked(blocked: Any, scores: Any) -> Any:
 
 #: Activations whose names do not say what they are.
 WORDS = dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), "tanh GELU")
+
+#: Functions that give 1, or 0, along an axis of length 1.
+OF_LAST_AXIS = ("softmax", "log softmax")
 
 #: Functions that stand in front of or behind many steps.
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {

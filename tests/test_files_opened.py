@@ -13,7 +13,7 @@ LIMITS = {
     ("classify", "fast"): 27,
     ("classify", "explicit"): 27,
     ("diff", "equal"): 21,
-    ("diff", "wrong"): 50,  # of a mistake in no catalogue: kinds of mistakes are a file each
+    ("diff", "wrong"): 52,  # of a mistake in no catalogue: kinds of mistakes, runs and subsets are a file each
     ("convert", "bin"): 64,
 }
 

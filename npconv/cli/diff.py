@@ -104,8 +104,9 @@ def run(args: argparse.Namespace) -> int:
     from npconv.golden import report
     from npconv.golden.births import also_born
     from npconv.golden.compare import compare
-    from npconv.golden.diagnose import diagnose, origin
+    from npconv.golden.diagnose import diagnose
     from npconv.golden.junit import to_junit, write_junit
+    from npconv.golden.origin import origin
     from npconv.golden.repro import save_repro
     from npconv.golden.trace_file import load_trace
 

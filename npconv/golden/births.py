@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from npconv.golden import judge
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.diagnose import Origin, diagnose
+from npconv.golden.diagnose import diagnose
 from npconv.golden.judge import Suspect, Suspects
 from npconv.golden.kinds.search import KINDS, Kind, without_numbers
+from npconv.golden.origin import Origin
 from npconv.golden.own import Made, Own
 
 if TYPE_CHECKING:

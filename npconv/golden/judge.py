@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from npconv.plan.step import Step
 
 if TYPE_CHECKING:
     from npconv.golden.compare import Comparison, Difference
+    from npconv.golden.kinds.change import Change
     from npconv.golden.mistakes import Mistake
 
 #: A mistake fits if what it leaves is at most so many tolerances (of mine's values, where they are larger than those of
@@ -50,6 +51,8 @@ class Suspect:
         Of :mod:`npconv.golden.kinds`; empty for a mistake of the catalogue.
     values : mapping
         What it is, as JSON values.
+    changes : tuple of Change
+        How it is made, in each of its steps; empty for a tensor that was written down otherwise than it is.
     refuted : bool
         It would fit, but another tensor that is right would be wrong.
     """
@@ -62,7 +65,13 @@ class Suspect:
     steps: int = 1
     kind: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = field(default=(), repr=False, compare=False)
     refuted: bool = False
+
+    @property
+    def places(self) -> list[str]:
+        """The names of the steps in which it is made, in execution order where several are changed."""
+        return [change.step.name for change in self.changes] or [self.step.name]
 
 
 class Suspects(list[Suspect]):
@@ -131,6 +140,12 @@ def squeezed_distance(one: np.ndarray, other: np.ndarray) -> float:
     return distance(one.squeeze(), other.squeeze())
 
 
+def shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return an array in a shape that is the same but for axes of length 1; else as it is."""
+    sizes = [[size for size in one if size != 1] for one in (array.shape, shape)]
+    return array.reshape(shape) if sizes[0] == sizes[1] else array
+
+
 class Judge:
     """Tells how well an array explains a divergent tensor."""
 
@@ -150,12 +165,15 @@ class Judge:
         #: The right numbers, stored in fewer bits, are those of mine: then no mistake is looked for that does it too.
         self.is_right = bool(self.stored) and self.as_stored(right, Step(first.name, "", ())).fits
 
-    def __call__(self, made: np.ndarray, says: str, step: Step, mistake: Mistake | None, steps: int) -> Suspect | None:
+    def __call__(
+        self, made: np.ndarray, says: str, step: Step, mistake: Mistake | None = None, changes: Sequence[Change] = ()
+    ) -> Suspect | None:
         """Return a suspect, or None if the shapes do not fit."""
+        made = shaped(made, self.mine.shape)
         if made.shape == self.mine.shape:
             left = finite_distance(made, self.mine)
             if self.stored and not self.is_right and left > self.limit:
-                stored = self.as_stored(made, step, says, mistake, steps)
+                stored = self.as_stored(made, step, says, mistake, changes)
                 if stored.fits:
                     return stored
                 if stored_in(made) == self.stored:
@@ -165,10 +183,15 @@ class Judge:
             if found is None:
                 return None
             left = found[1].max_abs
-        return self._suspect(says, step, left, mistake, steps)
+        return self._suspect(says, step, left, mistake, changes)
 
     def as_stored(
-        self, made: np.ndarray, step: Step, says: str = "", mistake: Mistake | None = None, steps: int = 1
+        self,
+        made: np.ndarray,
+        step: Step,
+        says: str = "",
+        mistake: Mistake | None = None,
+        changes: Sequence[Change] = (),
     ) -> Suspect:
         """Return a suspect that makes these numbers and stores them in the format of mine.
 
@@ -176,9 +199,13 @@ class Judge:
         """
         left = stored_distance(made, self.mine, self.stored)
         how = f"result stored in {self.stored}"
-        return self._suspect(f"{says}, {how}" if says else how, step, left, mistake, steps)
+        return self._suspect(f"{says}, {how}" if says else how, step, left, mistake, changes)
 
-    def _suspect(self, says: str, step: Step, left: float, mistake: Mistake | None, steps: int) -> Suspect:
+    def _suspect(
+        self, says: str, step: Step, left: float, mistake: Mistake | None, changes: Sequence[Change]
+    ) -> Suspect:
         """Return a suspect by what it leaves unexplained."""
-        fits = left <= self.limit and GAIN * left <= self.wrong
-        return Suspect(says, step, left / self.scale, bool(fits), mistake, steps)
+        fits = bool(left <= self.limit and GAIN * left <= self.wrong)
+        kind, values = (changes[0].kind, changes[0].values) if changes else ("", {})
+        count = max(len(changes), 1)
+        return Suspect(says, step, left / self.scale, fits, mistake, count, kind, values, tuple(changes))

@@ -19,10 +19,8 @@ from npconv.plan.costs import multiply_adds
 from npconv.plan.step import Step
 
 if TYPE_CHECKING:
+    from npconv.golden.kinds.change import Change
     from npconv.golden.mistakes import Mistake
-
-#: Some steps, and the mistake that is made in them.
-Try = tuple["Mistake", Sequence[Step]]
 
 #: Rows and columns of the small picture.
 SIDE = 64
@@ -31,31 +29,38 @@ SIDE = 64
 PRODUCTS, WEIGHTS = 256, 16
 
 
+#: What it costs to start a step, in numbers: 20 to 40 microseconds, where a number takes 5 to 10 nanoseconds. A
+#: depthwise convolution takes one place of its kernel after the other, so many in the time of a start.
+STARTED, TAKEN = 4_000, 8
+
+
 class Costs:
-    """How many numbers are computed when some steps of a segment are run again in another way.
+    """How many numbers are computed when some steps of a segment are run again in another way."""
 
-    To start a step costs `started` more.
-    """
-
-    def __init__(self, segment: Segment, started: int = 0) -> None:
+    def __init__(self, segment: Segment) -> None:
         shapes = {name: array.shape for name, array in segment.results.items()}
         weights = {name: array.shape for name, array in segment.params.items()}
         self._products = {step.name: multiply_adds(step, shapes, weights) for step in segment.steps}
-        self._after: dict[str, int] = {}
-        total = 0
+        self._order = {step.name: place for place, step in enumerate(segment.steps)}
+        self._after: dict[str, tuple[int, int]] = {}
+        starts = numbers = 0
         for step in reversed(segment.steps):
-            total += started + math.prod(shapes[step.name]) + self._products[step.name] // PRODUCTS
-            total += sum(math.prod(weights[name]) for name in step.params.values()) // WEIGHTS
-            self._after[step.name] = total
+            kernel = math.prod(weights[step.params["weight"]][2:]) if step.operation == "depthwise_conv2d" else 0
+            starts += STARTED * (1 + kernel // TAKEN)
+            numbers += math.prod(shapes[step.name]) + self._products[step.name] // PRODUCTS
+            numbers += sum(math.prod(weights[name]) for name in step.params.values()) // WEIGHTS
+            self._after[step.name] = starts, numbers
 
-    def after(self, step: Step) -> int:
-        """Return what it costs to run all from a step on."""
-        return self._after[step.name]
+    def after(self, step: Step, together: int = 1) -> int:
+        """Return what it costs to run all from a step on, of several that are run `together`."""
+        starts, numbers = self._after[step.name]
+        return starts // together + numbers
 
-    def of(self, one: Try) -> int:
-        """Return what it costs to make a mistake in some steps."""
-        mistake, steps = one
-        return self.after(steps[0]) + sum(self._products[step.name] for step in steps if mistake.is_slow)
+    def of(self, several: Sequence[Change], mistake: Mistake | None = None, together: int = 1) -> int:
+        """Return what it costs to make some changes, which are those of a mistake."""
+        steps = [change.step for change in several]
+        slow = sum(self._products[step.name] for step in steps) if mistake is not None and mistake.is_slow else 0
+        return self.after(min(steps, key=lambda step: self._order[step.name]), together) + slow
 
 
 def small_segment(segment: Segment, reference: Mapping[str, np.ndarray]) -> Segment | None:
@@ -78,14 +83,13 @@ def small_segment(segment: Segment, reference: Mapping[str, np.ndarray]) -> Segm
     return Segment(segment.plan, segment.steps, inputs, [], params, results, segment.numbers)
 
 
-def unlikeliness(small: Segment, one: Try, share: float, reference: Mapping[str, np.ndarray]) -> float:
-    """Return how many times larger or smaller, as a logarithm, a mistake's difference is than the one seen.
+def unlikeliness(small: Segment, several: Sequence[Change], share: float, reference: Mapping[str, np.ndarray]) -> float:
+    """Return how many times larger or smaller, as a logarithm, the difference that changes make is than the one seen.
 
-    `share` is that one, of the largest value. Infinite if the mistake cannot be made, or changes nothing.
+    `share` is that one, of the largest value. Infinite if they cannot be made, or change nothing.
     """
-    mistake, steps = one
     try:
-        made = run_changed(small, {step.name: (step, mistake.function) for step in steps}, reference)
+        made = run_changed(small, {change.step.name: (change.step, change.function) for change in several}, reference)
     except (*FAILURES, NpconvError):
         return math.inf
     own = distance(made, small.made) / (largest_of(small.made) or 1.0)

@@ -9,12 +9,12 @@ from typing import Any
 
 from npconv.golden.births import Birth
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.diagnose import Origin
 from npconv.golden.hidden import says
 from npconv.golden.inputs import tensors
 from npconv.golden.islands import Island
 from npconv.golden.judge import Suspect, Suspects
 from npconv.golden.naming import partners
+from npconv.golden.origin import Origin
 from npconv.golden.sentences import ISLAND, island_in_words, told, weight_in_words
 from npconv.golden.trace_file import about
 from npconv.golden.weights import Weight
@@ -26,6 +26,9 @@ GOOD, BAD, SUSPECTS, BIRTHS = 2, 3, 4, 5
 
 #: Names of which the likeliest partner is told to programs.
 MOST_PARTNERS = 100
+
+#: Places shown of a mistake in several steps, those of a stage as one.
+PLACES = 6
 
 HEADER = ("place", "shape", "dtype", "max error", "relative", "cosine", "NMSE", "outside", "tolerance", "of it", "name")
 
@@ -156,8 +159,22 @@ def _cut(suspects: Sequence[Suspect], advice: str) -> list[str]:
 
 def _fit(suspect: Suspect, verb: str = "fits ") -> str:
     """Return a suspect in words: ``fits tanh GELU (convnext...act): 3e-7``."""
-    place = suspect.step.name if suspect.steps == 1 else f"{suspect.step.name} and {suspect.steps - 1} more"
-    return f"{verb}{suspect.says} ({place}): {suspect.residual:.0e}"
+    return f"{verb}{suspect.says} ({in_places(suspect.places)}): {suspect.residual:.0e}"
+
+
+def in_places(names: Sequence[str]) -> str:
+    """Return the names of steps in short, those that differ by one number as one: ``stages.1.layers.{1, 3}.act``."""
+    numbers: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        before, layers, after = name.rpartition(".layers.")
+        number, dot, end = after.partition(".")
+        known = (before + layers, dot + end) if number.isdecimal() else (name, "")
+        numbers.setdefault(known, []).append(number if number.isdecimal() else "")
+    found = []
+    for (before, after), several in numbers.items():
+        each = ", ".join(sorted(several, key=lambda number: (len(number), number)))
+        found.append(f"{before}{{{each}}}{after}" if len(several) > 1 else f"{before}{each}{after}")
+    return listed(found, PLACES)
 
 
 def origin_text(origin: Origin | None) -> str:
@@ -370,6 +387,7 @@ def _suspect_values(suspect: Suspect) -> dict[str, Any]:
         "mistake": suspect.mistake.name if suspect.mistake else None,
         "step": suspect.step.name,
         "steps": suspect.steps,
+        "places": suspect.places,
         "residual": suspect.residual,
         "fits": suspect.fits,
         "refuted": suspect.refuted,

@@ -237,8 +237,8 @@ def run_changed(
 ) -> np.ndarray:
     """Return the tensor in question of a segment with some steps done in another way: name -> what to do in its place.
 
-    Only what follows from these steps is run again. The arrays and weights that the segment lacks, for steps that take
-    others, are those of the reference.
+    Only what follows from these steps is run again; what a step makes is not counted where it is as much as before. The
+    arrays and weights that the segment lacks, for steps that take others, are those of the reference.
     """
     results: dict[str, np.ndarray] = {}
     dtype = working_dtype(segment.made)
@@ -259,8 +259,10 @@ def run_changed(
                 for name in step.params.values()
             }
             inputs = [find(name) for name in step.inputs]
-            with suppress(InputError):  # shapes that only a mistake takes
-                allowance.take(step, [array.shape for array in inputs], {k: v.shape for k, v in weights.items()})
+            shapes = [array.shape for array in inputs]
+            if made in changed or shapes != [segment.results[name].shape for name in step.inputs]:
+                with suppress(InputError):  # shapes that only a mistake takes
+                    allowance.take(step, shapes, {k: v.shape for k, v in weights.items()})
             results[made] = run_step(step, inputs, weights, function)
             for name in step.inputs:
                 if last_use[name] == made:
@@ -279,3 +281,21 @@ def _changed_steps(
         elif not steps.keys().isdisjoint(step.inputs):
             steps[step.name] = step, None
     return steps
+
+
+def run_on(segment: Segment, name: str, made: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the tensor in question for each of several results of one step, run on together as one batch.
+
+    Each has the shape of the right result, and every step gives out as many samples as it takes.
+    """
+    results = {name: np.concatenate(made)}
+    repeated: dict[str, np.ndarray] = {}
+    with np.errstate(all="ignore"):
+        for step in segment.steps:
+            if step.name == name or results.keys().isdisjoint(step.inputs):
+                continue
+            for other in step.inputs:
+                if other not in results and other not in repeated:
+                    repeated[other] = np.concatenate([segment.results[other]] * len(made))
+            results[step.name] = run_step(step, [(results | repeated)[other] for other in step.inputs], segment.params)
+    return np.split(results[segment.target.name], len(made))

@@ -11,9 +11,10 @@ from support.compare_samples import BLOCK, TANH, P, golden, make_trace, port, ru
 from npconv.golden import births
 from npconv.golden.births import also_born
 from npconv.golden.compare import compare
-from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
 from npconv.golden.mistakes import MISTAKES
+from npconv.golden.origin import origin
 from npconv.golden.own import Own
 from npconv.golden.report import births_text, to_text, to_values
 from npconv.golden.trace_file import Trace

@@ -17,8 +17,8 @@ from npconv.golden import case, islands, segment
 from npconv.golden.align import Tensor, doubtful
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose as find_mistakes
-from npconv.golden.diagnose import origin
 from npconv.golden.mistakes import MISTAKES
+from npconv.golden.origin import origin
 from npconv.golden.readings import Reading
 from npconv.golden.report import to_text
 from npconv.models.plans import make_plan

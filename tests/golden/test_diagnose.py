@@ -11,9 +11,10 @@ from support.compare_samples import BLOCK, SUM, TANH, P, golden, make_trace, por
 from npconv import ConvNextImageProcessor
 from npconv.golden import segment
 from npconv.golden.compare import compare
-from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES as CATALOGUE
 from npconv.golden.mistakes.catalogue import Mistake
+from npconv.golden.origin import origin
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of, layouts, record_preprocessing
 from npconv.golden.report import to_text
 from npconv.golden.repro import save_repro

@@ -8,10 +8,11 @@ import pytest
 from support.compare_samples import BLOCK, P, golden, make_trace, run, small
 
 from npconv.golden.compare import compare
-from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.diagnose import diagnose
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
 from npconv.golden.kinds.search import is_refuted
+from npconv.golden.origin import origin
 from npconv.golden.report import to_text, to_values
 from npconv.golden.trace_file import Trace
 from npconv.models.plans import make_plan

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from npconv.golden.compare import compare
-from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.diagnose import diagnose
+from npconv.golden.origin import origin
 from npconv.golden.preprocessing import layouts, record_preprocessing
 from npconv.golden.report import to_text
 from npconv.golden.trace_file import Trace

@@ -9,8 +9,9 @@ from support.compare_samples import BLOCK, TANH, P, golden, make_trace, port
 
 from npconv.errors import GoldenError
 from npconv.golden.compare import compare
-from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit, write_junit
+from npconv.golden.origin import origin
 from npconv.golden.report import BAD, GOOD, shown, to_text, to_values, verdict
 
 ACT = f"{P}encoder.stages.0.layers.0.act"

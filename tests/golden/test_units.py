@@ -9,10 +9,11 @@ from support.compare_samples import TANH, golden, make_trace
 
 from npconv.golden.case import cases, every_case
 from npconv.golden.compare import compare
-from npconv.golden.diagnose import diagnose, origin
+from npconv.golden.diagnose import diagnose
 from npconv.golden.elementwise import misfit
 from npconv.golden.measures import tolerance
 from npconv.golden.mistakes import MISTAKES, apply
+from npconv.golden.origin import origin
 from npconv.golden.report import to_text, to_values
 from npconv.golden.roundings import cut_to_tf32, to_bits, to_float16
 from npconv.golden.trace_file import PIXELS, Trace

@@ -30,6 +30,8 @@ class Change:
         Takes what the step takes.
     values : mapping
         What it is, as JSON values: ``{"attribute": "eps", "value": 2e-5}``.
+    of_result : bool
+        The step is right, and something is made of its result.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Change:
     step: Step
     function: Callable[..., Any]
     values: Mapping[str, Any] = field(default_factory=dict)
+    of_result: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,12 @@ class Place:
     def plan(self) -> Plan:
         """What the step is a part of."""
         return self.segment.plan
+
+    @property
+    def is_handed_on(self) -> bool:
+        """Whether all that is made of its result is made by one step of the part, which takes nothing else."""
+        takers = [step for step in self.plan if self.step.name in step.inputs]
+        return len(takers) == 1 and takers[0] in self.segment.steps and len(takers[0].inputs) == 1
 
     @property
     def inputs(self) -> list[np.ndarray]:
@@ -148,4 +157,4 @@ class Place:
         def function(*inputs: Any, **arguments: Any) -> Any:
             return make(self.function(*inputs, **arguments))
 
-        return Change(kind, says, self.step, function, values)
+        return Change(kind, says, self.step, function, values, of_result=True)

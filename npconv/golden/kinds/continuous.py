@@ -1,7 +1,8 @@
 """Other numbers: a factor, an offset, an exponent, a bound, an epsilon. They are solved for, and named if known.
 
 What a number does to the result of its own step is read off that result. Where other steps follow it, or the number
-stands in the middle of one, it is searched for: the one by which the end of the part comes nearest to mine.
+stands in the middle of one, it is searched for, by Newton's method from the right one on: the number by which the end
+of the part comes nearest to mine. A number that moves the end elsewhere than to mine is not followed far.
 """
 
 from __future__ import annotations
@@ -18,15 +19,24 @@ from npconv.golden.kinds.numbers import in_words, rounded
 
 KIND = "continuous"
 
-#: The exponents of 10 between which numbers are looked for, and how many are tried before the nearest is made precise.
-TINY, HUGE = -13.0, 3.0
-STEPS = 33
+#: Powers of 10 that are tried where the right number leads nowhere, in parts of one step.
+POWERS = range(-13, 4)
+
+#: By how much the logarithm of a number is changed to see what that does, and at most in one turn; and turns at most.
+PROBE, REACH, TURNS = 1e-4, math.log(10), 40
+
+#: What a turn must leave at most, as a share, to be followed by another; of the first, the share of what is wrong (of
+#: its squares) that a line in its direction must explain.
+SLOWEST, ALIKE = 0.9, 0.2
 
 #: Norms, and whether they subtract the mean.
 NORMS = {"layer_norm": True, "rms_norm": False, "simple_norm": True}
 
-#: What is left unexplained by a number that cannot be used.
-LOST = 1e300
+#: Where the steepness of a quick GELU is looked for from.
+STEEPNESS = 1.702
+
+#: Where an epsilon that is 0 is looked for from.
+EPSILON = 1e-6
 
 
 def continuous(place: Place) -> Iterator[Change]:
@@ -39,6 +49,9 @@ def continuous(place: Place) -> Iterator[Change]:
             yield from _searched(place, partial(_of_input, place, name))
         if place.mine is None:
             yield from _searched(place, partial(_of_result, place))
+            yield from _offset(place)
+            if (highest := float(place.right.max())) > 0:
+                yield from _searched(place, partial(_cut_above, place), highest / 2, alike=0.0)
 
 
 def read_off(place: Place) -> Iterator[Change]:
@@ -101,13 +114,51 @@ def _bounds(place: Place, mine: np.ndarray, right: np.ndarray) -> Iterator[Chang
             yield place.of_result(KIND, f"its result cut off {says}", cut, **bounds)
 
 
+def _offset(place: Place) -> Iterator[Change]:
+    """Give out the step with a number added to its result, searched for in units of the spread of that."""
+    spread = float(place.right.std())
+
+    def change(number: float) -> Change:
+        def function(*inputs: Any, **arguments: Any) -> Any:
+            return place.function(*inputs, **arguments) + number
+
+        return Change(KIND, f"its result plus {in_words(number)}", place.step, function, {"offset": number})
+
+    def rest(number: float) -> np.ndarray | None:
+        return _left(place, [change(number * spread)])
+
+    found = _newton(rest, 0.0, ALIKE) if spread else None
+    if found is not None and rounded(found * spread):
+        yield change(rounded(found * spread))
+
+
+def _left(place: Place, several: list[Change]) -> np.ndarray | None:
+    """Return what some changes leave of mine; None where they cannot be made."""
+    assert place.goal is not None
+    try:
+        made = place.try_(several)
+    except ArithmeticError:
+        return None
+    left = (place.goal - made).ravel() if made.shape == place.goal.shape else None
+    return left if left is not None and np.isfinite(left).all() else None
+
+
+def _cut_above(place: Place, high: float) -> Change:
+    """Return the step with a result that is cut off above."""
+
+    def function(*inputs: Any, **arguments: Any) -> Any:
+        return np.minimum(place.function(*inputs, **arguments), high)
+
+    return Change(KIND, f"its result cut off above {in_words(high)}", place.step, function, {"high": high})
+
+
 def numbers_of(place: Place) -> Iterator[Change]:
     """Give out the step with another number as one of its attributes."""
     is_known = place.goal is not None and bool(np.isfinite(place.goal).all())
     for name, value in place.step.attributes.items():
         if isinstance(value, float) and is_known:
             yield place.with_attribute(KIND, f"{name} is 0", name, 0.0)
-            yield from _searched(place, partial(_with_number, place, name))
+            yield from _searched(place, partial(_with_number, place, name), value if value > 0 else EPSILON)
 
 
 def _exponents(place: Place) -> Iterator[Change]:
@@ -115,7 +166,7 @@ def _exponents(place: Place) -> Iterator[Change]:
     if place.step.operation in NORMS:
         yield from _searched(place, partial(_with_power, place))
     if place.step.operation == "activation":
-        yield from _searched(place, partial(_with_steepness, place))
+        yield from _searched(place, partial(_with_steepness, place), STEEPNESS)
 
 
 def _with_power(place: Place, power: float) -> Change:
@@ -151,14 +202,18 @@ def shared(places: Sequence[Place]) -> Iterator[list[Change]]:
     first = places[0]
     if first.goal is None or not np.isfinite(first.goal).all():
         return
-    makers: list[list[Callable[[float], Change]]] = []
+    makers: list[tuple[float, float, list[Callable[[float], Change]]]] = []
     for name, value in first.step.attributes.items():
         if isinstance(value, float):
-            makers.append([partial(_with_number, place, name) for place in places])
-    makers.append([partial(_of_result, place) for place in places])
-    makers.append([partial(_of_input, place, place.step.inputs[0]) for place in places])
-    for several in makers:
-        number = _nearest(first, partial(_all, several))
+            start = value if value > 0 else EPSILON
+            makers.append((start, ALIKE, [partial(_with_number, place, name) for place in places]))
+    makers.append((1.0, ALIKE, [partial(_of_result, place) for place in places]))
+    makers.append((1.0, ALIKE, [partial(_of_input, place, place.step.inputs[0]) for place in places]))
+    highest = max(float(place.right.max()) for place in places)
+    if highest > 0:
+        makers.append((highest / 2, 0.0, [partial(_cut_above, place) for place in places]))
+    for start, alike, several in makers:
+        number = _nearest(first, partial(_all, several), start, alike)
         if number is not None:
             yield _all(several, number)
 
@@ -168,35 +223,56 @@ def _all(makers: Sequence[Callable[[float], Change]], number: float) -> list[Cha
     return [make(number) for make in makers]
 
 
-def _searched(place: Place, change: Callable[[float], Change]) -> Iterator[Change]:
+def _searched(
+    place: Place, change: Callable[[float], Change], start: float = 1.0, alike: float = ALIKE
+) -> Iterator[Change]:
     """Give out the change by the positive number with which the end comes nearest to mine."""
-    number = _nearest(place, lambda number: [change(number)])
+    number = _nearest(place, lambda number: [change(number)], start, alike)
     if number is not None:
         yield change(number)
 
 
-def _nearest(place: Place, changes: Callable[[float], list[Change]]) -> float | None:
+def _nearest(
+    place: Place, changes: Callable[[float], list[Change]], start: float, alike: float = ALIKE
+) -> float | None:
     """Return the positive number with which the end comes nearest to mine; None if nothing comes of any, or it is 1."""
-    from scipy.optimize import minimize_scalar  # takes longer to import than all of npconv
 
-    goal = place.goal
-    assert goal is not None
+    def rest(logarithm: float) -> np.ndarray | None:
+        return _left(place, changes(math.exp(logarithm)))
 
-    def off(exponent: float) -> float:
-        try:
-            made = place.try_(changes(10.0**exponent))
-        except ArithmeticError:
-            return LOST
-        if made.shape != goal.shape:
-            return LOST
-        with np.errstate(all="ignore"):
-            left = float(np.square(made - goal, dtype=np.float64).sum())
-        return left if math.isfinite(left) else LOST
+    found = _newton(rest, math.log(start), alike)
+    if found is None and len(place.segment.steps) == 1:
+        tried = [(_square(rest(power * REACH)), power) for power in POWERS]
+        found = _newton(rest, min(tried)[1] * REACH, 0.0)
+    number = 1.0 if found is None else rounded(math.exp(found))
+    return number if number != 1 else None
 
-    exponents = np.linspace(TINY, HUGE, STEPS)
-    values = [off(exponent) for exponent in exponents]
-    best = int(np.argmin(values))
-    around = float(exponents[max(best - 1, 0)]), float(exponents[min(best + 1, STEPS - 1)])
-    found = minimize_scalar(off, bounds=around, method="bounded", options={"xatol": 1e-10})
-    number = rounded(10.0**found.x)
-    return number if found.fun < LOST and number != 1 else None
+
+def _square(rest: np.ndarray | None) -> float:
+    """Return the sum of the squares of what is left; infinite where there is nothing to be left."""
+    return math.inf if rest is None else float(rest @ rest)
+
+
+def _newton(rest: Callable[[float], np.ndarray | None], at: float, alike: float) -> float | None:
+    """Return where what is left is least, going down from a place; None where that leads nowhere."""
+    left, moved = rest(at), False
+    for turn in range(TURNS):
+        probe = None if left is None else rest(at + PROBE)
+        if left is None or probe is None:
+            return None
+        slope = (left - probe) / PROBE
+        power, along = float(slope @ slope), float(slope @ left)
+        if not power or (turn == 0 and along**2 < alike * power * _square(left)):
+            return None
+        step = min(max(along / power, -REACH), REACH)
+        further = rest(at + step)
+        while _square(further) >= _square(left) and abs(step) > PROBE:
+            step /= 4
+            further = rest(at + step)
+        if further is None or _square(further) >= _square(left):
+            break
+        is_slow = _square(further) > SLOWEST * _square(left) and abs(step) < REACH
+        at, left, moved = at + step, further, True
+        if is_slow or abs(step) < PROBE * PROBE:
+            break
+    return at if moved else None

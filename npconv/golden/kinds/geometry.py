@@ -147,6 +147,9 @@ def turns(place: Place, array: np.ndarray, name: str) -> Iterator[tuple[str, dic
         mirrored = (columns,), "mirrored"
         for axes, says in (mirrored, ((rows,), "upside down"), ((rows, columns), "turned by 180 degrees")):
             yield says, {"flipped": list(axes)}, partial(np.flip, axis=axes)
+        if array.shape[rows] == array.shape[columns]:
+            for quarters, says in ((1, "turned by 90 degrees to the left"), (3, "turned by 90 degrees to the right")):
+                yield says, {"quarters": quarters}, partial(np.rot90, k=quarters, axes=(rows, columns))
         yield "with rows and columns exchanged", {"exchanged": [rows, columns]}, partial(_swap, rows, columns)
         yield "by columns in place of rows", {"order": "F"}, partial(_by_columns, rows, columns)
         for axis, shift in itertools.product((rows, columns), (-2, -1, 1, 2)):

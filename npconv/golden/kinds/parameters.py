@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ KIND = "parameters"
 #: Entries along an axis whose order is looked for.
 LONGEST = 2048
 
+#: Parameters of other names that are tried in the place of one, the nearest in the checkpoint; and sizes of groups.
+MOST_NEAR = 8
+
 #: An entry that is found again is off by no more than this share of the largest.
 NEAR = 1e-3
 
@@ -31,7 +35,9 @@ NEAR = 1e-3
 def parameters(place: Place) -> Iterator[Change]:
     """Give out the step with other parameters, the likeliest first."""
     yield from _of_another_module(place)
+    yield from _not_loaded(place)
     yield from _exchanged(place)
+    yield from _outputs(place)
     for name, full in place.step.params.items():
         right = place.arguments[name]
         if right.dtype.kind != "f":
@@ -41,9 +47,8 @@ def parameters(place: Place) -> Iterator[Change]:
                 yield place.with_argument(
                     KIND, f"{full} is {says}", name, partial(np.full_like, fill_value=value), value=value
                 )
-        for other, array in place.weights.data.items():  # not decoded: there may be thousands
-            if other != full and array.shape == right.shape and array.dtype.kind == "f":
-                yield place.with_parameter(KIND, f"{other} in the place of {full}", name, other)
+        for other in _others(place, full, right.shape):
+            yield place.with_parameter(KIND, f"{other} in the place of {full}", name, other)
         for says, turned in turns(right):
             yield place.with_argument(KIND, f"{full} {says}", name, turned, turned=says)
         for bits, fewer in ROUNDINGS.items():
@@ -51,19 +56,58 @@ def parameters(place: Place) -> Iterator[Change]:
         yield from _reordered(place, name, full, right)
 
 
+def _others(place: Place, full: str, shape: tuple[int, ...]) -> list[str]:
+    """Return other parameters of a shape: those of the same name in other modules, and the nearest of other names."""
+    end = full.rpartition(".")[2]
+    weights = place.weights.data  # not decoded: there may be thousands
+    known = list(weights)
+    fits = [name for name in known if weights[name].shape == shape and weights[name].dtype.kind == "f" and name != full]
+    named = [name for name in fits if name.endswith(f".{end}")]
+    nearest = sorted(set(fits) - set(named), key=lambda name: abs(known.index(name) - known.index(full)))
+    return named + nearest[:MOST_NEAR]
+
+
+def _together(place: Place) -> Iterator[tuple[str, list[str]]]:
+    """Give out what parameters of a step are loaded by one statement: all, those trained, and statistics."""
+    statistics = [name for name in place.step.params if name.startswith("running_")]
+    trained = [name for name in place.step.params if name not in statistics]
+    yield "the parameters", [*place.step.params]
+    if statistics:
+        yield "the statistics", statistics
+        yield "weight and bias", trained
+
+
 def _of_another_module(place: Place) -> Iterator[Change]:
-    """Give out the step with all parameters of another module of the same shapes."""
+    """Give out the step with several parameters of another module of the same shapes."""
     own = {full.rpartition(".")[0] for full in place.step.params.values()}
     weights = place.weights.data  # not decoded
-    if len(own) != 1 or len(place.step.params) < 2:
+    if len(own) != 1:
         return
     ends = {name: full.rpartition(".")[2] for name, full in place.step.params.items()}
-    for module in dict.fromkeys(name.rpartition(".")[0] for name in weights):
-        taken = {name: f"{module}.{end}" for name, end in ends.items()}
-        fits = all(full in weights and weights[full].shape == place.arguments[n].shape for n, full in taken.items())
-        if module not in own and fits:
-            says = f"the parameters of {module} in the place of those of {next(iter(own))}"
-            yield Change(KIND, says, replace(place.step, params=taken), place.function, {"taken": module})
+    for what, names in _together(place):
+        for module in dict.fromkeys(name.rpartition(".")[0] for name in weights) if len(names) > 1 else ():
+            taken = {name: f"{module}.{ends[name]}" for name in names}
+            fits = all(full in weights and weights[full].shape == place.arguments[n].shape for n, full in taken.items())
+            if module not in own and fits:
+                says = f"{what} of {module} in the place of those of {next(iter(own))}"
+                step = replace(place.step, params={**place.step.params, **taken})
+                yield Change(KIND, says, step, place.function, {"taken": module, "parameters": names})
+
+
+def _not_loaded(place: Place) -> Iterator[Change]:
+    """Give out a norm with several parameters at their first values."""
+    if not place.step.operation.endswith("norm"):
+        return
+    for what, names in _together(place):
+        first = {name: FIRST_OF_NORMS[name] for name in names if name in FIRST_OF_NORMS}
+
+        def function(*inputs: Any, first: dict[str, float] = first, **arguments: Any) -> Any:
+            values = {name: np.full_like(arguments[name], value) for name, value in first.items()}
+            return place.function(*inputs, **{**arguments, **values})
+
+        if len(first) > 1:
+            values = ", ".join(f"{place.step.params[name]} {value:g}" for name, value in first.items())
+            yield Change(KIND, f"{what} at their initial values: {values}", place.step, function, {"values": first})
 
 
 def _exchanged(place: Place) -> Iterator[Change]:
@@ -76,6 +120,29 @@ def _exchanged(place: Place) -> Iterator[Change]:
             yield Change(KIND, says, step, place.function, {"exchanged": [names[one], names[other]]})
 
 
+def _outputs(place: Place) -> Iterator[Change]:
+    """Give out a projection whose outputs are all in another order."""
+    names = {name: full for name, full in place.step.params.items() if name in ("weight", "bias")}
+    if len(names) < 2 or place.arguments["weight"].ndim < 2:
+        return
+    for says, order in _orders(len(place.arguments["weight"])):
+
+        def function(*inputs: Any, order: np.ndarray = order, **arguments: Any) -> Any:
+            return place.function(*inputs, **{**arguments, **{name: arguments[name][order] for name in names}})
+
+        values = {"parameters": list(names.values()), "order": order.tolist()}
+        yield Change(KIND, f"{' and '.join(names.values())} {says}", place.step, function, values)
+
+
+def _orders(count: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Give out orders along axis 0: reversed, rolled by one, and groups, such as heads, taken as groups of others."""
+    places = np.arange(count)
+    groups = [places.reshape(size, -1).T.ravel() for size in range(2, count) if count % size == 0]
+    for order in (places[::-1], np.roll(places, 1), np.roll(places, -1), *groups[:MOST_NEAR]):
+        if not np.array_equal(order, places):
+            yield order_in_words(order, 0), order
+
+
 def turns(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
     """Give out what reverses, rolls or exchanges the axes of a parameter."""
     long = [axis for axis, size in enumerate(right.shape) if size > 1]
@@ -83,7 +150,7 @@ def turns(right: np.ndarray) -> Iterator[tuple[str, Callable[[np.ndarray], np.nd
         yield f"reversed along axis {axis}", partial(np.flip, axis=axis)
     if len(long) > 1:
         yield f"reversed along axes {long[-2]} and {long[-1]}", partial(np.flip, axis=tuple(long[-2:]))
-    for axis, shift in itertools.product((axis for axis in long if axis > 1), (-1, 1)):
+    for axis, shift in itertools.product((axis for axis in long if axis > 0), (-1, 1)):
         yield f"rolled by {shift} along axis {axis}", partial(np.roll, shift=shift, axis=axis)
     for one, other in itertools.combinations(long, 2):
         if right.shape[one] == right.shape[other]:
@@ -96,6 +163,7 @@ ROUNDINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "int8, one scale": partial(levels, None),
 }
 FIRST_VALUES = (("left out (0)", 0.0), ("left out (1)", 1.0))
+FIRST_OF_NORMS = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
 
 
 def _reordered(place: Place, name: str, full: str, right: np.ndarray) -> Iterator[Change]:

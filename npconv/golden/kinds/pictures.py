@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.kinds.change import Change, Place
+from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.images.passes import ORDERS
 from npconv.images.transforms import resize, resize_float
 
@@ -64,15 +66,42 @@ def _resized(place: Place) -> Iterator[Change]:
         for aligned, how in ((True, "corners aligned"), (False, "half pixels")):
             function = partial(_sampled, size, degree, aligned)
             yield Change(KIND, f"resized without antialiasing: {name}, {how}", place.step, _alone(function), {})
-    as_floats = partial(resize_float, size=size, resample=attributes["resample"], order=attributes.get("order"))
-    yield Change(KIND, "resized in floating point, not rounded", place.step, _alone(as_floats), {"rounded": False})
-    for above, left in itertools.product((-1, 0, 1), repeat=2):
-        if (above, left) != (0, 0):
-            other = size[0] + above, size[1] + left
-            function = partial(resize, size=other, resample=attributes["resample"], order=attributes.get("order"))
-            yield Change(
-                KIND, f"resized to {other[0]} x {other[1]}", place.step, _alone(function), {"size": list(other)}
-            )
+    known = {"resample": attributes["resample"], "order": attributes.get("order")}
+    for says, stored in STORED.items():
+        function = partial(_stored, stored, size=size, **known)
+        yield Change(KIND, f"resized in floating point, {says}", place.step, _alone(function), {"stored": says})
+    for other in _sizes(place, size):
+        function = partial(resize, size=other, **known)
+        yield Change(KIND, f"resized to {other[0]} x {other[1]}", place.step, _alone(function), {"size": list(other)})
+
+
+def _stored(stored: Callable[[np.ndarray], np.ndarray], image: np.ndarray, **how: Any) -> np.ndarray:
+    """Return a picture resized in floating point, and stored in some way."""
+    return stored(resize_float(image, **how))
+
+
+#: What is made of a picture that was resized in floating point, whose values may lie beyond 0 and 255.
+STORED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "not rounded": lambda y: y,
+    "cut off at 0 and 255, not rounded": lambda y: np.clip(y, 0, 255),
+    "cut to whole numbers": lambda y: np.trunc(np.clip(y, 0, 255)).astype(np.uint8),
+    "rounded, and wrapped beyond 0 and 255": lambda y: np.mod(np.rint(y), 256).astype(np.uint8),
+    "cut to whole numbers, and wrapped beyond 0 and 255": lambda y: np.mod(np.trunc(y), 256).astype(np.uint8),
+}
+
+
+def _sizes(place: Place, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return other sizes to resize to: a pixel off, square, by another edge, without a margin for the crop."""
+    height, width = place.inputs[0].shape[1:]
+    crops = [step.attributes for step in place.plan if step.operation == "center_crop"]
+    edges = {*size, *(crop[name] for crop in crops for name in ("height", "width"))}
+    found = [(size[0] + down, size[1] + right) for down, right in itertools.product((-1, 0, 1), repeat=2)]
+    for edge in edges:
+        found.append((edge, edge))
+        for side in (min(height, width), max(height, width)):
+            for whole in (int, round, math.ceil):
+                found.append((whole(height * edge / side), whole(width * edge / side)))
+    return [other for other in dict.fromkeys(found) if other != size and min(other) > 0]
 
 
 def _alone(function: Any) -> Any:
@@ -133,6 +162,25 @@ def _normalized(place: Place) -> Iterator[Change]:
     yield _with_statistics(place, "mean and standard deviation of the picture itself", *own)
 
 
+def statistics(place: Place) -> Iterator[Change]:
+    """Give out the mean and the standard deviation of each channel that mine's numbers speak for."""
+    mine, image = place.mine, place.inputs[0]
+    if (
+        place.step.operation != "normalize"
+        or mine is None
+        or mine.shape != image.shape
+        or not np.isfinite(mine).all()
+        or not np.ptp(image, axis=(1, 2)).all()
+    ):
+        return
+    slopes, shifts = np.transpose([np.polyfit(x.ravel(), y.ravel(), 1) for x, y in zip(image, mine, strict=True)])
+    if slopes.all():
+        mean, std = (-shifts / slopes).tolist(), (1 / slopes).tolist()
+        mean, std = [rounded(number) for number in mean], [rounded(number) for number in std]
+        numbers = [", ".join(map(in_words, values)) for values in (mean, std)]
+        yield _with_statistics(place, f"the mean is {numbers[0]} and the standard deviation {numbers[1]}", mean, std)
+
+
 def _with_statistics(place: Place, says: str, mean: Any, std: Any) -> Change:
     """Return the step with other statistics."""
     step = replace(place.step, attributes={**place.step.attributes, "mean": mean, "std": std})
@@ -159,6 +207,12 @@ def _grey(image: np.ndarray) -> np.ndarray:
     return np.broadcast_to(whole, image.shape).astype(image.dtype)
 
 
+def _mixed(weights: tuple[float, float, float], whole: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> Any:
+    """Return a brightness in all three channels."""
+    grey = np.tensordot(weights, image.astype(np.float64), 1)
+    return np.broadcast_to(whole(grey) if image.dtype == np.uint8 else grey, image.shape).astype(image.dtype)
+
+
 def _linear(image: np.ndarray) -> np.ndarray:
     """Return light in place of sRGB."""
     top = 255.0 if image.dtype == np.uint8 or image.max(initial=0) > 1 else 1.0
@@ -175,11 +229,28 @@ def _luma(image: np.ndarray) -> np.ndarray:
     return np.rint(found).clip(0, 255).astype(image.dtype) if image.dtype == np.uint8 else found.astype(image.dtype)
 
 
-COLOURS = {"grey": _grey, "linear light in place of sRGB": _linear, "YCbCr in place of RGB": _luma}
+#: How much the colours count in a brightness.
+BRIGHTNESS = {
+    "BT.601": (0.299, 0.587, 0.114),
+    "BT.709": (0.2126, 0.7152, 0.0722),
+    "the mean of the channels": (1 / 3, 1 / 3, 1 / 3),
+}
+COLOURS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "grey": _grey,
+    "linear light in place of sRGB": _linear,
+    "YCbCr in place of RGB": _luma,
+    **{
+        f"grey by {name}{how}": partial(_mixed, weights, whole)
+        for name, weights in BRIGHTNESS.items()
+        for how, whole in (("", np.rint), (", cut to whole numbers", np.floor))
+    },
+}
 
 
 def _levelled(place: Place) -> Iterator[Change]:
     """Give out levels that are rounded, cut off or wrapped."""
+    if place.inputs[0].dtype == np.uint8:
+        yield place.of_input(KIND, "its input taken as signed bytes", 0, lambda x: x.view(np.int8), signed=True)
     yield place.of_result(KIND, "its levels inverted", lambda y: y.max() - y if y.dtype.kind == "f" else 255 - y)
     if place.right.dtype.kind == "f":
         yield place.of_result(KIND, "cut to whole numbers", np.trunc)

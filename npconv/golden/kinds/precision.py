@@ -15,8 +15,13 @@ from npconv.plan.shapes import as_pair
 KIND = "precision"
 
 
+def _half(array: np.ndarray) -> np.ndarray:
+    """Return an array rounded to float32, as a port has it, and then to float16."""
+    return to_float16(array.astype(np.float32)).astype(array.dtype)
+
+
 FORMATS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "float16": to_float16,
+    "float16": _half,
     "bfloat16": partial(to_bits, bits=7),
     "TF32": partial(to_bits, bits=10),
 }
@@ -34,12 +39,13 @@ def precision(place: Place) -> Iterator[Change]:
             (f"its inputs rounded to {name}", True, False, False),
             (f"its parameters rounded to {name}", False, True, False),
             (f"its inputs and parameters rounded to {name}", True, True, False),
+            (f"its inputs and its result rounded to {name}", True, False, True),
             (f"all of it rounded to {name}", True, True, True),
-            (f"its result rounded to {name}", False, False, True),
         ):
             if place.step.params or not of_params:
                 function = _with_bits(place, rounded, of_inputs, of_params, of_result)
                 yield Change(KIND, says, place.step, function, {"format": name})
+        yield place.of_result(KIND, f"its result rounded to {name}", rounded, format=name)
 
 
 def _whole_numbers(place: Place) -> Iterator[Change]:
@@ -97,6 +103,12 @@ def _grn_relative(r: Rounded, strength: Any, *, eps: float) -> Any:
     return r(r(strength) / r(r(r(strength).mean(axis=1, keepdims=True)) + eps))
 
 
+def _grn_apply(r: Rounded, x: Any, relative: Any, weight: Any, bias: Any) -> Any:
+    """Every product and sum rounded."""
+    x, w, b = r(x), r(weight).reshape(-1, 1, 1), r(bias).reshape(-1, 1, 1)
+    return r(r(r(w * r(x * r(relative))) + b) + x)
+
+
 def _depthwise(
     r: Rounded, x: Any, weight: Any, bias: Any = None, *, stride: Any = 1, padding: Any = 0, dilation: int = 1
 ) -> Any:
@@ -122,6 +134,7 @@ ROUNDED: dict[str, Callable[..., Any]] = {
     "batch_norm": _batch_norm,
     "grn_strength": _grn_strength,
     "grn_relative": _grn_relative,
+    "grn_apply": _grn_apply,
     "depthwise_conv2d": _depthwise,
 }
 

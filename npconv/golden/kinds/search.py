@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from npconv.golden.kinds.continuous import continuous, numbers_of, read_off, sha
 from npconv.golden.kinds.geometry import geometry
 from npconv.golden.kinds.parameters import parameters
 from npconv.golden.kinds.pictures import KIND as PICTURES
-from npconv.golden.kinds.pictures import pictures
+from npconv.golden.kinds.pictures import pictures, statistics
 from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.structure import structure
 from npconv.golden.measures import distance
@@ -26,30 +27,50 @@ from npconv.plan.step import Plan
 Kind = Callable[[Place], Iterator[Change]]
 
 #: Cheapest first.
-KINDS: tuple[Kind, ...] = (pictures, parameters, structure, geometry, precision, continuous)
+KINDS: tuple[Kind, ...] = (pictures, parameters, structure, geometry, precision, continuous, statistics)
 
 
-def changes(places: Sequence[Place], kinds: Sequence[Kind] = KINDS) -> Iterator[list[Change]]:
-    """Give out the steps of a part of a model as a port may have them, those together that are changed at once.
+def changes(places: Sequence[Place], kinds: Sequence[Kind] = KINDS) -> Iterator[list[list[Change]]]:
+    """Give out how a port may have the steps of a part of a model.
 
-    What several steps may have in common, such as the padding of every convolution, is tried in all of them first.
+    Each list holds the same change in several steps, such as the padding of every convolution, or one by itself. In
+    parts of many steps numbers come first, as two runs tell whether one may be the reason; then all others in turn.
     """
-    for kind in kinds:
-        singles: list[Change] = []
-        alike: dict[tuple[str, str], dict[str, Change]] = {}
-        for place in places:
-            for change in _all_of(kind, place):
-                singles.append(change)
-                several = alike.setdefault((place.step.operation, without_numbers(change.says)), {})
-                several.setdefault(place.step.name, change)
-        yield from (list(several.values()) for several in alike.values() if len(several) > 1)
-        yield from ([change] for change in singles)
+    if len(places) == 1:
+        yield from (_groups(kind, places) for kind in kinds)
+    else:
+        yield from (_groups(kind, places) for kind in kinds if kind is continuous)
+        in_turn = itertools.zip_longest(*(_groups(kind, places) for kind in kinds if kind is not continuous))
+        yield [group for groups in in_turn for group in groups if group is not None]
+
+
+def _groups(kind: Kind, places: Sequence[Place]) -> list[list[Change]]:
+    """Return the changes of a kind, those together that are the same in several steps.
+
+    What is made of a result that one step alone takes is left out, as that step's is the same; but for pictures.
+    """
+    alike: dict[tuple[str, str], list[list[Change]]] = {}
+    for place in places:
+        is_handed_on = place.is_handed_on
+        for change in all_of(kind, place):
+            if is_handed_on and change.of_result and change.kind != PICTURES:
+                continue
+            groups = alike.setdefault((place.step.operation, without_numbers(change.says)), [[]])
+            if groups[0] and groups[0][-1].step.name == change.step.name:
+                groups.append([change])
+            else:
+                groups[0].append(change)
+    return [group for groups in alike.values() for group in groups]
+
+
+def together(places: Sequence[Place]) -> Iterator[list[Change]]:
+    """Give out all steps of an operation with one other number."""
     operations: dict[str, list[Place]] = {}
     for place in places:
         operations.setdefault(place.step.operation, []).append(place)
-    for several_places in operations.values():
-        if len(several_places) > 1:
-            yield from shared(several_places)
+    for several in operations.values():
+        if len(several) > 1:
+            yield from shared(several)
 
 
 def pairs(place: Place, firsts: Sequence[Change]) -> Iterator[Change]:
@@ -57,15 +78,20 @@ def pairs(place: Place, firsts: Sequence[Change]) -> Iterator[Change]:
     for first in firsts:
         changed = replace(place, step=first.step, done=first.function)
         for kind in (pictures, parameters, structure, geometry, precision, read_off, numbers_of):
-            for second in _all_of(kind, changed):
-                if second.kind != first.kind or second.values.get("parameter") != first.values.get("parameter"):
+            for second in all_of(kind, changed):
+                others = second.values.keys() != first.values.keys()
+                if (
+                    second.kind != first.kind
+                    or others
+                    or second.values.get("parameter") != first.values.get("parameter")
+                ):
                     values = {"first": dict(first.values), "second": dict(second.values)}
                     says = f"{first.says}, and {second.says}"
                     kind_of_both = first.kind if first.kind == second.kind else f"{first.kind}, {second.kind}"
                     yield replace(second, kind=kind_of_both, says=says, values=values)
 
 
-def _all_of(kind: Kind, place: Place) -> Iterator[Change]:
+def all_of(kind: Kind, place: Place) -> Iterator[Change]:
     """Give out what a kind has for a place, up to where these arrays do not allow it."""
     try:
         for change in kind(place):

@@ -98,7 +98,7 @@ def _neighbours(place: Place) -> Iterator[Change]:
                 return _run(place, before, place.function(*inputs, **arguments))
 
             inputs = tuple(before.inputs[0] if own == index else n for own, n in enumerate(place.step.inputs))
-            says = f"{before.name} is done after it"
+            says = f"{before.name} is done after {place.step.name}"
             yield Change(KIND, says, replace(place.step, inputs=inputs), after, {"before": before.name})
     for later in place.plan:
         if later.inputs == (place.step.name,):
@@ -108,7 +108,8 @@ def _neighbours(place: Place) -> Iterator[Change]:
                 def first(x: Any, *inputs: Any, moved: Step = moved, **arguments: Any) -> Any:
                     return place.function(_run(place, moved, x), *inputs, **arguments)
 
-                yield Change(KIND, f"{later.name} is done before it", place.step, first, {"after": later.name})
+                says = f"{later.name} is done before {place.step.name}"
+                yield Change(KIND, says, place.step, first, {"after": later.name})
 
 
 def _axes_of(step: Step, axes: int) -> Iterator[dict[str, int]]:
@@ -141,6 +142,8 @@ def _of_first(x: np.ndarray) -> np.ndarray:
 def _functions(place: Place) -> Iterator[Change]:
     """Give out the step with a function of its result, or of its input, too many."""
     for name, function in FUNCTIONS.items():
+        if name in OF_LAST_AXIS and place.right.shape[-1] == 1:
+            continue
         yield place.of_result(KIND, f"its result through {name}", function, function=name)
         yield place.of_input(KIND, f"its first input through {name}", 0, function, function=name)
     if place.step.operation == "softmax":
@@ -161,6 +164,9 @@ def _masked(blocked: Any, scores: Any) -> Any:
 
 #: Activations whose names do not say what they are.
 WORDS = dict.fromkeys(("gelu_new", "gelu_pytorch_tanh", "gelu_fast"), "tanh GELU")
+
+#: Functions that give 1, or 0, along an axis of length 1.
+OF_LAST_AXIS = ("softmax", "log softmax")
 
 #: Functions that stand in front of or behind many steps.
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {

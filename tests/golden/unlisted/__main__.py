@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tests.golden.unlisted import ENTRIES
+from tests.golden.unlisted import ENTRIES, LISTS
+from tests.golden.unlisted.parts import PARTS, lines, tell
 from tests.golden.unlisted.verdict import TRACES, examine, prepare, sums, table
 
 
@@ -17,8 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.golden.unlisted", description=description)
     parser.add_argument("--traces", choices=TRACES, help="all steps, or outputs of stages alone; both when unset")
     parser.add_argument("--kind", choices=kinds, help="mistakes of one kind")
+    parser.add_argument("--list", choices=(*LISTS, "parts"), default="hundred", help="which mistakes")
     args = parser.parse_args(arguments)
-    entries = [entry for entry in ENTRIES if args.kind in (None, entry.kind)]
+    if args.list == "parts":
+        told = [tell(part) for part in PARTS]
+        print("\n".join(lines(told)))
+        return int(any(one.outcome == "wrong" for one in told))
+    entries = [entry for entry in LISTS[args.list] if args.kind in (None, entry.kind)]
     prepare(entries)
     failed = False
     for traces in TRACES if args.traces is None else (args.traces,):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from npconv.golden.align import AS_IT_IS, Reading
 from npconv.golden.diagnose import Suspect
+from npconv.golden.measures import distance
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.plan.step import Plan
@@ -36,9 +39,6 @@ class Reason:
         If any, one of them must be said, up to `within` as a share.
     never : str
         A regular expression that must not be in the sentence.
-    also_at : tuple of str
-        Steps beside the mistake's own where the same mistake would have the same numbers (a factor before a product
-        and after it), which traces of few arrays cannot tell apart.
     also_kinds : tuple of str
         Kinds beside the mistake's own that it may go by.
     """
@@ -47,7 +47,6 @@ class Reason:
     numbers: tuple[float, ...] = ()
     within: float = 2e-3
     never: str = ""
-    also_at: tuple[str, ...] = ()
     also_kinds: tuple[str, ...] = ()
 
 
@@ -95,13 +94,18 @@ class Entry:
         """Return the golden trace that the port is held against."""
         return specimen_of(self.family, self.model).golden
 
-    def is_right(self, suspect: Suspect) -> bool:
-        """Tell whether a stated reason is the true one."""
-        port = Port(self.plan(), {})
-        places = {port.find(where) for where in (self.step, *self.accepts.also_at)}
+    def is_right(self, suspect: Suspect, first: str, reading: Reading = AS_IT_IS) -> bool:
+        """Tell whether a stated reason is the true one, or another one that is the same function: told or proven.
+
+        It is stated of the first wrong array, as the port has it, with its axes read in some order.
+        """
+        return self.is_told(suspect) or is_same(self, suspect, first, reading)
+
+    def is_told(self, suspect: Suspect) -> bool:
+        """Tell whether a stated reason names the kind of thing, the place and the number."""
         values: Mapping[str, Any] = getattr(suspect, "values", {})
         text = " ".join([suspect.says, *(f"{name} = {value}" for name, value in values.items())])
-        if suspect.step.name not in places or not self._is_kind(suspect):
+        if Port(self.plan(), {}).find(self.step) not in suspect.places or not self._is_kind(suspect):
             return False
         if self.accepts.never and re.search(self.accepts.never, text, re.I):
             return False
@@ -134,6 +138,39 @@ class Entry:
         said += [float(value) for value in values.values() if isinstance(value, float | np.floating)]
         expected, within = self.accepts.numbers, self.accepts.within
         return not expected or any(abs(one - other) <= within * abs(one) for one in expected for other in said)
+
+
+#: Two mistakes are the same if they differ on random inputs by no more than this share of what one of them changes, or
+#: if numbers were solved for that are as near as float32 lets them be: a share of the largest value, and of the change.
+SAME, SOLVED, TOLD = 1e-5, 2.0**-22, 1e-3
+
+
+def is_same(entry: Entry, suspect: Suspect, first: str, reading: Reading = AS_IT_IS) -> bool:
+    """Tell whether a stated reason is the same function as the mistake, by running both in float64 on random inputs.
+
+    What is compared is the first wrong array, which the reason is given for.
+    """
+    if not suspect.changes:
+        return False
+    specimen = specimen_of(entry.family, entry.model)
+    plan, source = specimen.parts[0]
+    rng = np.random.default_rng(zlib.crc32(entry.name.encode()))
+    is_picture = specimen.start.dtype == np.uint8
+    normal = rng.normal(specimen.start.mean(), specimen.start.std(), specimen.start.shape)
+    start = {source: rng.integers(0, 256, specimen.start.shape, np.uint8) if is_picture else normal}
+    right, made, told = (Port(plan, specimen.golden.params) for _ in range(3))
+    entry.how(made, made.find(entry.step))
+    for change in suspect.changes:
+        told.steps[change.step.name], told.functions[change.step.name] = change.step, change.function
+    arrays = [port.run(start, np.float64) for port in (right, made, told)]
+    name = plan.outputs[0] if is_picture else plan.resolve(first)
+    names = name, made.stands_for.get(name, name), name
+    if any(key not in found for key, found in zip(names, arrays, strict=True)):
+        return False
+    a, b, c = (found[key] for key, found in zip(names, arrays, strict=True))
+    b = reading.of(b, a.shape) if is_picture else b
+    changed = distance(a, b)
+    return distance(c, b) <= max(SAME * changed, min(SOLVED * float(np.abs(b).max()), TOLD * changed))
 
 
 @cache

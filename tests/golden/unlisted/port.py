@@ -63,17 +63,18 @@ class Port:
         """Return what is computed in a step."""
         return self.functions.get(name, OPERATIONS[self.steps[name].operation])
 
-    def run(self, start: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, start: Mapping[str, np.ndarray], dtype: type[np.floating] = np.float32) -> dict[str, np.ndarray]:
         """Return what the port computes, by name; shorter where a step cannot take what the mistake made."""
 
         def function_of(step: Step) -> Callable[..., Any]:
             right = self.function(step.name)
-            return lambda *inputs, **arguments: single(right(*inputs, **arguments))
+            return lambda *inputs, **arguments: cast(right(*inputs, **arguments), dtype)
 
         made: dict[str, np.ndarray] = {}
         try:
+            params = {name: cast(array, dtype) for name, array in self.params.items()}
             with np.errstate(all="ignore"):
-                for step, array in run_plan(self._ordered(start), start, self.params, function_of):
+                for step, array in run_plan(self._ordered(start), start, params, function_of):
                     made[step.name] = array
         except GoldenError:
             pass
@@ -92,10 +93,15 @@ class Port:
         return Plan(tuple(ordered.values()))
 
 
+def cast(array: Any, dtype: type[np.floating]) -> np.ndarray:
+    """Return floating-point numbers in a precision, others as they are."""
+    array = np.asarray(array)
+    return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
+
+
 def single(array: Any) -> np.ndarray:
     """Return floating-point numbers as float32, others as they are."""
-    array = np.asarray(array)
-    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+    return cast(array, np.float32)
 
 
 def weights(**changes: Callable[[np.ndarray], np.ndarray]) -> Edit:

@@ -75,14 +75,14 @@ ENTRIES = (
     entry(
         *("bgr-before-resizing", proof.PICTURE, "resized"),
         result(lambda y: y[::-1].copy()),
-        reason(BGR, also_at=("cropped", "rescaled", "normalized")),
+        reason(BGR),
         "cv2.imread",
         model=BILINEAR,
     ),
     entry(
         *("mirrored", proof.PICTURE, "cropped"),
         result(lambda y: y[:, :, ::-1].copy()),
-        reason(r"mirror|flip|revers", also_at=("resized", "rescaled", "normalized")),
+        reason(r"mirror|flip|revers"),
         "an augmentation left on",
         model=HARD,
     ),

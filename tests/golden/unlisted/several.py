@@ -48,13 +48,13 @@ ENTRIES = (
     entry(
         *("circular-border-everywhere", "convnext", "stages.0.layers.0.dwconv"),
         every("dwconv", bordered((3, 3), (3, 3), "wrap")),
-        reason(CIRCULAR, also_at=("stages.0.layers.1.dwconv",)),
+        reason(CIRCULAR),
         "convolutions by Fourier transform",
     ),
     entry(
         *("eps-2e-5-everywhere", "convnextv2", "embeddings.layernorm"),
         every("layernorm", settings(eps=2e-5)),
-        reason(EPS, numbers=(2e-5,), also_at=("stages.0.layers.0.layernorm", "stages.0.layers.1.layernorm")),
+        reason(EPS, numbers=(2e-5,)),
         "one constant for all norms, mistyped",
         model="tiny variance",
     ),
@@ -63,9 +63,6 @@ ENTRIES = (
         both(*(every(f"layers.{i}", computed(lambda right, x, b: right(x, b * np.float32(0.9)))) for i in (0, 1))),
         reason(
             numbers=(0.9,),
-            also_at=tuple(
-                f"stages.0.layers.{i}{end}" for i in (0, 1) for end in ("", ".layer_scale", ".pointwise_conv2")
-            ),
         ),
         "the scale of drop path kept for inference",
     ),
@@ -75,7 +72,6 @@ ENTRIES = (
         reason(
             r"int8|8 bits",
             r"channel|row|output",
-            also_at=("stages.0.layers.0.pwconv2", "stages.0.layers.1.pwconv1", "stages.0.layers.1.pwconv2"),
         ),
         "TFLite's weights",
     ),

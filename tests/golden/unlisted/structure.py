@@ -49,7 +49,7 @@ ENTRIES = (
     entry(
         *("blocks-exchanged", "convnext", "stages.0.layers.0.dwconv"),
         blocks_exchanged("stages.0.layers.0", "stages.0.layers.1"),
-        reason(r"layers\.1|block", also_at=("stages.0.layers.0", "stages.0.layers.1")),
+        reason(r"layers\.1|block"),
         "a dictionary of blocks in another order",
     ),
     entry(
@@ -65,7 +65,7 @@ ENTRIES = (
             at("stages.0.layers.0.layernorm", takes("embeddings.layernorm")),
             at("stages.0.layers.0.pwconv1", takes("stages.0.layers.0.dwconv")),
         ),
-        reason(MOVED, r"norm", also_at=("stages.0.layers.0.layernorm",)),
+        reason(MOVED, r"norm"),
         "pre-norm, as in other blocks",
     ),
     entry(
@@ -76,13 +76,13 @@ ENTRIES = (
             at("stages.0.layers.1.grn", takes("stages.0.layers.1.pwconv1", "")),
             at("stages.0.layers.1.pwconv2", takes("stages.0.layers.1.act")),
         ),
-        reason(MOVED, r"grn|response", also_at=("stages.0.layers.1.grn",)),
+        reason(MOVED, r"grn|response"),
         "norm, then activation, as everywhere else",
     ),
     entry(
         *("layer-scale-of-the-sum", "convnext", "stages.0.layers.1"),
         both(takes("", "stages.0.layers.1.pwconv2"), scale_of_the_sum, unrecorded("stages.0.layers.1.layer_scale")),
-        reason(r"scale", r"sum|residual|after|both|whole", also_at=("stages.0.layers.1.layer_scale",)),
+        reason(r"scale", r"sum|residual|after|both|whole"),
         "brackets in another place",
     ),
     entry(
@@ -115,7 +115,7 @@ ENTRIES = (
     entry(
         *("strength-of-first-sample", "convnextv2", "stages.0.layers.0.grn.strength"),
         result(lambda y: np.repeat(y[:1], len(y), axis=0)),
-        reason(r"sample|batch|picture", also_at=("stages.0.layers.0.grn.relative",)),
+        reason(r"sample|batch|picture"),
         "an export with a batch of 1 broadcast",
     ),
     entry(
@@ -167,13 +167,13 @@ ENTRIES = (
             at(f"{VISION}.{NORM}", takes(f"stages.0.layers.0.{A}.map")),
             at(f"{VISION}.linear_projection", takes(f"{VISION}.{CONVOLUTION}")),
         ),
-        reason(MOVED, r"norm", also_at=(f"{VISION}.{NORM}",)),
+        reason(MOVED, r"norm"),
         "bn, conv as in pre-activation networks",
     ),
     entry(
         *("last-block-lost", "convnextv2", "stages.1.downsampling_layer.0"),
         takes("stages.0.layers.0"),
-        reason(r"stages\.0\.layers\.0(?!\.)|block", also_at=("stages.1.layers.0",)),
+        reason(r"stages\.0\.layers\.0(?!\.)|block"),
         "a variable that is assigned one turn late",
     ),
     entry(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import GoldenError
+from npconv.golden.align import AS_IT_IS
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.measures import distance
@@ -75,7 +76,7 @@ def examine(entry: Entry, traces: str, reasons: bool = True) -> Verdict:
     if not suspects:
         return Verdict(entry, **facts, outcome="none", says="", step="", residual=np.nan, seconds=seconds)
     best = suspects[0]
-    outcome = "right" if entry.is_right(best) else "wrong"
+    outcome = "right" if entry.is_right(best, name, first.reading or AS_IT_IS) else "wrong"
     return Verdict(
         entry, **facts, outcome=outcome, says=best.says, step=best.step.name, residual=best.residual, seconds=seconds
     )

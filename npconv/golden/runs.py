@@ -99,8 +99,12 @@ class Runs:
     def suspect(
         self, several: Sequence[Change], made: np.ndarray | None, mistake: Mistake | None = None
     ) -> Suspect | None:
-        """Return the suspect of some changes by what they make; a good tensor may refute one of no catalogue."""
-        if made is None:
+        """Return the suspect of some changes by what they make; a good tensor may refute one of no catalogue.
+
+        Where mine has the shape of the reference, a change of no catalogue must make that shape.
+        """
+        right = self.segment.made
+        if made is None or (several[0].kind and self.judge.first.reading is not None and made.shape != right.shape):
             return None
         suspect = self.judge(made, several[0].says, several[0].step, mistake, several)
         if suspect is None or not suspect.fits or not suspect.kind:

@@ -81,7 +81,7 @@ class Part:
         return all(distance(array, other[name]) <= SAME * np.abs(array).max() for name, array in one.items())
 
     def _outputs(self, steps: set[str], start: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs of a port that makes the mistake in some steps, in the precision of what it starts from."""
+        """Return the outputs of a port that makes it in some steps, in the precision of what it starts from."""
         specimen = deep(self.family)
         plan, source = specimen.parts[0]
         wrong, function_of = apply(next(one for one in MISTAKES if one.name == self.mistake), plan, steps)

@@ -11,8 +11,9 @@
   ``measures``, ``whereabouts``, ``roundings``: two traces side by side
 - ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
 - ``islands``, ``foldings``, ``exchanged``, ``weights``: what differs and is right, or stands elsewhere; wrong weights
-- ``mistakes``, ``kinds``, ``segment``, ``runs``, ``likely``, ``subsets``, ``judge``, ``layouts``, ``origin``, ``diagnose``:
-  a part of the model run again with every known mistake, in all of its steps, in one or in some, and with kinds
+- ``mistakes``, ``kinds``, ``segment``, ``runs``, ``likely``, ``subsets``, ``judge``, ``layouts``, ``diagnose``,
+  ``origin``: a part of the model run again with every known mistake, in all of its steps, in one or in some, and with
+  kinds of mistakes
 - ``own``, ``births``: the mistakes after the first, by mine's own arrays
 - ``report``, ``sentences``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers

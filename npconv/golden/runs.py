@@ -99,8 +99,14 @@ class Runs:
     def judged(
         self, several: Sequence[Change], made: np.ndarray | None, mistake: Mistake | None = None
     ) -> Suspect | None:
-        """Return the suspect of some changes by what they make; None if that is nothing, or of another shape."""
-        return None if made is None else self.judge(made, several[0].says, several[0].step, mistake, several)
+        """Return the suspect of some changes by what they make; None if that is nothing, or of another shape.
+
+        Where mine has the shape of the reference, a change of no catalogue must make that shape.
+        """
+        right = self.segment.made
+        if made is None or (several[0].kind and self.judge.first.reading is not None and made.shape != right.shape):
+            return None
+        return self.judge(made, several[0].says, several[0].step, mistake, several)
 
     def held(self, suspect: Suspect) -> Suspect:
         """Return a suspect, as one that does not fit if another tensor is right that would be wrong.

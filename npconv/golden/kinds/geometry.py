@@ -162,7 +162,8 @@ def turns(place: Place, array: np.ndarray, name: str) -> Iterator[tuple[str, dic
     elif "T" in letters and array.ndim == len(letters):
         axis = letters.index("T")
         yield "with its tokens reversed", {"flipped": [axis]}, partial(np.flip, axis=axis)
-        for says, part in (("without its first token", slice(1, None)), ("without its last token", slice(-1))):
+        parts = (("without its first token", slice(1, None)), ("without its last token", slice(-1)))
+        for says, part in parts if array.shape[axis] > 1 else ():
             yield says, {"tokens": says}, lambda x, part=part: x[:, part]
         for shift in (-1, 1):
             yield f"rolled by {shift} tokens", {"axis": axis, "rolled": shift}, partial(np.roll, shift=shift, axis=axis)

@@ -1,4 +1,4 @@
-"""Mistakes of other kinds and places, written when the search was finished, to see whether it was made for examples."""
+"""Mistakes of other kinds and places, to see whether the search was made for the hundred examples."""
 
 from __future__ import annotations
 

@@ -145,8 +145,8 @@ def test_an_array_of_many_axes_is_no_reason_to_try_all_of_them():
 
 
 def test_a_search_ends_with_its_budget(monkeypatch):
-    monkeypatch.setattr("npconv.golden.judge.BUDGET", 2_000_000)
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 200_000)
     noise = np.random.default_rng(2).normal(size=golden()[f"{BLOCK}.act"].shape).astype(np.float32)
     arrays = run(change=lambda step, made: made + noise if step.name == f"{BLOCK}.act" else made)
     suspects = diagnose(compare(golden(), make_trace(arrays)), ())
-    assert 10 < suspects.tried < suspects.known == suspects.tried + 1
+    assert 10 < suspects.tried < suspects.known

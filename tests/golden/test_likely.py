@@ -33,6 +33,10 @@ def compared(name, only=()):
     return compare(golden(), {"pixel_values": golden()["pixel_values"], **logits})
 
 
+def changed(mistake, steps):
+    return [Change("", mistake.says, step, mistake.function) for step in steps]
+
+
 def segment_of(comparison):
     return make_segment(comparison, comparison.first)
 
@@ -42,7 +46,8 @@ def segment_of(comparison):
     [("gelu-tanh", ()), ("gelu-tanh", ("convnext.encoder.stages.1.layers.0.act",)), ("layer-scale-missing", ())],
 )
 def test_a_mistake_is_found_that_comes_late_in_the_catalogue(name, only, monkeypatch):
-    monkeypatch.setattr("npconv.golden.judge.BUDGET", 100_000_000)
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 8_000_000)
+    monkeypatch.setattr("npconv.golden.likely.STARTED", 0)  # in a model of this size starts cost more than all numbers
     suspects = diagnose(compared(name, only))
     assert suspects.tried < suspects.known / 2
     assert suspects[0].fits
@@ -57,8 +62,9 @@ def test_a_small_picture_tells_a_likely_mistake_from_an_unlikely_one():
     small = small_segment(segment, golden())
     share = comparison.first.relative
     acts = [step for step in segment.steps if step.operation == "activation"]
-    likely = unlikeliness(small, (NAMED["gelu-tanh"], acts), share, golden())
-    unlikely = unlikeliness(small, (NAMED["activation-missing"], acts), share, golden())
+    likely, unlikely = (
+        unlikeliness(small, changed(NAMED[name], acts), share, golden()) for name in ("gelu-tanh", "activation-missing")
+    )
     assert likely < np.log(10) < unlikely < np.inf
 
 
@@ -73,8 +79,10 @@ def test_a_sum_that_rounds_each_product_costs_as_much_as_the_products():
     segment = segment_of(compared("gelu-tanh"))
     costs = Costs(segment)
     products = [step for step in segment.steps if step.operation == "pointwise_conv2d"]
-    slow, quick = ((NAMED[name], products) for name in ("pointwise-float16", "pointwise-no-bias"))
-    assert costs.of(slow) > 3 * costs.of(quick) == 3 * costs.after(products[0])
+    slow, quick = (
+        costs.of(changed(NAMED[name], products), NAMED[name]) for name in ("pointwise-float16", "pointwise-no-bias")
+    )
+    assert slow > 3 * quick == 3 * costs.after(products[0])
 
 
 def test_nothing_is_run_before_a_good_tensor_where_nothing_is_changed(monkeypatch):

@@ -19,9 +19,9 @@ Compare two traces of one model on one input, tensor by tensor in the order of
 computation. Says where they part, by how much more than rounding explains,
 whether the error was born there or inherited, where in the tensor it sits, and
 which known porting mistake gives the same numbers; then the mistakes after it.
-An array that differs while all that is computed of it is right is no divergence
-but a note: the port folded something, or recorded it elsewhere. Weights, as
-parameters.NAME, come first.
+An array that differs while all that is computed of it is right is no
+divergence but a note: the port folded something, or recorded it elsewhere.
+Weights, as parameters.NAME, come first.
 """
 
 EPILOG = """\

@@ -1,7 +1,6 @@
 """What the plan in a trace may ask for is bounded by the trace, and no plan breaks the comparison."""
 
 import copy
-import importlib
 import json
 import math
 import tracemalloc
@@ -13,7 +12,7 @@ from support.compare_samples import golden, make_trace, port
 
 import npconv
 from npconv.cli import main
-from npconv.golden import case, islands, segment
+from npconv.golden import case, islands, runs, segment
 from npconv.golden.align import Tensor, doubtful
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose as find_mistakes
@@ -28,8 +27,6 @@ from npconv.plan.shapes import result_shapes
 from npconv.plan.step import Step
 
 pytestmark = pytest.mark.long
-
-diagnosis = importlib.import_module("npconv.golden.diagnose")
 
 
 def step(name, operation, inputs, params=(), **attributes):
@@ -136,7 +133,7 @@ def test_memory_that_ends_is_said_and_is_no_mistake(monkeypatch, tmp_path, capsy
         raise MemoryError("Unable to allocate 4.00 GiB")
 
     words = ["diff", *(str(tmp_path / f"{name}.safetensors") for name in recorded)]
-    places = ((islands, "run_step", []), (segment, "run_step", ["--strict"]), (diagnosis, "run_changed", ["--strict"]))
+    places = ((islands, "run_step", []), (segment, "run_step", ["--strict"]), (runs, "run_changed", ["--strict"]))
     for module, function, more in places:
         with monkeypatch.context() as patch:
             patch.setattr(module, function, none_left)

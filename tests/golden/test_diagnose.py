@@ -294,8 +294,9 @@ def coarse():
 
 
 def test_a_search_ends_when_its_budget_is_spent(monkeypatch):
-    whole = diagnose(coarse(), CATALOGUE)
-    monkeypatch.setattr("npconv.golden.judge.BUDGET", 40_000_000)
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 100_000_000)
+    whole = diagnose(coarse())
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 20_000_000)
     cut = diagnose(coarse())
     assert 10 <= cut.tried < cut.known
     assert cut.tried < whole.tried
@@ -304,6 +305,7 @@ def test_a_search_ends_when_its_budget_is_spent(monkeypatch):
 
 
 def test_an_unchanged_part_is_not_searched_twice(monkeypatch):
+    monkeypatch.setattr("npconv.golden.judge.BUDGET", 100_000_000)
     searched = []
     init = diagnosis._Search.__init__
     monkeypatch.setattr(

@@ -44,6 +44,9 @@ SHARES = (1.0, 0.25)
 #: and the share of all that may be computed that is left to these.
 MOST_SMALL, MOST_SINGLE, SHARE_OF_SINGLE = 150, 400, 0.4
 
+#: What mistakes must cost together to be made at the same time; it takes a while to start threads.
+WORTH_THREADS = 20_000_000
+
 #: Steps between two tensors, at most, in which kinds of mistakes are looked for.
 MOST_CHANGED = 100
 
@@ -233,7 +236,8 @@ class _Search:
     def _made(self, trials: Iterable[Trial], share: float = 1.0) -> list[Suspect]:
         """Return the suspects of trials, each made in all of its steps, as far as there is time for them."""
         allowed = [trial for trial in trials if self.suspects.allow(self.runs.cost_of(trial), share)]
-        found = at_once(lambda trial: self.runs.judged(trial[0], self.runs.made(trial[0]), trial[1]), allowed)
+        each: Any = at_once if sum(map(self.runs.cost_of, allowed)) > WORTH_THREADS else map
+        found = each(lambda trial: self.runs.judged(trial[0], self.runs.made(trial[0]), trial[1]), allowed)
         return [self.runs.held(suspect) for suspect in found if suspect]
 
     def _alike(self, one: Suspect, trials: Sequence[Trial]) -> Iterator[Suspect]:
@@ -297,8 +301,8 @@ class _Search:
 
     def _one_by_one(self, trials: Sequence[Trial]) -> Iterator[Suspect]:
         """Give out the suspects of changes in one step at a time; keep what they do in each of several steps."""
-        at_once = len(self.segment.steps) * self.runs.together
-        for window in _windows(trials, at_once if self.runs.together > 1 else 1):
+        most = len(self.segment.steps) * self.runs.together if self.runs.together > 1 else 1
+        for window in _windows(trials, most):
             ends = iter(self.runs.ends([change for several, _ in window for change in several]))
             for several, mistake in window:
                 made = list(itertools.islice(ends, len(several)))

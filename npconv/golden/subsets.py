@@ -7,6 +7,7 @@ one block or step added or taken away at a time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 #: Mistakes whose subsets are tried, and the share of what is wrong (of its squares) that one of them may leave at most
 #: when what it does in each step is added up, each times any number.
-MOST_GROUPS, UNLIKELY = 8, 0.9
+MOST_GROUPS, UNLIKELY = 12, 0.9
 
 #: The share that a mistake leaves at most whose subsets are tried at once.
 LIKELY = 0.02
 
-#: Subsets that are run first, of those that leave least by adding up; those from which the way goes on at a time; and
-#: all that are run of one mistake.
-STARTS, KEPT, MOST_RUNS = 5, 4, 250
+#: Blocks, or steps, all subsets of which are run; subsets from which the way goes on at a time; and all that are run of
+#: one mistake.
+FEW, KEPT, MOST_RUNS = 5, 4, 250
 
 Subset = frozenset[int]
 
@@ -93,7 +94,7 @@ def find_some(group: Group, wrong: np.ndarray, run: Run) -> Suspect | None:
     for moves in [blocks, steps] if 1 < len(blocks) < len(steps) else [steps]:
         made = (frozenset[int]().union(*(moves[index] for index in some)) for some in patterns(len(moves)))
         likely = {*made, *moves, _rounded(group.effects, wrong)} - known.keys()
-        todo = sorted(likely, key=added_up)[: STARTS + len(moves)]
+        todo = sorted(likely, key=added_up)
         while todo and len(known) < MOST_RUNS:
             for subset in todo:
                 known[subset], suspect = run(subset)
@@ -114,8 +115,11 @@ def _blocks(changes: Sequence[Change]) -> list[Subset]:
 
 
 def patterns(count: int) -> Iterator[Subset]:
-    """Give out the subsets that loops make: all from a step on or up to one, all but one, every second."""
+    """Give out the subsets that loops make: all from a step on or up to one, all but one, every second; of few, all."""
     every = frozenset(range(count))
+    if count <= FEW:
+        yield from (frozenset(some) for size in range(1, count) for some in itertools.combinations(every, size))
+        return
     for index in range(1, count):
         yield frozenset(range(index))
         yield frozenset(range(index, count))

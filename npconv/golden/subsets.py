@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Mistakes whose subsets are tried, and the share of what is wrong (of its squares) that one of them may leave at most
 #: when what it does in each step is added up, each times any number.
-MOST_GROUPS, UNLIKELY = 12, 0.9
+MOST_GROUPS, UNLIKELY = 20, 0.9
 
 #: The share that a mistake leaves at most whose subsets are tried at once.
 LIKELY = 0.02
@@ -49,7 +49,9 @@ class Group:
     effects : ndarray (steps, values)
         What each by itself does to the end of the part.
     left : float
-        The share of what is wrong that no sum of these explains.
+        The share of what is wrong that no sum of these explains, each times any number.
+    left_by_blocks : float
+        The same where steps of one block are taken together: fewer numbers explain less by chance.
     mistake : Mistake, optional
         Of the catalogue.
     """
@@ -57,6 +59,7 @@ class Group:
     changes: tuple[Change, ...]
     effects: np.ndarray
     left: float
+    left_by_blocks: float
     mistake: Mistake | None = None
 
 
@@ -67,15 +70,24 @@ def make_group(
     works = [index for index, effect in enumerate(effects) if np.isfinite(effect).all() and effect.any()]
     if len(works) < 3:  # of two, each alone and both are tried already
         return None
-    kept = effects[works]
-    rest = wrong - _numbers(kept, wrong) @ kept
-    left = float(rest @ rest) / float(wrong @ wrong)
-    return Group(tuple(changes[index] for index in works), kept, left, mistake) if left < UNLIKELY else None
+    kept, changed = effects[works], tuple(changes[index] for index in works)
+    by_blocks = np.array([kept[sorted(block)].sum(axis=0) for block in _blocks(changed)])
+    left = _left(kept, wrong)
+    return Group(changed, kept, left, _left(by_blocks, wrong), mistake) if left < UNLIKELY else None
+
+
+def _left(effects: np.ndarray, wrong: np.ndarray) -> float:
+    """Return the share of what is wrong (of its squares) that effects leave, each times the best number."""
+    rest = wrong - _numbers(effects, wrong) @ effects
+    return float(rest @ rest) / float(wrong @ wrong)
 
 
 def best_of(groups: Sequence[Group]) -> list[Group]:
-    """Return the likeliest groups, best first."""
-    return sorted(groups, key=lambda group: group.left)[:MOST_GROUPS]
+    """Return the likeliest groups, by steps and by blocks in turn, best first."""
+    by_steps = sorted(groups, key=lambda group: group.left)
+    by_blocks = sorted(groups, key=lambda group: group.left_by_blocks)
+    in_turn = {id(group): group for pair in zip(by_blocks, by_steps, strict=True) for group in pair}
+    return list(in_turn.values())[:MOST_GROUPS]
 
 
 def find_some(group: Group, wrong: np.ndarray, run: Run) -> Suspect | None:

@@ -1,10 +1,12 @@
-"""Right programs are no divergence: PyTorch, ONNX Runtime and the fast engine against the float64 truth.
+"""Right programs are no divergence: PyTorch, ONNX Runtime, the fast engine and plain loops against the float64 truth.
 
 Twenty random models of all families, drawn as for ``tests/reference/test_parity.py``. The tolerances are the default
 ones: a multiple of the noise that npconv measures with its own arithmetic, of which these programs know nothing. Each
 test prints how near its rival came: the largest error in tolerances, where 1 would be a false alarm.
 """
 
+import copy
+import functools
 from functools import cache
 
 import numpy as np
@@ -14,6 +16,8 @@ from npconv.golden.compare import compare
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.truth import record
 from npconv.models.plans import make_plan
+from npconv.plan.operations import OPERATIONS
+from npconv.plan.run import run_plan
 
 pytestmark = pytest.mark.reference
 
@@ -73,6 +77,94 @@ def test_pytorch(torch, tmp_path, threads):
             theirs(torch.from_numpy(pixel_values), output_hidden_states=True)
         comparisons[model] = compare(truth, load_trace(file))
     check(f"PyTorch with {threads} thread{'s' * (threads > 1)}", comparisons)
+
+
+def test_pytorch_on_weights_that_were_stored_in_half(torch, tmp_path):
+    from npconv.golden.recorders.record_pytorch import record as record_pytorch
+
+    comparisons = {}
+    for model in MODELS:
+        truth, theirs, _, pixel_values = subject(*model)
+        file = tmp_path / f"{model[0]}-{model[1]}.safetensors"
+        stored = copy.deepcopy(theirs).half().float()
+        with record_pytorch(stored, file), torch.inference_mode():
+            stored(torch.from_numpy(pixel_values), output_hidden_states=True)
+        comparisons[model] = compare(truth, load_trace(file))
+    check("PyTorch on float16 weights", comparisons)
+
+
+def added_up(terms):
+    """The sum of float32 terms, one after the other."""
+    return functools.reduce(np.add, terms)
+
+
+def naive_conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
+    x = np.pad(x, ((0, 0), (0, 0), *((pad, pad) for pad in pair(padding))))
+    (down, right), (dilated_down, dilated_right), each = pair(stride), pair(dilation), weight.shape[1]
+    height, width = (
+        (size - dilated * (kernel - 1) - 1) // step + 1
+        for size, kernel, step, dilated in zip(x.shape[2:], weight.shape[2:], pair(stride), pair(dilation), strict=True)
+    )
+    group = np.arange(len(weight)) // (len(weight) // groups) * each
+
+    def term(channel, row, column):
+        top, left = row * dilated_down, column * dilated_right
+        window = x[:, group + channel, top : top + down * height : down, left : left + right * width : right]
+        return window[:, :, :height, :width] * weight[:, channel, row, column, None, None]
+
+    result = added_up(term(*place) for place in np.ndindex(weight.shape[1:]))
+    return result if bias is None else result + bias[:, None, None]
+
+
+def naive_depthwise_conv2d(x, weight, bias=None, **settings):
+    return naive_conv2d(x, weight, bias, groups=x.shape[1], **settings)
+
+
+def naive_pointwise_conv2d(x, weight, bias=None):
+    return naive_conv2d(x, weight.reshape(*weight.shape[:2], 1, 1), bias)
+
+
+def naive_linear(x, weight, bias=None):
+    result = added_up(x[..., place, None] * weight[:, place] for place in range(x.shape[-1]))
+    return result if bias is None else result + bias
+
+
+def naive_layer_norm(x, weight, bias, *, eps, axis):
+    x = np.moveaxis(x, axis, -1)
+    mean = added_up(np.moveaxis(x, -1, 0))[..., None] / np.float32(x.shape[-1])
+    variance = added_up(np.moveaxis(np.square(x - mean), -1, 0))[..., None] / np.float32(x.shape[-1])
+    return np.moveaxis((x - mean) / np.sqrt(variance + np.float32(eps)) * weight + bias, -1, axis)
+
+
+NAIVE = {
+    **{"conv2d": naive_conv2d, "depthwise_conv2d": naive_depthwise_conv2d, "linear": naive_linear},
+    **{"pointwise_conv2d": naive_pointwise_conv2d, "layer_norm": naive_layer_norm},
+}
+
+
+def test_plain_loops_with_the_channels_last(torch):
+    """Sums of one float32 number after another round more than any library's."""
+    comparisons = {}
+    for model in MODELS:
+        truth, _, ours, pixel_values = subject(*model)
+        plan = make_plan(ours.config, "image_classification")
+        params = {name: np.float32(array) for name, array in ours.state_dict().items()}
+        mine = {"pixel_values": pixel_values.transpose(0, 2, 3, 1)}
+        for step, array in run_plan(
+            plan,
+            {"pixel_values": pixel_values},
+            params,
+            lambda step: NAIVE.get(step.operation, OPERATIONS[step.operation]),
+        ):
+            assert array.dtype == np.float32
+            mine[step.name] = array.transpose(0, 2, 3, 1) if step.layout == "NCHW" else array
+        comparisons[model] = compare(truth, mine)
+    check("plain loops, NHWC", comparisons)
+
+
+def pair(value):
+    """The two numbers that one stands for."""
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def outputs(model, logits, hidden_states):

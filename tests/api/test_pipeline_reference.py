@@ -13,8 +13,9 @@ from npconv.api.classification import ImageClassificationPipeline
 
 pytestmark = pytest.mark.reference
 
-#: Float32 in another order of sums, through a few layers: of scores from 0 to 1, and of logits, which are larger.
-ABSOLUTE, RELATIVE = 1e-6, 5e-6
+#: Float32 in another order of sums, through a few layers: of scores from 0 to 1, and of logits, which are larger, and
+#: sums of terms that cancel. Processors differ: 2e-6 was seen on one and 7e-6 on another.
+ABSOLUTE, RELATIVE = 1e-6, 3e-5
 
 
 def photo(seed=0, size=(50, 40)):

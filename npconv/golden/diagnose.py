@@ -248,7 +248,7 @@ class _Search:
             if part and mistake is not one.mistake:
                 yield from filter(None, [self.runs.suspect(part, self.runs.allowed(part), mistake)])
 
-    def kinds(self, kinds: Sequence[Kind] = KINDS) -> list[Suspect]:
+    def kinds(self, kinds: Sequence[Kind]) -> list[Suspect]:
         """Return the suspects of kinds of mistakes.
 
         Of those that fit, the first alone, which is the simplest, and what is the same in the steps beside it. Two at

@@ -64,6 +64,7 @@ NEAREST, EQUAL = 8, 3
 Trial = tuple[Sequence[Change], "Mistake | None"]
 
 
+@np.errstate(all="ignore")  # what makes no numbers fits nothing
 def diagnose(
     comparison: Comparison,
     mistakes: Sequence[Mistake] | None = None,
@@ -114,8 +115,7 @@ def diagnose(
             break
     for place, search in enumerate(searches):  # when no mistake of the catalogue fits in any
         if not any(map(_any_fits, found)):
-            with np.errstate(all="ignore"):  # what makes no numbers fits nothing
-                found[place] = _told_apart([*found[place], *search.kinds(kinds)])
+            found[place] = _told_apart([*found[place], *search.kinds(kinds)])
     told = list(filter(_any_fits, found)) or found  # what starts elsewhere is no alternative
     suspects[:] = _best_first([suspect for several in told for suspect in several])
     return suspects

@@ -120,8 +120,7 @@ def run(args: argparse.Namespace) -> int:
     names = (args.reference, args.mine)
     if args.junit is not None:
         explanation = "\n".join(report.why(comparison.first, suspects, found)) if comparison.first else ""
-        more = {birth.places[0]: text for birth, text in zip(also, report.births_text(also), strict=False)}
-        write_junit(args.junit, to_junit(comparison, explanation, also=more))
+        write_junit(args.junit, to_junit(comparison, explanation, also=report.births_by_tensor(also)))
     script = (
         save_repro(comparison, args.save_repro, force=args.force)
         if args.save_repro is not None and comparison.first

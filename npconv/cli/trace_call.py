@@ -15,6 +15,9 @@ from npconv.cli.sharing import add_max_memory
 from npconv.errors import InputError
 from npconv.messages import escape
 
+#: What ``--checkpoint`` writes: its folder, and the files in it.
+CHECKPOINT = ("", "config.json", "model.safetensors")
+
 
 class Sparing(argparse.Action):
     """An option with which others need not be given."""
@@ -142,7 +145,11 @@ def refuse_output(args: argparse.Namespace) -> None:
         inputs = (args.photo or "", args.model, args.names or "", *args.noise_of)
         check_overwritten(str(file), lambda _: is_own(path), inputs=inputs, force=args.force)
     folder = args.checkpoint
-    if folder is None or args.force or not os.path.lexists(folder):
+    if folder is None:
+        return
+    if os.path.realpath(path) in [os.path.realpath(os.path.join(folder, name)) for name in CHECKPOINT]:
+        raise InputError(f"{escape(args.output)}: that is written by --checkpoint; give the trace another --output")
+    if args.force or not os.path.lexists(folder):
         return
     if not os.path.isdir(folder) or os.listdir(folder):
         raise InputError(f"{escape(folder)}: expected a new or empty folder for --checkpoint, or --force")

@@ -64,6 +64,7 @@ NEAREST, EQUAL = 8, 3
 Trial = tuple[Sequence[Change], "Mistake | None"]
 
 
+@np.errstate(all="ignore")  # what makes no numbers fits nothing
 def diagnose(
     comparison: Comparison,
     mistakes: Sequence[Mistake] | None = None,
@@ -114,8 +115,7 @@ def diagnose(
             break
     for place, search in enumerate(searches):  # when no mistake of the catalogue fits in any
         if not any(map(_any_fits, found)):
-            with np.errstate(all="ignore"):  # what makes no numbers fits nothing
-                found[place] = _told_apart([*found[place], *search.kinds(kinds)])
+            found[place] = _told_apart([*found[place], *search.kinds(kinds)])
     told = list(filter(_any_fits, found)) or found  # what starts elsewhere is no alternative
     suspects[:] = _best_first([suspect for several in told for suspect in several])
     return suspects
@@ -248,7 +248,7 @@ class _Search:
             if part and mistake is not one.mistake:
                 yield from filter(None, [self.runs.suspect(part, self.runs.allowed(part), mistake)])
 
-    def kinds(self, kinds: Sequence[Kind] = KINDS) -> list[Suspect]:
+    def kinds(self, kinds: Sequence[Kind]) -> list[Suspect]:
         """Return the suspects of kinds of mistakes.
 
         Of those that fit, the first alone, which is the simplest, and what is the same in the steps beside it. Two at

@@ -18,7 +18,7 @@ from scipy.special import erf, ndtr
 from npconv.golden.align import Aligned
 from npconv.golden.measures import FLOOR, largest_of, last_place, pieces
 from npconv.golden.roundings import FEW, UNITS, Rounding, half_places
-from npconv.golden.units import STORED, plan_of
+from npconv.golden.units import STORED, model_plan
 from npconv.layers import ACTIVATIONS, gelu
 from npconv.plan.step import Step
 
@@ -34,7 +34,7 @@ def check_gelus(
     reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], found: Sequence[Aligned], unit: str
 ) -> dict[str, float]:
     """Return how far each good GELU is off by itself, in what rounding explains of it; more than 1 is wrong."""
-    plan = plan_of(reference)
+    plan = model_plan(reference)
     good = {entry.tensor.name: entry for entry in found if entry.tensor.is_good}
     off = {}
     for step in plan or ():

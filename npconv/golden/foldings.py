@@ -190,18 +190,18 @@ def _arrays(comparison: Comparison, difference: Difference) -> tuple[np.ndarray,
 
 def _later(plan: Plan, name: str) -> Iterator[Step]:
     """Give out the steps that follow of a tensor, in order."""
-    known = {plan.resolve(name) if name in plan else name}
+    known = {plan.name_of(name)}
     for step in plan:
-        if not known.isdisjoint(plan.resolve(other) if other in plan else other for other in step.inputs):
+        if not known.isdisjoint(map(plan.name_of, step.inputs)):
             known.add(step.name)
             yield step
 
 
 def _next_linear(plan: Plan, name: str) -> str | None:
     """Return the next step that can undo a factor and an offset of each channel of a tensor; None if there is none."""
-    known = {plan.resolve(name) if name in plan else name}
+    known = {plan.name_of(name)}
     for step in _later(plan, name):
-        if known.isdisjoint(plan.resolve(other) if other in plan else other for other in step.inputs):
+        if known.isdisjoint(map(plan.name_of, step.inputs)):
             continue
         if step.operation in LINEAR:
             return step.name

@@ -13,7 +13,7 @@ import numpy as np
 
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import PIXELS
-from npconv.golden.units import plan_of
+from npconv.golden.units import model_plan
 from npconv.plan.step import Step
 
 #: Differences, as a share of the spread of a picture's values, that are taken for rounding.
@@ -79,7 +79,7 @@ def says(found: Sequence[Hiding]) -> str:
 
 def _of_weights(trace: Mapping[str, np.ndarray]) -> Iterator[Hiding]:
     """Yield the kinds of steps whose weights have no effect."""
-    plan, params = plan_of(trace), getattr(trace, "params", {})
+    plan, params = model_plan(trace), getattr(trace, "params", {})
     held = [step for step in plan or () if step.params and all(name in params for name in step.params.values())]
     tests: tuple[tuple[str, Sequence[str], Callable[[Mapping[str, np.ndarray]], bool]], ...] = (
         ("grn", ("grn_apply",), lambda own: _all(own.get("weight"), 0)),

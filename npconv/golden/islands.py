@@ -75,19 +75,19 @@ class Flow:
         self.comparison = comparison
         self.plan = plan
         self.good = {
-            self._name(found.name): found
+            self.plan.name_of(found.name): found
             for found in comparison.differences
             if not found.diverges and found.reading is not None
         }
         self.takers: dict[str, list[Step]] = {}
         self.loaders: dict[str, list[Step]] = {}
         for step in plan:
-            for name in {self._name(name) for name in step.inputs}:
+            for name in set(map(self.plan.name_of, step.inputs)):
                 self.takers.setdefault(name, []).append(step)
             for name in set(step.params.values()):
                 self.loaders.setdefault(name, []).append(step)
-        self.given_out = {self._name(name) for name in plan.outputs} | {
-            self._name(found.name) for found in comparison.differences if found.diverges and spelled(found.mine)
+        self.given_out = {self.plan.name_of(name) for name in plan.outputs} | {
+            self.plan.name_of(found.name) for found in comparison.differences if found.diverges and spelled(found.mine)
         }
         self.closed: set[str] = set()
         for step in reversed(plan.steps):
@@ -97,7 +97,7 @@ class Flow:
 
     def is_closed(self, name: str) -> bool:
         """Tell whether the next tensors of mine on every path from a tensor are good."""
-        own = self._name(name)
+        own = self.plan.name_of(name)
         return own in self.closed if own in self.plan else self._ends_well(self.takers.get(own, ()))
 
     def is_closed_weight(self, name: str) -> bool:
@@ -106,11 +106,11 @@ class Flow:
 
     def after(self, name: str) -> tuple[list[Step], list[str]]:
         """Return the steps from a tensor to the next good ones, and the names of these."""
-        return self._after(self.takers.get(self._name(name), []))
+        return self._after(self.takers.get(self.plan.name_of(name), []))
 
     def effect(self, name: str, array: np.ndarray) -> float:
         """Return by how many tolerances the next good tensors are off if they are computed of an array."""
-        return self._run(self.takers.get(self._name(name), []), {self._name(name): array}, {})
+        return self._run(self.takers.get(self.plan.name_of(name), []), {self.plan.name_of(name): array}, {})
 
     def effect_of_weight(self, name: str, array: np.ndarray) -> float:
         """Return by how many tolerances the next good tensors are off if they are computed with a weight."""
@@ -119,17 +119,13 @@ class Flow:
     def _ends_well(self, takers: Sequence[Step]) -> bool:
         return bool(takers) and all(step.name in self.good or step.name in self.closed for step in takers)
 
-    def _name(self, name: str) -> str:
-        """Return the name of the step that has a name or alias; that of an input as it is."""
-        return self.plan.resolve(name) if name in self.plan else name
-
     def _after(self, takers: Sequence[Step]) -> tuple[list[Step], list[str]]:
         """Return some steps, those that follow of them up to the next good tensors, and the names of these."""
         first = {step.name for step in takers}
         steps: list[Step] = []
         changed: set[str] = set()
         for step in self.plan:
-            if step.name in first or not changed.isdisjoint(map(self._name, step.inputs)):
+            if step.name in first or not changed.isdisjoint(map(self.plan.name_of, step.inputs)):
                 steps.append(step)
                 if step.name not in self.good:
                     changed.add(step.name)
@@ -177,7 +173,7 @@ class Flow:
         return largest
 
     def _inputs(self, step: Step) -> list[str]:
-        return [self._name(name) for name in step.inputs]
+        return list(map(self.plan.name_of, step.inputs))
 
     def _outside(self, name: str, dtype: np.dtype) -> np.ndarray:
         """Return what a step takes from elsewhere: mine where it is good, else the reference's."""

@@ -28,7 +28,6 @@ SIDE = 64
 #: Products, and weights, that cost as much as one number of a result.
 PRODUCTS, WEIGHTS = 256, 16
 
-
 #: What it costs to start a step, in numbers: 20 to 40 microseconds, where a number takes 5 to 10 nanoseconds. A
 #: depthwise convolution takes one place of its kernel after the other, so many in the time of a start.
 STARTED, TAKEN = 4_000, 8

@@ -106,9 +106,7 @@ class Own:
     def recorded(self, plan: Plan) -> dict[str, Difference]:
         """Return what mine has of the tensors of a plan, its input included."""
         if id(plan) not in self._recorded:
-            self._recorded[id(plan)] = {
-                plan.resolve(one.name) if one.name in plan else one.name: one for one in self.found
-            }
+            self._recorded[id(plan)] = {plan.name_of(one.name): one for one in self.found}
         return self._recorded[id(plan)]
 
     def part(self, difference: Difference, without: Set[str] = frozenset()) -> Part | None:

@@ -58,8 +58,9 @@ def to_text(
 ) -> str:
     """Return a report: the verdict, both traces, the tensors around the first divergence, where it is from, and why.
 
-    `origin` and `suspects` come of :mod:`npconv.golden.diagnose`, `also` of :mod:`npconv.golden.births`; `names` are
-    what the traces are called, such as their files. Lines of text are `width` wide; the table may be wider.
+    `origin`, `suspects` and `also` come of :mod:`npconv.golden.origin`, :mod:`npconv.golden.diagnose` and
+    :mod:`npconv.golden.births`; `names` are what the traces are called, such as their files. Lines of text are `width`
+    wide; the table may be wider.
     """
     lines = [verdict(comparison), *_not_finite(comparison), ""]
     lines.append(f"reference  {escape(names[0])}: {provenance(comparison.reference)}")
@@ -123,6 +124,11 @@ def births_text(also: Sequence[Birth]) -> list[str]:
     """Return the mistakes after the first, one a text, and how many more there are."""
     hidden = [f"and {len(also) - BIRTHS} more mistakes"] if len(also) > BIRTHS else []
     return [_birth_text(birth) for birth in also[:BIRTHS]] + hidden
+
+
+def births_by_tensor(also: Sequence[Birth]) -> dict[str, str]:
+    """Return all mistakes after the first in words, by the tensors in which they are first."""
+    return {birth.places[0]: _birth_text(birth) for birth in also}
 
 
 def _birth_text(birth: Birth) -> str:

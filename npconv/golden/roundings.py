@@ -45,7 +45,8 @@ def stored_in(array: np.ndarray) -> str:
 
     Both hold all values of some arrays, such as small whole numbers.
     """
-    wide = array.astype(np.float32)
+    with np.errstate(over="ignore"):
+        wide = array.astype(np.float32)
     if array.dtype.kind != "f" or not np.isfinite(wide).all() or not np.array_equal(wide, array):
         return ""
     if not (wide.view(np.uint32) & 0xFFFF).any():

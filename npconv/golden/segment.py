@@ -122,11 +122,11 @@ def reach(comparison: Comparison, difference: Difference, share: float = 1.0) ->
     if plan is None:
         return None
     good = {
-        plan[other.name].name if other.name in plan else other.name: other
+        plan.name_of(other.name): other
         for other in comparison.differences
         if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
     }
-    return Reach(plan, *walk(plan, plan[difference.name].name, good), good)
+    return Reach(plan, *walk(plan, plan.resolve(difference.name), good), good)
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:

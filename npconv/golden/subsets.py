@@ -66,9 +66,12 @@ class Group:
 def make_group(
     changes: Sequence[Change], effects: np.ndarray, wrong: np.ndarray, mistake: Mistake | None = None
 ) -> Group | None:
-    """Return the steps of a group in which the mistake does something; None if it is unlikely, or they are few."""
+    """Return the steps of a group in which the mistake does something; None if it is unlikely, or they are few.
+
+    None as well if what is wrong is so large or small that its square is no number.
+    """
     works = [index for index, effect in enumerate(effects) if np.isfinite(effect).all() and effect.any()]
-    if len(works) < 3:  # of two, each alone and both are tried already
+    if len(works) < 3 or not 0 < float(wrong @ wrong) < np.inf:  # of two, each alone and both are tried already
         return None
     kept, changed = effects[works], tuple(changes[index] for index in works)
     by_blocks = np.array([kept[sorted(block)].sum(axis=0) for block in _blocks(changed)])
@@ -146,6 +149,12 @@ def _rounded(effects: np.ndarray, wrong: np.ndarray) -> Subset:
 
 
 def _numbers(effects: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return the numbers times which the effects come nearest to what is wrong: of few effects, by their products."""
-    numbers, *_ = np.linalg.lstsq(effects @ effects.T, effects @ wrong, rcond=None)
+    """Return the numbers times which the effects come nearest to what is wrong: of few effects, by their products.
+
+    None of them counts if some are so large that their products are no numbers.
+    """
+    products = effects @ effects.T
+    if not np.isfinite(products).all():
+        return np.zeros(len(effects))
+    numbers, *_ = np.linalg.lstsq(products, effects @ wrong, rcond=None)
     return numbers

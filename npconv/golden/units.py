@@ -56,7 +56,7 @@ def noise_in(reference: Mapping[str, np.ndarray], unit: str, names: Iterable[str
     Those are left out that no step makes or that overflow in the unit; all, if the reference does not hold steps,
     weights and pixel values to be run, or they would make more than the file explains.
     """
-    plan = plan_of(reference)
+    plan = model_plan(reference)
     if plan is None or PIXELS not in reference or not isinstance(reference, Trace):
         return {}
     truth = {name: np.asarray(reference[name]) for name in names if name in plan}
@@ -67,8 +67,8 @@ def noise_in(reference: Mapping[str, np.ndarray], unit: str, names: Iterable[str
         return {}
 
 
-def plan_of(reference: Mapping[str, np.ndarray]) -> Plan | None:
-    """Return the plan of a trace if there is one that can be run."""
+def model_plan(reference: Mapping[str, np.ndarray]) -> Plan | None:
+    """Return the plan of the model of a trace if there is one that can be run."""
     try:
         plan = reference.plan if isinstance(reference, Trace) else None
     except FAILURES:

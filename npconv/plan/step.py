@@ -69,6 +69,10 @@ class Plan:
         """Return the name of the step that has a name or alias."""
         return self[name].name
 
+    def name_of(self, name: str) -> str:
+        """Return the name of the step that has a name or alias; any other, such as that of an input, as it is."""
+        return self._named[name].name if name in self._named else name
+
     def __contains__(self, name: object) -> bool:
         return name in self._named
 

@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,7 +17,7 @@ from npconv.golden.junit import to_junit
 from npconv.golden.mistakes import MISTAKES
 from npconv.golden.origin import origin
 from npconv.golden.own import Own
-from npconv.golden.report import births_text, to_text, to_values
+from npconv.golden.report import births_by_tensor, births_text, to_text, to_values
 from npconv.golden.trace_file import Trace
 from npconv.models import FAMILIES
 from npconv.plan.operations import OPERATIONS
@@ -326,7 +327,10 @@ def test_a_report_tells_them_in_all_forms():
 def test_many_are_cut():
     comparison = compare(golden(), port(mistake=TANH))
     [birth] = also_born(comparison, diagnose(comparison, [TANH]), [TANH])
-    assert births_text([birth] * 8)[-1] == "and 3 more mistakes"
+    several = [replace(birth, places=(f"tensor.{index}",)) for index in range(8)]
+    assert births_text(several)[-1] == "and 3 more mistakes"
+    told = births_by_tensor(several)
+    assert all(told[one.places[0]].startswith(one.places[0]) for one in several)
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])

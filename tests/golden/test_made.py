@@ -220,6 +220,15 @@ def test_calls_that_are_refused(tmp_path, monkeypatch, capsys, words, message):
     assert not (tmp_path / "t.npz").exists()
 
 
+@pytest.mark.parametrize("output", ["model", "model/model.safetensors", "model/config.json"])
+def test_a_trace_is_not_written_over_its_checkpoint(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    assert main(["trace", "--make", "convnextv2-cifar10", "-o", output, "--checkpoint", "model"]) == 2
+    assert "that is written by --checkpoint; give the trace another --output" in capsys.readouterr().err
+    assert not list((tmp_path / "model").iterdir())
+
+
 def test_force_lets_the_checkpoint_be_written_over(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["trace", "--make", "convnextv2-cifar10", "-o", "t.npz", "--checkpoint", "model", "--no-noise", "--force"]

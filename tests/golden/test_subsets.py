@@ -49,6 +49,17 @@ def test_an_unlikely_mistake_is_no_group():
     assert make_group(changes[:2], rng.normal(size=(2, 500)), rng.normal(size=500)) is None
 
 
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e30), (np.float64, 1e200)])
+def test_numbers_whose_squares_are_none(dtype, large):
+    """Not an error of a library for linear algebra, nor a division by 0."""
+    rng = np.random.default_rng(3)
+    changes = [Change("", "", Step(f"{index}", "", ()), abs) for index in range(4)]
+    effects, wrong = rng.normal(size=(4, 500)).astype(dtype), rng.normal(size=500).astype(dtype)
+    with np.errstate(all="ignore"):
+        for one, other in ((effects * large, wrong), (effects, wrong * large), (effects, wrong / large)):
+            assert make_group(changes, one.astype(dtype), other.astype(dtype)) is None
+
+
 def test_patterns_are_those_of_loops():
     assert frozenset({1, 2, 3}) in set(patterns(4))
     assert frozenset({0, 2}) in set(patterns(4))

@@ -185,6 +185,11 @@ def test_perturbed_weights() -> None:
     assert (first["a"] != other["a"]).any()
 
 
+def test_perturbed_weights_may_overflow_without_a_warning() -> None:
+    largest = np.full(64, np.finfo(np.float32).max)
+    assert np.isinf(perturbed({"a": largest}, 1)["a"]).any()
+
+
 def trace_of(array, **runs) -> Trace:
     trace = Trace({"noise": {"a": runs}} if runs else {})
     trace.add("a", np.asarray(array))

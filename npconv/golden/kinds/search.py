@@ -11,6 +11,7 @@ import numpy as np
 
 from npconv.errors import NpconvError
 from npconv.golden.compare import Comparison
+from npconv.golden.judge import squeezed_distance
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import continuous, numbers_of, read_off, shared
 from npconv.golden.kinds.geometry import geometry
@@ -19,7 +20,6 @@ from npconv.golden.kinds.pictures import KIND as PICTURES
 from npconv.golden.kinds.pictures import pictures, statistics
 from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.structure import structure
-from npconv.golden.measures import distance
 from npconv.golden.segment import FAILURES, make_segment, plan_of, run_changed, walk
 from npconv.images.settings import STEPS
 from npconv.plan.step import Plan
@@ -127,6 +127,6 @@ def is_refuted(comparison: Comparison, several: Sequence[Change], besides: str =
             made = run_changed(segment, changed, comparison.reference)
         except (*FAILURES, NpconvError):  # it could not have been computed at all
             return True
-        if not distance(made.squeeze(), comparison.array(good).squeeze()) <= good.tolerance:
+        if not squeezed_distance(made, comparison.array(good)) <= good.tolerance:
             return True
     return False

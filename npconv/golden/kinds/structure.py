@@ -102,7 +102,7 @@ def _neighbours(place: Place) -> Iterator[Change]:
             yield Change(KIND, says, replace(place.step, inputs=inputs), after, {"before": before.name})
     for later in place.plan:
         if later.inputs == (place.step.name,):
-            for axis in _axes_of(later, place.inputs[0].ndim):
+            for axis in _axes_of(later):
                 moved = replace(later, attributes={**later.attributes, **axis})
 
                 def first(x: Any, *inputs: Any, moved: Step = moved, **arguments: Any) -> Any:
@@ -112,8 +112,8 @@ def _neighbours(place: Place) -> Iterator[Change]:
                 yield Change(KIND, says, place.step, first, {"after": later.name})
 
 
-def _axes_of(step: Step, axes: int) -> Iterator[dict[str, int]]:
-    """Give out the settings with which a step may be done on an array of so many axes."""
+def _axes_of(step: Step) -> Iterator[dict[str, int]]:
+    """Give out the settings with which a step may be done before another one."""
     yield {}
     if "axis" in step.attributes:
         yield from ({"axis": axis} for axis in (1, -1) if axis != step.attributes["axis"])

@@ -39,7 +39,7 @@ def after(operation: str) -> Callable[[Step, Plan], Step]:
     def rewire(step: Step, plan: Plan) -> Step:
         x, name = step.inputs
         found = None
-        while name in plan and plan.resolve(name) != (plan.resolve(x) if x in plan else x):
+        while name in plan and plan.resolve(name) != plan.name_of(x):
             if plan[name].operation == operation:
                 found = plan[name].name
             name = plan[name].inputs[0]

@@ -72,7 +72,7 @@ def also_born(
         left out.
     """
     first = comparison.first
-    if first is None or first.broken:
+    if first is None or first.broken or all(not one.diverges or one is first for one in comparison.differences):
         return []
     own = Own(comparison)
     found = _Found(own, first, [suspect for suspect in suspects if suspect.fits], mistakes)

@@ -34,7 +34,8 @@ from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 from tests.golden.tiny_models import models_of
 
-#: Largest difference from NumPy in float64, as a share of an array's largest value: some hundred roundings of sums.
+#: Largest difference from NumPy in float64, as a share of an array's largest value: some hundred roundings of float32,
+#: some thousand of float64.
 LIMITS = {"float32": 2e-5, "float64": 1e-12}
 #: The tolerance of a golden case is meant for float32; that of float64 is as much smaller as its roundings are.
 FINER = {"float32": 1.0, "float64": 2.0**-29}

@@ -188,6 +188,7 @@ def test_a_small_run_writes_what_transformers_loads(tmp_path, family, capsys):
     assert "--data-name" not in command
     assert "--learning-rate" not in command  # as it would be anyway
     assert "- Data: three colours, 6 pictures to train on, 3 more to watch the progress on, 9 to test on." in card
+    assert "- The first 1 epochs saw 16 x 16 pixels.\n- Variations" in card
     assert _dtypes(target / "model.safetensors") <= {"F16", "I64"}
 
 
@@ -277,6 +278,9 @@ def test_a_training_by_the_clock_ends_with_the_lowest_rate(tmp_path, monkeypatch
     source = write_folder(tmp_path / "source", picture_files())
     assert train.main([str(source), str(tmp_path / "target"), *BY_THE_CLOCK]) == 0
     assert "epoch 16/16" in capsys.readouterr().out  # of 30 seconds, and the last is not cut off
+    card = (tmp_path / "target" / "README.md").read_text()
+    assert "- 16 epochs of" in card
+    assert "The first" not in card
     assert shares == sorted(shares)
     assert shares[0] == 0
     assert 0.8 < shares[-1] < 1

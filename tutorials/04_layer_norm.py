@@ -69,7 +69,7 @@ assert np.ptp(strength["over C, H, W"]) > 0.3
 
 # %% [markdown]
 # The middle picture is flat: with LayerNorm over C, no position is louder than another. A port that normalizes over
-# everything is off by more than half of 1, the usual size of a value:
+# everything is off by more than half of a value's usual size, which is 1:
 
 # %%
 difference = np.abs(over_all - over_channels).max()

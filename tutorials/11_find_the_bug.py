@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 · Find the bug
 #
-# The port runs, the label is right, the logits are a little off. Rounding, or a mistake? And where, among seventy
+# The port runs, the label is right, the logits are a little off. Rounding, or a mistake? And where, among eighty
 # arrays? This lesson breaks a port in ways that real ports were broken, and lets `npconv diff` find each mistake: the
 # first wrong array, whether the mistake was made there, and which known mistake gives such numbers.
 #
@@ -38,7 +38,7 @@ assert golden["classifier"].dtype == np.float64
 # %% [markdown]
 # ## A port
 #
-# `port/numpy_port.py` is one: seventy lines of float32 with the channels last, as JAX or TensorFlow have them. It keeps
+# `port/numpy_port.py` is one: eighty lines of float32 with the channels last, as JAX or TensorFlow have them. It keeps
 # what it computes under the names of the reference, the module paths of the Hugging Face model; not all are needed.
 # Every layer is a function in a dict, so that we can put a broken one in its place.
 

@@ -135,8 +135,8 @@ print(f"share of the five nearest that are of the same kind: {hits}")
 assert hits["features"] > max(0.7, hits["pixels"] + 0.2)
 
 # %% [markdown]
-# Colours and places differ, so pixels are a poor guide. The features know shapes, even drawn ones. One file is a copy,
-# as JPEG, under another name. Its nearest neighbour gives it away.
+# Colours and places differ, so pixels are a poor guide. The features know most shapes, even drawn ones. One file is a
+# copy, as JPEG, under another name. Its nearest neighbour gives it away.
 
 # %%
 row = alike[names.index("copy.jpg")]

@@ -49,10 +49,9 @@ $depths blocks. It tells apart $count classes: $classes.
 
 - Data: $source, $trained_on pictures to train on, $watched more to watch the progress on, $tested_on to test on.
 - $epochs epochs of AdamW: batches of $batch_size, learning rate up to $learning_rate in $warmup epochs and down by a
-  cosine, weight decay $weight_decay, label smoothing $label_smoothing.
-- The first $early_epochs epochs saw $early_size x $early_size pixels, which costs less.
+  cosine, weight decay $weight_decay, label smoothing $label_smoothing.$early
 - Variations: half of the pictures moved by some pixels, half random cut-outs of other scale and shape; mirroring,
-  brightness, contrast and saturation; a rectangle covered in the share $cover, one of another picture in $exchange.
+  brightness, contrast and saturation; in the share $cover a rectangle is covered, in $exchange it is another picture's.
 - The weights are a running average (decay $average_decay a step), rounded to float16. Seed $seed.
 - Nothing was chosen by the test pictures.
 
@@ -166,6 +165,7 @@ def write_card(
     import torch
 
     source = arguments.data_name or Path(arguments.source).name
+    early, edge = min(recipe.early_epochs, recipe.epochs), recipe.early_size
     return MODEL_CARD.substitute(
         vars(recipe),
         name=arguments.directory.name,
@@ -182,6 +182,7 @@ def write_card(
         tested_on=len(dataset.test),
         command=command_of(arguments),
         warmup=recipe.warmup_epochs,
+        early=f"\n- The first {early} epochs saw {edge} x {edge} pixels." if early else "",
         accuracy=f"{100 * accuracy:.2f}",
         versions=versions_text({"torch": str(torch.__version__)}),
         computer=torch.cuda.get_device_name() if recipe.device == "cuda" else "CPU",

@@ -34,7 +34,8 @@ from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 from tests.golden.tiny_models import models_of
 
-#: Largest difference from NumPy in float64, as a share of an array's largest value: some hundred roundings of sums.
+#: Largest difference from NumPy in float64, as a share of an array's largest value: some hundred roundings of float32,
+#: some thousand of float64.
 LIMITS = {"float32": 2e-5, "float64": 1e-12}
 #: The tolerance of a golden case is meant for float32; that of float64 is as much smaller as its roundings are.
 FINER = {"float32": 1.0, "float64": 2.0**-29}
@@ -67,6 +68,13 @@ def check_cases(device: str) -> Iterator[tuple[str, float]]:
             yield f"{case.operation}/{case.name} {dtype}", float(off / (case.tolerance * finer or 1e-300))
 
 
+def plan_of(family: str, config: Any) -> Plan:
+    """Return the plan of a family's main task."""
+    found = find_family(family)
+    plan: Plan = getattr(found.part("plan"), found.main_task)(config)
+    return plan
+
+
 def check_plans(device: str) -> Iterator[tuple[str, float]]:
     """Yield the arrays of tiny models of all families, and how far off the device is, in limits."""
     for family in FAMILIES:
@@ -74,7 +82,7 @@ def check_plans(device: str) -> Iterator[tuple[str, float]]:
             if tiny.says not in TINY:
                 continue
             model, pixel_values = tiny.make()
-            plan: Plan = getattr(find_family(family).part("plan"), find_family(family).main_task)(model.config)
+            plan = plan_of(family, model.config)
             params, given = model.state_dict(), {"pixel_values": pixel_values}
             truth = {s.name: a for s, a in run_plan(plan, on("cpu", given, "float64"), on("cpu", params, "float64"))}
             for dtype in LIMITS:
@@ -145,7 +153,7 @@ def operation_times(device: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         write_random_model(ARCHITECTURES["convnext-tiny"](), Path(scratch))
         model = npconv.AutoModelForImageClassification.from_pretrained(scratch, device=device)
-    plan: Plan = getattr(find_family("convnext").part("plan"), find_family("convnext").main_task)(model.config)
+    plan = plan_of("convnext", model.config)
     given = {"pixel_values": to_device(np.zeros((8, 3, 224, 224), np.float32), device)}
     synchronise = device_module(device).cuda.Device().synchronize
     for _ in range(2):  # the first time compiles kernels
@@ -159,7 +167,7 @@ def operation_times(device: str) -> dict[str, float]:
     return dict(sorted(spent.items(), key=lambda entry: -entry[1]))
 
 
-def card_name() -> str:
+def gpu_name() -> str:
     """Return what the GPU and CuPy are called."""
     cupy = device_module("cuda")
     properties = cupy.cuda.runtime.getDeviceProperties(0)
@@ -173,11 +181,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60, help="begin no measurement later (%(default)s)")
     options = parser.parse_args(argv)
     try:
-        report: dict[str, Any] = {"card": card_name()}
+        report: dict[str, Any] = {"gpu": gpu_name()}
     except UnavailableError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(report["card"], flush=True)
+    print(report["gpu"], flush=True)
     report |= check("cuda")
     for name in ("check_cases", "check_plans", "check_models"):
         print(f"{name}: {json.dumps(report[name])}", flush=True)

@@ -156,13 +156,13 @@ def test_mlx(tmp_path, capsys, mistake, reasons):
 
 
 TINYGRAD = """
+import numpy as np
 from tinygrad import Tensor
 from ports import subject, tinygrad_port
 from npconv.golden import load_trace
 from npconv.weights.safetensors import load_file
 weights, x = load_file("checkpoint/model.safetensors"), load_trace("golden.safetensors")["pixel_values"]
 for number, mistake in enumerate(({}, {"gelu": Tensor.gelu}, {"last_eps": 1e-5})):
-    import numpy as np
     np.savez(f"{number}.npz", **tinygrad_port.run(weights, x, [1, 1], **mistake))
 """
 

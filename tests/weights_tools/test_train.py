@@ -1,6 +1,5 @@
-"""Training: reading labelled pictures, splitting, varying, the learning rate; with PyTorch, a whole small run."""
+"""Training: reading labelled pictures and splitting them; with PyTorch, whole small runs."""
 
-import copy
 import io
 import json
 import zipfile
@@ -14,7 +13,6 @@ from PIL import Image
 from npconv.errors import ImageError, InputError
 from weights_tools import train
 from weights_tools.training import pictures
-from weights_tools.training.recipe import LOWEST_RATE, Recipe, learning_rate
 
 COLOURS = {"apple": (200, 30, 20), "leaf": (20, 160, 40), "sea": (10, 40, 190)}
 
@@ -190,7 +188,20 @@ def test_a_small_run_writes_what_transformers_loads(tmp_path, family, capsys):
     assert "--data-name" not in command
     assert "--learning-rate" not in command  # as it would be anyway
     assert "- Data: three colours, 6 pictures to train on, 3 more to watch the progress on, 9 to test on." in card
+    assert "- The first 1 epochs saw 16 x 16 pixels.\n- Variations" in card
     assert _dtypes(target / "model.safetensors") <= {"F16", "I64"}
+
+
+def stop_after(epochs, loop, monkeypatch):
+    """Stop a training when the checkpoint of so many epochs is written."""
+    write = loop.write_checkpoint
+
+    def write_and_stop(path, progress, epochs_done, share_done):
+        write(path, progress, epochs_done, share_done)
+        if epochs_done == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "write_checkpoint", write_and_stop)
 
 
 @pytest.mark.reference
@@ -202,14 +213,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch):
     source = write_folder(tmp_path / "source", picture_files())
     arguments = [*SMALL, "--epochs", "3"]
     assert train.main([str(source), str(tmp_path / "whole"), *arguments]) == 0
-    write = loop.write_checkpoint
-
-    def stop_after_one(path, progress, epochs_done, share_done):
-        write(path, progress, epochs_done, share_done)
-        if epochs_done == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "write_checkpoint", stop_after_one)
+    stop_after(1, loop, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         train.main([str(source), str(tmp_path / "parts"), *arguments])
     assert not (tmp_path / "parts" / "model.safetensors").exists()
@@ -251,105 +255,17 @@ def test_calls_that_cannot_train_end_with_one_line(tmp_path, capsys):
         assert error.count("\n") == 1
 
 
-@pytest.mark.reference
-@pytest.mark.parametrize("size", [12, 16, 17])
-def test_variations_have_the_asked_size_and_repeat_with_the_seed(size):
-    torch = pytest.importorskip("torch")
-    from weights_tools.training.augment import augment
-
-    pixels = torch.randint(256, (40, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    before = pixels.clone()
-    first, again, other = (augment(pixels, size) for seed in (4, 4, 5) if torch.manual_seed(seed))
-    assert first.shape == (40, 3, size, size)
-    assert first.dtype == torch.float32
-    assert first.min() >= 0
-    assert first.max() <= 1
-    assert torch.equal(pixels, before)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+#: The number of epochs does not matter then.
+BY_THE_CLOCK = [*SMALL, "--minutes", "0.5", "--early-epochs", "0", "--epochs", "1"]
 
 
-@pytest.mark.reference
-def test_cuts_are_moved_by_whole_pixels_or_resampled_and_half_mirrored():
-    torch = pytest.importorskip("torch")
-    from weights_tools.training.augment import random_cuts
-
-    torch.manual_seed(0)
-    flat = torch.tensor([0.1, 0.5, 0.8])[:, None, None].expand(200, 3, 32, 32)
-    torch.testing.assert_close(random_cuts(flat, 24), flat[..., :24, :24])
-    columns = torch.linspace(0, 1, 32).expand(400, 3, 32, 32)
-    cuts = random_cuts(columns, 32)[:, 0, 16]
-    steps = cuts.diff()[:, 8:-8] * 31
-    moved = (steps.abs() - 1).abs().max(1).values < 1e-3
-    assert 150 < moved.sum() < 250  # of 400, half; 5 standard deviations
-    assert 150 < (steps[:, 0] < 0).sum() < 250
-
-
-@pytest.mark.reference
-def test_normalise_centres_each_colour():
-    torch = pytest.importorskip("torch")
-    from weights_tools.training.augment import normalise
-
-    result = normalise(torch.full((2, 3, 4, 5), 0.7), [0.1, 0.2, 0.3], [0.5, 0.25, 0.2])
-    torch.testing.assert_close(result[1, :, 3, 2], torch.tensor([1.2, 2.0, 2.0]))
-
-
-@pytest.mark.reference
-def test_a_part_is_covered_or_exchanged_with_its_share_of_the_class():
-    torch = pytest.importorskip("torch")
-    from weights_tools.training.augment import COVERED, cover, exchange
-
-    torch.manual_seed(0)
-    ones = torch.ones(300, 3, 20, 20)
-    assert torch.equal(cover(ones, 0.0), ones)
-    covered = 1 - cover(ones, 1.0)[:, 0].mean((1, 2))
-    assert 0 < covered.max() <= COVERED[1] ** 2
-    assert 100 < (cover(ones, 0.5) == 0).any(3).any(2).any(1).sum() < 200
-    x = torch.arange(300.0)[:, None, None, None].expand(300, 3, 20, 20)
-    mixed, targets = exchange(x, torch.eye(300), 0.8)
-    torch.testing.assert_close(targets.sum(1), torch.ones(300))
-    strange = (mixed != x)[:, 0].float().mean((1, 2))
-    torch.testing.assert_close(1 - targets.diag(), strange)
-    assert (mixed[1:] - x[1:]).unique().tolist() == [-1, 0]
-
-
-@pytest.mark.reference
-@pytest.mark.parametrize("family", train.FIELDS)
-def test_depthwise_convolutions_as_matrices_have_the_same_values_and_derivatives(family):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    from weights_tools.training.families import build
-    from weights_tools.training.matrix_depthwise import use_matrix_depthwise
-
-    torch.manual_seed(0)
-    model = build(family, ["a", "b"], 16, [4, 6, 8], [1, 2, 3]).double()
-    x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
-    results = []
-    for _ in range(2):
-        state = copy.deepcopy(model.state_dict())
-        logits = model(x).logits
-        results.append([logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))])
-        model.load_state_dict(state)  # statistics of batch norms move
-        use_matrix_depthwise(model, torch.zeros_like(x), torch.float64)
-        model.load_state_dict(state)
-    for expected, ours in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-11)  # some thousand roundings of float64
-
-
-@pytest.mark.reference
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of its own parts, on importing its compiler
-@pytest.mark.parametrize("family", train.FIELDS)
-def test_every_block_is_compiled_that_is_to_be(family):
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    from weights_tools.training.families import build
-    from weights_tools.training.step import compile_blocks
-
-    model = build(family, ["a", "b"], 16, [4, 6, 8], [1, 2, 3])
-    compile_blocks(model)
-    compiled = [name for name, module in model.named_modules() if module._compiled_call_impl is not None]
-    assert sum(name.rpartition(".")[0].endswith(".layers") for name in compiled) == 6
-    assert any("embedding" in name for name in compiled)
+def note_shares(loop, monkeypatch):
+    """Make an epoch take one second; return the list that gets the share of the training done before each step."""
+    clock = iter(range(10**6))  # two readings an epoch
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    shares = []
+    monkeypatch.setattr(loop, "learning_rate", lambda *arguments: shares.append(arguments[2]) or 0.001)
+    return shares
 
 
 @pytest.mark.reference
@@ -358,64 +274,37 @@ def test_a_training_by_the_clock_ends_with_the_lowest_rate(tmp_path, monkeypatch
     pytest.importorskip("transformers")
     from weights_tools.training import loop
 
-    clock = iter(range(10**6))  # two readings an epoch, one second each
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    rates = []
-    monkeypatch.setattr(loop, "learning_rate", lambda *arguments: rates.append(arguments[2]) or 0.001)
+    shares = note_shares(loop, monkeypatch)
     source = write_folder(tmp_path / "source", picture_files())
-    assert train.main([str(source), str(tmp_path / "target"), *SMALL, "--minutes", "0.5", "--early-epochs", "0"]) == 0
+    assert train.main([str(source), str(tmp_path / "target"), *BY_THE_CLOCK]) == 0
     assert "epoch 16/16" in capsys.readouterr().out  # of 30 seconds, and the last is not cut off
-    assert rates == sorted(rates)
-    assert rates[0] == 0
-    assert 0.8 < rates[-1] < 1
+    card = (tmp_path / "target" / "README.md").read_text()
+    assert "- 16 epochs of" in card
+    assert "The first" not in card
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert 0.8 < shares[-1] < 1
 
 
 @pytest.mark.reference
-def test_fast_grn_has_the_values_and_derivatives_of_transformers():
-    torch = pytest.importorskip("torch")
-    modeling = pytest.importorskip("transformers.models.convnextv2.modeling_convnextv2")
-    from weights_tools.training.fast_grn import use_fast_grn
+def test_a_training_by_the_clock_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from weights_tools.training import loop
 
-    generator = torch.Generator().manual_seed(0)
-    layer = modeling.ConvNextV2GRN(7).double()
-    for parameter in layer.parameters():
-        torch.nn.init.normal_(parameter, generator=generator)
-    x = torch.randn(2, 3, 5, 7, dtype=torch.float64, generator=generator, requires_grad=True)
-    direction = torch.randn(2, 3, 5, 7, dtype=torch.float64, generator=generator)
-    results = []
-    for _ in range(2):
-        y = layer(x)
-        results.append([y, *torch.autograd.grad((y * direction).sum(), [x, layer.weight, layer.bias])])
-        use_fast_grn(layer)
-    for expected, ours in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)  # some hundred roundings of float64
-
-
-@pytest.mark.reference
-def test_a_copy_with_fast_grn_computes_with_its_own_weights():
-    torch = pytest.importorskip("torch")
-    modeling = pytest.importorskip("transformers.models.convnextv2.modeling_convnextv2")
-    from weights_tools.training.fast_grn import use_fast_grn
-
-    layer = modeling.ConvNextV2GRN(7)
-    use_fast_grn(layer)
-    other = copy.deepcopy(layer)
-    torch.nn.init.constant_(other.bias, 0.5)
-    x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(other(x) - layer(x), torch.full_like(x, 0.5))
-
-
-def test_learning_rate_rises_then_falls():
-    recipe = Recipe(
-        16, 16, 0, 10, 0.0, 4, 2, 0.5, 0.05, 0.1, 0.25, 0.0, 0.99, [0.5] * 3, [0.5] * 3, False, 0, "cpu", False
-    )
-    rates = [learning_rate(step, 20, step / 200, recipe) for step in range(200)]
-    assert rates[0] == pytest.approx(0.5 * LOWEST_RATE)
-    assert rates[40] == max(rates)
-    assert 0.4 < rates[40] < 0.5
-    assert np.all(np.diff(rates[:41]) > 0)
-    assert np.all(np.diff(rates[40:]) < 0)
-    assert rates[-1] == pytest.approx(0.5 * LOWEST_RATE, rel=0.02)
+    shares = note_shares(loop, monkeypatch)
+    arguments = [str(write_folder(tmp_path / "source", picture_files())), str(tmp_path / "target"), *BY_THE_CLOCK]
+    with monkeypatch.context() as patch:
+        stop_after(10, loop, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train.main(arguments)
+    stopped_at = shares[-1]
+    assert 0 < stopped_at < 0.9
+    shares.clear()
+    assert train.main([*arguments, "--resume"]) == 0
+    assert shares[0] > stopped_at
+    assert 0.8 < shares[-1] < 1
+    assert max(np.diff(shares)) < 0.1  # the rate falls by no jump
 
 
 def _dtypes(path: Path) -> set[str]:

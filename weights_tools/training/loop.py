@@ -22,6 +22,9 @@ from weights_tools.training.pictures import Pictures
 from weights_tools.training.recipe import Recipe, learning_rate
 from weights_tools.training.step import Batches, Step, make_step
 
+#: Epochs that are expected of a training by the clock before one was timed.
+FIRST_GUESS = 38
+
 
 class Progress(NamedTuple):
     """What changes as the training goes on: a network, the running average of its weights, the optimizer's state."""
@@ -45,12 +48,13 @@ def train(
     path = folder / "checkpoint.pt"
     epoch, done = read_checkpoint(path, progress) if resume and path.exists() else (0, 0.0)
     batches = Batches.of(train, model.config.num_labels, recipe.device)
-    size, left = 0, recipe.epochs - epoch
+    size, left = 0, epochs_left(recipe, epoch, done)
     while done < 1:
         start = time.monotonic()
-        prepared = size != (size := recipe.early_size if epoch < recipe.early_epochs else recipe.size)
-        if prepared:
-            step = make_step(model.train(), batches, recipe, size)
+        wanted = recipe.early_size if epoch < recipe.early_epochs else recipe.size
+        is_new = wanted != size
+        if is_new:
+            size, step = wanted, make_step(model.train(), batches, recipe, wanted)
         after = done + (1 - done) / left if left > 1 else 1.0
         loss = train_epoch(progress, step, len(train), recipe, epoch, (done, after))
         epoch, done = epoch + 1, after
@@ -59,9 +63,16 @@ def train(
         now = time.monotonic()
         print(f"epoch {epoch}/{epoch + left - 1}: loss {loss:.4f}, {seen}{now - start:.2f} s", flush=True)
         left = max(1, left - 1)
-        if recipe.minutes and not prepared:  # which takes time of its own
+        if recipe.minutes and not is_new:  # to make a step takes time of its own
             left = max(1, round((stop - now) / (now - start)))
     return progress.average, epoch
+
+
+def epochs_left(recipe: Recipe, epoch: int, done: float) -> int:
+    """Return how many epochs are left after `epoch` of them, which are the share `done` of the training."""
+    if not recipe.minutes:
+        return recipe.epochs - epoch
+    return round(epoch * (1 - done) / done) if epoch else FIRST_GUESS
 
 
 def make_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:

@@ -78,13 +78,18 @@ def add_parser(subparsers: Any) -> None:
         help="let an array diverge even if all that is computed of it is right, as where a port folds or records "
         "something elsewhere, and a second array of one that is right",
     )
+    _add_outputs(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is written."""
     parser.add_argument("--json", action="store_true", help="write the report as JSON, with all tensors")
     parser.add_argument("--junit", metavar="FILE", help="also write a JUnit report, a test for each tensor")
     parser.add_argument("--save-repro", metavar="DIR", help="write the divergent step and a script that runs it")
     parser.add_argument(
         "--force", action="store_true", help="let --junit and --save-repro replace files that they did not write"
     )
-    parser.set_defaults(run=run)
 
 
 def _tolerance(text: str) -> float:

@@ -64,14 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="float64, the truth, or float32, what npconv makes of it (default float64)",
     )
     add_max_memory(parser)
-    parser.add_argument("--names", metavar="NAMES", help=f"call the tensors as a port does: {HELP}")
-    parser.add_argument(
-        "--list",
-        action=Sparing,
-        spared=(photo, output),
-        help="print names, shapes and aliases of the tensors; needs no PHOTO and no FILE",
-    )
-    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    _add_names(parser, (photo, output))
     parser.add_argument("--no-weights", action="store_true", help="leave the weights out")
     parser.add_argument("--no-noise", action="store_true", help="do not measure the noise of float32")
     parser.add_argument(
@@ -82,6 +75,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="count the errors of this trace, of a correct float32 run such as PyTorch's, as noise too",
     )
     _add_make(parser, photo)
+
+
+def _add_names(parser: argparse.ArgumentParser, spared: Sequence[argparse.Action]) -> None:
+    """Add the options for names, which may be listed without the `spared` arguments."""
+    parser.add_argument("--names", metavar="NAMES", help=f"call the tensors as a port does: {HELP}")
+    parser.add_argument(
+        "--list",
+        action=Sparing,
+        spared=spared,
+        help="print names, shapes and aliases of the tensors; needs no PHOTO and no FILE",
+    )
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
 def _add_make(parser: argparse.ArgumentParser, photo: argparse.Action) -> None:

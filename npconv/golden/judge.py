@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: the reference), and so many times less than what is wrong.
 FIT, GAIN = 4.0, 10.0
 
-#: Numbers that may be computed in looking for a mistake, counted by the results and the products of the steps that are
-#: run. So it does not depend on the machine what is found, and takes half a minute at most on a usual one.
+#: Numbers that may be computed in looking for a mistake, as :class:`npconv.golden.likely.Costs` counts them for steps
+#: that are run. So it does not depend on the machine what is found, and takes half a minute at most on a usual one.
 BUDGET = 2_000_000_000
 
 

@@ -338,6 +338,10 @@ def test_a_second_tensor_of_the_same_name_is_compared_too(wrong):
     assert comparison.first is not None
     assert (comparison.first.name, comparison.first.mine) == (f"{P}embeddings.layernorm", f"{P}{wrong}")
     assert any(note.startswith("names: MINE holds 2 tensors") for note in comparison.notes)
+    arrays[f"{P}embeddings"] = arrays[f"{P}embeddings.layernorm"] = arrays[f"{P}{wrong}"]
+    assert not any(note.startswith("names: MINE holds") for note in compare(golden(), make_trace(arrays)).notes)
+    arrays[f"{P}embeddings"] = arrays[f"{P}embeddings.layernorm"] = np.full_like(arrays[f"{P}{wrong}"], np.nan)
+    assert not any(note.startswith("names: MINE holds") for note in compare(golden(), make_trace(arrays)).notes)
 
 
 def test_tensors_within_their_noise_are_told():

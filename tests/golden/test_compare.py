@@ -324,7 +324,7 @@ def test_the_same_decoded_photo_is_the_same_input():
     assert comparison.notes[0] == "input: the same decoded photo"
     assert comparison.first is not None
     assert comparison.first.name == "pixel_values"
-    with pytest.raises(GoldenError, match="different inputs"):
+    with pytest.raises(GoldenError, match=r"different inputs: .*BGR.*, or record preprocessing\.decoded in MINE"):
         compare(reference, make_trace({name: wrong[name] for name in ("pixel_values", "classifier")}))
 
 

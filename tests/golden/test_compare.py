@@ -328,6 +328,14 @@ def test_the_same_decoded_photo_is_the_same_input():
         compare(reference, make_trace({name: wrong[name] for name in ("pixel_values", "classifier")}))
 
 
+def test_outputs_are_paired_behind_a_prefix_of_all_names():
+    arrays = {f"net/{name.replace('.', '/')}": array for name, array in port().items()}
+    arrays["net/logits"] = arrays.pop("net/classifier") + np.float32(1)
+    comparison = compare(golden(), make_trace(arrays))
+    assert comparison.first is not None
+    assert (comparison.first.name, comparison.first.mine) == ("classifier", "net/logits")
+
+
 @pytest.mark.parametrize("wrong", ["embeddings", "embeddings.layernorm"])
 def test_a_second_tensor_of_the_same_name_is_compared_too(wrong):
     arrays = dict(port())

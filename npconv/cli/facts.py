@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from npconv.api import AutoConfig, AutoImageProcessor
+from npconv.api.sizes import input_size
 from npconv.errors import ModelNotFoundError, NpconvError, WeightsError
 from npconv.files.checkpoint import INDEX_FILE, SINGLE_FILE, checkpoint_files
 from npconv.files.disk import SUFFIX, locate
@@ -83,7 +84,7 @@ def gather(model: str, size: tuple[int, int] | None = None) -> Facts:
     path = locate(model)
     config = AutoConfig.from_pretrained(path)
     processor = read_processor(path)
-    size = size or input_size(config, processor)
+    size = size or input_size(config, None if isinstance(processor, Problem) else processor)
     return Facts(model, path, config, read_weights(path, config), processor, size, layer_table(config, *size))
 
 
@@ -101,16 +102,6 @@ def read_processor(path: Path) -> ConvNextImageProcessor | Problem:
     except NpconvError as error:
         return Problem(f"preprocessor_config.json: {error}", broken=True)
     return processor
-
-
-def input_size(config: Any, processor: ConvNextImageProcessor | Problem) -> tuple[int, int]:
-    """Return height and width of the pictures that the preprocessing makes, or else that the model was made for."""
-    given = config.image_size
-    height, width = given if isinstance(given, list) else (given, given)
-    if not isinstance(processor, Problem):
-        for _, _, arguments in processor.steps(height, width):
-            height, width = arguments.get("height", height), arguments.get("width", width)
-    return height, width
 
 
 def read_weights(path: Path, config: PretrainedConfig) -> Weights | Problem:

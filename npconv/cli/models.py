@@ -108,13 +108,13 @@ def family_lines(family: str, published: list[Published]) -> list[str]:
 def describe(name: str) -> dict[str, Any]:
     """Return what there is to know about an embedded model; None for what its files do not say."""
     from npconv.api import AutoConfig
-    from npconv.cli.facts import input_size, read_processor
+    from npconv.api.sizes import size_in
     from npconv.files.disk import locate
     from npconv.models.summary import layer_table
 
     folder = locate(name)
     config = AutoConfig.from_pretrained(name)
-    height, width = input_size(config, read_processor(folder))
+    height, width = size_in(config, folder)
     facts = card_facts(folder)
     accuracy = re.search(r"\btype: accuracy, value: (\d{1,3}(?:\.\d{1,4})?)\b", facts)
     licence = re.search(r"^license: *([\w.-]+) *$", facts, re.MULTILINE)

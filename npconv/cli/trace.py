@@ -90,14 +90,9 @@ def run(args: argparse.Namespace) -> int:
 
 def list_names(args: argparse.Namespace, names: Mapping[str, str] | str | None) -> int:
     """Print the tensors that a trace of a model would hold."""
-    from npconv.api.auto import AutoConfig
-    from npconv.cli.facts import input_size, read_processor
-    from npconv.files.disk import locate
     from npconv.golden.listing import list_tensors
 
-    path = locate(args.model)
-    size = input_size(AutoConfig.from_pretrained(path), read_processor(path))
-    found = list_tensors(path, names=names, only=args.only, size=size)
+    found = list_tensors(args.model, names=names, only=args.only)
     if args.json:
         write(sys.stdout, to_json([one._asdict() for one in found], indent=1) + "\n")
         return 0

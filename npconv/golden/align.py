@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -70,7 +70,7 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
 
     `fits` tells of a tensor and a reading whether it is inside its tolerance.
     """
-    kinds = _kinds(tensors)
+    kinds = _kinds(tensor for tensor in tensors if tensor.is_good)
 
     @cache
     def agreed(kind: tuple[str, int], way: Any) -> tuple[int, bool, set[str]]:
@@ -90,28 +90,29 @@ def doubtful(tensors: Sequence[Tensor], fits: Callable[[Tensor, Reading], bool])
     return found
 
 
-def as_the_others(tensor: Tensor, orders: Mapping[tuple[str, int], Counter[Any]]) -> Reading | None:
-    """Return the order in which to read a tensor that is wrong in every order: that of most good ones of its kind.
+def as_the_others(tensor: Tensor, *orders: Mapping[tuple[str, int], Counter[Any]]) -> Reading | None:
+    """Return the order in which to read a tensor that is wrong in every order: that of most others of its kind.
 
-    None if there are none, or their order does not fit its shape. `orders` counts them by kind.
+    `orders` count them by kind; the first that has one that fits the shape decides. Where none has, it is the order
+    that the shapes suggest: the numbers of a wrong array speak for none. None: the shapes do not fit.
     """
-    counted = orders.get(_kind(tensor), Counter())
     possible = tensor.all_ways()
-    common = [way for way in counted if way in possible]
-    return possible[max(common, key=lambda way: counted[way])] if common else None
+    for counted in (one.get(_kind(tensor), Counter()) for one in orders):
+        if common := [way for way in counted if way in possible]:
+            return possible[max(common, key=lambda way: counted[way])]
+    return next(iter(possible.values()), None)
 
 
-def count_orders(tensors: Sequence[Tensor]) -> dict[tuple[str, int], Counter[Any]]:
-    """Count the orders of axes in which the good tensors of each kind were read."""
+def count_orders(tensors: Iterable[Tensor]) -> dict[tuple[str, int], Counter[Any]]:
+    """Count the orders of axes in which the tensors of each kind were read."""
     return {kind: Counter(map(_way, found)) for kind, found in _kinds(tensors).items()}
 
 
-def _kinds(tensors: Sequence[Tensor]) -> dict[tuple[str, int], list[Tensor]]:
-    """Return the good tensors by kind."""
+def _kinds(tensors: Iterable[Tensor]) -> dict[tuple[str, int], list[Tensor]]:
+    """Return tensors by kind."""
     kinds: dict[tuple[str, int], list[Tensor]] = {}
     for tensor in tensors:
-        if tensor.is_good:
-            kinds.setdefault(_kind(tensor), []).append(tensor)
+        kinds.setdefault(_kind(tensor), []).append(tensor)
     return kinds
 
 
@@ -186,10 +187,11 @@ def align(
     for tensor in doubtful(tensors, lambda tensor, reading: again(tensor, reading).tensor.is_good):
         found[tensor.name] = again(tensor, next(readings(tensor.shape, tensor.mine, tensor.letters)))
     tensors = [entry.tensor for entry in found.values()]
-    orders = count_orders(tensors)
+    good = count_orders(tensor for tensor in tensors if tensor.is_good)
+    certain = count_orders(tensor for tensor in tensors if len(tensor.all_ways()) == 1)
     for tensor in tensors:
         # What is wrong in every order is read as the others are, whatever order it is nearest in.
-        reading = None if tensor.is_good else as_the_others(tensor, orders)
+        reading = None if tensor.is_good else as_the_others(tensor, good, certain)
         if reading is not None:
             found[tensor.name] = again(tensor, reading)
     return list(found.values()), second

@@ -25,6 +25,7 @@ from npconv.golden.measures import (
     tolerance,
 )
 from npconv.golden.naming import Named, pair_names
+from npconv.golden.pairing import Pairs
 from npconv.golden.readings import AS_IT_IS, Reading
 from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of
 from npconv.golden.units import noise_in
@@ -230,7 +231,7 @@ def compare(
         notes += _check_noise(reference, pairs.names, unit, noise)
     limits = {name: tolerance(reference, name, unit, rtol, atol, noise_in_unit=noise.get(name)) for name in pairs.names}
     aligned, second = align(reference, mine, pairs, limits, layout, strict)
-    notes += _check_layouts(aligned) + _check_second(aligned, pairs.second) + _check_sizes(aligned)
+    notes += _check_layouts(aligned) + _check_second(aligned, pairs, mine) + _check_sizes(aligned)
     own = check_gelus(reference, mine, aligned, unit) if fewer else {}
     differences = [
         replace(_difference(reference, mine, entry, index), own=own.get(entry.tensor.name, 0.0))
@@ -354,14 +355,16 @@ def _check_layouts(found: Sequence[Aligned]) -> list[str]:
     return [f"layout: {'; '.join(parts)}"] if parts else []
 
 
-def _check_second(found: Sequence[Aligned], second: Mapping[str, Sequence[str]]) -> list[str]:
-    """Say which tensors diverge of which mine has several under one name."""
-    wrong = [entry for entry in found if entry.tensor.name in second and not entry.tensor.is_good]
-    return [
-        f"names: MINE holds {len(second[entry.tensor.name]) + 1} tensors for {entry.tensor.name}; compared is "
-        f"{entry.mine}, which diverges"
-        for entry in wrong[:1]
-    ]
+def _check_second(found: Sequence[Aligned], pairs: Pairs, mine: Mapping[str, np.ndarray]) -> list[str]:
+    """Say which tensors diverge of which mine has several, not all the same, under one name."""
+    for entry in found:
+        own, others = mine[entry.mine], [pairs.names[entry.tensor.name], *pairs.second.get(entry.tensor.name, ())]
+        if not entry.tensor.is_good and not all(np.array_equal(own, mine[one], equal_nan=True) for one in others):
+            return [
+                f"names: MINE holds {len(others)} tensors for {entry.tensor.name}; compared is {entry.mine}, which "
+                "diverges"
+            ]
+    return []
 
 
 def _check_sizes(found: Sequence[Aligned]) -> list[str]:

@@ -21,6 +21,7 @@ from npconv.golden.kinds.blocks import block_of, blocks
 from npconv.golden.kinds.change import Change, Place
 from npconv.golden.kinds.continuous import KIND as CONTINUOUS
 from npconv.golden.kinds.continuous import continuous
+from npconv.golden.kinds.held import held
 from npconv.golden.kinds.precision import KIND as PRECISION
 from npconv.golden.kinds.precision import precision
 from npconv.golden.kinds.search import KINDS, Kind, all_of, changes, pairs, together
@@ -114,8 +115,9 @@ def diagnose(
         if _any_fits(found[-1]):
             break
     for place, search in enumerate(searches):  # when no mistake of the catalogue fits in any
-        if not any(map(_any_fits, found)):
-            found[place] = _told_apart([*found[place], *search.kinds(kinds)])
+        if first.finite and not any(map(_any_fits, found)):  # NaN tells nothing of how it came about
+            more = search.held(comparison) or search.kinds(kinds)
+            found[place] = _told_apart([*found[place], *more])
     told = list(filter(_any_fits, found)) or found  # what starts elsewhere is no alternative
     suspects[:] = _best_first([suspect for several in told for suspect in several])
     return suspects
@@ -247,6 +249,12 @@ class _Search:
             part = [change for change in several if block_of(change.step.name) in made_in]
             if part and mistake is not one.mistake:
                 yield from filter(None, [self.runs.suspect(part, self.runs.allowed(part), mistake)])
+
+    def held(self, comparison: Comparison) -> list[Suspect]:
+        """Return the suspect that the wrong weights of mine, of which nothing else is known, explain it, if they do."""
+        several = held(comparison, self.segment.steps)
+        suspect = self._tried(several) if several else None
+        return [suspect] if suspect and suspect.fits else []
 
     def kinds(self, kinds: Sequence[Kind]) -> list[Suspect]:
         """Return the suspects of kinds of mistakes.

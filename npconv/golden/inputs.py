@@ -68,6 +68,9 @@ def _check_pixels(
     if found is not None and found[1].max_abs <= limits[unit]:
         return f"input: the same {PIXELS}" + (f", {found[0].says}" if found[0].says else ""), None
     far = "shapes do not fit" if found is None else f"largest difference {found[1].max_abs:.1e}"
+    turned = read(truth[:, ::-1], array, limits[unit], letters="NCHW", layout=layout) if truth.ndim == 4 else None
+    if turned is not None and turned[1].max_abs <= limits[unit]:
+        far = "they are the same with channels in the opposite order, BGR for RGB"
     advice = "give the same to both"
     other = read(truth, array, limits[unit], letters="NCHW") if layout == "strict" else None
     if other is not None and other[1].max_abs <= limits[unit]:
@@ -75,6 +78,8 @@ def _check_pixels(
     fitting = [name for name in UNITS if found is not None and found[1].max_abs <= limits[name] and name != unit]
     if fitting:
         advice += f", or --unit {fitting[0]} if that is what MINE computes in"
+    if DECODED in reference and DECODED not in mine:
+        advice += f", or record {DECODED} in MINE as well, to be told which step differs"
     return f"input: {PIXELS} differ", f"the traces are of different inputs: {PIXELS} differ ({far}); {advice}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from npconv.api import AutoConfig
 from npconv.api.families import class_for
 from npconv.api.heads import BareModel
+from npconv.api.sizes import input_size, size_in
 from npconv.golden.renaming import rename
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.tracing import choose_names
@@ -59,7 +60,7 @@ def list_tensors(
     only : str or sequence of str, optional
         Patterns of the names to list, as for :func:`npconv.golden.trace`.
     size : (int, int), optional
-        Height and width of the picture; what the configuration says when unset.
+        Height and width of the picture; when unset what the preprocessing makes, or else what the configuration says.
 
     Raises
     ------
@@ -67,14 +68,13 @@ def list_tensors(
         If there is no such model, it does not take such a picture, or the names are wrong.
     """
     if isinstance(model, BareModel):
-        kind, config = type(model), model.config
+        kind, config, folder = type(model), model.config, None
     else:
-        config = AutoConfig.from_pretrained(str(model))
+        config, folder = AutoConfig.from_pretrained(str(model)), str(model)
         family = family_of(config)
         kind = class_of(config) or class_for(family, family.main_task)
     plan = make_plan(config, kind.task)
-    given = config.image_size
-    height, width = size or (given if isinstance(given, list) else (given, given))
+    height, width = size or (size_in(config, folder) if folder else input_size(config, None))
     shapes = result_shapes(plan, (1, config.num_channels, height, width), kind.parameter_shapes(config))
     chosen = choose_names(plan, only, kind.base_model_prefix)
     called = Trace({"family": config.model_type, "steps": plan.to_json()})

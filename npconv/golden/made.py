@@ -17,10 +17,12 @@ import numpy as np
 from npconv.api import AutoConfig
 from npconv.api.families import class_for
 from npconv.api.heads import BareModel
+from npconv.api.sizes import input_size, size_in
 from npconv.errors import GoldenError
 from npconv.golden.truth import class_of
 from npconv.hub.catalogue import catalogue
 from npconv.models import PretrainedConfig, family_of, find_family
+from npconv.models.publishing import Published
 
 #: The sides of pictures that are drawn where none is given: one less than a multiple of this has a remainder at every
 #: stride of a model, so that it is seen at which end a map is cut.
@@ -42,7 +44,7 @@ def make(
         and of published models nothing is downloaded.
     seed : int
     size : (int, int), optional
-        Height and width of the pictures. By default the height is that of the configuration, and the width another.
+        Height and width of the pictures. By default the height is that of the model's own, and the width another.
     pictures : int
 
     Returns
@@ -55,7 +57,7 @@ def make(
         If there is no such model, or a number is out of range.
     """
     config = config_of(name)
-    height, width = size or usual_size(config)
+    height, width = size or usual_size(config, None if _published(name) else name)
     shape = (pictures, config.num_channels, height, width)
     if seed < 0 or min(shape) < 1 or np.prod(shape, dtype=float) > MOST_NUMBERS:
         raise GoldenError(
@@ -70,10 +72,9 @@ def make(
 
 def config_of(name: str | os.PathLike[str]) -> PretrainedConfig:
     """Return the configuration of a name; that of a published model without asking the hub."""
-    found = [published for published in catalogue() if published.name == str(name) and not os.path.exists(name)]
-    if not found:
+    published = _published(name)
+    if published is None:
         return AutoConfig.from_pretrained(str(name))
-    [published] = found
     family = find_family(published.family)
     known = family.part("published").ARCHITECTURES
     shape = next(one for one in known if one.count(published.classes) == published.parameters)
@@ -83,10 +84,17 @@ def config_of(name: str | os.PathLike[str]) -> PretrainedConfig:
     return config
 
 
-def usual_size(config: Any) -> tuple[int, int]:
-    """Return the height of a model's own pictures, and a width that is another and has a remainder at every stride."""
-    given = config.image_size
-    height, width = given if isinstance(given, list | tuple) else (given, given)
+def _published(name: str | os.PathLike[str]) -> Published | None:
+    """Return the published checkpoint of a name, unless it is that of a folder or file."""
+    return next((one for one in catalogue() if one.name == str(name) and not os.path.exists(name)), None)
+
+
+def usual_size(config: Any, model: str | os.PathLike[str] | None = None) -> tuple[int, int]:
+    """Return the height of a model's own pictures, and a width that is another and has a remainder at every stride.
+
+    `model` is where its preprocessing may stand.
+    """
+    height, width = input_size(config, None) if model is None else size_in(config, model)
     return (height, width) if height != width else (height, height // STRIDES * STRIDES + STRIDES - 1)
 
 

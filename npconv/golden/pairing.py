@@ -65,7 +65,8 @@ def pair(
     _check_renamed(given, exact, wanted, there)
     renamed = {name: exact[target] for name, target in given.items() if name in there}
     exact |= {theirs: exact[ours] for theirs, ours in (dialect or {}).items() if ours in exact}
-    targets = find_targets([name for name in there if name not in renamed], exact, mine)
+    outputs = {output: name for output, name in output_names(reference).items() if name in known}
+    targets = find_targets([name for name in there if name not in renamed], {**outputs, **exact}, mine)
     targets |= _outputs(reference, mine, [name for name in there if name not in renamed and name not in targets])
     found = {target: name for name, target in reversed(renamed.items())}
     second: dict[str, list[str]] = {}

@@ -117,7 +117,8 @@ def why(
     nearest = [s for s in suspects if s.residual < first.relative / 2 and not s.refuted][:1]
     more = [f"the nearest is {_fit(suspect, '')}" for suspect in nearest]
     count = suspects.tried if isinstance(suspects, Suspects) else len(suspects)
-    return [f"no known mistake fits ({count} tried)", *more, *_cut(suspects, advice)]
+    cut = _cut(suspects, advice)
+    return ["no known mistake fits" if cut else f"no known mistake fits ({count} tried)", *more, *cut]
 
 
 def births_text(also: Sequence[Birth]) -> list[str]:

@@ -25,11 +25,16 @@ def told(comparison: Comparison) -> list[str]:
     return [
         *(f"exchanged: {pair.one} and {pair.other} are exchanged in MINE" for pair in comparison.exchanged),
         *_held(comparison),
-        *(f"{ISLAND}: {text}" for text in _alike(comparison.islands, island_in_words, _places)),
+        *(f"{ISLAND}: {text}" for text in _alike(_apart(comparison), island_in_words, _places)),
         *_aliases(comparison),
         *(f"wrong weight: {text}" for text in _alike(comparison.wrong_weights, weight_in_words, _name)),
         *_folded(comparison),
     ]
+
+
+def _apart(comparison: Comparison) -> list[Island]:
+    """Return the islands that no line on exchanged names tells."""
+    return [island for island in comparison.islands if island.kind != "exchanged"]
 
 
 def island_in_words(island: Island) -> str:

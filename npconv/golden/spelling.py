@@ -43,6 +43,14 @@ def without_prefixes(parts: Parts) -> Parts:
     return parts
 
 
+def _without_ends(before: Parts) -> Parts:
+    """Return what stands before a name without what models put there themselves, as long as something is left."""
+    for prefix in PREFIXES * 2:
+        if before[-len(prefix) :] == prefix and len(before) > len(prefix):
+            before = before[: -len(prefix)]
+    return before
+
+
 def by_spelling(names: Mapping[str, str]) -> dict[Parts, str]:
     """Return what names stand for by their parts; without those that are alike and stand for different things."""
     found: dict[Parts, set[str]] = {}
@@ -78,7 +86,7 @@ def _prefixes(unknown: Mapping[str, Parts], split: Mapping[str, Parts], known: C
     for parts in unknown.values():
         size = _longest_end(parts, known)
         if size:
-            before, is_numbered = parts[:-size], any(map(str.isdigit, parts[-size:]))
+            before, is_numbered = _without_ends(parts[:-size]), any(map(str.isdigit, parts[-size:]))
             numbered[before] = numbered.get(before, False) or is_numbered
     sizes = sorted({len(prefix) for prefix in numbered})
     have = Counter(parts[:size] for parts in split.values() for size in sizes if len(parts) > size)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from npconv.errors import GoldenError
-from npconv.golden.align import Tensor, doubtful, read
+from npconv.golden.align import Tensor, as_the_others, count_orders, doubtful, read
 from npconv.golden.pairing import pair
 from npconv.golden.readings import AS_IT_IS, readings
 
@@ -216,6 +216,16 @@ def test_a_cube_is_read_as_modules_of_its_name_are_where_shapes_decide():
     ]
     assert names_of(trace) == []
     assert names_of([*trace, tensor("stages.2.dwconv", cube, cube, LAST)]) == ["stages.2.dwconv"]
+
+
+def test_a_wrong_square_map_is_read_as_the_shapes_suggest_where_no_right_one_tells():
+    last, swapped = (2, 6, 6, 5), (0, 3, 2, 1)
+    wrong = tensor("patches", SQUARE, last, swapped, good=False)
+    assert as_the_others(wrong, {}).axes == LAST
+    wide = tensor("stages.1.norm", WIDE, (2, 7, 7, 8), swapped)
+    assert as_the_others(wrong, count_orders([wide])).axes == swapped
+    assert as_the_others(wrong, {}, count_orders([wide])).axes == swapped
+    assert as_the_others(Tensor("patches", "NCHW", SQUARE, (2, 6), None, False), {}) is None
 
 
 def test_pixel_values_alone_are_nothing_in_common():

@@ -324,8 +324,16 @@ def test_the_same_decoded_photo_is_the_same_input():
     assert comparison.notes[0] == "input: the same decoded photo"
     assert comparison.first is not None
     assert comparison.first.name == "pixel_values"
-    with pytest.raises(GoldenError, match="different inputs"):
+    with pytest.raises(GoldenError, match=r"different inputs: .*BGR.*, or record preprocessing\.decoded in MINE"):
         compare(reference, make_trace({name: wrong[name] for name in ("pixel_values", "classifier")}))
+
+
+def test_outputs_are_paired_behind_a_prefix_of_all_names():
+    arrays = {f"net/{name.replace('.', '/')}": array for name, array in port().items()}
+    arrays["net/logits"] = arrays.pop("net/classifier") + np.float32(1)
+    comparison = compare(golden(), make_trace(arrays))
+    assert comparison.first is not None
+    assert (comparison.first.name, comparison.first.mine) == ("classifier", "net/logits")
 
 
 @pytest.mark.parametrize("wrong", ["embeddings", "embeddings.layernorm"])
@@ -338,6 +346,10 @@ def test_a_second_tensor_of_the_same_name_is_compared_too(wrong):
     assert comparison.first is not None
     assert (comparison.first.name, comparison.first.mine) == (f"{P}embeddings.layernorm", f"{P}{wrong}")
     assert any(note.startswith("names: MINE holds 2 tensors") for note in comparison.notes)
+    arrays[f"{P}embeddings"] = arrays[f"{P}embeddings.layernorm"] = arrays[f"{P}{wrong}"]
+    assert not any(note.startswith("names: MINE holds") for note in compare(golden(), make_trace(arrays)).notes)
+    arrays[f"{P}embeddings"] = arrays[f"{P}embeddings.layernorm"] = np.full_like(arrays[f"{P}{wrong}"], np.nan)
+    assert not any(note.startswith("names: MINE holds") for note in compare(golden(), make_trace(arrays)).notes)
 
 
 def test_tensors_within_their_noise_are_told():

@@ -197,6 +197,13 @@ def test_a_mistake_that_makes_nan():
     assert [suspect.mistake for suspect in found] == [nan]
 
 
+def test_an_array_of_nan_alone_has_no_reason():
+    mine = {**port(), f"{BLOCK}.act": np.full_like(port()[f"{BLOCK}.act"], np.nan)}
+    found = diagnose(compare(golden(), make_trace(mine)))
+    assert not any(one.fits for one in found)
+    assert 0 < found.tried < len(CATALOGUE)  # of no other kind: they would be thousands
+
+
 def test_a_mistake_that_fails_on_these_shapes_is_left_out():
     fails = [
         Mistake(f"fails-{error.__name__}", "fails", "activation", raising(error), "test")

@@ -12,6 +12,7 @@ from npconv.cli import main
 from npconv.errors import NpconvError
 from npconv.golden.compare import compare
 from npconv.golden.hidden import hidden, says
+from npconv.golden.listing import list_tensors
 from npconv.golden.made import config_of, make, usual_size
 from npconv.golden.mistakes import MISTAKES, apply
 from npconv.golden.report import to_text, to_values
@@ -157,6 +158,13 @@ def test_published_models_are_made_without_the_hub(no_network):
         assert not published.classes or config.num_labels == published.classes
         height, width = usual_size(config)
         assert (height, width % 32) == (published.input, 31)
+
+
+def test_pictures_are_of_the_size_of_the_preprocessing():
+    """The configuration of CvT holds none, so the default of 224 would do for it: 10 GB of attention in this one."""
+    name = "cvt-cifar10"
+    assert make(name)[1].shape == (2, 3, 32, 63)
+    assert list_tensors(name)[0].shape == (1, 3, 32, 32)
 
 
 @pytest.fixture

@@ -65,6 +65,13 @@ def test_what_stands_in_front_of_all_names_is_taken_from_all():
     assert paired("net.classifier") == {"net.classifier": "classifier"}
 
 
+def test_what_stands_in_front_of_the_names_of_a_checkpoint_is_taken_from_all():
+    """The names of a checkpoint begin differently: `convnextv2.encoder`, `convnextv2`, and without either."""
+    names = [f"net/{name.replace('.', '/')}" for name in (f"{BLOCK}.dwconv", f"{P}embeddings.layernorm", "classifier")]
+    assert list(paired(*names).values()) == [f"{P}embeddings.layernorm", f"{BLOCK}.dwconv", "classifier"]
+    assert pair(NAMES, [f"net/{PIXELS}", *names], ALIASES).names[PIXELS] == f"net/{PIXELS}"
+
+
 @pytest.mark.parametrize(
     ("mine", "found"),
     [

@@ -9,6 +9,7 @@ from support.compare_samples import BLOCK, P, golden, make_trace, port
 
 from npconv.cli import main
 from npconv.golden.compare import compare
+from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
 from npconv.golden.kinds.parameters import ROUNDINGS
 from npconv.golden.report import to_text, to_values
@@ -85,6 +86,18 @@ def test_the_words():
         "is of shape 39x10, expected 40x10",
         "differs",
     ]
+
+
+def test_a_wrong_weight_of_which_nothing_is_known_explains_what_is_computed_with_it():
+    own = specimen("convnext")
+    plan, source = own.parts[0]
+    name = next(name for name in own.golden.params if name.endswith("pwconv1.weight"))
+    wrong = Port(plan, own.golden.params)
+    wrong.params[name] = np.random.default_rng(5).normal(size=wrong.params[name].shape).astype(np.float32)
+    mine = trace_of({source: own.start, **wrong.run({source: own.start})}, own)
+    mine.params.update({name: wrong.params[name]})
+    found = diagnose(compare(own.golden, mine))
+    assert [(one.says, one.values) for one in found if one.fits] == [("the weights that MINE holds", {"held": [name]})]
 
 
 def test_right_weights_are_right_in_any_order_of_axes_and_under_any_prefix():

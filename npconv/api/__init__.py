@@ -12,7 +12,7 @@ order:
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for
 - ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``choices``: what
-  callers of it leave open; ``shared``: the same in worker processes
+  callers of it leave open; ``shared``: the same in worker processes; ``sizes``: of the pictures that a model takes
 """
 
 from typing import Any

@@ -114,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from npconv.golden.origin import origin
     from npconv.golden.repro import save_repro
     from npconv.golden.trace_file import load_trace
+    from npconv.golden.values import to_values
 
     refuse_outputs(args)
     reference, mine = load_trace(args.reference), load_trace(args.mine)
@@ -132,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         else None
     )
     if args.json:
-        values = report.to_values(comparison, found, suspects, also=also, names=names)
+        values = to_values(comparison, found, suspects, also=also, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")
     else:
         write(sys.stdout, report.to_text(comparison, found, suspects, also=also, names=names, width=screen_width()))

@@ -8,14 +8,14 @@
 - ``trace_file``, ``formats``: traces in files
 - ``listing``, ``renaming``: names without numbers; a trace in the names of a port
 - ``compare``, ``inputs``, ``pairing``, ``spelling``, ``output_names``, ``naming``, ``align``, ``readings``,
-  ``measures``, ``whereabouts``, ``roundings``: two traces side by side
+  ``measures``, ``whereabouts``, ``roundings``, ``notes``: two traces side by side
 - ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
 - ``islands``, ``foldings``, ``exchanged``, ``weights``: what differs and is right, or stands elsewhere; wrong weights
 - ``mistakes``, ``kinds``, ``segment``, ``runs``, ``likely``, ``subsets``, ``judge``, ``layouts``, ``diagnose``,
   ``origin``: a part of the model run again with every known mistake, in all of its steps, in one or in some, and with
   kinds of mistakes
 - ``own``, ``births``: the mistakes after the first, by mine's own arrays
-- ``report``, ``sentences``, ``junit``, ``repro``: what comes out
+- ``report``, ``sentences``, ``values``, ``junit``, ``repro``: what comes out
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.

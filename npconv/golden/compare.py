@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,25 +13,20 @@ from npconv.golden.align import Aligned, align
 from npconv.golden.elementwise import check_gelus
 from npconv.golden.exchanged import Exchange, find_exchanged, find_held
 from npconv.golden.hidden import Hiding, hidden
-from npconv.golden.inputs import check_compared, check_inputs, is_noise, tensors
+from npconv.golden.inputs import check_compared, check_inputs
 from npconv.golden.islands import Island, find_folded, find_islands
 from npconv.golden.measures import (
-    MULTIPLE,
-    UNMEASURED,
     check_unit,
-    is_before_model,
     largest_of,
-    noise_of,
     tolerance,
 )
 from npconv.golden.naming import Named, pair_names
-from npconv.golden.pairing import Pairs
+from npconv.golden.notes import note_layouts, note_noise, note_second, note_sizes, note_weights
 from npconv.golden.readings import AS_IT_IS, Reading
-from npconv.golden.trace_file import PARAMETERS, PIXELS, about, layout_of
+from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of
 from npconv.golden.units import noise_in
 from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names, weights_of
 from npconv.golden.whereabouts import not_finite, whereabouts
-from npconv.messages import listed
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
 LOCATED = 3
@@ -224,14 +219,14 @@ def compare(
     note, inputs, refused = check_inputs(reference, mine, pairs.names, unit, layout)
     if refused is not None and strict:
         raise GoldenError(refused)
-    notes = [note, *_check_weights(reference, mine), *said]
+    notes = [note, *note_weights(reference, mine), *said]
     fewer = unit != "float32" and rtol is None and atol is None
     noise = noise_in(reference, unit, pairs.names) if fewer else {}
     if rtol is None and atol is None:
-        notes += _check_noise(reference, pairs.names, unit, noise)
+        notes += note_noise(reference, pairs.names, unit, noise)
     limits = {name: tolerance(reference, name, unit, rtol, atol, noise_in_unit=noise.get(name)) for name in pairs.names}
     aligned, second = align(reference, mine, pairs, limits, layout, strict)
-    notes += _check_layouts(aligned) + _check_second(aligned, pairs, mine) + _check_sizes(aligned)
+    notes += note_layouts(aligned) + note_second(aligned, pairs, mine) + note_sizes(aligned)
     own = check_gelus(reference, mine, aligned, unit) if fewer else {}
     differences = [
         replace(_difference(reference, mine, entry, index), own=own.get(entry.tensor.name, 0.0))
@@ -343,63 +338,3 @@ def _unfit(facts: dict[str, Any], truth: np.ndarray, array: np.ndarray) -> Diffe
     return Difference(
         **facts, **lost, layout="", cosine=0.0, outside=1.0, finite=finite, whereabouts=where, reading=None
     )
-
-
-def _check_layouts(found: Sequence[Aligned]) -> list[str]:
-    """Say which tensors were read in another order of axes."""
-    said: dict[str, list[str]] = {}
-    for entry in found:
-        if entry.tensor.reading is not None and entry.tensor.reading.says:
-            said.setdefault(entry.tensor.reading.says, []).append(entry.tensor.name)
-    parts = [f"{tensors(len(names))} {says} (first {names[0]})" for says, names in said.items()]
-    return [f"layout: {'; '.join(parts)}"] if parts else []
-
-
-def _check_second(found: Sequence[Aligned], pairs: Pairs, mine: Mapping[str, np.ndarray]) -> list[str]:
-    """Say which tensors diverge of which mine has several, not all the same, under one name."""
-    for entry in found:
-        own, others = mine[entry.mine], [pairs.names[entry.tensor.name], *pairs.second.get(entry.tensor.name, ())]
-        if not entry.tensor.is_good and not all(np.array_equal(own, mine[one], equal_nan=True) for one in others):
-            return [
-                f"names: MINE holds {len(others)} tensors for {entry.tensor.name}; compared is {entry.mine}, which "
-                "diverges"
-            ]
-    return []
-
-
-def _check_sizes(found: Sequence[Aligned]) -> list[str]:
-    """Say of how many tensors the tolerance is as large as they are, so that anything would pass."""
-    names = [entry.tensor.name for entry in found if is_noise(entry)]
-    return [f"noise: {tensors(len(names))} cannot be told from noise (first {names[0]})"] if names else []
-
-
-def _check_weights(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray]) -> list[str]:
-    """Say if both tell their weights and they differ; a port may rename and reorder them, so that is not an error."""
-    weights, own = (about(trace).get("checkpoint") for trace in (reference, mine))
-    if weights and own and weights != own:
-        return [f"weights: their hashes differ ({weights[:12]} and {own[:12]})"]
-    return []
-
-
-def _check_noise(
-    reference: Mapping[str, np.ndarray], names: Iterable[str], unit: str, measured: Mapping[str, float]
-) -> list[str]:
-    """Say of how many tensors no rounding noise was measured, so that their tolerance is a guess."""
-    compared = [name for name in names if not is_before_model(name)]
-    left = [name for name in compared if name not in measured]
-    unknown = [name for name in left if noise_of(reference, name) is None]
-    notes = []
-    if unit != "float32" and left:
-        which = "" if len(left) == len(compared) else f" of {listed(left, 1)}"
-        notes = [
-            f"noise: that of {unit}{which} cannot be measured (it takes the steps, weights and pixel values of "
-            "REFERENCE, and finite numbers); the tolerance there is that of float32, grown by the unit roundoff"
-        ]
-    if not unknown:
-        return notes
-    which = "" if len(unknown) == len(compared) else f" of {listed(unknown, 1)}"
-    return [
-        *notes,
-        f"noise: REFERENCE holds no measured noise{which}; the tolerance there is {MULTIPLE * UNMEASURED} unit "
-        "roundoffs of the largest value",
-    ]

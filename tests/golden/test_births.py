@@ -17,8 +17,9 @@ from npconv.golden.junit import to_junit
 from npconv.golden.mistakes import MISTAKES
 from npconv.golden.origin import origin
 from npconv.golden.own import Own
-from npconv.golden.report import births_by_tensor, births_text, to_text, to_values
+from npconv.golden.report import births_by_tensor, births_text, to_text
 from npconv.golden.trace_file import Trace
+from npconv.golden.values import to_values
 from npconv.models import FAMILIES
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan

@@ -9,7 +9,8 @@ from support.compare_samples import BLOCK, P, golden, make_trace, port
 
 from npconv.golden.compare import compare
 from npconv.golden.exchanged import Exchange
-from npconv.golden.report import to_text, to_values
+from npconv.golden.report import to_text
+from npconv.golden.values import to_values
 from tests.golden.test_islands import of, right, specimen, trace_of
 from tests.golden.unlisted.port import Port
 

@@ -15,9 +15,10 @@ from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
 from npconv.golden.mistakes.catalogue import CATALOGUE
 from npconv.golden.preprocessing import DECODED
-from npconv.golden.report import to_text, to_values
+from npconv.golden.report import to_text
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.truth import add_noise, record
+from npconv.golden.values import to_values
 from npconv.layers import gelu_tanh
 from npconv.models import FAMILIES
 from npconv.plan.step import Plan

@@ -13,8 +13,9 @@ from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
 from npconv.golden.kinds.search import is_refuted
 from npconv.golden.origin import origin
-from npconv.golden.report import to_text, to_values
+from npconv.golden.report import to_text
 from npconv.golden.trace_file import Trace
+from npconv.golden.values import to_values
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan

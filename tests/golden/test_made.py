@@ -15,10 +15,11 @@ from npconv.golden.hidden import hidden, says
 from npconv.golden.listing import list_tensors
 from npconv.golden.made import config_of, make, usual_size
 from npconv.golden.mistakes import MISTAKES, apply
-from npconv.golden.report import to_text, to_values
+from npconv.golden.report import to_text
 from npconv.golden.trace_file import PIXELS, Trace, load_trace
 from npconv.golden.tracing import hash_array, hash_parameters
 from npconv.golden.truth import record
+from npconv.golden.values import to_values
 from npconv.hub.catalogue import catalogue
 from npconv.plan.run import run_plan
 

@@ -21,6 +21,7 @@ from npconv.golden.naming import family_of, names_in, partners, recognise
 from npconv.golden.pairing import find_targets, pair
 from npconv.golden.renaming import rename
 from npconv.golden.trace_file import PIXELS, load_trace
+from npconv.golden.values import to_values
 from npconv.models import FAMILIES
 from npconv.models.plans import make_plan
 from npconv.plan.step import Plan
@@ -253,7 +254,7 @@ def test_a_report_tells_how_many_names_are_paired_and_the_likeliest_partners():
     assert f"names: {total - 1} of {total} of MINE are paired" in text
     assert f"missing in MINE: 1 ({BLOCK}.dwconv, stages.1.layers.0.dw?)" in text
     assert f"only in MINE: 1 (stages.1.layers.0.dw, {BLOCK}.dwconv?)" in text
-    values = json.loads(json.dumps(report.to_values(comparison)["names"]))
+    values = json.loads(json.dumps(to_values(comparison)["names"]))
     assert (values["paired"], values["total"], values["dialect"]) == (total - 1, total, "")
     assert values["likely_in_reference"] == {"stages.1.layers.0.dw": f"{BLOCK}.dwconv"}
     assert values["likely_in_mine"] == {f"{BLOCK}.dwconv": "stages.1.layers.0.dw"}

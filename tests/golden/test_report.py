@@ -12,7 +12,8 @@ from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit, write_junit
 from npconv.golden.origin import origin
-from npconv.golden.report import BAD, GOOD, shown, to_text, to_values, verdict
+from npconv.golden.report import BAD, GOOD, shown, to_text, verdict
+from npconv.golden.values import to_values
 
 ACT = f"{P}encoder.stages.0.layers.0.act"
 

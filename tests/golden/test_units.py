@@ -14,11 +14,12 @@ from npconv.golden.elementwise import misfit
 from npconv.golden.measures import tolerance
 from npconv.golden.mistakes import MISTAKES, apply
 from npconv.golden.origin import origin
-from npconv.golden.report import to_text, to_values
+from npconv.golden.report import to_text
 from npconv.golden.roundings import cut_to_tf32, to_bits, to_float16
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.truth import record
 from npconv.golden.units import PRODUCTS, noise_in
+from npconv.golden.values import to_values
 from npconv.layers import gelu, gelu_tanh
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan

@@ -12,8 +12,9 @@ from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
 from npconv.golden.kinds.parameters import ROUNDINGS
-from npconv.golden.report import to_text, to_values
+from npconv.golden.report import to_text
 from npconv.golden.trace_file import PARAMETERS
+from npconv.golden.values import to_values
 from tests.golden import foldings
 from tests.golden.test_islands import specimen, trace_of
 from tests.golden.unlisted.port import Port

@@ -10,6 +10,7 @@ from npconv.golden.align import Aligned
 from npconv.golden.inputs import is_noise, tensors
 from npconv.golden.measures import MULTIPLE, UNMEASURED, is_before_model, noise_of
 from npconv.golden.pairing import Pairs
+from npconv.golden.readings import readings
 from npconv.golden.trace_file import about
 from npconv.messages import listed
 
@@ -26,14 +27,20 @@ def note_layouts(found: Sequence[Aligned]) -> list[str]:
 
 def note_second(found: Sequence[Aligned], pairs: Pairs, mine: Mapping[str, np.ndarray]) -> list[str]:
     """Say which tensors diverge of which mine has several, not all the same, under one name."""
-    for entry in found:
+    for entry in [entry for entry in found if not entry.tensor.is_good]:
         own, others = mine[entry.mine], [pairs.names[entry.tensor.name], *pairs.second.get(entry.tensor.name, ())]
-        if not entry.tensor.is_good and not all(np.array_equal(own, mine[one], equal_nan=True) for one in others):
+        if not all(_are_the_same(own, mine[one]) for one in others):
             return [
                 f"names: MINE holds {len(others)} tensors for {entry.tensor.name}; compared is {entry.mine}, which "
                 "diverges"
             ]
     return []
+
+
+def _are_the_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Tell whether two arrays hold the same numbers, maybe with their axes in another order."""
+    ways = readings(one.shape, other.shape)
+    return any(np.array_equal(one, reading.of(other, one.shape), equal_nan=True) for reading in ways)
 
 
 def note_sizes(found: Sequence[Aligned]) -> list[str]:

@@ -57,6 +57,8 @@ KINDS = {
     "average_pool2d": "average {kernel}",
     "global_average_pool": "average",
     "global_max_pool": "maximum",
+    "halfway": "mean of both",
+    "join_features": "both joined",
     "token_mean": "average",
 }
 
@@ -64,6 +66,8 @@ KINDS = {
 FUNCTIONS = {
     "global_average_pool": ("global_average_pool", "over H and W"),
     "global_max_pool": ("global_max_pool", "over H and W"),
+    "halfway": ("halfway", "average and maximum"),
+    "join_features": ("join_features", "average and maximum"),
     "token_mean": ("mean", "over T"),
 }
 

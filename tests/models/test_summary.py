@@ -158,6 +158,13 @@ def test_rows_are_the_steps_of_a_running_model(case: tuple[PretrainedConfig, int
     assert rows == [row[1:] for row in recorder.rows]
 
 
+@pytest.mark.parametrize(("pooling", "size"), [("avg", 2), ("max", 2), ("avgmax", 2), ("catavgmax", 4)])
+def test_pooled_features_are_the_last_row_of_a_model_without_classes(pooling, size) -> None:
+    fields = {"hidden_sizes": [2], "depths": [1], "num_stages": 1, "num_labels": 0}
+    config = ConvNextConfig(**fields, pooling=pooling, head_norm_first=True)
+    assert layer_table(config, 8, 8)[-1].output_shape == (size,)
+
+
 @given(staged_cases() | cvt_cases())
 def test_maps_of_the_stages_are_the_hidden_states(case: tuple[PretrainedConfig, int, int]) -> None:
     config, height, width = case
@@ -193,6 +200,8 @@ class Recorder:
                 self.wrap(patch, module, name, self.window)
             for name in ("global_average_pool", "global_max_pool"):
                 self.wrap(patch, module, name, self.pool)
+            for name in ("halfway", "join_features"):
+                self.wrap(patch, module, name, self.both)
             for name in ("layer_norm", "batch_norm", "global_response_norm"):
                 self.wrap(patch, module, name, self.norm)
             self.wrap(patch, module, "linear", self.linear)
@@ -226,6 +235,10 @@ class Recorder:
     def pool(self, name, x, y):
         """Describe a pooling over all positions."""
         return {"global_average_pool": "average", "global_max_pool": "maximum"}[name], "over H and W", 0
+
+    def both(self, name, x, y, other):
+        """Describe what is made of two poolings."""
+        return {"halfway": "mean of both", "join_features": "both joined"}[name], "average and maximum", 0
 
     def window(
         self, name, x, y, weight=None, bias=None, stride=1, padding=0, dilation=1, kernel_size=None, ceil_mode=None

@@ -155,14 +155,16 @@ def test_an_unknown_model_or_a_huge_batch_is_refused_before_anything_is_measured
 
 
 @pytest.mark.reference
-@pytest.mark.parametrize("family", ["convnext", "convnextv2", "cvt"])
-def test_real_rivals_agree(family, tmp_path):
+@pytest.mark.parametrize(
+    ("family", "rivals"), [("convnext", ["onnxruntime"]), ("convnextv2", ["torch"]), ("cvt", ["torch", "onnxruntime"])]
+)
+def test_real_rivals_agree(family, rivals, tmp_path):
+    """Each takes half a minute to start, so not every rival runs every family."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     write_random_model(CONFIGS[family], tmp_path / "model")
-    rivals = ["torch", "onnxruntime"]
     report = measure(Settings([str(tmp_path / "model")], rivals, batches=(2,), rounds=1, size=32, quick=True))
     (model,) = report["models"]
     assert model["failures"] == {}
     assert all(result["agrees"] for result in model["results"])
-    assert "torch" in {result["engine"] for result in model["results"]}
+    assert {*rivals} <= {result["engine"] for result in model["results"]}

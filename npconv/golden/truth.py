@@ -171,7 +171,8 @@ def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> di
             factors = rng.uniform(-1, 1, array.shape)
             factors *= 2.0**-23
             factors += 1
-            found[name] = (array * factors).astype(np.float32)
+            factors *= array
+            found[name] = factors.astype(np.float32)
     return found
 
 

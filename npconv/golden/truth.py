@@ -177,7 +177,8 @@ def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> di
             factors *= 2.0**-23
             factors += 1
             with np.errstate(over="ignore"):  # an overflow is seen by the results
-                found[name] = (array * factors).astype(np.float32)
+                factors *= array
+                found[name] = factors.astype(np.float32)
     return found
 
 

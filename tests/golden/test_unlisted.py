@@ -102,6 +102,12 @@ def test_reasons_are_true_of_pixel_values_alone(name):
     assert verdict.outcome == "right", verdict.says
 
 
+def test_reasons_are_true_of_pictures():
+    """Filters, crops, colours and levels each have numbers of their own. A picture resized twice is not explained."""
+    verdicts = [examine(entry, "full") for entry in LISTS["photos"] if entry.name != "resized-twice"]
+    assert {verdict.entry.name: verdict.says for verdict in verdicts if verdict.outcome != "right"} == {}
+
+
 @pytest.mark.parametrize("part", PARTS[::5], ids=lambda part: part.mistake)
 def test_a_mistake_in_some_blocks_is_named_with_its_places(part):
     told = tell(part)

@@ -41,7 +41,8 @@ from npconv.golden.blocks import case_plan
 from npconv.golden.case import METADATA, compute
 from npconv.golden.formats import METADATA as TRACE
 from npconv.golden.measures import FLOOR, MULTIPLE, distance, last_place
-from npconv.golden.truth import perturbed, record
+from npconv.golden.roundings import perturbed
+from npconv.golden.truth import record
 from npconv.models import FAMILIES
 from weights_tools.commands import folder_parser, make_again
 from weights_tools.goldens import draw

@@ -23,9 +23,9 @@ from npconv.golden.measures import (
 from npconv.golden.naming import Named, pair_names
 from npconv.golden.notes import note_layouts, note_noise, note_second, note_sizes, note_weights
 from npconv.golden.readings import AS_IT_IS, Reading
-from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of
+from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of, weights_of
 from npconv.golden.units import noise_in
-from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names, weights_of
+from npconv.golden.weights import SEARCHED, Weight, align_weights, explain_weight, split_names
 from npconv.golden.whereabouts import not_finite, whereabouts
 
 #: Divergent tensors of which is said where the differences sit; those after them follow from them.
@@ -96,6 +96,11 @@ class Difference:
     def diverges(self) -> bool:
         """Whether neither rounding nor a folding explains the difference."""
         return not self.is_island and not (self.finite and self.max_abs <= self.tolerance and self.own <= 1)
+
+    def read(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the tensor among mine, read as the reference is; in its own shape if it does not fit."""
+        mine = np.asarray(arrays[self.mine])
+        return mine if self.reading is None else self.reading.of(mine, self.shape_reference)
 
 
 @dataclass(frozen=True)
@@ -170,8 +175,7 @@ class Comparison:
 
     def array(self, difference: Difference) -> np.ndarray:
         """Return the tensor of mine, read as the reference is; in its own shape if it does not fit."""
-        mine = self.mine[difference.mine]
-        return mine if difference.reading is None else difference.reading.of(mine, difference.shape_reference)
+        return difference.read(self.mine)
 
 
 def compare(
@@ -287,9 +291,8 @@ def _weights(
         kind, values = "", dict[str, Any]()
         if difference.diverges:
             wrong += 1
-            used = np.asarray(own[entry.mine])
-            used = used if difference.reading is None else difference.reading.of(used, difference.shape_reference)
-            kind, values = explain_weight(truths, entry.tensor.name, used, entry.limit, thorough=wrong <= SEARCHED)
+            used, limit = difference.read(own), entry.limit
+            kind, values = explain_weight(truths, entry.tensor.name, used, limit, thorough=wrong <= SEARCHED)
         weights.append(Weight(replace(difference, name=PARAMETERS + difference.name), kind, values))
     return weights
 

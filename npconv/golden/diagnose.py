@@ -208,7 +208,7 @@ class _Search:
             wrong = [self._at(mistake, step) for step in self.segment.steps if not mistake.invisible]
             changed = [Change("", mistake.says, step, mistake.function) for step in wrong if step is not None]
             trials += [(changed, mistake)] if changed else []
-        affordable = self.suspects.affords(sum(map(self.runs.cost_of, trials)))
+        affordable = self.suspects.affords(sum(itertools.starmap(self.runs.costs.of, trials)))
         small = None if affordable else small_segment(self.segment, self.reference)
         trials = self._likeliest(trials, small)
         found = self._made(trials, 1.0 if small is None else 1.0 - SHARE_OF_SINGLE)
@@ -237,8 +237,8 @@ class _Search:
 
     def _made(self, trials: Iterable[Trial], share: float = 1.0) -> list[Suspect]:
         """Return the suspects of trials, each made in all of its steps, as far as there is time for them."""
-        allowed = [trial for trial in trials if self.suspects.allow(self.runs.cost_of(trial), share)]
-        each: Any = at_once if sum(map(self.runs.cost_of, allowed)) > WORTH_THREADS else map
+        allowed = [trial for trial in trials if self.suspects.allow(self.runs.costs.of(*trial), share)]
+        each: Any = at_once if sum(itertools.starmap(self.runs.costs.of, allowed)) > WORTH_THREADS else map
         found = each(lambda trial: self.runs.judged(trial[0], self.runs.made(trial[0]), trial[1]), allowed)
         return [self.runs.held(suspect) for suspect in found if suspect]
 

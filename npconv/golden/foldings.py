@@ -27,7 +27,7 @@ from npconv.errors import NpconvError
 from npconv.golden.exchanged import find_held
 from npconv.golden.judge import FIT, squeezed_distance
 from npconv.golden.kinds.numbers import rounded
-from npconv.golden.kinds.parameters import order_of
+from npconv.golden.kinds.parameters import FIRST_OF_NORMS, order_of
 from npconv.golden.layouts import swapped_axes
 from npconv.golden.measures import is_before_model, largest_of
 from npconv.golden.segment import FAILURES, make_segment, run_changed
@@ -41,10 +41,7 @@ if TYPE_CHECKING:
 Explanation = tuple[str, dict[str, Any]]
 
 #: What a parameter for each channel is where it changes nothing.
-NEUTRAL = {
-    **{"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0},
-    **{"layer_scale_parameter": 1.0},
-}
+NEUTRAL = {**FIRST_OF_NORMS, "layer_scale_parameter": 1.0}
 
 #: Operations whose parameters can hold a factor and an offset for each channel of what they take, and those that leave
 #: numbers as they are.

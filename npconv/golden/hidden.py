@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npconv.golden.preprocessing import DECODED
-from npconv.golden.trace_file import PIXELS
+from npconv.golden.trace_file import PIXELS, weights_of
 from npconv.golden.units import model_plan
 from npconv.plan.step import Step
 
@@ -79,7 +79,7 @@ def says(found: Sequence[Hiding]) -> str:
 
 def _of_weights(trace: Mapping[str, np.ndarray]) -> Iterator[Hiding]:
     """Yield the kinds of steps whose weights have no effect."""
-    plan, params = model_plan(trace), getattr(trace, "params", {})
+    plan, params = model_plan(trace), weights_of(trace)
     held = [step for step in plan or () if step.params and all(name in params for name in step.params.values())]
     tests: tuple[tuple[str, Sequence[str], Callable[[Mapping[str, np.ndarray]], bool]], ...] = (
         ("grn", ("grn_apply",), lambda own: _all(own.get("weight"), 0)),

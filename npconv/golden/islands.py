@@ -25,8 +25,7 @@ from npconv.golden.measures import FLOOR, largest_of, last_place
 from npconv.golden.output_names import spelled
 from npconv.golden.readings import AS_IT_IS, readings
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plans_of, working_dtype
-from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of
-from npconv.golden.weights import weights_of
+from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of, weights_of
 from npconv.plan.extent import Allowance
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
@@ -152,7 +151,7 @@ class Flow:
     ) -> float:
         """Run steps; what good tensors are made of them is compared with mine, and not used further."""
         reference = self.comparison.reference
-        params: Mapping[str, np.ndarray] = getattr(reference, "params", {})
+        params: Mapping[str, np.ndarray] = weights_of(reference)
         first = next(self.good[step.name] for step in steps if step.name in self.good)
         dtype = working_dtype(np.asarray(reference[first.name]))
         results = {name: array.astype(dtype, copy=False) for name, array in arrays.items()}
@@ -268,8 +267,7 @@ def find_folded(comparison: Comparison) -> set[str]:
             name = found.name.removeprefix(PARAMETERS)
             if not (found.finite and flow.is_closed_weight(name)):
                 continue
-            reading, shape = found.reading, found.shape_reference
-            array = np.zeros(shape) if reading is None else reading.of(np.asarray(weights[found.mine]), shape)
+            array = np.zeros(found.shape_reference) if found.reading is None else found.read(weights)
             if flow.effect_of_weight(name, array) > SHOWN:
                 folded.add(found.name)
     return folded

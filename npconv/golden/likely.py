@@ -15,6 +15,7 @@ import numpy as np
 from npconv.errors import NpconvError
 from npconv.golden.measures import distance, largest_of
 from npconv.golden.segment import FAILURES, Segment, cast, run_changed, run_steps
+from npconv.golden.trace_file import weights_of
 from npconv.plan.costs import multiply_adds
 from npconv.plan.step import Step
 
@@ -34,13 +35,16 @@ STARTED, TAKEN = 4_000, 8
 
 
 class Costs:
-    """How many numbers are computed when some steps of a segment are run again in another way."""
+    """How many numbers are computed when some steps of a segment are run again in another way.
+
+    `order` is the place of each step.
+    """
 
     def __init__(self, segment: Segment) -> None:
         shapes = {name: array.shape for name, array in segment.results.items()}
         weights = {name: array.shape for name, array in segment.params.items()}
         self._products = {step.name: multiply_adds(step, shapes, weights) for step in segment.steps}
-        self._order = {step.name: place for place, step in enumerate(segment.steps)}
+        self.order = {step.name: place for place, step in enumerate(segment.steps)}
         self._after: dict[str, tuple[int, int]] = {}
         starts = numbers = 0
         for step in reversed(segment.steps):
@@ -59,7 +63,7 @@ class Costs:
         """Return what it costs to make some changes, which are those of a mistake."""
         steps = [change.step for change in several]
         slow = sum(self._products[step.name] for step in steps) if mistake is not None and mistake.is_slow else 0
-        return self.after(min(steps, key=lambda step: self._order[step.name]), together) + slow
+        return self.after(min(steps, key=lambda step: self.order[step.name]), together) + slow
 
 
 def small_segment(segment: Segment, reference: Mapping[str, np.ndarray]) -> Segment | None:
@@ -72,7 +76,7 @@ def small_segment(segment: Segment, reference: Mapping[str, np.ndarray]) -> Segm
         return None
     top, left = ((size - SIDE) // 2 for size in start.shape[2:])
     middle = np.ascontiguousarray(start[:, :, top : top + SIDE, left : left + SIDE], np.float32)
-    weights = getattr(reference, "params", {})
+    weights = weights_of(reference)
     params = {name: cast(np.asarray(weights[name]), np.dtype(np.float32)) for name in segment.params}
     inputs = dict.fromkeys(segment.start, middle)
     try:

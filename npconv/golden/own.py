@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from npconv.golden.compare import Comparison, Difference
-from npconv.golden.measures import MULTIPLE, allowed, distance, finite_distance, is_before_model, largest_of, tolerance
+from npconv.golden.measures import MULTIPLE, allowed, finite_distance, is_before_model, largest_of, tolerance
 from npconv.golden.preprocessing import DECODED, IMAGE
 from npconv.golden.readings import Reading, readings
 from npconv.golden.roundings import stored_in
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plan_of, run_steps, walk
-from npconv.golden.trace_file import PIXELS, Trace, about, layout_of
+from npconv.golden.trace_file import PIXELS, Trace, about, layout_of, weights_of
 from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.step import Plan
 
@@ -184,7 +184,7 @@ class Own:
     def _run(self, part: Part, dtype: np.dtype, read: Mapping[str, Reading]) -> np.ndarray | None:
         """Run the steps of a part on mine's arrays, some of them read in another order of axes."""
         reference, own = self.comparison.reference, self.recorded(part.plan)
-        weights = getattr(reference, "params", {})
+        weights = weights_of(reference)
         steps = tuple(step for step in part.plan if step.name in part.steps)
         try:
             start = {
@@ -298,6 +298,4 @@ def _seen(difference: Difference, made: Made, is_trusted: bool) -> Difference:
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
     """Return the largest difference of two results; infinite where other numbers are finite, or shapes differ."""
-    one, other = one.squeeze(), other.squeeze()
-    far = distance(one, other)
-    return far if far < np.inf else finite_distance(one, other)
+    return finite_distance(one.squeeze(), other.squeeze())

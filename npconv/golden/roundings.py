@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -78,3 +78,22 @@ def half_places(stored: np.ndarray, unit: str) -> np.ndarray:
     """Return half the distance from each value of a format to the next."""
     _, exponents = np.frexp(stored)
     return np.maximum(np.ldexp(ROUNDOFF[unit], exponents - 1), SMALLEST[unit] / 2)
+
+
+def perturbed(
+    params: Mapping[str, np.ndarray], seed: int | Sequence[int], share: float = 2 * ROUNDOFF["float32"]
+) -> dict[str, np.ndarray]:
+    """Return float32 weights, each off by up to a share of its value; the same seed gives the same.
+
+    That is a unit in the last place when unset.
+    """
+    rng = np.random.default_rng(seed)
+    found = dict(sorted(params.items()))
+    for name, array in found.items():
+        if array.dtype.kind == "f":
+            factors = rng.uniform(-share, share, array.shape)
+            factors += 1
+            with np.errstate(over="ignore"):  # an overflow is seen by the results
+                factors *= array
+                found[name] = factors.astype(np.float32)
+    return found

@@ -47,11 +47,6 @@ class Runs:
         #: How many results of a step are run on together.
         self.together = max(fit, 1) if of_batch and len(results) > 1 else 1
         self.costs = Costs(segment)
-        self._places = {step.name: place for place, step in enumerate(segment.steps)}
-
-    def cost_of(self, trial: tuple[Sequence[Change], Mistake | None]) -> int:
-        """Return how many numbers are computed for some changes, which are those of a mistake."""
-        return self.costs.of(*trial)
 
     def made(self, several: Sequence[Change]) -> np.ndarray | None:
         """Return what the part makes with some steps changed; None if these arrays do not allow it."""
@@ -129,7 +124,7 @@ class Runs:
     def _stacked(self, name: str, singles: Sequence[Change]) -> list[np.ndarray | None]:
         """Return what the part makes with each of several changes of one step."""
         right = self.segment.results[name]
-        head = replace(self.segment, steps=self.segment.steps[: self._places[name] + 1])
+        head = replace(self.segment, steps=self.segment.steps[: self.costs.order[name] + 1])
         made = [self._run(head, [change]) for change in singles]
         alike = [i for i, a in enumerate(made) if a is not None and (a.shape, a.dtype) == (right.shape, right.dtype)]
         if len(alike) > 1:

@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv.errors import InputError
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
-from npconv.golden.trace_file import PIXELS, Trace, about
+from npconv.golden.trace_file import PIXELS, Trace, about, weights_of
 from npconv.plan.extent import Allowance, TooMuchError
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
@@ -85,7 +85,7 @@ def make_segment(comparison: Comparison, difference: Difference, share: float = 
         return known
     comparison.segments[key] = None
     dtype = working_dtype(np.asarray(reference[difference.name]))
-    weights = getattr(reference, "params", {})
+    weights = weights_of(reference)
     steps = tuple(step for step in plan if step.name in names)
     try:
         start = {
@@ -242,7 +242,7 @@ def run_changed(
     """
     results: dict[str, np.ndarray] = {}
     dtype = working_dtype(segment.made)
-    params = getattr(reference, "params", {})
+    params = weights_of(reference)
 
     def find(name: str) -> np.ndarray:
         if name in results:

@@ -297,6 +297,12 @@ def about(trace: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
     return getattr(trace, "about", None) or {}
 
 
+def weights_of(trace: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Return the weights in a trace; none of a plain mapping."""
+    params: Mapping[str, np.ndarray] = getattr(trace, "params", None) or {}
+    return params
+
+
 def layout_of(trace: Mapping[str, np.ndarray], name: str, axes: int) -> str:
     """Return a letter for each axis of a tensor, or nothing if they are not known."""
     letters = str(part(trace, "layouts").get(name, ""))

@@ -31,6 +31,7 @@ from npconv.cores import at_once
 from npconv.errors import GoldenError, InputError, NpconvError
 from npconv.golden.compare import compare
 from npconv.golden.measures import distance
+from npconv.golden.roundings import perturbed
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.tracing import record_into, results_of, task_of
 from npconv.models.plans import make_plan
@@ -165,21 +166,6 @@ def add_noise(golden: Trace, recorded: Trace) -> None:
         if difference.name in noise:
             runs = noise[difference.name]
             runs["recorded"] = max(runs.get("recorded", 0.0), difference.max_abs)
-
-
-def perturbed(params: Mapping[str, np.ndarray], seed: int | Sequence[int]) -> dict[str, np.ndarray]:
-    """Return float32 weights, each off by up to a unit in the last place; the same seed gives the same."""
-    rng = np.random.default_rng(seed)
-    found = dict(sorted(params.items()))
-    for name, array in found.items():
-        if array.dtype.kind == "f":
-            factors = rng.uniform(-1, 1, array.shape)
-            factors *= 2.0**-23
-            factors += 1
-            with np.errstate(over="ignore"):  # an overflow is seen by the results
-                factors *= array
-                found[name] = factors.astype(np.float32)
-    return found
 
 
 def _fast(

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from npconv.golden.measures import pieces
-from npconv.golden.roundings import ROUNDOFF, Rounding, cut_to_tf32, to_bits, to_float16
+from npconv.golden.roundings import ROUNDOFF, Rounding, cut_to_tf32, perturbed, to_bits, to_float16
 from npconv.golden.segment import FAILURES, MOST_STEPS
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.plan.extent import Allowance
@@ -107,7 +107,7 @@ def _ways(unit: str, params: Arrays, arrays: Arrays) -> Iterator[tuple[Arrays, A
     """Yield what each run in a unit takes: weights, arrays, and what chooses the functions of steps."""
     if unit in STORED:
         rounded = STORED[unit]
-        for weights in (params, _perturbed(params, ROUNDOFF[unit])):
+        for weights in (params, perturbed(params, SEED, ROUNDOFF[unit])):
             yield _each(rounded, weights), _each(rounded, arrays), partial(_stored, rounded)
     else:
         for fewer in FACTORS:
@@ -166,17 +166,6 @@ def _as_float32(values: Mapping[str, np.ndarray]) -> Arrays:
     """Return arrays of floating-point numbers as float32, others as they are."""
     arrays = {name: np.asarray(value) for name, value in values.items()}
     return {name: a.astype(np.float32, copy=False) if a.dtype.kind == "f" else a for name, a in arrays.items()}
-
-
-def _perturbed(params: Arrays, share: float) -> Arrays:
-    """Return weights, each off by up to a share of its value; the same ones each time."""
-    rng = np.random.default_rng(SEED)
-    return {
-        name: (array * (1 + rng.uniform(-share, share, array.shape))).astype(array.dtype)
-        if array.dtype.kind == "f"
-        else array
-        for name, array in sorted(params.items())
-    }
 
 
 def _errors(truth: np.ndarray, made: np.ndarray) -> tuple[float, float]:

@@ -26,7 +26,7 @@ from npconv.golden.kinds.parameters import ROUNDINGS, explain, turns
 from npconv.golden.measures import FLOOR, largest_of, last_place, same
 from npconv.golden.pairing import pair
 from npconv.golden.segment import plans_of
-from npconv.golden.trace_file import PARAMETERS, Tensors
+from npconv.golden.trace_file import PARAMETERS, Tensors, weights_of
 
 if TYPE_CHECKING:
     from npconv.golden.compare import Difference
@@ -75,12 +75,6 @@ def split_names(
         return names, {}
     of_weights = {name.removeprefix(PARAMETERS): short[name] for name in given if name in own}
     return {name: target for name, target in given.items() if name not in own} or None, of_weights
-
-
-def weights_of(trace: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """Return the weights in a trace; none of a plain mapping."""
-    params: Mapping[str, np.ndarray] = getattr(trace, "params", None) or {}
-    return params
 
 
 def align_weights(

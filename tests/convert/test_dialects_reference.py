@@ -7,6 +7,7 @@ import pytest
 from support import fast_models, timm_models
 from support.conversion_files import infer_config
 from support.families import CLASSES
+from support.original_models import STAGES, STEPS
 
 import npconv
 from npconv.convert import OpenFieldsError, dialects, translate
@@ -16,17 +17,6 @@ pytestmark = pytest.mark.reference
 
 #: The bound of the float64 comparisons with transformers: relative to the largest logit.
 TOLERANCE = 1e-10
-
-#: What the shapes of a CvT do not say.
-STEPS = {
-    "num_heads": [2, 3, 4],
-    "patch_stride": [4, 2, 2],
-    "patch_padding": [2, 1, 1],
-    "stride_kv": [2, 2, 2],
-    "padding_kv": [1, 1, 1],
-}
-
-STAGES = {"depths": (1, 2, 1, 1), "dims": (8, 12, 16, 20)}
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,8 @@ from npconv.files.disk import embedded_models
 from npconv.golden.case import every_case
 from npconv.images.settings import STEPS
 from npconv.models import FAMILIES, find_family
+from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan
-from npconv.plan.step import Plan
 from tests.golden.tiny_models import models_of
 
 #: Largest difference from NumPy in float64, as a share of an array's largest value: some hundred roundings of float32,
@@ -68,13 +68,6 @@ def check_cases(device: str) -> Iterator[tuple[str, float]]:
             yield f"{case.operation}/{case.name} {dtype}", float(off / (case.tolerance * finer or 1e-300))
 
 
-def plan_of(family: str, config: Any) -> Plan:
-    """Return the plan of a family's main task."""
-    found = find_family(family)
-    plan: Plan = getattr(found.part("plan"), found.main_task)(config)
-    return plan
-
-
 def check_plans(device: str) -> Iterator[tuple[str, float]]:
     """Yield the arrays of tiny models of all families, and how far off the device is, in limits."""
     for family in FAMILIES:
@@ -82,7 +75,7 @@ def check_plans(device: str) -> Iterator[tuple[str, float]]:
             if tiny.says not in TINY:
                 continue
             model, pixel_values = tiny.make()
-            plan = plan_of(family, model.config)
+            plan = make_plan(model.config, find_family(family).main_task)
             params, given = model.state_dict(), {"pixel_values": pixel_values}
             truth = {s.name: a for s, a in run_plan(plan, on("cpu", given, "float64"), on("cpu", params, "float64"))}
             for dtype in LIMITS:
@@ -153,7 +146,7 @@ def operation_times(device: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         write_random_model(ARCHITECTURES["convnext-tiny"](), Path(scratch))
         model = npconv.AutoModelForImageClassification.from_pretrained(scratch, device=device)
-    plan = plan_of("convnext", model.config)
+    plan = make_plan(model.config, model.task)
     given = {"pixel_values": to_device(np.zeros((8, 3, 224, 224), np.float32), device)}
     synchronise = device_module(device).cuda.Device().synchronize
     for _ in range(2):  # the first time compiles kernels

@@ -27,15 +27,6 @@ from npconv.golden.truth import record
 
 pytestmark = pytest.mark.reference
 
-#: What the shapes of a CvT do not say.
-STEPS = {
-    "num_heads": [2, 3, 4],
-    "patch_stride": [4, 2, 2],
-    "patch_padding": [2, 1, 1],
-    "stride_kv": [2, 2, 2],
-    "padding_kv": [1, 1, 1],
-}
-
 
 @pytest.fixture(scope="module")
 def torch():
@@ -119,7 +110,9 @@ def test_facebook(torch, tmp_path, grn, scale):
 @pytest.mark.parametrize("method", ["dw_bn", "avg", "linear"])
 def test_microsoft(torch, tmp_path, cls_token, method):
     model = original_models.make_microsoft(torch, cls_token=cls_token, method=method, qkv_bias=True)
-    given = STEPS if method == "dw_bn" else STEPS | {"qkv_projection_method": [method] * 3}
+    given = (
+        original_models.STEPS if method == "dw_bn" else original_models.STEPS | {"qkv_projection_method": [method] * 3}
+    )
     check(torch, model, "microsoft", tmp_path, (".drop_path", ".mlp.drop"), **given)
 
 

@@ -19,9 +19,10 @@ from npconv.golden.preprocessing import (
     make_preprocessing_plan,
     record_preprocessing,
 )
+from npconv.golden.roundings import perturbed
 from npconv.golden.trace_file import Trace, load_trace
 from npconv.golden.tracing import task_of
-from npconv.golden.truth import add_noise, load_model, perturbed, record
+from npconv.golden.truth import add_noise, load_model, record
 from npconv.models.plans import make_plan
 from npconv.plan.run import run_plan
 

@@ -6,6 +6,15 @@ import itertools
 
 STAGES = {"depths": (1, 2, 1, 1), "dims": (8, 12, 16, 20)}
 
+#: What the shapes of a CvT do not say.
+STEPS = {
+    "num_heads": [2, 3, 4],
+    "patch_stride": [4, 2, 2],
+    "patch_padding": [2, 1, 1],
+    "stride_kv": [2, 2, 2],
+    "padding_kv": [1, 1, 1],
+}
+
 
 def channels_first_norm(torch, x, norm):
     return torch.nn.functional.layer_norm(

@@ -10,8 +10,7 @@ import numpy as np
 from npconv.golden.compare import Comparison
 from npconv.golden.kinds.change import Change
 from npconv.golden.kinds.parameters import KIND
-from npconv.golden.trace_file import PARAMETERS
-from npconv.golden.weights import weights_of
+from npconv.golden.trace_file import PARAMETERS, weights_of
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 
@@ -20,9 +19,7 @@ def held(comparison: Comparison, steps: Sequence[Step]) -> list[Change]:
     """Return the steps with the wrong weights of mine, of those of which nothing more is known than that."""
     weights = weights_of(comparison.mine)
     own = {
-        weight.difference.name.removeprefix(PARAMETERS): weight.difference.reading.of(
-            np.asarray(weights[weight.difference.mine]), weight.difference.shape_reference
-        )
+        weight.difference.name.removeprefix(PARAMETERS): weight.difference.read(weights)
         for weight in comparison.wrong_weights
         if not weight.kind and weight.difference.reading is not None
     }

@@ -63,6 +63,7 @@ _HOME = {
     "TFPreTrainedModel": "npconv.api",
     "TensorType": "npconv.tensors",
     "pipeline": "npconv.api",
+    "value_and_grad": "npconv.api",
     **{family.config_name: "npconv.models" for family in FAMILIES.values()},
     **{family.processor_name: "npconv.models" for family in FAMILIES.values() if family.pictures},
     **{name: "npconv.models" for family in FAMILIES.values() for name, _ in family.spellings},
@@ -71,7 +72,7 @@ _HOME = {
 }
 
 #: Packages and modules that are used by their own names: ``npconv.golden.trace()``.
-PACKAGES = ("golden", "image_utils", "layers", "modeling_outputs", "pipelines")
+PACKAGES = ("golden", "gradients", "image_utils", "layers", "modeling_outputs", "pipelines")
 
 __all__ = [
     "ConfigError",

@@ -1,6 +1,7 @@
 """What ``import npconv`` brings, for type checkers; made by ``python -m weights_tools.make_types``."""
 
 from npconv import golden as golden
+from npconv import gradients as gradients
 from npconv import image_utils as image_utils
 from npconv import layers as layers
 from npconv import modeling_outputs as modeling_outputs
@@ -18,6 +19,7 @@ from npconv.api.backbone import Backbone as _Backbone
 from npconv.api.base import PreTrainedModel as PreTrainedModel
 from npconv.api.classification import ImageClassificationPipeline as ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline as ImageFeatureExtractionPipeline
+from npconv.api.gradients import value_and_grad as value_and_grad
 from npconv.api.heads import BareModel as _BareModel
 from npconv.api.heads import ImageClassifier as _ImageClassifier
 from npconv.api.outputs import BaseModelOutputWithCLSToken as _BaseModelOutputWithCLSToken

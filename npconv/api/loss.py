@@ -1,16 +1,37 @@
-"""The loss of an image classifier, chosen as in transformers."""
+"""The loss of an image classifier, chosen as in transformers, and its gradient."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
+from npconv import gradients, layers
 from npconv.backend import array_module
 from npconv.errors import InputError
-from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
 from npconv.models import PretrainedConfig
 
 #: Label of samples that do not count in the cross-entropy.
 IGNORE_INDEX = -100
+
+
+class Loss(NamedTuple):
+    """A loss, the way back through it, and their other arguments."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    options: Mapping[str, Any]
+
+
+#: By ``config.problem_type``.
+LOSSES = {
+    "regression": Loss(layers.mean_squared_error, gradients.mean_squared_error_backward, {}),
+    "single_label_classification": Loss(
+        layers.cross_entropy, gradients.cross_entropy_backward, {"ignore_index": IGNORE_INDEX}
+    ),
+    "multi_label_classification": Loss(
+        layers.binary_cross_entropy_with_logits, gradients.binary_cross_entropy_with_logits_backward, {}
+    ),
+}
 
 
 def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig) -> Any:
@@ -23,20 +44,30 @@ def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig
     The labels of a regression are numbers (N,) or (N, K); of a single-label classification integers (N,), of which -100
     is not counted; of a multi-label one numbers from 0 to 1, (N, K). Labels that do not fit are an `InputError`.
     """
-    xp = array_module(logits)
-    labels = xp.asarray(labels)
+    loss, logits, targets = _choose(logits, labels, config)
+    return loss.forward(logits, targets, **loss.options)
+
+
+def image_classification_loss_backward(logits: Any, labels: Any, config: PretrainedConfig) -> Any:
+    """Return the gradient of :func:`image_classification_loss` with respect to the logits (N, K)."""
+    loss, shaped, targets = _choose(logits, labels, config)
+    one = array_module(logits).ones((), logits.dtype)
+    return loss.backward(one, shaped, targets, **loss.options).reshape(logits.shape)
+
+
+def _choose(logits: Any, labels: Any, config: PretrainedConfig) -> tuple[Loss, Any, Any]:
+    """Return the loss that labels mean, and logits and labels in the shapes that it takes."""
+    labels = array_module(logits).asarray(labels)
     if labels.dtype.kind not in "iufb":
         raise InputError(f"expected labels to be numbers, got {labels.dtype}")
     if config.num_labels == 0:
         raise InputError("expected a model with classes for a loss, got one with num_labels 0; call it without labels")
     problem_type = config.problem_type or infer_problem_type(labels, config)
-    if problem_type == "regression":
-        predictions = logits.reshape(-1) if config.num_labels == 1 else logits
-        targets = labels.reshape(-1) if config.num_labels == 1 else labels
-        return mean_squared_error(predictions, targets)
-    if problem_type == "single_label_classification":
-        return cross_entropy(logits, labels.reshape(-1), ignore_index=IGNORE_INDEX)
-    return binary_cross_entropy_with_logits(logits, labels)
+    if problem_type == "regression" and config.num_labels == 1:
+        logits, labels = logits.reshape(-1), labels.reshape(-1)
+    elif problem_type == "single_label_classification":
+        labels = labels.reshape(-1)
+    return LOSSES[problem_type], logits, labels
 
 
 def sample_losses(logits: Any, labels: Any, config: PretrainedConfig) -> Any:

@@ -40,7 +40,7 @@ class Parameter(TorchArray):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether the parameter is marked as one to be trained; it is a mark only, which no call looks at."""
+        """Whether the parameter is marked as one to be trained: others have gradient 0 in ``value_and_grad``."""
         return self._marks is not None and not is_buffer(self._name) and self._name not in self._marks.frozen
 
     @requires_grad.setter

@@ -27,6 +27,7 @@ from npconv.layers.loss import binary_cross_entropy_with_logits, cross_entropy, 
 from npconv.layers.normalization import (
     NORMS,
     batch_norm,
+    batch_norm_training,
     global_response_norm,
     grn_apply,
     grn_relative,
@@ -34,10 +35,13 @@ from npconv.layers.normalization import (
     layer_norm,
     layer_scale,
     norm_layer,
+    num_batches_tracked,
     rms_norm,
+    running_mean,
+    running_var,
     simple_norm,
 )
-from npconv.layers.stochastic import drop_path, dropout
+from npconv.layers.stochastic import drop, drop_path, drop_path_mask, dropout, dropout_mask
 from npconv.layers.tokens import (
     attention,
     attention_context,
@@ -63,5 +67,6 @@ __all__ += ["selu", "silu"]
 __all__ += ["average_pool2d", "global_average_pool", "global_max_pool", "halfway", "join_features"]
 __all__ += ["attention", "attention_context", "attention_scores", "linear", "softmax", "token_mean"]
 __all__ += ["class_token", "join_class_token", "map_tokens", "positions_map"]
-__all__ += ["drop_path", "dropout"]
+__all__ += ["batch_norm_training", "num_batches_tracked", "running_mean", "running_var"]
+__all__ += ["drop", "drop_path", "drop_path_mask", "dropout", "dropout_mask"]
 __all__ += ["binary_cross_entropy_with_logits", "cross_entropy", "mean_squared_error"]

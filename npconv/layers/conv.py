@@ -39,13 +39,10 @@ def conv2d(
     xp = array_module(x)
     out_channels, group_channels, kernel_h, kernel_w = weight.shape
     reach = window_reach("conv2d", weight.shape[2:], dilation)
-    (stride_h, stride_w), (pad_h, pad_w) = place_windows("conv2d", x, reach, stride, padding)
+    strides, pads = place_windows("conv2d", x, reach, stride, padding)
 
-    x_padded = xp.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
-    windows = xp.lib.stride_tricks.sliding_window_view(x_padded, reach, axis=(2, 3))
-    windows = windows[:, :, ::stride_h, ::stride_w, ::dilation, ::dilation]  # (N, C, H', W', kh, kw)
-    batch, _, height, width = windows.shape[:4]
-    columns = windows.transpose(0, 1, 4, 5, 2, 3)  # (N, C, kh, kw, H', W')
+    columns = gather_windows(x, reach, strides, pads, dilation)  # (N, C, kh, kw, H', W')
+    batch, (height, width) = x.shape[0], columns.shape[4:]
     columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, height * width)
     kernels = weight.reshape(groups, out_channels // groups, columns.shape[2])
     y = xp.matmul(kernels, columns)  # (N, groups, O / groups, H' * W')
@@ -153,6 +150,15 @@ def average_pool2d(
             total += under(x_padded, (u, v), strides, (height, width))
             count += under(covered, (u, v), strides, (height, width))
     return total / count
+
+
+def gather_windows(x: Array, reach: Pair, strides: Pair, pads: Pair, dilation: int) -> Array:
+    """Return what every window sees, a view of the padded map (im2col): (N, C, H, W) -> (N, C, kh, kw, H', W')."""
+    xp = array_module(x)
+    x_padded = xp.pad(x, ((0, 0), (0, 0), (pads[0], pads[0]), (pads[1], pads[1])))
+    windows = xp.lib.stride_tricks.sliding_window_view(x_padded, reach, axis=(2, 3))
+    windows = windows[:, :, :: strides[0], :: strides[1], ::dilation, ::dilation]  # (N, C, H', W', kh, kw)
+    return windows.transpose(0, 1, 4, 5, 2, 3)
 
 
 def pair(layer: str, name: str, value: int | Sequence[int], *, minimum: int) -> Pair:

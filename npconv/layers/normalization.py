@@ -92,14 +92,60 @@ def batch_norm(
 ) -> Array:
     """Normalize each channel by stored statistics: ``(x - running_mean) / sqrt(running_var + eps) * weight + bias``.
 
-    This is inference: the statistics were gathered in training and no statistic of `x` is taken. The count of training
-    batches, `num_batches_tracked`, stands in checkpoints beside them and has no effect.
+    This is inference: the statistics were gathered in training (:func:`batch_norm_training`) and no statistic of `x` is
+    taken. The count of training batches, `num_batches_tracked`, stands in checkpoints beside them and has no effect.
 
     Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 2.
     """
     deviation = x - running_mean[:, None, None]
     spread = array_module(x).sqrt(running_var + eps)[:, None, None]
     return deviation / spread * weight[:, None, None] + bias[:, None, None]
+
+
+@shapes(x="N C H W", weight="C", bias="C", result="N C H W")
+def batch_norm_training(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
+    """Normalize each channel by the statistics of the batch: ``(x - mean) / sqrt(variance + eps) * weight + bias``.
+
+    Mean and variance are those of all samples and positions; the variance is the mean of squared deviations. What is
+    kept of them for inference, :func:`running_mean` and :func:`running_var` say.
+
+    Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 1.
+    """
+    deviation = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    variance = (deviation * deviation).mean(axis=(0, 2, 3), keepdims=True)
+    normalized = deviation / array_module(x).sqrt(variance + eps)
+    return normalized * weight[:, None, None] + bias[:, None, None]
+
+
+#: The share of the newest batch in stored statistics: PyTorch's default.
+MOMENTUM = 0.1
+
+
+@shapes(x="N C H W", running_mean="C", result="C")
+def running_mean(x: Array, running_mean: Array, *, momentum: float = MOMENTUM) -> Array:
+    """Return the stored mean after a batch: ``(1 - momentum) * running_mean + momentum * mean``."""
+    return (1 - momentum) * running_mean + momentum * x.mean(axis=(0, 2, 3))
+
+
+@shapes(x="N C H W", running_var="C", result="C")
+def running_var(x: Array, running_var: Array, *, momentum: float = MOMENTUM) -> Array:
+    """Return the stored variance after a batch: ``(1 - momentum) * running_var + momentum * variance``.
+
+    Of n numbers a channel, this variance is the sum of squared deviations by n - 1 (with Bessel's correction), though
+    the batch itself is normalized by that by n: so PyTorch has it.
+    """
+    deviation = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    number = x.shape[0] * x.shape[2] * x.shape[3]
+    if number < 2:
+        raise InputError(f"running_var: expected at least 2 numbers a channel, got {number}; use a larger batch")
+    variance = (deviation * deviation).sum(axis=(0, 2, 3)) / (number - 1)
+    return (1 - momentum) * running_var + momentum * variance
+
+
+@guarded
+def num_batches_tracked(x: Array, num_batches_tracked: Array) -> Array:
+    """Return the count of training batches after a batch `x`."""
+    return num_batches_tracked + 1
 
 
 #: A number for each channel. Checkpoints hold (1, 1, 1, C), channels last, or (C,).

@@ -49,7 +49,7 @@ def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], C
     """
 
     def decorate(function: Callable[P, Array]) -> Callable[P, Array]:
-        fit = _Fit(function, arguments)
+        fit = Fit(function, arguments)
         run: Callable[..., Array] = function
 
         @functools.wraps(function)
@@ -92,7 +92,7 @@ def refuse_raw(layer: str, error: Exception) -> NoReturn:
     raise InputError(f"{layer}: expected arguments that fit each other, but NumPy says: {reason}") from error
 
 
-class _Fit:
+class Fit:
     """What the arguments of one layer must be like: called with those of a call, by name."""
 
     def __init__(self, function: Callable[..., Any], arguments: Mapping[str, str]) -> None:

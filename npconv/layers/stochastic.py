@@ -1,14 +1,14 @@
 """Layers that act in training only: they drop parts at random and scale up the rest, so the expectation stays.
 
 Both take an explicit random generator. ``rng=None`` means inference: the input is returned as it is. A rate that is not
-from 0 to 1 is an `InputError`.
+from 0 to 1 is an `InputError`. The mask can be drawn by itself, and used again: backwards, or for another program.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from npconv.backend import Array, array_module, widen
+from npconv.backend import Array, accumulation_dtype, array_module, widen
 from npconv.errors import InputError
 from npconv.layers.shapes import guarded
 
@@ -22,7 +22,8 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
 
     Deep Networks with Stochastic Depth, https://arxiv.org/abs/1603.09382.
     """
-    return _drop(x, (x.shape[0], *[1] * (x.ndim - 1)), "drop_path", rate, rng)
+    check_rate("drop_path", rate)
+    return x if rng is None or rate == 0 else drop(x, drop_path_mask(x, rate=rate, rng=rng))
 
 
 @guarded
@@ -31,16 +32,37 @@ def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
 
     Dropout, https://jmlr.org/papers/v15/srivastava14a.html, in the form that scales in training.
     """
-    return _drop(x, x.shape, "dropout", rate, rng)
+    check_rate("dropout", rate)
+    return x if rng is None or rate == 0 else drop(x, dropout_mask(x, rate=rate, rng=rng))
 
 
-def _drop(x: Array, mask_shape: tuple[int, ...], layer: str, rate: float, rng: np.random.Generator | None) -> Array:
-    """Multiply `x` by a random mask of zeros and ``1 / (1 - rate)``, which is drawn on the host."""
+@guarded
+def drop_path_mask(x: Array, *, rate: float, rng: np.random.Generator) -> Array:
+    """Draw what :func:`drop_path` multiplies the samples of `x` by, (N,): 0, or ``1 / (1 - rate)``."""
+    return _mask(x, x.shape[:1], rate, rng)
+
+
+@guarded
+def dropout_mask(x: Array, *, rate: float, rng: np.random.Generator) -> Array:
+    """Draw what :func:`dropout` multiplies the elements of `x` by: 0, or ``1 / (1 - rate)``."""
+    return _mask(x, x.shape, rate, rng)
+
+
+@guarded
+def drop(x: Array, mask: Array) -> Array:
+    """Multiply samples or elements by the mask that was drawn for them. The dtype is that of `x`."""
+    factors = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
+    return (widen(x) * factors).astype(x.dtype, copy=False)
+
+
+def check_rate(layer: str, rate: float) -> None:
+    """Refuse what is no probability."""
     if not 0 <= rate <= 1:
         raise InputError(f"{layer}: expected a rate from 0 to 1, got {rate!r}")
-    if rng is None or rate == 0:
-        return x
-    kept = rng.random(mask_shape) >= rate
-    mask = array_module(x).asarray(kept / (1 - rate) if rate < 1 else np.zeros(mask_shape))
-    x_wide = widen(x)
-    return (x_wide * mask.astype(x_wide.dtype, copy=False)).astype(x.dtype, copy=False)
+
+
+def _mask(x: Array, shape: tuple[int, ...], rate: float, rng: np.random.Generator) -> Array:
+    """Draw a mask on the host; it has the dtype of `x`, at least float32."""
+    kept = rng.random(shape) >= rate
+    mask = kept / (1 - rate) if rate < 1 else np.zeros(shape)
+    return array_module(x).asarray(mask.astype(accumulation_dtype(x), copy=False))

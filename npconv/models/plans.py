@@ -10,11 +10,12 @@ from npconv.plan.step import Plan
 __all__ = ["TASKS", "make_plan"]
 
 
-def make_plan(config: PretrainedConfig, task: str) -> Plan:
+def make_plan(config: PretrainedConfig, task: str, training: bool = False) -> Plan:
     """Return the steps of a model, which a file can hold.
 
     Its outputs are the pooled features (of CvT: the class token, or without one the last map), the logits, or the
-    feature maps.
+    feature maps. In `training` there are steps for dropout and drop path, and batch norms take the statistics of the
+    batch; the new stored statistics are results under the names of the old ones.
 
     Raises
     ------
@@ -30,5 +31,5 @@ def make_plan(config: PretrainedConfig, task: str) -> Plan:
         raise GoldenError(f"expected a task of {config.model_type}: {tasks}; got {quoted(task)}")
     if not isinstance(config.hidden_act, str):
         raise GoldenError("expected hidden_act to be the name of an activation, got a function, which no file can hold")
-    plan: Plan = getattr(family.part("plan"), task)(config)
+    plan: Plan = getattr(family.part("plan"), task)(config, training=training)
     return plan

@@ -49,6 +49,16 @@ def join_nothing(x: Array, like: Array) -> Array:
     return layers.join_class_token(like[:, :0], x)
 
 
+def drop_path(x: Array, mask: Array) -> Array:
+    """Drop samples by a mask of :func:`npconv.layers.drop_path_mask`."""
+    return layers.drop(x, mask)
+
+
+def dropout(x: Array, mask: Array) -> Array:
+    """Drop elements by a mask of :func:`npconv.layers.dropout_mask`."""
+    return layers.drop(x, mask)
+
+
 #: Every operation by the name that steps call it by.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
@@ -83,5 +93,13 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         layers.attention_scores,
         layers.softmax,
         layers.attention_context,
+        layers.batch_norm_training,
+        layers.running_mean,
+        layers.running_var,
+        layers.num_batches_tracked,
+        layers.drop_path_mask,
+        layers.dropout_mask,
+        drop_path,
+        dropout,
     )
 } | STEPS

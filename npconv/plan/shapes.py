@@ -37,6 +37,11 @@ LETTERS: dict[str, Mapping[str, str]] = {
     "join_nothing": SAME,
     "attention_scores": {"query": "N T D", "key": "N S D", "result": "N num_heads T S"},
     "attention_context": {"probabilities": "N h T S", "value": "N S D", "result": "N T D"},
+    "num_batches_tracked": {"x": "...", "num_batches_tracked": "", "result": ""},
+    "drop_path_mask": {"x": "N ...", "result": "N"},
+    "dropout_mask": SAME,
+    "drop_path": SAME,
+    "dropout": SAME,
     "resize": {"image": "C H W", "result": "C height width"},
     "resize_float": {"image": "C H W", "result": "C height width"},
     "center_crop": {"image": "C H W", "result": "C height width"},
@@ -91,7 +96,9 @@ def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape
     for name, shape in arrays.items():
         for form in letters.get(name, "").split("|"):
             axes = form.split()
-            if len(axes) == len(shape) or "..." in axes:
+            if axes[-1:] == ["..."]:
+                lengths |= zip(axes, shape, strict=False)
+            elif len(axes) == len(shape) or "..." in axes:
                 lengths |= zip(reversed(axes), reversed(shape), strict=False)
     if "H'" in result:
         apart = step.attributes.get("dilation", 1)

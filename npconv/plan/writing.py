@@ -13,10 +13,17 @@ AFFINE = ("weight", "bias")
 
 
 class Steps:
-    """The steps written so far. Begins with the map ``"pixel_values"``, (N, C, H, W)."""
+    """The steps written so far. Begins with the map ``"pixel_values"``, (N, C, H, W).
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    training : bool
+        Whether parts are dropped at random, and a batch norm takes the statistics of the batch.
+    """
+
+    def __init__(self, training: bool = False) -> None:
         self._steps: dict[str, Step] = {}
+        self.training = training
 
     def add(
         self,
@@ -61,7 +68,20 @@ class Steps:
     def also(self, name: str, *aliases: str) -> None:
         """Say which other modules give out the result of a step that is written already."""
         step = self._steps[name]
-        self._steps[name] = replace(step, aliases=(*step.aliases, *aliases))
+        others = [alias for alias in aliases if alias != name]
+        self._steps[name] = replace(step, aliases=(*step.aliases, *others))
+
+    def drop(self, name: str, operation: str, x: str, rate: float) -> str:
+        """Let ``"dropout"`` or ``"drop_path"`` act in training, as a step `name`, after one that draws its mask."""
+        if not self.drops(rate):
+            return x
+        layout = "N" if operation == "drop_path" else self._steps[x].layout
+        mask = self.add(f"{name}.mask", f"{operation}_mask", x, layout=layout, rate=rate)
+        return self.add(name, operation, x, mask)
+
+    def drops(self, rate: float) -> bool:
+        """Tell whether anything is dropped at a rate."""
+        return self.training and rate > 0
 
     def plan(self, outputs: Sequence[str], hidden_states: Sequence[str]) -> Plan:
         """Return the finished plan."""

@@ -4,6 +4,7 @@ Each name is that of the module of the Hugging Face model that gives the array o
 ``encoder.stages.I.layers.J``:
 
 - ``BLOCK.layer_scale``: after its multiplication, where there is one;
+- ``BLOCK.drop_path.mask``, in training: what each sample is multiplied by;
 - ``pooled``: the average before the last LayerNorm, or after it.
 
 In models of timm only (``variants.py``):
@@ -73,7 +74,7 @@ def depthwise(steps: Steps, name: str, x: str, kernel: int, dilation: int) -> st
     return steps.add(f"{name}.dwconv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=around, **apart)
 
 
-def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, config: ConvNextConfig) -> str:
+def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, rate: float, config: ConvNextConfig) -> str:
     """One ConvNeXt block."""
     residual = x
     x = depthwise(steps, name, x, kernel, dilation)
@@ -83,6 +84,7 @@ def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, config: C
     x = steps.add(f"{name}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
     if config.layer_scale_init_value > 0:
         x = steps.add(f"{name}.layer_scale", "layer_scale", x, params=["layer_scale_parameter"], of=name)
+    x = steps.drop(f"{name}.drop_path", "drop_path", x, rate)
     steps.also(x, f"{name}.drop_path")
     return steps.add(name, "residual", residual, x)
 
@@ -95,13 +97,13 @@ def encode(steps: Steps, prefix: str, config: StagedConfig, block: Block = layer
     """Run the stem and all stages; return the stem's output and each stage's."""
     x = (stem if config.stem_type == "patch" else overlapping_stem)(steps, prefix, config)
     hidden_states = [x]
-    stages = zip(config.depths, config.stage_kernel_sizes, config.stage_dilations, strict=True)
-    for i, (depth, kernel, dilation) in enumerate(stages):
+    stages = zip(config.drop_path_rates(), config.stage_kernel_sizes, config.stage_dilations, strict=True)
+    for i, (rates, kernel, dilation) in enumerate(stages):
         stage = f"{prefix}encoder.stages.{i}"
         if i > 0:
             x = downsample(steps, stage, x, dilation, config)
-        for j in range(depth):
-            x = block(steps, f"{stage}.layers.{j}", x, kernel, dilation, config)
+        for j, rate in enumerate(rates):
+            x = block(steps, f"{stage}.layers.{j}", x, kernel, dilation, rate, config)
         steps.also(x, stage)
         hidden_states.append(x)
     steps.also(x, f"{prefix}encoder")
@@ -136,17 +138,17 @@ def summarize(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     return (normalize_and_pool if config.head_norm_first else pool)(steps, prefix, x, config)
 
 
-def model(config: StagedConfig, block: Block = layer) -> Plan:
+def model(config: StagedConfig, block: Block = layer, training: bool = False) -> Plan:
     """Return the plan of the bare model."""
-    steps = Steps()
+    steps = Steps(training)
     hidden_states = encode(steps, "", config, block)
     pooled = summarize(steps, "", hidden_states[-1], config)
     return steps.plan([pooled], hidden_states)
 
 
-def image_classification(config: StagedConfig, block: Block = layer) -> Plan:
+def image_classification(config: StagedConfig, block: Block = layer, training: bool = False) -> Plan:
     """Return the plan of the classifier."""
-    steps, name = Steps(), config.model_type
+    steps, name = Steps(training), config.model_type
     hidden_states = encode(steps, f"{name}.", config, block)
     steps.also(hidden_states[-1], name)  # the first output of the bare model within
     x = summarize(steps, f"{name}.", hidden_states[-1], config)
@@ -160,9 +162,9 @@ def image_classification(config: StagedConfig, block: Block = layer) -> Plan:
     return steps.plan([x], hidden_states)
 
 
-def backbone(config: StagedConfig, block: Block = layer) -> Plan:
+def backbone(config: StagedConfig, block: Block = layer, training: bool = False) -> Plan:
     """Return the plan of the backbone."""
-    steps = Steps()
+    steps = Steps(training)
     hidden_states = encode(steps, "", config, block)
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     feature_maps = [norm(steps, f"hidden_states_norms.{name}", named[name], config) for name in config.out_features]

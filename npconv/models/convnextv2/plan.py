@@ -14,7 +14,7 @@ from npconv.models.convnextv2.model import GRN_EPS
 from npconv.plan.writing import AFFINE, Steps
 
 
-def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, config: ConvNextV2Config) -> str:
+def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, rate: float, config: ConvNextV2Config) -> str:
     """One ConvNeXt V2 block."""
     residual = x
     x = convnext.depthwise(steps, name, x, kernel, dilation)
@@ -25,6 +25,7 @@ def layer(steps: Steps, name: str, x: str, kernel: int, dilation: int, config: C
     relative = steps.add(f"{name}.grn.relative", "grn_relative", strength, eps=GRN_EPS)
     x = steps.add(f"{name}.grn", "grn_apply", x, relative, params=AFFINE)
     x = steps.add(f"{name}.pwconv2", "pointwise_conv2d", x, params=AFFINE)
+    x = steps.drop(f"{name}.drop_path", "drop_path", x, rate)
     steps.also(x, f"{name}.drop_path")
     return steps.add(name, "residual", residual, x)
 

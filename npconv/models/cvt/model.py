@@ -21,6 +21,7 @@ from npconv.layers import (
     activation,
     average_pool2d,
     batch_norm,
+    batch_norm_training,
     class_token,
     conv2d,
     depthwise_conv2d,
@@ -72,19 +73,28 @@ def convolutional_projection(
     kernel_size: int,
     stride: int,
     padding: int,
+    rng: Rng = None,
 ) -> Array:
     """Let each position look around before the linear projection: (N, D, H, W) -> (N, H / stride * W / stride, D).
 
-    ``"dw_bn"`` is a depthwise convolution and a batch norm, ``"avg"`` an average, ``"linear"`` nothing.
+    ``"dw_bn"`` is a depthwise convolution and a batch norm, ``"avg"`` an average, ``"linear"`` nothing. In training the
+    batch norm takes the statistics of the batch.
     """
     if method == "dw_bn":
         if convolution_projection is None:
             raise InputError("expected convolution_projection for the method 'dw_bn', got none; check the parameters")
         x = depthwise_conv2d(x, **convolution_projection["convolution"], stride=stride, padding=padding)
-        x = batch_norm(x, **convolution_projection["normalization"], eps=BATCH_NORM_EPS)
+        x = normalize_batch(x, **convolution_projection["normalization"], rng=rng)
     elif method == "avg":
         x = average_pool2d(x, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=True)
     return map_tokens(x)
+
+
+def normalize_batch(x: Array, weight: Array, bias: Array, *, rng: Rng = None, **statistics: Array) -> Array:
+    """Normalize by the stored statistics, or in training by those of the batch."""
+    if rng is None:
+        return batch_norm(x, weight=weight, bias=bias, **statistics, eps=BATCH_NORM_EPS)
+    return batch_norm_training(x, weight=weight, bias=bias, eps=BATCH_NORM_EPS)
 
 
 def project_positions(
@@ -95,6 +105,7 @@ def project_positions(
     *,
     config: CvtConfig,
     stage_index: int,
+    rng: Rng = None,
 ) -> tuple[Array, Array, Array]:
     """Make queries, keys and values of a map: (N, D, H, W) -> (N, T, D), (N, S, D), (N, S, D).
 
@@ -106,9 +117,9 @@ def project_positions(
     kernel_size, stride_q, padding_q = config.kernel_qkv[i], config.stride_q[i], config.padding_q[i]
     window_q = {"kernel_size": kernel_size, "stride": stride_q, "padding": padding_q}
     window_kv = {"kernel_size": kernel_size, "stride": config.stride_kv[i], "padding": config.padding_kv[i]}
-    queries = convolutional_projection(x, **(query or {}), method=method_q, **window_q)
-    keys = convolutional_projection(x, **(key or {}), method=method, **window_kv)
-    values = convolutional_projection(x, **(value or {}), method=method, **window_kv)
+    queries = convolutional_projection(x, **(query or {}), method=method_q, **window_q, rng=rng)
+    keys = convolutional_projection(x, **(key or {}), method=method, **window_kv, rng=rng)
+    values = convolutional_projection(x, **(value or {}), method=method, **window_kv, rng=rng)
     return queries, keys, values
 
 
@@ -140,6 +151,7 @@ def self_attention(
         convolution_projection_value,
         config=config,
         stage_index=stage_index,
+        rng=rng,
     )
     if query.shape[1] != height * width:
         raise ShapeError(

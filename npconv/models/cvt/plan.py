@@ -11,6 +11,9 @@ Each name is that of the module of the Hugging Face model that gives the array o
 
 The probabilities are ``ATTENTION.dropout``: the module that is given them, and gives them out. ``BLOCK.drop_path``,
 which is called twice, stands for no step.
+
+In training there are also ``BLOCK.attention.drop_path`` and ``BLOCK.output.drop_path``, ``ATTENTION.softmax`` before the
+dropout, a step ``NAME.mask`` before each ``NAME`` that drops, and under the names of the stored statistics the new ones.
 """
 
 from __future__ import annotations
@@ -22,19 +25,30 @@ from npconv.models.cvt.model import BATCH_NORM_EPS, LAYER_NORM_EPS
 from npconv.plan.step import Plan
 from npconv.plan.writing import AFFINE, Steps
 
-BATCH_NORM = (*AFFINE, "running_mean", "running_var")
+STATISTICS = ("running_mean", "running_var")
 
 
 def convolutional_embedding(steps: Steps, stage: str, x: str, config: CvtConfig, i: int) -> str:
     """Embed overlapping patches; return the map."""
     embedding = f"{stage}.embedding"
     name, norm = f"{embedding}.convolution_embeddings", f"{embedding}.convolution_embeddings.normalization"
-    aliases = [f"{embedding}.dropout", embedding]
     stride, padding = config.patch_stride[i], config.patch_padding[i]
     x = steps.add(f"{name}.projection", "conv2d", x, params=AFFINE, stride=stride, padding=padding)
-    x = steps.add(name, "layer_norm", x, params=AFFINE, of=norm, eps=LAYER_NORM_EPS, axis=1, aliases=aliases)
+    x = steps.add(name, "layer_norm", x, params=AFFINE, of=norm, eps=LAYER_NORM_EPS, axis=1)
     steps.add(norm, "map_tokens", x, layout="NTD")  # in the Hugging Face model, the norm's own output is tokens
+    x = steps.drop(f"{embedding}.dropout", "dropout", x, config.drop_rate[i])
+    steps.also(x, f"{embedding}.dropout", embedding)
     return x
+
+
+def batch_norm(steps: Steps, name: str, x: str) -> str:
+    """Normalize by the stored statistics; in training by those of the batch, and renew the stored ones."""
+    if not steps.training:
+        return steps.add(name, "batch_norm", x, params=(*AFFINE, *STATISTICS), eps=BATCH_NORM_EPS)
+    for statistic in (*STATISTICS, "num_batches_tracked"):
+        renewed = f"{name}.{statistic}"
+        steps.add(renewed, statistic, x, params=[statistic], of=name, layout="C" * (statistic in STATISTICS))
+    return steps.add(name, "batch_norm_training", x, params=AFFINE, eps=BATCH_NORM_EPS)
 
 
 def convolutional_projection(steps: Steps, name: str, x: str, method: str, window: dict[str, Any]) -> str:
@@ -43,7 +57,8 @@ def convolutional_projection(steps: Steps, name: str, x: str, method: str, windo
     if method == "dw_bn":
         convolution = {"stride": window["stride"], "padding": window["padding"]}
         x = steps.add(f"{look}.convolution", "depthwise_conv2d", x, params=["weight"], **convolution)
-        x = steps.add(f"{look}.normalization", "batch_norm", x, params=BATCH_NORM, eps=BATCH_NORM_EPS, aliases=[look])
+        x = batch_norm(steps, f"{look}.normalization", x)
+        steps.also(x, look)
     elif method == "avg":
         x = steps.add(look, "average_pool2d", x, **window, ceil_mode=True)
     return steps.add(f"{name}.linear_projection", "map_tokens", x, layout="NTD", aliases=[name])
@@ -79,7 +94,9 @@ def self_attention(steps: Steps, name: str, x: str, like: str, config: CvtConfig
     scores = steps.add(
         f"{name}.scores", "attention_scores", query, key, layout="NhTS", num_heads=config.num_heads[i], scale=scale
     )
-    probabilities = steps.add(f"{name}.dropout", "softmax", scores, axis=-1)
+    rate = config.attention_drop_rate[i]
+    probabilities = steps.add(f"{name}.{'softmax' if steps.drops(rate) else 'dropout'}", "softmax", scores, axis=-1)
+    probabilities = steps.drop(f"{name}.dropout", "dropout", probabilities, rate)
     return steps.add(name, "attention_context", probabilities, value, layout="NTD")
 
 
@@ -90,14 +107,20 @@ def layer(steps: Steps, block: str, x: str, like: str, config: CvtConfig, i: int
     residual, attention, output = x, f"{block}.attention", f"{block}.attention.output"
     x = steps.add(f"{block}.layernorm_before", "layer_norm", x, **norm)
     x = self_attention(steps, f"{attention}.attention", x, like, config, i)
-    x = steps.add(f"{output}.dense", "linear", x, params=AFFINE, aliases=[f"{output}.dropout", output, attention])
+    x = steps.add(f"{output}.dense", "linear", x, params=AFFINE)
+    x = steps.drop(f"{output}.dropout", "dropout", x, config.drop_rate[i])
+    steps.also(x, f"{output}.dropout", output, attention)
+    x = steps.drop(f"{attention}.drop_path", "drop_path", x, config.layer_drop_path_rate(i))
     x = steps.add(f"{block}.attention_residual", "residual", residual, x)
 
     residual, intermediate, output = x, f"{block}.intermediate", f"{block}.output"
     x = steps.add(f"{block}.layernorm_after", "layer_norm", x, **norm)
     x = steps.add(f"{intermediate}.dense", "linear", x, params=AFFINE)
     x = steps.add(f"{intermediate}.activation", "activation", x, hidden_act=config.hidden_act, aliases=[intermediate])
-    x = steps.add(f"{output}.dense", "linear", x, params=AFFINE, aliases=[f"{output}.dropout"])
+    x = steps.add(f"{output}.dense", "linear", x, params=AFFINE)
+    x = steps.drop(f"{output}.dropout", "dropout", x, config.drop_rate[i])
+    steps.also(x, f"{output}.dropout")
+    x = steps.drop(f"{output}.drop_path", "drop_path", x, config.layer_drop_path_rate(i))
     return steps.add(output, "residual", residual, x, aliases=[block])
 
 
@@ -123,16 +146,16 @@ def encode(steps: Steps, prefix: str, config: CvtConfig) -> tuple[str | None, li
     return cls_token, hidden_states
 
 
-def model(config: CvtConfig) -> Plan:
+def model(config: CvtConfig, training: bool = False) -> Plan:
     """Return the plan of the bare model; its output is the class token, or without one the last map."""
-    steps = Steps()
+    steps = Steps(training)
     cls_token, hidden_states = encode(steps, "", config)
     return steps.plan([cls_token or hidden_states[-1]], hidden_states)
 
 
-def image_classification(config: CvtConfig) -> Plan:
+def image_classification(config: CvtConfig, training: bool = False) -> Plan:
     """Return the plan of the classifier."""
-    steps = Steps()
+    steps = Steps(training)
     cls_token, hidden_states = encode(steps, "cvt.", config)
     steps.also(hidden_states[-1], "cvt")  # the first output of the bare model within
     x = cls_token or steps.add("tokens", "map_tokens", hidden_states[-1], layout="NTD")

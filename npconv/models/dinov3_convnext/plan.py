@@ -4,6 +4,7 @@ Each name is that of the module of the Hugging Face model that gives the array o
 before it there, which is another name of the step. These are no modules:
 
 - ``BLOCK.layer_scale``, with BLOCK for ``stages.I.layers.J``: after its multiplication;
+- ``BLOCK.drop_path.mask``, in training: what each sample is multiplied by;
 - ``positions``, ``tokens``: the positions of the last map, with its mean before them.
 
 Maps are channels first here. In the Hugging Face model, the modules of a block from ``layer_norm`` to
@@ -25,7 +26,7 @@ def add(steps: Steps, name: str, operation: str, *inputs: str, **more: Any) -> s
     return steps.add(name, operation, *inputs, aliases=[f"model.{name}"], **more)
 
 
-def layer(steps: Steps, name: str, x: str, config: DINOv3ConvNextConfig) -> str:
+def layer(steps: Steps, name: str, x: str, rate: float, config: DINOv3ConvNextConfig) -> str:
     """One block."""
     residual = x
     x = add(steps, f"{name}.depthwise_conv", "depthwise_conv2d", x, params=AFFINE, stride=1, padding=3)
@@ -34,7 +35,9 @@ def layer(steps: Steps, name: str, x: str, config: DINOv3ConvNextConfig) -> str:
     x = add(steps, f"{name}.activation_fn", "activation", x, hidden_act=config.hidden_act)
     x = add(steps, f"{name}.pointwise_conv2", "pointwise_conv2d", x, params=AFFINE)
     gamma = {"layer_scale_parameter": "gamma"}
-    x = steps.add(f"{name}.layer_scale", "layer_scale", x, params=gamma, of=name, aliases=[f"model.{name}.drop_path"])
+    x = steps.add(f"{name}.layer_scale", "layer_scale", x, params=gamma, of=name)
+    x = steps.drop(f"{name}.drop_path", "drop_path", x, rate)
+    steps.also(x, f"model.{name}.drop_path")
     return add(steps, name, "residual", residual, x)
 
 
@@ -51,20 +54,20 @@ def downsample(steps: Steps, stage: str, x: str, config: DINOv3ConvNextConfig, *
 def encode(steps: Steps, config: DINOv3ConvNextConfig) -> list[str]:
     """Run all stages; return the picture and each stage's map."""
     hidden_states = ["pixel_values"]
-    for i, depth in enumerate(config.depths):
+    for i, rates in enumerate(config.drop_path_rates()):
         stage = f"stages.{i}"
         x = downsample(steps, stage, hidden_states[-1], config, is_first=i == 0)
-        for j in range(depth):
-            x = layer(steps, f"{stage}.layers.{j}", x, config)
+        for j, rate in enumerate(rates):
+            x = layer(steps, f"{stage}.layers.{j}", x, rate, config)
         steps.also(x, stage, f"model.{stage}")
         hidden_states.append(x)
     steps.also(hidden_states[-1], "model")
     return hidden_states
 
 
-def model(config: DINOv3ConvNextConfig) -> Plan:
+def model(config: DINOv3ConvNextConfig, training: bool = False) -> Plan:
     """Return the plan of the bare model."""
-    steps = Steps()
+    steps = Steps(training)
     hidden_states = encode(steps, config)
     last = hidden_states[-1]
     mean = steps.add("pool", "global_average_pool", last, layout="NC")
@@ -74,9 +77,9 @@ def model(config: DINOv3ConvNextConfig) -> Plan:
     return steps.plan([x], hidden_states)
 
 
-def backbone(config: DINOv3ConvNextConfig) -> Plan:
+def backbone(config: DINOv3ConvNextConfig, training: bool = False) -> Plan:
     """Return the plan of the backbone."""
-    steps = Steps()
+    steps = Steps(training)
     hidden_states = encode(steps, config)
     named = dict(zip(config.stage_names, hidden_states, strict=True))
     return steps.plan([named[name] for name in config.out_features], hidden_states)

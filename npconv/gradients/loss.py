@@ -1,0 +1,47 @@
+"""The losses backwards: what each logit or prediction has to change by.
+
+Each loss is a mean, so each gradient is divided by the number of its terms. `grad_y` is a single number, 1 where the
+loss is the end of the computation.
+"""
+
+from __future__ import annotations
+
+from npconv import layers
+from npconv.backend import Array, array_module, special_functions
+from npconv.gradients.gradient_of import gradient_of
+
+
+@gradient_of(layers.cross_entropy, "logits")
+def cross_entropy_backward(grad_y: Array, logits: Array, labels: Array, *, ignore_index: int) -> Array:
+    """Return the gradient of `logits` of :func:`npconv.layers.cross_entropy`.
+
+    ``grad_logits = grad_y * (softmax(logits) - one_hot(labels)) / number of samples that count``, 0 for those that do
+    not: the probabilities that are there less those that should be. Of no samples that count it is NaN, as the loss is.
+    """
+    xp = array_module(logits)
+    counted = labels != ignore_index
+    if not bool(counted.any()):
+        return xp.full_like(logits, float("nan"))
+    classes = xp.arange(logits.shape[1])
+    should_be = (labels[:, None] == classes).astype(logits.dtype)
+    is_counted = counted[:, None].astype(logits.dtype)
+    return grad_y * (layers.softmax(logits, axis=1) - should_be) * (is_counted / is_counted.sum())
+
+
+@gradient_of(layers.mean_squared_error, "predictions")
+def mean_squared_error_backward(grad_y: Array, predictions: Array, targets: Array) -> Array:
+    """Return the gradient of `predictions` of :func:`npconv.layers.mean_squared_error`.
+
+    ``grad_predictions = grad_y * 2 * (predictions - targets) / number of elements``
+    """
+    return grad_y * 2.0 * (predictions - targets.astype(predictions.dtype, copy=False)) / predictions.size
+
+
+@gradient_of(layers.binary_cross_entropy_with_logits, "logits")
+def binary_cross_entropy_with_logits_backward(grad_y: Array, logits: Array, targets: Array) -> Array:
+    """Return the gradient of `logits` of :func:`npconv.layers.binary_cross_entropy_with_logits`.
+
+    ``grad_logits = grad_y * (sigmoid(logits) - targets) / number of elements``
+    """
+    probabilities = special_functions(logits).expit(logits)
+    return grad_y * (probabilities - targets.astype(logits.dtype, copy=False)) / logits.size

@@ -17,7 +17,20 @@ PACKAGE = Path(npconv.__file__).parent
 
 #: The rooms from the ground up: a room may import those before it, never one after it.
 ROOMS = (
-    *("_version", "startup", "errors", "messages", "backend", "tensors", "cores", "forks", "zoo", "layers", "gradients", "files"),
+    *(
+        "_version",
+        "startup",
+        "errors",
+        "messages",
+        "backend",
+        "tensors",
+        "cores",
+        "forks",
+        "zoo",
+        "layers",
+        "gradients",
+        "files",
+    ),
     *("weights", "images", "plan", "fast", "models", "workers", "convert", "hub", "api"),
     *("image_utils", "pipelines", "modeling_outputs", "training", "golden", "pictures", "bench", "cli"),
 )

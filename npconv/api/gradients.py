@@ -85,8 +85,8 @@ def value_and_grad(model: BareModel[Any], wrt: str = PARAMS) -> Callable[..., Va
 
     Notes
     -----
-    The model is left as it is. Stored statistics, and parameters with ``requires_grad = False``, have gradient 0. Of the
-    forward pass those arrays are kept that backward functions take, each until it has been used.
+    The model is left as it is. Stored statistics, and parameters with ``requires_grad = False``, have gradient 0. Of
+    the forward pass those arrays are kept that backward functions take, each until it has been used.
     """
     if not isinstance(model, BareModel):
         raise InputError(f"expected a model of npconv, got {type(model).__name__}")
@@ -189,7 +189,9 @@ def _walk(
 ) -> ValueAndGrad:
     """Run the plan and walk it back."""
     params = flatten(model.params)
-    of = {name for name, parameter in model.named_parameters() if parameter.requires_grad} if wrt == PARAMS else {PIXELS}
+    of = (
+        {name for name, parameter in model.named_parameters() if parameter.requires_grad} if wrt == PARAMS else {PIXELS}
+    )
     walk = Walk(plan, params, ending.takes, of, rng)
     results, statistics = {}, {}
     for name, array in walk.forward({PIXELS: x}):

@@ -67,8 +67,8 @@ def depthwise_conv2d_backward(
     """Return the gradients of `x`, `weight` and `bias` of :func:`npconv.layers.depthwise_conv2d`.
 
     Forward adds one shifted map for each place (u, v) of the kernel, times ``weight[c, 0, u, v]``. So
-    ``grad_weight[c, 0, u, v]`` is the sum of ``grad_y * shifted x``, and `grad_x` adds ``weight * grad_y`` shifted back.
-    With a stride of 1 the latter is a convolution of `grad_y` by the kernel turned by 180 degrees.
+    ``grad_weight[c, 0, u, v]`` is the sum of ``grad_y * shifted x``, and `grad_x` adds up ``weight * grad_y``, shifted
+    back. With a stride of 1 the latter is a convolution of `grad_y` by the kernel turned by 180 degrees.
     """
     xp = array_module(x)
     (height, width), (kernel_h, kernel_w), count = x.shape[2:], weight.shape[2:], grad_y.shape[2:]

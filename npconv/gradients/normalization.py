@@ -12,9 +12,7 @@ from npconv.gradients.gradient_of import gradient_of
 
 
 @gradient_of(layers.layer_norm, "x", "weight", "bias")
-def layer_norm_backward(
-    grad_y: Array, x: Array, weight: Array, *, eps: float, axis: int
-) -> tuple[Array, Array, Array]:
+def layer_norm_backward(grad_y: Array, x: Array, weight: Array, *, eps: float, axis: int) -> tuple[Array, Array, Array]:
     """Return the gradients of `x`, `weight` and `bias` of :func:`npconv.layers.layer_norm`.
 
     With ``normalized = (x - mean) / spread`` and ``g = grad_y * weight``, all means over `axis`:
@@ -40,7 +38,8 @@ def rms_norm_backward(grad_y: Array, x: Array, weight: Array, *, eps: float, axi
     """Return the gradients of `x` and `weight` of :func:`npconv.layers.rms_norm`.
 
     With ``normalized = x / spread`` and ``g = grad_y * weight``:
-    ``grad_x = (g - normalized * mean(g * normalized)) / spread``: no mean was subtracted, so only the spread gives back.
+    ``grad_x = (g - normalized * mean(g * normalized)) / spread``: no mean was subtracted, so only the spread gives
+    back.
     """
     channels, others = _along(x, axis)
     spread = array_module(x).sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
@@ -135,8 +134,8 @@ def grn_strength_backward(grad_y: Array, x: Array, y: Array) -> Array:
 def grn_relative_backward(grad_y: Array, strength: Array, *, eps: float) -> Array:
     """Return the gradient of `strength` of :func:`npconv.layers.grn_relative`.
 
-    ``y[c] = strength[c] / m`` with ``m = mean(strength) + eps``. The first way is ``grad_y / m``; by the second, each of
-    the C channels has a C-th part in the mean: ``- sum(grad_y * strength) / (C * m**2)``, the same for all.
+    ``y[c] = strength[c] / m`` with ``m = mean(strength) + eps``. The first way is ``grad_y / m``. By the second, each
+    of the C channels has a C-th part in the mean: ``- sum(grad_y * strength) / (C * m**2)``, the same for all.
     """
     m = strength.mean(axis=1, keepdims=True) + eps
     through_mean = (grad_y * strength).mean(axis=1, keepdims=True) / (m * m)

@@ -7,67 +7,21 @@ first has all gradients, and what was kept of the forward pass can go as soon as
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from npconv.backend import Array
-from npconv.plan.operations import OPERATIONS
-from npconv.plan.operations_backward import BACKWARD
+from npconv.plan.operations_backward import SHAPE, Rule, rule_of
+from npconv.plan.operations_forward import FORWARD
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan, Step
 
 #: Operations that draw random numbers, by the argument `rng`.
 RANDOM = ("drop_path_mask", "dropout_mask")
-
-#: How an argument is called that is the shape of another.
-SHAPE = "_shape"
-
-
-class Rule(NamedTuple):
-    """How gradients pass a kind of step: the backward function, what it takes and what it gives, by argument."""
-
-    function: Callable[..., Any]
-    takes: tuple[str, ...]
-    gives: tuple[str, ...]
-    #: The arguments of the operation that are inputs of a step, in order.
-    inputs: tuple[str, ...]
-
-    def sources(self, step: Step) -> dict[str, str]:
-        """Return the names of the arrays and parameters that a step gives gradients to, by argument."""
-        named = {**dict(zip(self.inputs, step.inputs, strict=False)), **step.params}
-        return {argument: named[argument] for argument in self.gives if argument in named}
-
-    def kept(self, step: Step) -> dict[str, str]:
-        """Return the names of the arrays of the forward pass that are needed, by the argument each is given as."""
-        named = {"y": step.name, **dict(zip(self.inputs, step.inputs, strict=False))}
-        return {argument: named[name] for argument in self.takes if (name := argument.removesuffix(SHAPE)) in named}
-
-    def run(self, step: Step, grad_y: Array, arrays: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Array]:
-        """Return the gradients that a step gives, by the argument; of `arrays` some may be shapes only."""
-        given = {argument: arrays[name] for argument, name in self.kept(step).items()}
-        for name, full in step.params.items():
-            given |= {argument: params[full] for argument in (name, f"{name}{SHAPE}") if argument in self.takes}
-        for argument, value in given.items():
-            if argument.endswith(SHAPE):
-                given[argument] = getattr(value, "shape", value)
-        found = self.function(grad_y, **given, **step.attributes)
-        return dict(zip(self.gives, found if len(self.gives) > 1 else (found,), strict=True))
-
-
-@cache
-def rule_of(operation: str) -> Rule | None:
-    """Return how gradients pass an operation; None if they do not, as of a random mask."""
-    function: Any = BACKWARD.get(operation)
-    if function is None:
-        return None
-    takes = tuple(inspect.signature(function).parameters)[1:]
-    arguments = inspect.signature(OPERATIONS[operation]).parameters.values()
-    return Rule(function, takes, function.gives, tuple(p.name for p in arguments if p.kind is not p.KEYWORD_ONLY))
 
 
 class Walk:
@@ -95,7 +49,7 @@ class Walk:
         rng: np.random.Generator | None = None,
     ) -> None:
         self._plan, self._params, self._rng = plan, params, rng
-        self._steps, self._wanted = _on_the_way(plan, outputs, of)
+        self._steps, self._wanted = on_the_way(plan, outputs, of)
         needed = [pair for step, rule in self._steps for pair in rule.kept(step).items()]
         self._whole = {name for argument, name in needed if not argument.endswith(SHAPE)}
         self._uses = Counter(name for _, name in needed)
@@ -148,11 +102,11 @@ class Walk:
                 del self._arrays[name]
 
     def _function_of(self, step: Step) -> Callable[..., Any]:
-        function = OPERATIONS[step.operation]
+        function = FORWARD[step.operation]
         return partial(function, rng=self._rng) if step.operation in RANDOM else function
 
 
-def _on_the_way(
+def on_the_way(
     plan: Plan, outputs: Container[str], of: Container[str]
 ) -> tuple[list[tuple[Step, Rule]], Container[str]]:
     """Return the steps that gradients pass from the outputs to what is wanted, and all names that have a gradient."""

@@ -12,6 +12,7 @@ from npconv import ConvNextImageProcessor
 from npconv.golden import segment
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
+from npconv.golden.judge import FIT, GAIN
 from npconv.golden.mistakes import MISTAKES as CATALOGUE
 from npconv.golden.mistakes.catalogue import Mistake
 from npconv.golden.origin import origin
@@ -177,13 +178,13 @@ def test_a_mistake_of_the_catalogue_that_a_good_tensor_refutes_is_none():
 def test_a_mistake_is_named_only_if_others_leave_more_by_a_margin():
     comparison = compare(golden(), port(mistake=TANH))
     assert comparison.first is not None
-    room = comparison.first.tolerance
+    room = min(FIT * comparison.first.tolerance, comparison.first.max_abs / GAIN)  # what a fit may leave
 
     def off(by):
         function = lambda x, hidden_act: TANH.function(x, hidden_act=hidden_act) + by * room  # noqa: E731
         return Mistake(f"off-{by}", f"off by {by}", "activation", function, "test")
 
-    near, other = off(3.0), off(4.5)
+    near, other = off(0.75), off(1.125)
     for mistakes, named in (([near], [near]), ([near, other], []), ([TANH, other], [TANH])):
         assert [s.mistake for s in diagnose(comparison, mistakes, kinds=()) if s.fits] == named
 

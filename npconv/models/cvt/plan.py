@@ -12,8 +12,9 @@ Each name is that of the module of the Hugging Face model that gives the array o
 The probabilities are ``ATTENTION.dropout``: the module that is given them, and gives them out. ``BLOCK.drop_path``,
 which is called twice, stands for no step.
 
-In training there are also ``BLOCK.attention.drop_path`` and ``BLOCK.output.drop_path``, ``ATTENTION.softmax`` before the
-dropout, a step ``NAME.mask`` before each ``NAME`` that drops, and under the names of the stored statistics the new ones.
+In training there are also ``BLOCK.attention.drop_path`` and ``BLOCK.output.drop_path``, ``ATTENTION.softmax`` before
+the dropout, a step ``NAME.mask`` before each ``NAME`` that drops, and under the names of the stored statistics the new
+ones.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError, InputError
+from npconv.layers.letters import Shape
 from npconv.plan.costs import multiply_adds
 from npconv.plan.operations_backward import passed_back
-from npconv.plan.shapes import Shape, as_pair, result_shape
+from npconv.plan.shapes import as_pair, result_shape
 from npconv.plan.step import Step
 
 #: Numbers that steps may hold for each number in the file, and in any case: a model of few weights may make large maps

@@ -39,10 +39,12 @@ def bind(layer: str, name: str, text: str, shape: Shape, lengths: dict[str, Any]
     if axes is None:
         forms = " or ".join(f"({', '.join(form.split())})" for form in text.split("|"))
         raise ShapeError(f"{layer}: expected {name} of shape {forms}, got {shape}")
+    if "..." in text and lengths.setdefault("...", len(shape)) != len(shape):
+        raise ShapeError(f"{layer}: expected {name} with {lengths['...']} axes like those before it, got {shape}")
     for term, length in zip(axes, shape, strict=True):
         unknown = [part for part in re.split("[+*]", term) if not part.isdigit() and part not in lengths]
         if len(unknown) == 1:
-            lengths[unknown[0]] = length - evaluate(term, lengths)
+            lengths[unknown[0]] = max(length - evaluate(term, lengths), 0)
     expected = tuple(evaluate(term, lengths) for term in axes)
     if shape != expected:
-        raise ShapeError(f"{layer}: expected {name} of shape {expected}, as the arrays before it say; got {shape}")
+        raise ShapeError(f"{layer}: expected {name} of shape {expected}, as the arrays before it say, got {shape}")

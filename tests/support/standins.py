@@ -336,22 +336,7 @@ def make_device_stub() -> ModuleType:
     """Return the module ``device_stub``, with a ledger that starts empty."""
     LEDGER.clear()
     functions = [
-        *(
-            asarray,
-            asnumpy,
-            zeros,
-            ones,
-            full,
-            zeros_like,
-            empty_like,
-            full_like,
-            arange,
-            pad,
-            concatenate,
-            stack,
-            broadcast_to,
-            expand_dims,
-        ),
+        *(asarray, asnumpy, zeros, ones, full, zeros_like, empty_like, full_like, arange, pad, concatenate, stack),
         *(broadcast_to, expand_dims, moveaxis, matmul, einsum, where, clip, take_along_axis),
     ]
     stride_tricks = _namespace("device_stub.lib.stride_tricks", sliding_window_view=sliding_window_view)

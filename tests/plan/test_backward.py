@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import fast_models, trained_models
 from support.families import CLASSES, CONFIGS
@@ -107,6 +107,30 @@ def test_nothing_is_kept_after_a_walk(family, task, data):
     del array, gradient, upstream
     gc.collect()
     assert not [reference for reference in alive if reference() is not None]
+
+
+@every_kind
+@settings(
+    max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # the fixture's ledger is cleared below
+@given(data=st.data())
+def test_a_walk_on_a_device_is_the_same_and_never_comes_back_to_the_host(device_stub, family, task, data):
+    """Masks are drawn on the host, and taken there: nothing else crosses the border, and nothing waits."""
+    dtype = data.draw(st.sampled_from(["float16", "float32", "float64"]))
+    model, pixel_values = data.draw(trained_models.models(family, task, dtype))
+    plan, params = make_plan(model.config, task, data.draw(st.booleans())), model.state_dict()
+    of = trained_models.wanted(model)
+    results, expected = walked(plan, params, pixel_values, dict, of)
+    x_there, params_there = (device_stub.asarray(pixel_values), {k: device_stub.asarray(v) for k, v in params.items()})
+    device_stub.ledger.clear()
+    results_there, found = walked(plan, params_there, x_there, dict, of)
+    ledger, masks = device_stub.ledger, [step for step in plan if step.operation.endswith("_mask")]
+    assert (ledger.to_host, ledger.to_device, ledger.synchronised) == (0, len(masks), 0)
+    assert "float64" not in ledger.computed or dtype == "float64"
+    for here, there in ((results, results_there), (expected, found)):
+        assert set(there) == set(here)
+        for name, array in here.items():
+            assert_same_bits(there[name].get(), array)
 
 
 @every_kind

@@ -58,6 +58,11 @@ def compare(ours, theirs):
 @FAMILIES
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_models_in_float64(family, seed):
+    """Below the bound: 460 seeds of CvT gave at most 8.3e-11, 260 of each other family 6.1e-13.
+
+    Those of CvT above 1e-11 are kernels of one place, in training: the batch norm after them divides their size away,
+    so that all of their gradient but a part of the size of its epsilon is 0.
+    """
     measured = gradient_parity.random_measure(family, seed)
     compare(measured.ours, measured.theirs)
 
@@ -122,17 +127,23 @@ CVT_13 = {"embed_dim": [64, 192], "num_heads": [1, 3], "depth": [1, 2], "cls_tok
 
 
 @FAMILIES
-@MODES
-def test_float32_of_a_model_of_published_widths(family, masks):
-    """One model by itself: its arrays are large enough, and upstream gradients are given, free of rounding."""
-    fields = CVT_13 if family == "cvt" else ATTO
-    measured = gradient_parity.measure(
-        make_case(family, find_family(family).main_task, fields, (2, 3, 64, 64), masks=masks)
-    )
-    compare(measured.ours, measured.theirs)
-    mean_ratio, max_ratio = gradient_parity.ratios([measured])
+def test_float32_of_models_of_published_widths(family):
+    """The geometric mean over each model, and the maximum over all of them, which in one of CvT is from 0.7 to 2.5.
+
+    It is that of a bias before a batch norm, whose gradient nearly cancels out in training. Upstream gradients are
+    given, free of rounding.
+    """
+    task, fields = find_family(family).main_task, CVT_13 if family == "cvt" else ATTO
+    measured = [
+        gradient_parity.measure(make_case(family, task, fields, (2, 3, 64, 64), seed=seed, masks=masks))
+        for seed, masks in enumerate([None, None, 3, 4])
+    ]
+    for case in measured:
+        compare(case.ours, case.theirs)
+        mean_ratio, _ = gradient_parity.ratios([case])
+        assert mean_ratio <= 2
+    mean_ratio, max_ratio = gradient_parity.ratios(measured)
     print(f"\n{family}: float32 ratios {mean_ratio:.2f} and {max_ratio:.2f}")
-    assert mean_ratio <= 2
     assert max_ratio <= 2
 
 

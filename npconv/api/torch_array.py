@@ -137,7 +137,7 @@ class TorchArray(np.ndarray):
     def backward(self, *args: Any, **kwargs: Any) -> None:
         """Say where gradients come from."""
         raise UnavailableError(
-            "a loss does not know how it was made: npconv.value_and_grad(model)(pixel_values, labels=labels) returns it "
+            "a loss does not know what made it: npconv.value_and_grad(model)(pixel_values, labels=labels) returns it "
             "with its gradients"
         )
 

@@ -11,5 +11,6 @@ One file for each idea; read them in this order:
 - ``processes``: the peak memory of a process and all its children, and who else was using the machine
 - ``fresh``: cold start and peak memory in fresh processes
 - ``machine``: what the figures were measured on
+- ``step``, ``training``: a step of training beside PyTorch's, by ``python -m npconv.bench.training``
 - ``measure``: one model with all of them, and all of it together, as one report
 """

@@ -17,6 +17,7 @@ import numpy as np
 
 from npconv.backend import to_device, to_host
 from npconv.bench.runners import RUNNERS, Compute, Job, export_onnx
+from npconv.bench.step import seconds_by_operation
 
 #: A process rests when it used less than 2 ms of CPU in 10 ms.
 LOOK, IDLE = 0.01, 0.002
@@ -65,6 +66,11 @@ class Orders:
             self._run()
             seconds.append(time.perf_counter() - start)
         return {"seconds": seconds, "rests": wait_for_rest()}
+
+    def training_operations(self, model: str) -> dict[str, Any]:
+        """Return the seconds that each operation takes of a step of training, forward and backward."""
+        assert self._pictures is not None
+        return {"seconds": seconds_by_operation(model, self._pictures)}
 
     def sgemm(self, size: int, calls: int, device: str = "cpu") -> dict[str, Any]:
         """Return the best seconds of a product of two square float32 matrices."""

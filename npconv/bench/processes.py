@@ -54,6 +54,11 @@ def current_bytes(pid: int, proc: Path = PROC) -> int:
     return _kilobytes(proc / str(pid) / "smaps_rollup", "Pss") or _kilobytes(proc / str(pid) / "status", "VmRSS")
 
 
+def resident_bytes(pid: int, proc: Path = PROC) -> int:
+    """Return the set size of a process, of which :func:`peak_bytes` is the largest so far; 0 if it has gone."""
+    return _kilobytes(proc / str(pid) / "status", "VmRSS")
+
+
 def peak_bytes(pid: int, proc: Path = PROC) -> int:
     """Return the largest set size that a process has had, as the kernel keeps it; 0 if it has gone."""
     return _kilobytes(proc / str(pid) / "status", "VmHWM")

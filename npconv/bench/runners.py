@@ -101,6 +101,35 @@ def _load_torch(job: Job) -> tuple[Any, Any]:
     return framework, model.eval().to(job.device)
 
 
+def explicit_training(job: Job) -> Compute:
+    """Load the explicit engine for steps of training: forward, loss and backward."""
+    from npconv.api import AutoModelForImageClassification
+    from npconv.api.gradients import value_and_grad
+
+    step = value_and_grad(AutoModelForImageClassification.from_pretrained(job.model, dtype=job.dtype))
+    return lambda pixel_values: step(pixel_values, labels_of(pixel_values), training=True, rng=0).outputs[0]
+
+
+def torch_training(job: Job) -> Compute:
+    """Load PyTorch, layer by layer, for the same steps."""
+    framework, model = _load_torch(job)
+    model.train()
+
+    def step(pixel_values: np.ndarray) -> np.ndarray:
+        model.zero_grad()
+        labels = framework.as_tensor(labels_of(pixel_values))
+        outputs = model(pixel_values=framework.as_tensor(pixel_values), labels=labels)
+        outputs.loss.backward()
+        return outputs.logits.detach().numpy()
+
+    return step
+
+
+def labels_of(pixel_values: np.ndarray) -> np.ndarray:
+    """Return a label for each picture."""
+    return np.arange(len(pixel_values))
+
+
 def onnxruntime(job: Job) -> Compute:
     """Load ONNX Runtime with models that PyTorch exported, one for each batch size."""
     framework = importlib.import_module("onnxruntime")
@@ -117,7 +146,11 @@ def onnxruntime(job: Job) -> Compute:
 
 
 RUNNERS: dict[str, Callable[[Job], Compute]] = {
-    runner.__name__: runner for runner in (explicit, fast, fast_workers, torch, torch_compile, onnxruntime)
+    runner.__name__: runner
+    for runner in (
+        *(explicit, fast, fast_workers, explicit_training),
+        *(torch, torch_compile, torch_training, onnxruntime),
+    )
 }
 
 

@@ -98,8 +98,8 @@ class BareModel(PreTrainedModel, Generic[Output]):
         return_dict : bool, optional
             Return an output object (True) or a tuple of its fields; ``config.return_dict`` when unset.
         training : bool, optional
-            Apply dropout and drop path; as ``train()`` and ``eval()`` have said when unset. Batch norm keeps using its
-            stored statistics.
+            Apply dropout and drop path, and let batch norms take the statistics of the batch; as ``train()`` and
+            ``eval()`` have said when unset. The stored statistics stay: :func:`npconv.value_and_grad` returns new ones.
         rng : numpy.random.Generator or int, optional
             Where training draws its random numbers from, or a seed of it.
 

@@ -2,9 +2,9 @@
 
     python -m tests.device.proof [--json FILE] [--seconds 60]
 
-Needs CuPy and a GPU; PyTorch and transformers only for the times. Takes about two minutes. Three things are checked,
+Needs CuPy and a GPU; PyTorch and transformers only for the times. Takes about two minutes. Four things are checked,
 in float32 and float64: every golden case whose operations run on a device; every array of a tiny model of each family,
-by its plan; and the logits of the embedded models, as a user gets them. Then models with random weights are timed, with
+by its plan; every gradient of one; and the logits of the embedded models, as a user gets them. Then models with random weights are timed, with
 224 x 224 pixels in float32 without TF32, pictures in and logits out. The exit status is 1 if something differs.
 """
 
@@ -31,7 +31,10 @@ from npconv.golden.case import every_case
 from npconv.images.settings import STEPS
 from npconv.models import FAMILIES, find_family
 from npconv.models.plans import make_plan
+from npconv.plan.costs import is_buffer
+from npconv.plan.gradient_steps import with_gradients
 from npconv.plan.run import run_plan
+from npconv.plan.step import Plan
 from tests.golden.tiny_models import models_of
 
 #: Largest difference from NumPy in float64, as a share of an array's largest value: some hundred roundings of float32,
@@ -42,6 +45,7 @@ FINER = {"float32": 1.0, "float64": 2.0**-29}
 #: Of the tiny models of a family, those without extreme numbers.
 TINY = ("usual", "square")
 BATCHES = (1, 8)
+PIXELS = "pixel_values"
 LEAST_CALLS, MOST_CALLS = 5, 30
 
 
@@ -83,6 +87,50 @@ def check_plans(device: str) -> Iterator[tuple[str, float]]:
                     yield f"{family} {tiny.says} {step.name} {dtype}", _off(to_host(array), truth[step.name], dtype)
 
 
+def check_gradients(device: str) -> Iterator[tuple[str, float]]:
+    """Yield the gradients of tiny models, in training and not, and how far off the device is, in limits.
+
+    A gradient is measured against the largest of its module: that of a CvT key's bias is 0, and rounding all there is.
+    """
+    for family in FAMILIES:
+        tiny = next(tiny for tiny in models_of(family) if tiny.says == TINY[0])
+        for training in (False, True):
+            model, pixel_values = tiny.make()
+            plan, given = _gradient_plan(model, pixel_values, training)
+            params = model.state_dict()
+
+            def run(place: str, dtype: str) -> dict[str, np.ndarray]:
+                steps = run_plan(plan, on(place, given, dtype), on(place, params, dtype))  # noqa: B023 - used at once
+                return {step.name: to_host(array) for step, array in steps}
+
+            truth = run("cpu", "float64")
+            scales: dict[str, float] = {}
+            for name, array in truth.items():
+                scales[_module(name)] = max(scales.get(_module(name), 0.0), float(np.abs(array).max(initial=0.0)))
+            for dtype in LIMITS:
+                for name, array in run(device, dtype).items():
+                    off = np.abs(array - truth[name]).max(initial=0.0) / (scales[_module(name)] or 1.0)
+                    yield f"{family} {'training' * training} {name} {dtype}", float(off / LIMITS[dtype])
+
+
+def _module(name: str) -> str:
+    """Return the module that an array or a gradient belongs to."""
+    return name.removesuffix(".grad").rpartition(".")[0]
+
+
+def _gradient_plan(model: Any, pixel_values: np.ndarray, training: bool) -> tuple[Plan, dict[str, np.ndarray]]:
+    """Return a plan with the gradients of a model, and what it starts from; masks are given, not drawn."""
+    task = find_family(model.config.model_type).main_task
+    plan = make_plan(model.config, task, training)
+    is_classifier = task == "image_classification"
+    of = [PIXELS, *(name for name in model.state_dict() if not is_buffer(name))]
+    options = {"ignore_index": -100} if is_classifier else {}
+    plan = with_gradients(plan, of, "cross_entropy" if is_classifier else None, **options)
+    losses = {f"{step.name}.grad": np.ones(()) for step in plan if step.name.partition(".")[0] == "loss"}
+    given = {PIXELS: pixel_values, "labels": np.zeros(len(pixel_values), np.int64), **losses}
+    return plan, given
+
+
 def check_models(device: str) -> Iterator[tuple[str, float]]:
     """Yield the embedded models and how far off their logits are on the device, in limits."""
     sample = Path(npconv.__file__).parent / "zoo" / "samples" / "ship.png"
@@ -99,10 +147,13 @@ def _off(array: np.ndarray, truth: np.ndarray, dtype: str) -> float:
     return float(np.abs(array - truth).max() / np.abs(truth).max() / LIMITS[dtype])
 
 
+CHECKS = (check_cases, check_plans, check_gradients, check_models)
+
+
 def check(device: str) -> dict[str, Any]:
     """Return how many results were compared, the worst of each kind in units of what is allowed, and all beyond it."""
     report: dict[str, Any] = {}
-    for part in (check_cases, check_plans, check_models):
+    for part in CHECKS:
         found = dict(part(device))
         worst = max(found, key=lambda name: found[name])
         wrong = {name: off for name, off in found.items() if not off <= 1}
@@ -180,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     print(report["gpu"], flush=True)
     report |= check("cuda")
-    for name in ("check_cases", "check_plans", "check_models"):
+    for name in (part.__name__ for part in CHECKS):
         print(f"{name}: {json.dumps(report[name])}", flush=True)
     report["operations"] = operation_times("cuda")
     print(f"ConvNeXt-T, 8 pictures, milliseconds: {json.dumps(report['operations'])}", flush=True)
@@ -190,7 +241,7 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(entry), flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    return 1 if any(report[name]["wrong"] for name in ("check_cases", "check_plans", "check_models")) else 0
+    return 1 if any(report[part.__name__]["wrong"] for part in CHECKS) else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ def test_the_stand_in_computes_what_numpy_does(device_stub, monkeypatch):
     found = {**dict(proof.check_cases("stub")), **dict(proof.check_plans("stub"))}
     assert len(found) > 400
     assert max(found.values()) <= 1
+    gradients = dict(proof.check_gradients("stub"))
+    assert len(gradients) > 1000
+    assert max(gradients.values()) <= 1
     with monkeypatch.context() as patch:
         patch.setattr(device_stub, "sqrt", lambda x: x * 1.001)
         assert sum(off > 1 for off in dict(proof.check_cases("stub")).values()) > 10

@@ -14,6 +14,7 @@ import numpy as np
 
 from npconv.errors import GoldenError, InputError
 from npconv.plan.costs import multiply_adds
+from npconv.plan.operations_backward import passed_back
 from npconv.plan.shapes import Shape, as_pair, result_shape
 from npconv.plan.step import Step
 
@@ -26,7 +27,7 @@ WORK_FOR_EACH, WORK_ANYWAY = 1 << 14, 1 << 32
 
 
 #: Operations whose arrays are stretched to fit each other, and those that only put numbers into other places.
-STRETCHED = ("residual", "grn_apply", "layer_scale")
+STRETCHED = ("residual", "grn_apply", "layer_scale", "drop_path", "dropout", "sum_gradients")
 MOVED = ("map_tokens", "tokens", "positions_map", "class_token", "join_class_token", "join_nothing")
 
 
@@ -89,12 +90,18 @@ def extent_of(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape]) 
     if step.operation in ("attention_scores", "attention_context"):
         made = made // max(inputs[1][0], 1) * max(inputs[0][0], inputs[1][0], 1)
     work = multiply_adds(step, {step.name: result, **dict(zip(step.inputs, inputs, strict=True))}, params)
+    x, y, ways = inputs[0], result, 1
+    if passed_back(step.operation):
+        x, y, ways = inputs[-1], inputs[0], 2  # to the input and to the weight, which each sample has a gradient of
+        held += size_of(y[:1]) * size_of(given.get("weight", ()))
+        work *= ways
     if "padding" in step.attributes:
         kernel = step.attributes.get("kernel_size") or given["weight"][2:]
-        padded = _padded(inputs[0], as_pair(kernel), as_pair(step.attributes["padding"]))
+        padded = _padded(x, as_pair(kernel), as_pair(step.attributes["padding"]))
         area = math.prod(as_pair(kernel))
-        windows = size_of(inputs[0][:2]) * area * size_of(result[2:])
-        return Extent(made, held + padded + windows * ("kernel_size" not in step.attributes), max(work, windows))
+        windows = size_of(x[:2]) * area * size_of(y[2:])
+        held += ways * (padded + windows * ("kernel_size" not in step.attributes))
+        return Extent(made, held, max(work, ways * windows))
     if "height" in step.attributes:
         held = max(held, size_of((*inputs[0][:-1], result[-1])))  # Pillow resizes one axis after the other
     return Extent(made, held, work)
@@ -108,6 +115,8 @@ def _padded(x: Shape, kernel: tuple[int, int], padding: tuple[int, int]) -> int:
 def _stretched(operation: str, inputs: Sequence[Shape], weights: Iterable[Shape]) -> Shape:
     """Return the shape to which arrays, and weights of each channel, are stretched to fit each other (broadcasting)."""
     columns = [(math.prod(w), 1, 1) if operation == "grn_apply" else (*w[:1], 1, 1, *w[1:]) for w in weights]
+    if operation in ("drop_path", "dropout"):
+        inputs = [inputs[0], *((*mask, *[1] * (len(inputs[0]) - len(mask))) for mask in inputs[1:])]
     try:
         return tuple(np.broadcast_shapes(*inputs, *columns))
     except ValueError:

@@ -9,6 +9,7 @@ What the steps start from beside the model's own: ``labels``, and for each loss 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -19,6 +20,18 @@ from npconv.plan.operations_backward import SHAPE, Rule
 from npconv.plan.step import Plan, Step
 
 GRAD, LOSS, LABELS = ".grad", "loss", "labels"
+
+_SHARE = re.compile(r"\.grad\.[0-9]+$")
+
+
+def is_share(name: str) -> bool:
+    """Tell whether a name is that of what one of several steps gives: ``NAME.grad.0``."""
+    return _SHARE.search(name) is not None
+
+
+def with_loss(plan: Plan, loss: str | None = None, **options: Any) -> Plan:
+    """Return a plan that goes on with what is differentiated; the arguments are those of :func:`with_gradients`."""
+    return replace(plan, steps=(*plan.steps, *_losses(plan, loss, options)))
 
 
 def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **options: Any) -> Plan:
@@ -35,7 +48,7 @@ def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **o
     **options
         The attributes of that.
     """
-    whole = replace(plan, steps=(*plan.steps, *_losses(plan, loss, options)))
+    whole = with_loss(plan, loss, **options)
     ends = [step.name for step in whole.steps[len(plan.steps) :]]
     passed, _ = on_the_way(whole, ends, of)
     layouts = {"pixel_values": "NCHW", **{step.name: step.layout for step in whole}}

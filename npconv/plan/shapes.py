@@ -4,17 +4,24 @@ A layer says its shapes above its first line (``npconv/layers/shapes.py``), and 
 other operations, :data:`LETTERS` says the same. In a result, ``H'`` and ``W'`` are the numbers of windows down and
 across, ``t+H*W`` is a sum of products, a letter of an array that is not given counts nothing, and the name of an
 argument is its number.
+
+A backward operation has the letters of its layer: a gradient is of the shape of what it is the gradient of.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.errors import InputError, ShapeError
+from npconv.gradients.gradient_of import UPSTREAM
 from npconv.layers.conv import count_windows
+from npconv.layers.normalization import PER_CHANNEL
+from npconv.messages import shown
 from npconv.plan.operations import OPERATIONS
+from npconv.plan.operations_backward import Rule, passed_back
 from npconv.plan.step import Plan, Step
 
 Shape = tuple[int, ...]
@@ -25,10 +32,16 @@ SAME = {"x": "...", "result": "..."}
 LETTERS: dict[str, Mapping[str, str]] = {
     "activation": SAME,
     "grn_strength": {"x": "N C H W", "result": "N C 1 1"},
-    "grn_relative": SAME,
-    "grn_apply": SAME,
-    "layer_scale": SAME,
-    "residual": SAME,
+    "grn_relative": {"strength": "...", "result": "..."},
+    "grn_apply": {
+        "x": "N C H W",
+        "relative": "N C 1 1",
+        "weight": PER_CHANNEL,
+        "bias": PER_CHANNEL,
+        "result": "N C H W",
+    },
+    "layer_scale": {"x": "N C H W", "layer_scale_parameter": "C", "result": "N C H W"},
+    "residual": {"x": "...", "branch": "...", "result": "..."},
     "map_tokens": {"x": "N D H W", "result": "N H*W D"},
     "tokens": {"x": "N D H W", "cls_token": "1 t D", "result": "N t+H*W D"},
     "positions_map": {"x": "N T D", "like": "N D H W", "result": "N D H W"},
@@ -40,8 +53,10 @@ LETTERS: dict[str, Mapping[str, str]] = {
     "num_batches_tracked": {"x": "...", "num_batches_tracked": "", "result": ""},
     "drop_path_mask": {"x": "N ...", "result": "N"},
     "dropout_mask": SAME,
-    "drop_path": SAME,
-    "dropout": SAME,
+    "drop_path": {"x": "N ...", "mask": "N", "result": "N ..."},
+    "dropout": {"x": "...", "mask": "...", "result": "..."},
+    "half_square": {"x": "...", "result": ""},
+    "sum_gradients": SAME,
     "resize": {"image": "C H W", "result": "C height width"},
     "resize_float": {"image": "C H W", "result": "C height width"},
     "center_crop": {"image": "C H W", "result": "C height width"},
@@ -56,8 +71,8 @@ def letters_of(operation: str) -> Mapping[str, str]:
     return said
 
 
-def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the shape of each step's result by the step's name, and that of ``"pixel_values"``.
+def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape], **others: Shape) -> dict[str, Shape]:
+    """Return the shape of each step's result by the step's name, and of what the plan starts from.
 
     Parameters
     ----------
@@ -65,13 +80,15 @@ def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape]) 
     pixel_values : (N, C, H, W)
     params : mapping of str to shape
         Of the model's parameters by their names in a checkpoint.
+    **others : shape
+        Of what else the plan starts from, such as ``labels``.
 
     Raises
     ------
     InputError
         If the model cannot run on such pictures, or at all.
     """
-    shapes = {"pixel_values": pixel_values}
+    shapes = {"pixel_values": pixel_values, **others}
     for step in plan:
         try:
             shapes[step.name] = result_shape(step, [shapes[name] for name in step.inputs], params)
@@ -82,6 +99,9 @@ def result_shapes(plan: Plan, pixel_values: Shape, params: Mapping[str, Shape]) 
 
 def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape]) -> Shape:
     """Return the shape of a step's result; see :func:`result_shapes`."""
+    rule = passed_back(step.operation)
+    if rule is not None:
+        return gradient_shape(step, rule, inputs, params)
     if step.operation == "residual" and inputs[0] != inputs[1]:
         raise ShapeError(
             f"expected a branch of the shape {inputs[0]} of what it is added to, got {inputs[1]}; its strides must be "
@@ -89,38 +109,86 @@ def result_shape(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape
         )
     letters, first = letters_of(step.operation), inputs[0]
     result = letters["result"].split()
-    if result[-1] == "...":
+    if result[-1:] == ["..."]:
         return first
     arrays = dict(zip(letters, inputs, strict=False)) | {name: params[full] for name, full in step.params.items()}
     lengths = dict(step.attributes)
     for name, shape in arrays.items():
-        for form in letters.get(name, "").split("|"):
-            axes = form.split()
-            if axes[-1:] == ["..."]:
-                lengths |= zip(axes, shape, strict=False)
-            elif len(axes) == len(shape) or "..." in axes:
-                lengths |= zip(reversed(axes), reversed(shape), strict=False)
+        lengths |= zip(axes_of(letters.get(name, ""), shape) or (), shape, strict=False)
     if "H'" in result:
-        apart = step.attributes.get("dilation", 1)
-        window = ((lengths["kh"] - 1) * apart + 1, (lengths["kw"] - 1) * apart + 1) if "kh" in lengths else (0, 0)
-        kernel = step.attributes.get("kernel_size") or window
-        lengths["H'"], lengths["W'"] = count_places(first[-2:], kernel, step.attributes)
-    before = first[:-1] if result[0] == "..." else ()
+        lengths["H'"], lengths["W'"] = count_places(first[-2:], lengths)
+    before = first[:-1] if result[:1] == ["..."] else ()
     return (*before, *(evaluate(term, lengths) for term in result if term != "..."))
 
 
-def count_places(size: Shape, kernel: int | Sequence[int], attributes: Mapping[str, Any]) -> tuple[int, int]:
-    """Return at how many places a window can be, down and across; refuse none, and an average's too large padding."""
-    sides, strides, pads = (as_pair(given) for given in (kernel, attributes["stride"], attributes["padding"]))
+def gradient_shape(step: Step, rule: Rule, inputs: Sequence[Shape], params: Mapping[str, Shape]) -> Shape:
+    """Return the shape of what a backward step gives: that of the argument which `wrt` names.
+
+    That argument may not be among what the step takes: the length of a convolution's bias is read off `grad_y`. What
+    the step takes must fit letter by letter, or it could be stretched to any size.
+    """
+    wrt = step.attributes.get("wrt")
+    if wrt not in rule.gives:
+        raise InputError(f"{step.operation}: expected wrt to be one of {', '.join(rule.gives)}; got {shown(wrt)}")
+    letters = letters_of(rule.operation)
+    lengths = dict(step.attributes)
+    arrays = rule.given(step, inputs, params)
+    grad_y = arrays.pop(UPSTREAM)
+    for name, shape in arrays.items():
+        bind(letters.get(name, letters["result"] if name == "y" else None), shape, lengths)
+    if "H'" in letters["result"]:
+        lengths["H'"], lengths["W'"] = count_places(arrays["x"][-2:], lengths)
+    bind(letters["result"], grad_y, lengths)
+    if wrt in arrays or "..." in letters[wrt]:
+        return arrays.get(wrt, grad_y)
+    return tuple(evaluate(term, lengths) for term in letters[wrt].split())
+
+
+def bind(text: str | None, shape: Shape, lengths: dict[str, Any]) -> None:
+    """Note the length of each letter of an array; ShapeError where it has another length already."""
+    if text is None:
+        return
+    axes = axes_of(text, shape)
+    if axes is None:
+        raise ShapeError(f"expected an array of shape ({text}), got {shape}")
+    for term, length in zip(axes, shape, strict=True):
+        unknown = [part for part in re.split("[+*]", term) if not part.isdigit() and part not in lengths]
+        if len(unknown) == 1:
+            lengths[unknown[0]] = length - evaluate(term, lengths)  # what is not known counts nothing
+        if evaluate(term, lengths) != length:
+            raise ShapeError(f"expected an array of shape ({text}) that fits those before it, got {shape}")
+
+
+def axes_of(text: str, shape: Shape) -> list[str] | None:
+    """Return the term of each axis of an array, or None if there are not so many; ``...`` becomes a letter for each."""
+    for form in text.split("|"):
+        form = "..." if form.count("...") > 1 else form
+        others = len(shape) - len(form.split()) + 1
+        axes = form.replace("...", " ".join(f"...{number}" for number in range(others))).split()
+        if len(axes) == len(shape) and all(
+            length == 1 for term, length in zip(axes, shape, strict=True) if term == "1"
+        ):
+            return axes
+    return None
+
+
+def count_places(size: Shape, lengths: Mapping[str, Any]) -> tuple[int, int]:
+    """Return at how many places a window can be, down and across; refuse none, and an average's too large padding.
+
+    `lengths` are those of a kernel, and the attributes of the step.
+    """
+    dilation = lengths.get("dilation", 1)
+    kernel = lengths.get("kernel_size") or [(lengths.get(side, 0) - 1) * dilation + 1 for side in ("kh", "kw")]
+    sides, strides, pads = (as_pair(given) for given in (kernel, lengths["stride"], lengths["padding"]))
     counts = []
     for length, side, stride, pad in zip(size, sides, strides, pads, strict=True):
-        if "kernel_size" in attributes and 2 * pad > side:
+        if "kernel_size" in lengths and 2 * pad > side:
             raise InputError(f"expected a padding of at most half the window of {side}, got {pad}")
         if length + 2 * pad < side:
             raise InputError(
                 f"a window of {side} does not fit into {length} positions with padding {pad}; use a larger picture"
             )
-        counts.append(count_windows(length, side, stride, pad, attributes.get("ceil_mode", False)))
+        counts.append(count_windows(length, side, stride, pad, lengths.get("ceil_mode", False)))
     return counts[0], counts[1]
 
 

@@ -3,21 +3,31 @@
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from support import fast_models
+from support import fast_models, trained_models
+from support.trained_models import shapes_of
 from test_plans import draw_model, results_of
 
 from npconv.errors import InputError
+from npconv.models.plans import make_plan
 from npconv.plan.costs import MULTIPLY_ADDS, multiply_adds
+from npconv.plan.gradient_steps import with_gradients
 from npconv.plan.operations import OPERATIONS
+from npconv.plan.operations_backward import passed_back
+from npconv.plan.operations_forward import FORWARD
+from npconv.plan.run import run_plan
 from npconv.plan.shapes import LETTERS, letters_of, result_shape, result_shapes
 from npconv.plan.step import Plan, Step
 from npconv.plan.writing import Steps
 
 
 def test_every_operation_has_a_rule():
-    assert all("result" in letters_of(operation) for operation in OPERATIONS)
+    """Those of backward operations are made of those forwards, so the letters must name all that gradients are of."""
+    assert all("result" in letters_of(operation) for operation in FORWARD)
     assert not [operation for operation in LETTERS if hasattr(OPERATIONS[operation], "shapes")]
-    assert set(MULTIPLY_ADDS) <= set(OPERATIONS)
+    assert set(MULTIPLY_ADDS) <= set(FORWARD)
+    for operation in OPERATIONS.keys() - FORWARD.keys():
+        rule = passed_back(operation)
+        assert set(rule.gives) <= set(letters_of(rule.operation))
 
 
 @pytest.mark.parametrize(("classes", "family"), fast_models.KINDS)
@@ -29,6 +39,20 @@ def test_shapes_are_those_of_the_arrays(classes, family, data):
     shapes = result_shapes(plan, pixel_values.shape, model.parameter_shapes(model.config))
     assert shapes.pop("pixel_values") == pixel_values.shape
     assert shapes == {name: array.shape for name, array in results.items()}
+
+
+@pytest.mark.parametrize(("family", "task"), trained_models.KINDS)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_shapes_are_those_of_the_arrays_backwards_and_in_training(family, task, data):
+    """Of losses, of every gradient, and of every step of training."""
+    model, pixel_values = data.draw(trained_models.models(family, task))
+    plan = make_plan(model.config, task, data.draw(st.booleans()))
+    plan, params = with_gradients(plan, trained_models.wanted(model)), model.state_dict()
+    start = trained_models.starts(plan, pixel_values)
+    found = {step.name: made.shape for step, made in run_plan(plan, start, params, trained_models.drawing(0))}
+    shapes = result_shapes(plan, params=shapes_of(params), **shapes_of(start))
+    assert {name: shape for name, shape in shapes.items() if name not in start} == found
 
 
 def one_step(operation, *inputs, params=None, **attributes):

@@ -26,6 +26,7 @@ import numpy as np
 
 from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
+from npconv.forks import kept_property
 from npconv.golden.blocks import case_plan
 from npconv.golden.judge import FIT, GAIN
 from npconv.golden.layouts import SWAPS
@@ -104,6 +105,10 @@ class Case:
 
     def plan(self) -> Plan:
         """Return the steps that make the result; their inputs are called ``input.0`` and so on."""
+        return self._plan
+
+    @kept_property
+    def _plan(self) -> Plan:
         return case_plan(self.operation, len(self.inputs), self.params, self.attributes, self.expected.ndim)
 
     def run(self, mistake: Mistake | None = None, dtype: str = "float64") -> np.ndarray:

@@ -18,7 +18,7 @@ both, tokens, positions, token, joined, mean = (
         "token_mean_backward",
     )
 )
-of_x, of_token = of_gradient("x"), of_gradient("cls_token")
+of_x = of_gradient("x")
 
 
 def filled_by_columns(gradient: Any) -> Any:
@@ -79,13 +79,6 @@ tokens(
     "the class token appended",
     applies=takes_class_token,
 )(of_input(lambda grad_y: np.roll(grad_y, 1, axis=1)))
-tokens(
-    "tokens-backward-class-token-not-summed",
-    "class token's gradient of the first sample alone",
-    "a parameter expanded over the batch, and not summed back",
-    applies=of_token,
-)(replaced(lambda grad_y, *others: grad_y[:1, :1].copy()))
-
 mean("token-mean-backward-sum", "gradient not divided by the number of tokens", "a division that was left out")(
     replaced(lambda grad_y, x: np.repeat(grad_y[:, None], x.shape[1], axis=1))
 )

@@ -48,12 +48,14 @@ class Course:
     losses : tuple of str
         Where the way back begins; none without gradients.
     labels : ndarray, optional
+    training : bool
     """
 
     forward: Plan
     back: tuple[Step, ...] = ()
     losses: tuple[str, ...] = ()
     labels: np.ndarray | None = None
+    training: bool = False
 
     @property
     def whole(self) -> Plan:
@@ -63,7 +65,12 @@ class Course:
     @property
     def plan(self) -> Plan:
         """What the trace says of itself: all steps but those that draw masks, which it holds."""
-        return replace(self.forward, steps=tuple(step for step in self.whole if step.operation not in RANDOM))
+        return replace(self.forward, steps=tuple(step for step in self.whole if step.name not in self.masks))
+
+    @property
+    def masks(self) -> set[str]:
+        """The names of what is drawn at random."""
+        return {step.name for step in self.forward if step.operation in RANDOM}
 
     @property
     def names(self) -> list[str]:
@@ -139,13 +146,13 @@ def make_course(
     if not gradients:
         if labels is not None:
             raise GoldenError("expected no labels without gradients, got some; ask for gradients too")
-        return Course(plan)
+        return Course(plan, training=training)
     loss, options, prepared = _loss(config, config.num_labels if task == "image_classification" else 0, labels)
     of = {PIXELS, *(name for step in plan for name in step.params.values())}
     forward = with_loss(plan, loss, **options)
     losses = tuple(step.name for step in forward.steps[len(plan) :])
     back = with_gradients(plan, of, loss, **options).steps[len(forward) :]
-    return Course(forward, back, losses, None if prepared is None else to_device(prepared, device))
+    return Course(forward, back, losses, None if prepared is None else to_device(prepared, device), training)
 
 
 def _loss(config: PretrainedConfig, classes: int, labels: Any) -> tuple[str | None, dict[str, Any], Any]:

@@ -17,6 +17,7 @@ from npconv.golden.origin import Origin
 from npconv.golden.sentences import ISLAND, told
 from npconv.golden.trace_file import about
 from npconv.messages import SHOWN_ITEMS, escape, listed
+from npconv.plan.gradient_steps import is_gradient
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, suspects, and mistakes
 #: after the first.
@@ -188,6 +189,7 @@ def origin_text(origin: Origin | None) -> str:
         return ""
     count = len(origin.steps)
     step = f"the step {origin.steps[-1]}" if count == 1 else f"the {count} steps since the last good tensors"
+    step += f" ({origin.operation})" if is_gradient(origin.steps[-1]) else ""
     start = listed(origin.start)
     if origin.is_born_here:
         given = f"your own {start}" if origin.of_mine else f"the reference's {start}"

@@ -91,7 +91,7 @@ def record_into(
     What the model gave out is asked of `output` when the plan has been run, so that both may run at the same time.
     """
     plan = course.forward
-    names = choose_names(course.whole, only, model.base_model_prefix)
+    names = choose_names(course.whole, only, model.base_model_prefix) | course.masks
     given_out = {*plan.hidden_states, *plan.outputs}
     inputs = course.inputs(pixel_values)
     arrays = {

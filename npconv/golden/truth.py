@@ -35,7 +35,6 @@ from npconv.golden.measures import distance
 from npconv.golden.roundings import perturbed
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.tracing import record_into, results_of, task_of
-from npconv.plan.backward import RANDOM
 from npconv.plan.step import Plan
 
 PERTURBED_RUNS = 2
@@ -133,18 +132,17 @@ def measure_noise(
     """
     noise: dict[str, dict[str, float]] = {name: {} for name in truth if name in course.plan}
     names = set(noise)
-    masks = [step.name for step in course.forward if step.operation in RANDOM]
-    given = {name: _as_float32(truth[name]) for name in [*course.inputs(truth[PIXELS]), *masks]}
+    given = {name: _as_float32(array) for name, array in truth.items() if name not in noise}
 
     def errors(seed: int) -> dict[str, float]:
         return _errors(truth, course.run(given, perturbed(params, seed) if seed else params, names))
 
     explicit, *others = at_once(errors, range(PERTURBED_RUNS + 1))
-    fast = {} if masks else _errors(truth, _fast(course.forward, model, params, given[PIXELS], names))
+    fast = {} if course.training else _errors(truth, _fast(course.forward, model, params, given[PIXELS], names))
     for kind, run in (("explicit", explicit), *(("perturbed", run) for run in others), ("fast", fast)):
         for name, error in run.items():
             noise[name][kind] = max(noise[name].get(kind, 0.0), error)
-    return noise
+    return noise | {name: {"given": 0.0} for name in given if name != PIXELS}
 
 
 def _errors(truth: Mapping[str, np.ndarray], results: Iterable[tuple[str, np.ndarray]]) -> dict[str, float]:

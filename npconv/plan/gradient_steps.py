@@ -24,9 +24,19 @@ GRAD, LOSS, LABELS = ".grad", "loss", "labels"
 _SHARE = re.compile(r"\.grad\.[0-9]+$")
 
 
+def is_gradient(name: str) -> bool:
+    """Tell whether a name is that of a gradient."""
+    return name.endswith(GRAD)
+
+
 def is_share(name: str) -> bool:
     """Tell whether a name is that of what one of several steps gives: ``NAME.grad.0``."""
     return _SHARE.search(name) is not None
+
+
+def forwards(plan: Plan) -> Plan:
+    """Return a plan without its gradients."""
+    return replace(plan, steps=tuple(step for step in plan if not (is_gradient(step.name) or is_share(step.name))))
 
 
 def with_loss(plan: Plan, loss: str | None = None, **options: Any) -> Plan:
@@ -56,9 +66,11 @@ def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **o
     parts: dict[str, list[str]] = defaultdict(list)
     steps: list[Step] = []
 
+    unused = _unused_tokens(plan)
+
     def add(name: str, array: str, step: Step) -> None:
-        aliases = whole[array].aliases if array in whole and name == f"{array}{GRAD}" else ()
-        others = tuple(f"{alias}{GRAD}" for alias in aliases)
+        aliases = (*(whole[array].aliases if array in whole else ()), *unused[array])
+        others = tuple(f"{alias}{GRAD}" for alias in aliases) if name == f"{array}{GRAD}" else ()
         steps.append(replace(step, name=name, layout=layouts.get(array, ""), aliases=others))
 
     for step, rule in reversed(passed):
@@ -70,6 +82,20 @@ def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **o
             if not one and len(parts[array]) == number[array]:
                 add(f"{array}{GRAD}", array, Step("", "sum_gradients", tuple(parts[array])))
     return replace(whole, steps=(*whole.steps, *steps))
+
+
+def _unused_tokens(plan: Plan) -> dict[str, list[str]]:
+    """Return the tokens that nothing takes, by the map that they are made of.
+
+    They are the numbers of the map in another order of axes. A program that goes on from them has a gradient there,
+    which is that of the map.
+    """
+    taken = {name for step in plan for name in step.inputs}
+    found: dict[str, list[str]] = defaultdict(list)
+    for step in plan:
+        if step.operation == "map_tokens" and step.name not in taken and step.name not in plan.outputs:
+            found[step.inputs[0]].append(step.name)
+    return found
 
 
 def _losses(plan: Plan, loss: str | None, options: Mapping[str, Any]) -> list[Step]:

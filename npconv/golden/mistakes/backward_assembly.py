@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from npconv.golden.mistakes.backward_convolution import MAPPED
-from npconv.golden.mistakes.catalogue import Edit, edit, leave_out, mistake, of_gradient, of_output, replaced
+from npconv.golden.mistakes.catalogue import Edit, as_it_is, edit, leave_out, mistake, of_gradient, of_output, replaced
+from npconv.plan.step import Plan, Step
 
 summed, residual, scale = (
     partial(mistake, operation) for operation in ("sum_gradients", "residual_backward", "layer_scale_backward")
@@ -17,18 +20,38 @@ summed, residual, scale = (
 summed("gradients-overwritten", "gradient of the branch alone (overwritten, not added)", "= in place of +=")(
     replaced(lambda x, *others: others[-1].copy())
 )
-summed("gradients-first-kept", "gradient of the residual alone (the branch cut off)", "a branch that was detached")(
-    replaced(lambda x, *others: x.copy())
-)
 summed("gradients-averaged", "gradients of branches averaged, not added", "a mean in place of a sum")(
     replaced(lambda x, *others: sum(others, x) / (1 + len(others)))
 )
-summed("gradients-residual-twice", "residual's gradient counted twice", "added in the block and in its sum")(
-    replaced(lambda x, *others: sum(others, x + x))
-)
-summed("gradients-branch-twice", "branch's gradient counted twice", "added in the block and in its sum")(
-    replaced(lambda x, *others: sum(others, x + others[-1]))
-)
+
+
+def of_residual(change: Callable[[str, Sequence[str]], Sequence[str]]) -> Callable[[Step, Plan], Step]:
+    """Return what lets a sum of a residual's gradient and a branch's take others, which `change` makes of these."""
+
+    def rewire(step: Step, plan: Plan) -> Step:
+        first, *others = step.inputs
+        is_residual = first in plan and plan[first].operation == "residual_backward"
+        return replace(step, inputs=tuple(change(first, others))) if is_residual else step
+
+    return rewire
+
+
+for name, says, origin, change in (
+    (
+        "branch-cut",
+        "gradient of the residual alone (the branch cut off)",
+        "a branch that was detached",
+        lambda x, f: [x],
+    ),
+    (
+        "residual-twice",
+        "residual's gradient counted twice",
+        "added in the block and in its sum",
+        lambda x, f: [x, x, *f],
+    ),
+    ("branch-twice", "branch's gradient counted twice", "added in the block and in its sum", lambda x, f: [x, *f, *f]),
+):
+    summed(f"gradients-{name}", says, origin, rewire=of_residual(change))(as_it_is())
 residual("residual-backward-halved", "gradient shared between residual and branch", "half for each of two terms")(
     replaced(lambda grad_y: 0.5 * grad_y)
 )

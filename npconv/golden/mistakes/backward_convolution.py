@@ -51,12 +51,6 @@ spatial(
     applies=of_weight,
 )(of_output(lambda gradient: gradient[:, :, ::-1, ::-1]))
 spatial(
-    "weight-transposed",
-    "kernel's gradient transposed (height and width swapped)",
-    "a kernel stored column by column",
-    applies=of_weight,
-)(of_output(lambda gradient: gradient.transpose(0, 1, 3, 2)))
-spatial(
     "weight-left-hwio",
     "kernel's gradient left as HWIO",
     "kernels of TensorFlow, Keras and Flax are (H, W, I, O)",
@@ -82,8 +76,9 @@ def framed(cut: Callable[[Any, tuple[int, int], tuple[int, int]], Any]) -> Edit:
     return Edit(call, is_padded)
 
 
-spatial(
-    "padding-kept",
+mistake(
+    "conv2d_backward",
+    "conv-backward-padding-kept",
     "input's gradient with that of the padding",
     "a border of zeros that was added by hand and not cut off",
     applies=of_x,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from npconv.golden.mistakes.catalogue import Edit, edit, mistake, swap
+from npconv.golden.mistakes.catalogue import Edit, mistake, swap
 from npconv.golden.mistakes.normalization import affine, deviation, epsilons, normalized_over
+from npconv.layers.normalization import MOMENTUM
 
 training, variance = (partial(mistake, operation) for operation in ("batch_norm_training", "running_var"))
 
@@ -23,16 +26,38 @@ training("batch-norm-training-per-sample", "batch norm with the statistics of ea
 training("batch-norm-training-swapped", "batch norm weight and bias swapped", "gamma and beta by position")(
     swap("weight", "bias")
 )
-mistake(
-    ("running_mean", "running_var"),
-    "momentum",
-    "momentum 0.9 for the newest batch",
-    "TensorFlow's momentum is 1 - PyTorch's",
-)(edit(momentum=lambda momentum: 1 - momentum))
-mistake(("running_mean", "running_var"), "of-batch", "statistics of the batch alone", "momentum 1")(edit(momentum=1.0))
-variance(
-    "running-var-biased", "stored variance divided by n, not n - 1", "the variance that the batch is normalized by"
-)(lambda x, running_var, momentum: (1 - momentum) * running_var + momentum * x.var(axis=(0, 2, 3)))
-variance(
-    "running-var-deviation", "standard deviation stored, not the variance", "a statistic of another library's name"
-)(lambda x, running_var, momentum: (1 - momentum) * running_var + momentum * x.std(axis=(0, 2, 3), ddof=1))
+
+
+def stored(batch: Callable[[Any], Any], share: Callable[[float], float] = lambda momentum: momentum) -> Edit:
+    """Store another statistic of the batch, or another share of it."""
+
+    def call(right: Any, x: Any, *, momentum: float = MOMENTUM, **old: Any) -> Any:
+        (before,) = old.values()
+        return (1 - share(momentum)) * before + share(momentum) * batch(x)
+
+    return Edit(call)
+
+
+def mean_of(x: Any) -> Any:
+    """Return the mean of each channel."""
+    return x.mean(axis=(0, 2, 3))
+
+
+def variance_of(x: Any, ddof: int = 1) -> Any:
+    """Return the variance of each channel, as it is stored."""
+    return x.var(axis=(0, 2, 3), ddof=ddof)
+
+
+for operation, statistic, of_batch in (("running_mean", "mean", mean_of), ("running_var", "variance", variance_of)):
+    store = partial(mistake, operation)
+    name = operation.replace("_", "-")
+    store(f"{name}-momentum", f"stored {statistic} with a momentum of 0.9", "TensorFlow's momentum is 1 - PyTorch's")(
+        stored(of_batch, lambda momentum: 1 - momentum)
+    )
+    store(f"{name}-of-batch", f"{statistic} of the batch alone stored", "no momentum")(stored(of_batch, lambda _: 1.0))
+variance("running-var-biased", "stored variance divided by n, not n - 1", "the variance that normalizes the batch")(
+    stored(partial(variance_of, ddof=0))
+)
+variance("running-var-deviation", "standard deviation stored", "a statistic of another library's name")(
+    stored(lambda x: variance_of(x) ** 0.5)
+)

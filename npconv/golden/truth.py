@@ -5,9 +5,9 @@ of float32, and so does not count. **Noise** is the largest absolute difference 
 float32 that are all correct:
 
 - ``explicit``: the plan in float32.
-- ``perturbed``: the plan in float32 with every weight off by up to a unit in the last place, the larger of
-  :data:`PERTURBED_RUNS` runs. One run may be right by luck, such as where the sums of a small layer come out exact;
-  these are not, and they show how much the model amplifies what is rounded before.
+- ``perturbed``: the plan in float32 with every weight off by up to a unit in the last place, the largest of
+  :data:`PERTURBED_RUNS` runs, or :data:`PERTURBED_RUNS_BACK`. One run may be right by luck, such as where the sums of a
+  small layer come out exact; these are not, and they show how much the model amplifies what is rounded before.
 - ``fast``: the fast engine, of what it gives out: hidden states and outputs.
 - ``recorded``: runs of other correct programs, such as PyTorch's, where there are traces of them: :func:`add_noise`.
 
@@ -39,6 +39,9 @@ from npconv.plan.step import Plan
 
 PERTURBED_RUNS = 2
 
+#: The same with gradients: those of parameters are sums over all pictures and positions, whose errors cancel by luck.
+PERTURBED_RUNS_BACK = 4
+
 DTYPES = ("float64", "float32")
 
 
@@ -65,7 +68,7 @@ def record(
     pixel_values : array (N, C, H, W)
         Normalized pictures; taken as float32.
     noise : bool
-        Measure it, by four more runs; only with ``dtype="float64"``.
+        Measure it, by four more runs, or six with gradients; only with ``dtype="float64"``.
     only : str or sequence of str, optional
         Patterns of the names to record, as for :func:`npconv.golden.trace`. The weights are then those of these steps.
     dtype : {"float64", "float32"}
@@ -137,7 +140,7 @@ def measure_noise(
     def errors(seed: int) -> dict[str, float]:
         return _errors(truth, course.run(given, perturbed(params, seed) if seed else params, names))
 
-    explicit, *others = at_once(errors, range(PERTURBED_RUNS + 1))
+    explicit, *others = at_once(errors, range(1 + (PERTURBED_RUNS_BACK if course.losses else PERTURBED_RUNS)))
     fast = {} if course.training else _errors(truth, _fast(course.forward, model, params, given[PIXELS], names))
     for kind, run in (("explicit", explicit), *(("perturbed", run) for run in others), ("fast", fast)):
         for name, error in run.items():

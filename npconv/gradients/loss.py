@@ -9,6 +9,7 @@ from __future__ import annotations
 from npconv import layers
 from npconv.backend import Array, array_module, special_functions
 from npconv.gradients.gradient_of import gradient_of
+from npconv.layers.loss import counted_samples, in_dtype_of
 
 
 @gradient_of(layers.cross_entropy, "logits")
@@ -19,7 +20,7 @@ def cross_entropy_backward(grad_y: Array, logits: Array, labels: Array, *, ignor
     not: the probabilities that are there less those that should be. Of no samples that count it is NaN, as the loss is.
     """
     xp = array_module(logits)
-    counted = labels != ignore_index
+    counted = counted_samples("cross_entropy_backward", logits, labels, ignore_index)
     if not bool(counted.any()):
         return xp.full_like(logits, float("nan"))
     classes = xp.arange(logits.shape[1])
@@ -34,7 +35,8 @@ def mean_squared_error_backward(grad_y: Array, predictions: Array, targets: Arra
 
     ``grad_predictions = grad_y * 2 * (predictions - targets) / number of elements``
     """
-    return grad_y * 2.0 * (predictions - targets.astype(predictions.dtype, copy=False)) / predictions.size
+    targets = in_dtype_of(predictions, targets, "mean_squared_error_backward")
+    return grad_y * 2.0 * (predictions - targets) / predictions.size
 
 
 @gradient_of(layers.binary_cross_entropy_with_logits, "logits")
@@ -43,5 +45,5 @@ def binary_cross_entropy_with_logits_backward(grad_y: Array, logits: Array, targ
 
     ``grad_logits = grad_y * (sigmoid(logits) - targets) / number of elements``
     """
-    probabilities = special_functions(logits).expit(logits)
-    return grad_y * (probabilities - targets.astype(logits.dtype, copy=False)) / logits.size
+    targets = in_dtype_of(logits, targets, "binary_cross_entropy_with_logits_backward")
+    return grad_y * (special_functions(logits).expit(logits) - targets) / logits.size

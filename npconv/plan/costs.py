@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 
 from npconv.gradients.gradient_of import UPSTREAM
+from npconv.layers.letters import Shape
 from npconv.plan.operations_backward import passed_back
-from npconv.plan.shapes import Shape
 from npconv.plan.step import Step
 
 #: Last parts of the names of stored statistics: they are in the checkpoint but are not trained parameters.

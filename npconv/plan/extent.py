@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError, InputError
+from npconv.layers.letters import Shape
 from npconv.plan.costs import multiply_adds
 from npconv.plan.operations_backward import passed_back
-from npconv.plan.shapes import Shape, as_pair, result_shape
+from npconv.plan.shapes import as_pair, result_shape
 from npconv.plan.step import Step
 
 #: Numbers that steps may hold for each number in the file, and in any case: a model of few weights may make large maps
@@ -27,7 +28,7 @@ WORK_FOR_EACH, WORK_ANYWAY = 1 << 14, 1 << 32
 
 
 #: Operations whose arrays are stretched to fit each other, and those that only put numbers into other places.
-STRETCHED = ("residual", "grn_apply", "layer_scale", "drop_path", "dropout", "sum_gradients")
+STRETCHED = ("residual", "grn_apply", "layer_scale", "sum_gradients")
 MOVED = ("map_tokens", "tokens", "positions_map", "class_token", "join_class_token", "join_nothing")
 
 
@@ -115,8 +116,6 @@ def _padded(x: Shape, kernel: tuple[int, int], padding: tuple[int, int]) -> int:
 def _stretched(operation: str, inputs: Sequence[Shape], weights: Iterable[Shape]) -> Shape:
     """Return the shape to which arrays, and weights of each channel, are stretched to fit each other (broadcasting)."""
     columns = [(math.prod(w), 1, 1) if operation == "grn_apply" else (*w[:1], 1, 1, *w[1:]) for w in weights]
-    if operation in ("drop_path", "dropout"):
-        inputs = [inputs[0], *((*mask, *[1] * (len(inputs[0]) - len(mask))) for mask in inputs[1:])]
     try:
         return tuple(np.broadcast_shapes(*inputs, *columns))
     except ValueError:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from npconv import gradients
 from npconv.backend import Array
-from npconv.gradients.gradient_of import UPSTREAM, gradient_of
+from npconv.gradients.gradient_of import SHAPE, UPSTREAM, gradient_of
 from npconv.plan import operations_forward as forward
 from npconv.plan.step import Step
 
@@ -32,9 +32,11 @@ def residual_backward(grad_y: Array) -> tuple[Array, Array]:
 
 @gradient_of(forward.tokens, "x", "cls_token")
 def tokens_backward(
-    grad_y: Array, x_shape: Sequence[int], cls_token_shape: Sequence[int] = (1, 0, 1)
+    grad_y: Array, x_shape: Sequence[int], cls_token_shape: Sequence[int] | None = None
 ) -> tuple[Array, Array]:
     """Return the gradients of a map and of the class token, which is none if there was none."""
+    if cls_token_shape is None:
+        return gradients.map_tokens_backward(grad_y, x_shape), grad_y[:, :0]
     grad_token, grad_positions = gradients.join_class_token_backward(grad_y, cls_token_shape)
     return gradients.map_tokens_backward(grad_positions, x_shape), grad_token
 
@@ -57,9 +59,6 @@ BACKWARD: dict[str, Callable[..., Any]] = {
     for name in forward.FORWARD
     if (function := globals().get(f"{name}_backward") or getattr(gradients, f"{name}_backward", None)) is not None
 }
-
-#: How an argument is called that is the shape of another.
-SHAPE = "_shape"
 
 
 class Rule(NamedTuple):

@@ -10,49 +10,28 @@ A backward operation has the letters of its layer: a gradient is of the shape of
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from npconv.errors import InputError, ShapeError
 from npconv.gradients.gradient_of import UPSTREAM
 from npconv.layers.conv import count_windows
-from npconv.layers.normalization import PER_CHANNEL
+from npconv.layers.letters import Shape, axes_of, bind, evaluate
 from npconv.messages import shown
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.operations_backward import Rule, passed_back
 from npconv.plan.step import Plan, Step
-
-Shape = tuple[int, ...]
 
 SAME = {"x": "...", "result": "..."}
 
 #: Of the operations that do not say it themselves.
 LETTERS: dict[str, Mapping[str, str]] = {
     "activation": SAME,
-    "grn_strength": {"x": "N C H W", "result": "N C 1 1"},
-    "grn_relative": {"strength": "...", "result": "..."},
-    "grn_apply": {
-        "x": "N C H W",
-        "relative": "N C 1 1",
-        "weight": PER_CHANNEL,
-        "bias": PER_CHANNEL,
-        "result": "N C H W",
-    },
-    "layer_scale": {"x": "N C H W", "layer_scale_parameter": "C", "result": "N C H W"},
     "residual": {"x": "...", "branch": "...", "result": "..."},
-    "map_tokens": {"x": "N D H W", "result": "N H*W D"},
     "tokens": {"x": "N D H W", "cls_token": "1 t D", "result": "N t+H*W D"},
     "positions_map": {"x": "N T D", "like": "N D H W", "result": "N D H W"},
     "class_token": {"x": "N T D", "result": "N 1 D"},
-    "join_class_token": {"cls_token": "N 1 D | N D", "x": "N T D", "result": "N 1+T D"},
     "join_nothing": SAME,
-    "attention_scores": {"query": "N T D", "key": "N S D", "result": "N num_heads T S"},
-    "attention_context": {"probabilities": "N h T S", "value": "N S D", "result": "N T D"},
-    "num_batches_tracked": {"x": "...", "num_batches_tracked": "", "result": ""},
-    "drop_path_mask": {"x": "N ...", "result": "N"},
-    "dropout_mask": SAME,
     "drop_path": {"x": "N ...", "mask": "N", "result": "N ..."},
     "dropout": {"x": "...", "mask": "...", "result": "..."},
     "half_square": {"x": "...", "result": ""},
@@ -135,41 +114,15 @@ def gradient_shape(step: Step, rule: Rule, inputs: Sequence[Shape], params: Mapp
     arrays = rule.given(step, inputs, params)
     grad_y = arrays.pop(UPSTREAM)
     for name, shape in arrays.items():
-        bind(letters.get(name, letters["result"] if name == "y" else None), shape, lengths)
+        text = letters.get(name, letters["result"] if name == "y" else None)
+        if text is not None:
+            bind(step.operation, name, text, shape, lengths)
     if "H'" in letters["result"]:
         lengths["H'"], lengths["W'"] = count_places(arrays["x"][-2:], lengths)
-    bind(letters["result"], grad_y, lengths)
+    bind(step.operation, UPSTREAM, letters["result"], grad_y, lengths)
     if wrt in arrays or "..." in letters[wrt]:
         return arrays.get(wrt, grad_y)
     return tuple(evaluate(term, lengths) for term in letters[wrt].split())
-
-
-def bind(text: str | None, shape: Shape, lengths: dict[str, Any]) -> None:
-    """Note the length of each letter of an array; ShapeError where it has another length already."""
-    if text is None:
-        return
-    axes = axes_of(text, shape)
-    if axes is None:
-        raise ShapeError(f"expected an array of shape ({text}), got {shape}")
-    for term, length in zip(axes, shape, strict=True):
-        unknown = [part for part in re.split("[+*]", term) if not part.isdigit() and part not in lengths]
-        if len(unknown) == 1:
-            lengths[unknown[0]] = length - evaluate(term, lengths)  # what is not known counts nothing
-        if evaluate(term, lengths) != length:
-            raise ShapeError(f"expected an array of shape ({text}) that fits those before it, got {shape}")
-
-
-def axes_of(text: str, shape: Shape) -> list[str] | None:
-    """Return the term of each axis of an array, or None if there are not so many; ``...`` becomes a letter for each."""
-    for form in text.split("|"):
-        form = "..." if form.count("...") > 1 else form
-        others = len(shape) - len(form.split()) + 1
-        axes = form.replace("...", " ".join(f"...{number}" for number in range(others))).split()
-        if len(axes) == len(shape) and all(
-            length == 1 for term, length in zip(axes, shape, strict=True) if term == "1"
-        ):
-            return axes
-    return None
 
 
 def count_places(size: Shape, lengths: Mapping[str, Any]) -> tuple[int, int]:
@@ -196,9 +149,3 @@ def as_pair(value: int | Sequence[int]) -> tuple[int, int]:
     """Return (vertical, horizontal) of a size that is one number or two."""
     vertical, horizontal = (value, value) if isinstance(value, int) else value
     return vertical, horizontal
-
-
-def evaluate(term: str, lengths: Mapping[str, int]) -> int:
-    """Return a sum of products of letters and numbers, such as ``1+H*W``."""
-    factors = (product.split("*") for product in term.split("+"))
-    return sum(math.prod(int(f) if f.isdigit() else lengths.get(f, 0) for f in product) for product in factors)

@@ -1,16 +1,14 @@
-"""Mistakes in how gradients are put together: sums of branches, residuals, parameters, and what was dropped."""
+"""Mistakes in how gradients are put together: sums of branches, residuals, layer scale."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.backward_convolution import MAPPED
-from npconv.golden.mistakes.catalogue import Edit, as_it_is, edit, leave_out, mistake, of_gradient, of_output, replaced
+from npconv.golden.mistakes.catalogue import as_it_is, edit, mistake, of_gradient, of_output, replaced
 from npconv.plan.step import Plan, Step
 
 summed, residual, scale = (
@@ -36,22 +34,24 @@ def of_residual(change: Callable[[str, Sequence[str]], Sequence[str]]) -> Callab
     return rewire
 
 
-for name, says, origin, change in (
-    (
-        "branch-cut",
-        "gradient of the residual alone (the branch cut off)",
-        "a branch that was detached",
-        lambda x, f: [x],
-    ),
-    (
-        "residual-twice",
-        "residual's gradient counted twice",
-        "added in the block and in its sum",
-        lambda x, f: [x, x, *f],
-    ),
-    ("branch-twice", "branch's gradient counted twice", "added in the block and in its sum", lambda x, f: [x, *f, *f]),
-):
-    summed(f"gradients-{name}", says, origin, rewire=of_residual(change))(as_it_is())
+summed(
+    "gradients-branch-cut",
+    "gradient of the residual alone (the branch cut off)",
+    "a branch that was detached",
+    rewire=of_residual(lambda residual, branches: [residual]),
+)(as_it_is())
+summed(
+    "gradients-residual-twice",
+    "residual's gradient counted twice",
+    "added in the block and in its sum",
+    rewire=of_residual(lambda residual, branches: [residual, residual, *branches]),
+)(as_it_is())
+summed(
+    "gradients-branch-twice",
+    "branch's gradient counted twice",
+    "added in the block and in its sum",
+    rewire=of_residual(lambda residual, branches: [residual, *branches, *branches]),
+)(as_it_is())
 residual("residual-backward-halved", "gradient shared between residual and branch", "half for each of two terms")(
     replaced(lambda grad_y: 0.5 * grad_y)
 )
@@ -83,78 +83,3 @@ of_scale(
 of_scale(
     "layer-scale-backward-one-factor", "one gradient for all factors of the layer scale", "a sum over channels as well"
 )(lambda grad_y, x, layer_scale_parameter, wrt: np.full_like(layer_scale_parameter, (grad_y * x).sum()))
-
-#: Every layer with parameters that models are trained by, and those of them with weight and bias of one shape.
-TRAINED = (
-    *MAPPED,
-    *("linear_backward", "layer_norm_backward", "rms_norm_backward", "simple_norm_backward", "layer_scale_backward"),
-    "tokens_backward",
-)
-PAIRED = ("layer_norm_backward", "batch_norm_backward", "batch_norm_training_backward", "grn_apply_backward")
-
-of_parameter = partial(mistake, TRAINED, applies=of_gradient("weight", "layer_scale_parameter", "cls_token"))
-of_parameter("averaged-over-batch", "parameter's gradient averaged over the batch", "a mean over samples in the layer")(
-    Edit(lambda right, grad_y, *inputs, **others: right(grad_y, *inputs, **others) / len(grad_y))
-)
-of_parameter("accumulated", "parameter's gradient counted twice", "gradients of the step before not set to 0")(
-    of_output(lambda gradient: 2 * gradient)
-)
-
-
-def of_first_sample(right: Any, grad_y: Any, *inputs: Any, **others: Any) -> Any:
-    """Leave out the upstream gradient of all samples but the first."""
-    first = np.zeros_like(grad_y)
-    first[0] = grad_y[0]
-    return right(first, *inputs, **others)
-
-
-of_parameter("first-sample", "parameter's gradient of the first sample alone", "a batch of 1 taken for granted")(
-    Edit(of_first_sample)
-)
-mistake(
-    (*MAPPED, "linear_backward", "layer_norm_backward"),
-    "bias-averaged",
-    "bias gradient averaged over samples and positions",
-    "a mean in place of a sum",
-    applies=of_gradient("bias"),
-)(Edit(lambda right, grad_y, *inputs, **others: averaged(grad_y, right(grad_y, *inputs, **others))))
-
-
-def averaged(grad_y: Any, gradient: Any) -> Any:
-    """Divide what was summed up by the number of terms."""
-    return gradient * (gradient.size / grad_y.size)
-
-
-mistake(
-    PAIRED,
-    "exchanged",
-    "gradients of weight and bias exchanged",
-    "gamma and beta by position",
-    applies=of_gradient("weight", "bias"),
-)(edit(wrt={"weight": "bias", "bias": "weight"}.get))
-
-DROPPING = ("drop_path", "dropout")
-
-mistake(DROPPING, "not-scaled", "dropped, and what is kept not scaled", "a mask of 0 and 1")(
-    Edit(lambda right, x, mask: right(x, (mask > 0).astype(mask.dtype)))
-)
-mistake(DROPPING, "missing", "nothing dropped", "inference mode in training")(replaced(lambda x, mask: x.copy()))
-
-dropped = partial(mistake, tuple(f"{operation}_backward" for operation in DROPPING))
-
-
-def by_mask(change: Any) -> Edit:
-    """Drop by a mask that is made of the right one."""
-    return Edit(lambda right, grad_y, mask, *, wrt: right(grad_y, change(mask), wrt=wrt))
-
-
-dropped("not-scaled", "gradient of what is kept not scaled", "a mask of 0 and 1")(
-    by_mask(lambda mask: (mask > 0).astype(mask.dtype))
-)
-dropped("not-masked", "gradient passed by what was dropped", "the mask left out backwards")(leave_out())
-dropped("other-draw", "gradient dropped by another draw", "the mask drawn again, not kept")(
-    by_mask(lambda mask: np.roll(mask, 1, axis=0))
-)
-dropped("scaled-twice", "gradient scaled twice", "scaled by the mask and by the rate")(
-    by_mask(lambda mask: mask * mask)
-)

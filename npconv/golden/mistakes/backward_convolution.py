@@ -24,19 +24,10 @@ from npconv.plan.step import Step
 SPATIAL = ("conv2d_backward", "depthwise_conv2d_backward")
 PRODUCTS = ("pointwise_conv2d_backward", "linear_backward")
 
-#: Every layer with a bias for each channel of a map.
-MAPPED = (
-    *SPATIAL,
-    "pointwise_conv2d_backward",
-    "batch_norm_backward",
-    "batch_norm_training_backward",
-    "grn_apply_backward",
-)
-
 spatial, products, depthwise = (
     partial(mistake, operation) for operation in (SPATIAL, PRODUCTS, "depthwise_conv2d_backward")
 )
-of_x, of_weight, of_bias = of_gradient("x"), of_gradient("weight"), of_gradient("bias")
+of_x, of_weight, of_both = of_gradient("x"), of_gradient("weight"), of_gradient("x", "weight")
 
 spatial(
     "kernel-not-turned",
@@ -120,7 +111,6 @@ def lay_repeatedly(full: Any, grad_y: Any, strides: tuple[int, int]) -> None:
     full[:, :, : wide.shape[2], : wide.shape[3]] = wide
 
 
-of_both = of_gradient("x", "weight")
 spatial(
     "unstrided",
     "gradient with stride 1",
@@ -185,14 +175,6 @@ mistake(
     "channels-last libraries",
     applies=of_both,
 )(of_input(read_as_channels_last))
-mistake(
-    MAPPED,
-    "bias-over-wrong-axes",
-    "bias gradient summed over the axes of a channels-last map",
-    "grad_y.sum((0, 1, 2)) of NHWC on NCHW",
-    applies=of_bias,
-)(of_input(read_as_channels_last))
-
 mistake("pad_end_backward", "pad-end-backward-before", "first row and column cut off", "SAME padding the other way")(
     replaced(lambda grad_y: grad_y[:, :, 1:, 1:].copy())
 )

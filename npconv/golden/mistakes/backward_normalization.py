@@ -10,6 +10,7 @@ import numpy as np
 
 from npconv.golden.mistakes.catalogue import Edit, edit, mistake, of_gradient
 from npconv.golden.mistakes.normalization import deviation
+from npconv.gradients import batch_norm_training_backward, layer_norm_backward
 
 CENTRED = ("layer_norm_backward", "batch_norm_training_backward")
 
@@ -73,17 +74,18 @@ centred("variance-added", "gradient with its part through the variance added", "
 centred("no-weight", "gradient without the weight", "g taken for the upstream gradient", applies=of_gradient("x"))(
     edit(weight=np.ones_like)
 )
+
+
+def weight_last(right: Any, grad_y: Any, x: Any, *, weight: Any, axis: int, **others: Any) -> Any:
+    """Take the weight out of the means, and multiply by it at the end."""
+    return right(grad_y, x, weight=np.ones_like(weight), axis=axis, **others) * along(weight, x.ndim, axis)
+
+
 norm(
     "layer-norm-backward-weight-last",
     "gradient with the weight after the means",
     "grad_y normalized first, and scaled at the end",
-    applies=of_gradient("x"),
-)(
-    lambda grad_y, x, weight, eps, axis, wrt: (
-        by(right_formula).call(None, grad_y, x, weight=np.ones_like(weight), eps=eps, wrt=wrt, axis=axis)
-        * along(weight, x.ndim, axis)
-    )
-)
+)(Edit(weight_last, of_gradient("x")))
 norm(
     "layer-norm-backward-all-axes",
     "gradient with means over all axes but the batch",
@@ -131,57 +133,40 @@ mistake(
     applies=of_gradient("weight"),
 )(lambda grad_y, x, weight, axis=1, **others: unnormalized(grad_y, x, weight, axis))
 
-stored(
+of_input = partial(stored, applies=of_gradient("x"))
+of_input(
     "batch-norm-backward-statistics",
     "gradient through the batch's statistics",
     "the gradient of training, where stored statistics are constants",
-)(
-    Edit(
-        lambda right, grad_y, x, *, weight, eps, wrt, **running: by(right_formula).call(
-            None, grad_y, x, weight=weight, eps=eps, wrt=wrt
-        ),
-        of_gradient("x"),
-    )
-)
-stored(
-    "batch-norm-backward-no-weight",
-    "gradient without the weight",
-    "a factor that was left out",
-    applies=of_gradient("x"),
-)(edit(weight=np.ones_like))
-stored(
-    "batch-norm-backward-over-variance",
-    "gradient divided by the variance",
-    "the root left out",
-    applies=of_gradient("x"),
-)(lambda grad_y, x, weight, running_mean, running_var, eps, wrt: grad_y * along(weight / (running_var + eps), 4, 1))
-
-scaled = partial(mistake, ("rms_norm_backward", "simple_norm_backward"))
-
-
-def through(function: Callable[[Any, Any, Any, int], Any]) -> Edit:
-    """Make the input's gradient of g, the input, what it was divided by, and the axis."""
-
-    def call(right: Any, grad_y: Any, x: Any, *, weight: Any, eps: float, axis: int, wrt: str) -> Any:
-        return function(grad_y * along(weight, x.ndim, axis), x, eps, axis)
-
-    return Edit(call, of_gradient("x"))
-
-
-def root_mean_square(x: Any, eps: float, axis: int) -> Any:
-    """Return what RMS norm divides by."""
-    return np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
-
-
-def spread_of(x: Any, eps: float, axis: int) -> Any:
-    """Return what simple norm divides by."""
-    return np.sqrt(x.var(axis=axis, keepdims=True, ddof=1) + eps)
-
-
-scaled("no-weight", "gradient without the weight", "a factor that was left out", applies=of_gradient("x"))(
+)(lambda grad_y, x, weight, eps, wrt, **running: batch_norm_training_backward(grad_y, x, weight, eps=eps)[0])
+of_input("batch-norm-backward-no-weight", "gradient without the weight", "a factor that was left out")(
     edit(weight=np.ones_like)
 )
-for operation, divisor in (("rms_norm_backward", root_mean_square), ("simple_norm_backward", spread_of)):
-    mistake(
-        (operation,), "constant-spread", "gradient with the spread taken for a constant", "a statistic under no_grad"
-    )(through(lambda g, x, eps, axis, divisor=divisor: g / divisor(x, eps, axis)))
+of_input("batch-norm-backward-over-variance", "gradient divided by the variance", "the root left out")(
+    lambda grad_y, x, weight, running_var, eps, **others: grad_y * along(weight / (running_var + eps), 4, 1)
+)
+
+SCALED = ("rms_norm_backward", "simple_norm_backward")
+
+scaled, rms, simple = (partial(mistake, operation, applies=of_gradient("x")) for operation in (SCALED, *SCALED))
+scaled("no-weight", "gradient without the weight", "a factor that was left out")(edit(weight=np.ones_like))
+
+
+@rms("rms-norm-backward-constant-spread", "gradient with the spread taken for a constant", "a statistic under no_grad")
+def constant_root_mean_square(grad_y: Any, x: Any, *, weight: Any, eps: float, axis: int, wrt: str) -> Any:
+    """Divide by the root mean square alone."""
+    return grad_y * along(weight, x.ndim, axis) / np.sqrt((x * x).mean(axis=axis, keepdims=True) + eps)
+
+
+@simple(
+    "simple-norm-backward-constant-spread", "gradient with the spread taken for a constant", "a statistic under no_grad"
+)
+def constant_deviation(grad_y: Any, x: Any, *, weight: Any, eps: float, axis: int, wrt: str) -> Any:
+    """Divide by the standard deviation alone."""
+    return grad_y * along(weight, x.ndim, axis) / np.sqrt(x.var(axis=axis, keepdims=True, ddof=1) + eps)
+
+
+@scaled("centred", "gradient of a norm that subtracts the mean", "the LayerNorm of most ConvNeXts")
+def of_layer_norm(grad_y: Any, x: Any, *, weight: Any, eps: float, axis: int, wrt: str) -> Any:
+    """Take the gradient of a LayerNorm."""
+    return layer_norm_backward(grad_y, x, weight, eps=eps, axis=axis)[0]

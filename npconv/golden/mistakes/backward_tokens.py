@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from npconv.golden.mistakes.catalogue import Edit, mistake, of_gradient, of_input, of_output, replaced
-from npconv.plan.step import Step
+from npconv.golden.mistakes.catalogue import mistake, of_gradient, of_input, of_output, replaced
+from npconv.golden.mistakes.tokens import takes_class_token
 
 both, tokens, positions, token, joined, mean = (
     partial(mistake, operation)
@@ -46,17 +46,21 @@ positions(
 positions(
     "positions-backward-not-transposed", "map's gradient reshaped to tokens without a transpose", "reshape(N, T, D)"
 )(of_input(lambda grad_y: grad_y.reshape(len(grad_y), -1, grad_y.shape[1]).transpose(0, 2, 1).reshape(grad_y.shape)))
-positions(
+
+
+@positions(
     "positions-backward-first",
     "positions' gradient given to the first tokens",
     "zeros for the class token put at the end",
-)(
-    Edit(
-        lambda right, grad_y, x, **others: np.roll(
-            right(grad_y, x, **others), grad_y.shape[2] * grad_y.shape[3] - x.shape[1], axis=1
-        )
-    )
 )
+def given_to_first_tokens(grad_y: Any, x: Any, *, wrt: str) -> Any:
+    """Return the gradients of positions as those of the first tokens, and 0 for the others."""
+    batch, depth = grad_y.shape[:2]
+    gradient = np.zeros_like(x)
+    gradient[:, : grad_y.shape[2] * grad_y.shape[3]] = grad_y.reshape(batch, depth, -1).transpose(0, 2, 1)
+    return gradient
+
+
 token("class-token-backward-last", "class token's gradient given to the last token", "a class token that stands last")(
     of_output(lambda gradient: gradient[:, ::-1].copy())
 )
@@ -68,11 +72,6 @@ joined(
 )(of_input(lambda grad_y: np.roll(grad_y, 1, axis=1)))
 
 
-def takes_class_token(step: Step) -> bool:
-    """Tell whether a class token stands before the positions."""
-    return "cls_token" in step.params
-
-
 tokens(
     "tokens-backward-class-token-last",
     "class token's gradient taken from the last token",
@@ -82,12 +81,12 @@ tokens(
 mean("token-mean-backward-sum", "gradient not divided by the number of tokens", "a division that was left out")(
     replaced(lambda grad_y, x: np.repeat(grad_y[:, None], x.shape[1], axis=1))
 )
-mean(
+
+
+@mean(
     "token-mean-backward-first", "gradient given to the first token alone", "a class token expected where there is none"
-)(replaced(lambda grad_y, x: given_to_first(grad_y, x)))
-
-
-def given_to_first(grad_y: Any, x: Any) -> Any:
+)
+def given_to_first(grad_y: Any, x: Any, *, wrt: str) -> Any:
     """Return a gradient of 0 for all tokens but the first."""
     gradient = np.zeros_like(x)
     gradient[:, 0] = grad_y
@@ -110,7 +109,7 @@ average("pool-backward-height", "gradient divided by the height alone", "one of 
 )
 
 
-@average("pool-backward-centre", "gradient given to the first position alone", "a map taken for 1 x 1")
+@average("pool-backward-corner", "gradient given to the first position alone", "a map taken for 1 x 1")
 def given_to_corner(grad_y: Any, x: Any, *, wrt: str) -> Any:
     """Return a gradient of 0 for all positions but the first."""
     gradient = np.zeros_like(x)

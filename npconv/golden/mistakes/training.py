@@ -1,4 +1,4 @@
-"""Mistakes in batch norm as it is in training, and in the statistics that it stores."""
+"""Mistakes in what models do in training alone: batch statistics, what is stored of them, and what is dropped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from npconv.golden.mistakes.catalogue import Edit, mistake, swap
+import numpy as np
+
+from npconv.golden.mistakes.catalogue import Edit, leave_out, mistake, replaced, swap
 from npconv.golden.mistakes.normalization import affine, deviation, epsilons, normalized_over
 from npconv.layers.normalization import MOMENTUM
 
@@ -60,4 +62,30 @@ variance("running-var-biased", "stored variance divided by n, not n - 1", "the v
 )
 variance("running-var-deviation", "standard deviation stored", "a statistic of another library's name")(
     stored(lambda x: variance_of(x) ** 0.5)
+)
+
+DROPPING = ("drop_path", "dropout")
+
+mistake(DROPPING, "not-scaled", "dropped, and what is kept not scaled", "a mask of 0 and 1")(
+    Edit(lambda right, x, mask: right(x, (mask > 0).astype(mask.dtype)))
+)
+mistake(DROPPING, "missing", "nothing dropped", "inference mode in training")(replaced(lambda x, mask: x.copy()))
+
+dropped = partial(mistake, tuple(f"{operation}_backward" for operation in DROPPING))
+
+
+def by_mask(change: Callable[[Any], Any]) -> Edit:
+    """Drop by a mask that is made of the right one."""
+    return Edit(lambda right, grad_y, mask, *, wrt: right(grad_y, change(mask), wrt=wrt))
+
+
+dropped("not-scaled", "gradient of what is kept not scaled", "a mask of 0 and 1")(
+    by_mask(lambda mask: (mask > 0).astype(mask.dtype))
+)
+dropped("not-masked", "gradient passed by what was dropped", "the mask left out backwards")(leave_out())
+dropped("other-draw", "gradient dropped by another draw", "the mask drawn again, not kept")(
+    by_mask(lambda mask: np.roll(mask, 1, axis=0))
+)
+dropped("scaled-twice", "gradient scaled twice", "scaled by the mask and by the rate")(
+    by_mask(lambda mask: mask * mask)
 )

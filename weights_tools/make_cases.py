@@ -46,6 +46,7 @@ from npconv.golden.truth import record
 from npconv.models import FAMILIES
 from weights_tools.commands import folder_parser, make_again
 from weights_tools.goldens import draw
+from weights_tools.goldens.backward import gradients
 from weights_tools.goldens.cases import OperationCase, family_file
 from weights_tools.goldens.operations import TABLE
 
@@ -100,11 +101,12 @@ def _is_ours(path: Path) -> bool:
 
 
 def cases() -> Iterator[OperationCase]:
-    """Yield the cases of all operations, layers, blocks and classifiers."""
-    for operation, rows in TABLE.items():
-        yield from (OperationCase(operation, *row) for row in rows)
+    """Yield the cases of all operations, layers, blocks and classifiers, and those of their gradients."""
+    forward = [OperationCase(operation, *row) for operation, rows in TABLE.items() for row in rows]
     for family in FAMILIES:
-        yield from getattr(family_file(family), "operations", tuple)()
+        forward += getattr(family_file(family), "operations", tuple)()
+    yield from forward
+    yield from gradients(forward)
 
 
 def add_case(case: OperationCase, tensors: dict[str, np.ndarray]) -> dict[str, Any]:

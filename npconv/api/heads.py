@@ -24,10 +24,10 @@ from npconv.messages import shown
 from npconv.models.parameters import match
 from npconv.tensors import as_array, as_arrays, library_of
 
-#: Called as ``observer(model, pixel_values, output, training)`` after each forward pass of this thread or task: by
-#: :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output has
-#: all its fields, hidden states included.
-OBSERVER: ContextVar[Callable[[Any, Any, Any, bool], None] | None] = ContextVar("npconv_observer", default=None)
+#: Called as ``observer(model, pixel_values, output, training, labels)`` after each forward pass of this thread or task:
+#: by :func:`npconv.golden.trace`, else by nobody. The pixel values are in the model's dtype on its device; the output
+#: has all its fields, hidden states included.
+OBSERVER: ContextVar[Callable[[Any, Any, Any, bool, Any], None] | None] = ContextVar("npconv_observer", default=None)
 
 #: What can be said of hidden states: all, none, or which.
 HiddenStates: TypeAlias = bool | int | Sequence[int] | None
@@ -137,7 +137,7 @@ class BareModel(PreTrainedModel, Generic[Output]):
         with whole_to_forks():
             output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
         if (observer := OBSERVER.get()) is not None:
-            observer(self, x, output, training)
+            observer(self, x, output, training, labels)
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output.hidden_states = chosen_states(output.hidden_states, wanted)
         if not is_array(pixel_values) and library_of(pixel_values) == "torch":

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,12 +38,16 @@ Names are the module paths of the model in transformers, and some that
 npconv/golden/README.md lists; --list prints those of a model. Of a photo,
 preprocessing is recorded too.
 
+With --gradients the loss and all gradients come after what is computed
+forwards: NAME.grad of the tensor or parameter NAME.
+
 With --make there is no photo: weights and two pictures are drawn that hide no
 mistake, as those of a fresh model do (GRN 0, layer scale 1e-6, biases 0).
 
 examples:
   npconv trace facebook/convnext-tiny-224 cat.jpg -o golden.safetensors
   npconv trace --make facebook/convnext-tiny-224 -o golden.npz --checkpoint DIR
+  npconv trace ./model cat.jpg -o golden.safetensors --gradients --label 3
   npconv trace ./model input.npy -o stage2.npz --only "encoder.stages.2.*"
   npconv trace ./model --list --names timm
 """
@@ -92,7 +96,7 @@ def list_names(args: argparse.Namespace, names: Mapping[str, str] | str | None) 
     """Print the tensors that a trace of a model would hold."""
     from npconv.golden.listing import list_tensors
 
-    found = list_tensors(args.model, names=names, only=args.only)
+    found = list_tensors(args.model, names=names, only=args.only, gradients=args.gradients, training=args.training)
     if args.json:
         write(sys.stdout, to_json([one._asdict() for one in found], indent=1) + "\n")
         return 0
@@ -112,7 +116,8 @@ def make_trace(args: argparse.Namespace) -> Trace:
     else:
         model = load_model(args.model)
         before, about = _prepared(args)
-    patterns, wanted = _chosen(args.only, before, model)
+    labels = _labels(args, model, len(before["pixel_values"]))
+    patterns, wanted = _chosen(args, before, model, labels)
     recorded = record(
         model,
         before["pixel_values"],
@@ -120,6 +125,10 @@ def make_trace(args: argparse.Namespace) -> Trace:
         only=patterns,
         dtype=args.dtype,
         weights=not args.no_weights,
+        gradients=args.gradients,
+        labels=labels,
+        training=args.training,
+        rng=args.seed or 0,
     )
     if args.checkpoint is not None:
         model.save_pretrained(args.checkpoint)
@@ -177,17 +186,28 @@ def _hash(photo: Photo) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _labels(args: argparse.Namespace, model: BareModel[Any], pictures: int) -> Any:
+    """Return the labels that a call gives; with a model that is made they are drawn too."""
+    from npconv.golden.made import draw_labels
+    from npconv.golden.tracing import task_of
+
+    if args.label is not None or not (args.gradients and args.make and task_of(model) == "image_classification"):
+        return args.label
+    return draw_labels(model.config, pictures, args.seed or 0)
+
+
 def _chosen(
-    patterns: Sequence[str] | None, before: Iterable[str], model: BareModel[Any]
+    args: argparse.Namespace, before: Iterable[str], model: BareModel[Any], labels: Any
 ) -> tuple[list[str] | None, list[str]]:
     """Return the patterns for the model's own names, and the names of what comes before it that fit one."""
+    from npconv.golden.course import make_course
     from npconv.golden.tracing import fitting, task_of
-    from npconv.models.plans import make_plan
 
+    patterns = args.only
     if patterns is None:
         return None, list(before)
     wanted = [name for name in before if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    plan = make_plan(model.config, task_of(model))
+    plan = make_course(model.config, task_of(model), args.gradients, labels, args.training).whole
     # One that fits nothing at all stays, for the model to refuse it.
     own = [
         pattern

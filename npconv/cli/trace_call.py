@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="count the errors of this trace, of a correct float32 run such as PyTorch's, as noise too",
     )
+    _add_gradients(parser)
     _add_make(parser, photo)
 
 
@@ -87,6 +89,34 @@ def _add_names(parser: argparse.ArgumentParser, spared: Sequence[argparse.Action
         help="print names, shapes and aliases of the tensors; needs no PHOTO and no FILE",
     )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
+def _add_gradients(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the way back, and of training."""
+    parser.add_argument(
+        "--gradients", action="store_true", help="record the loss and the gradients of all tensors and parameters too"
+    )
+    parser.add_argument(
+        "--label",
+        metavar="K",
+        type=_numbers,
+        help="what the loss of a classifier is of: the class of each picture, such as 3 or 3,5, or a number for each "
+        "class; half the sum of squares of the outputs is the loss of a model without classes",
+    )
+    parser.add_argument(
+        "--training",
+        action="store_true",
+        help="with dropout and drop path, whose masks are recorded, and the batch's statistics in batch norms",
+    )
+
+
+def _numbers(text: str) -> list[int] | list[float]:
+    """Return the numbers of ``"3,5"``."""
+    words = text.split(",")
+    for kind in (int, float):
+        with suppress(ValueError):
+            return [kind(word) for word in words]
+    raise argparse.ArgumentTypeError(f"expected numbers, such as 3 or 3,5, got {text!r}")
 
 
 def _add_make(parser: argparse.ArgumentParser, photo: argparse.Action) -> None:
@@ -107,7 +137,7 @@ def _add_make(parser: argparse.ArgumentParser, photo: argparse.Action) -> None:
         help="height and width of the pictures, such as 224 or 224x256 (default: the model's height, another width)",
     )
     parser.add_argument("--pictures", metavar="N", type=int, help="how many (default 2)")
-    parser.add_argument("--seed", metavar="N", type=int, help="what is drawn (default 0)")
+    parser.add_argument("--seed", metavar="N", type=int, help="what is drawn, masks of --training too (default 0)")
 
 
 def _height_and_width(text: str) -> tuple[int, int]:
@@ -131,8 +161,10 @@ def check_call(args: argparse.Namespace) -> None:
         raise UsageError("--json is for --list; a trace is written as JSON by --output FILE.json")
     if args.photo is not None and args.make:
         raise UsageError(f"expected no PHOTO beside --make, which draws pictures; got {escape(args.photo)}")
+    if args.label is not None and not args.gradients:
+        raise UsageError("expected --gradients beside --label, which says of what the loss is")
     own = [name for name in ("checkpoint", "size", "pictures", "seed") if getattr(args, name) is not None]
-    if own and not args.make:
+    if own and not args.make and not (args.training and own == ["seed"]):
         raise UsageError(f"expected --make beside --{own[0]}, which says what it draws")
 
 

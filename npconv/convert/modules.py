@@ -33,11 +33,33 @@ def module_names(family: str, dialect: str, ours: Collection[str]) -> list[dict[
         The names and aliases of a model's steps.
     """
     known = _without_prefix(family, ours)
-    named = [table for table in tables(family) if table.name.partition("-")[0] == dialect]
-    bound = [Dialect(table, family, table.prefix.replace("{m}", family)) for table in named]
-    chosen = max(bound, key=lambda one: len(set(_of_rules(one, known).values())))
+    chosen = max(_bound(family, dialect), key=lambda one: len(set(_of_rules(one, known).values())))
     kinds = find_family(family).part("modules").MODULES[dialect]
     return [_of_kind(chosen, modules, known) for modules in kinds]
+
+
+def parameter_names(family: str, dialect: str, ours: Collection[str]) -> dict[str, str]:
+    """Return their names of parameters, with and without what the library puts before them, and our names of these."""
+    known = _without_prefix(family, ours)
+    return max((_of_parameters(one, known) for one in _bound(family, dialect)), key=len)
+
+
+def _bound(family: str, dialect: str) -> list[Dialect]:
+    """Return the ways in which a dialect names the parameters of a family."""
+    named = [table for table in tables(family) if table.name.partition("-")[0] == dialect]
+    return [Dialect(table, family, table.prefix.replace("{m}", family)) for table in named]
+
+
+def _of_parameters(dialect: Dialect, known: Mapping[str, str]) -> dict[str, str]:
+    """Return our names of parameters by theirs."""
+    found: dict[str, str] = {}
+    for rule in dialect.table.rules:
+        if "{word}" not in rule.theirs:
+            for theirs, name in _places(Pattern(dialect.fill(rule.theirs)), _pattern(dialect, rule.ours), known):
+                found.setdefault(theirs, name)
+    for theirs, name in list(found.items()):
+        found.setdefault(theirs.removeprefix(dialect.prefix), name)
+    return found
 
 
 def skipped_modules(family: str, dialect: str, mine: Collection[str]) -> set[str]:

@@ -86,7 +86,7 @@ def also_born(
 
 def _wrong(own: Own) -> dict[str, Made]:
     """Return the divergent tensors that are not what the right steps make of the nearest arrays of mine."""
-    diverging = [one for one in own.comparison.differences if one.diverges and not one.broken]
+    diverging = [one for one in own.comparison.differences if one.diverges and not one.broken and own.is_told(one)]
     made = [found for one in diverging if (found := own.make(one)) is not None]
     return {found.part.target: found for found in made if not found.is_right}
 
@@ -131,7 +131,8 @@ class _Group:
             return None
         made = self.places[0]
         steps = tuple(step.name for step in made.part.plan if step.name in made.part.steps)
-        origin = Origin(made.off, 0.0, steps, made.part.start, True, made.tolerance)
+        operation = made.part.plan[made.part.target].operation
+        origin = Origin(made.off, 0.0, steps, made.part.start, True, made.tolerance, operation)
         names = tuple(place.difference.name for place in self.places)
         return Birth(names, self.view.first, origin, self.suspects, self.again)
 

@@ -5,13 +5,16 @@ A case of one of these has more parts than one operation, so that mistakes in ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from npconv.golden.trace_file import PIXELS
 from npconv.models import find_family
 from npconv.models.plans import make_plan
+from npconv.plan.gradient_steps import GRAD, with_gradients
+from npconv.plan.operations_backward import rule_of
+from npconv.plan.run import needed_steps
 from npconv.plan.step import Plan, Step
 
 #: The families that there are cases of.
@@ -101,10 +104,7 @@ def classifier(model_type: str) -> Callable[..., Plan]:
 
     def make(*, config: Mapping[str, Any]) -> Plan:
         plan = make_plan(find_family(model_type).config_class(**config), "image_classification")
-        steps = [
-            replace(step, inputs=tuple("input.0" if name == PIXELS else name for name in step.inputs)) for step in plan
-        ]
-        return replace(plan, steps=tuple(steps))
+        return replace(plan, steps=tuple(_taking(step, {PIXELS: "input.0"}) for step in plan))
 
     return make
 
@@ -118,6 +118,18 @@ BLOCKS: dict[str, Callable[..., Plan]] = {
     **{f"{model_type}_classifier": classifier(model_type) for model_type in FAMILIES},
 }
 
+#: Of those that there are gradients of, the names of their inputs.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "global_response_norm": ("x",),
+    "attention": ("query", "key", "value"),
+    "convnext_block": ("x",),
+    "convnextv2_block": ("x",),
+    "cvt_block": ("x", "like"),
+}
+
+#: How the operation of a gradient's case ends, and the attribute that names the argument it is the gradient of.
+BACKWARD, WRT = "_backward", "wrt"
+
 #: Letters of a result's axes, by how many there are; and the operations that give out a picture (C, H, W).
 LAYOUTS = {2: "NC", 3: "NTD", 4: "NCHW"}
 PICTURES = ("resize", "center_crop", "rescale", "normalize")
@@ -125,9 +137,41 @@ PICTURES = ("resize", "center_crop", "rescale", "normalize")
 
 def case_plan(operation: str, inputs: int, params: Mapping[str, Any], attributes: Mapping[str, Any], ndim: int) -> Plan:
     """Return the plan of one case, its result of `ndim` axes: that of a block, or of an operation by itself."""
+    if operation.endswith(BACKWARD):
+        forward, others = operation.removesuffix(BACKWARD), {**attributes}
+        wrt = others.pop(WRT)
+        plan = case_plan(forward, inputs - 1, params, others, ndim)
+        return gradient(plan, arguments_of(forward)[: inputs - 1], wrt, ndim)
     if operation in BLOCKS:
         return BLOCKS[operation](**attributes)
     names = tuple(f"input.{i}" for i in range(inputs))
     layout = "CHW" if operation in PICTURES else LAYOUTS.get(ndim, "")
     step = Step("output", operation, names, {name: name for name in params}, attributes, layout)
     return Plan((step,), ("output",))
+
+
+def arguments_of(operation: str) -> tuple[str, ...]:
+    """Return the names of the inputs of an operation or block that has gradients; parameters come after them."""
+    rule = rule_of(operation)
+    return rule.inputs if rule else ARGUMENTS[operation]
+
+
+def gradient(plan: Plan, arguments: Sequence[str], wrt: str, ndim: int) -> Plan:
+    """Return the plan of a gradient of a plan's result, of `ndim` axes.
+
+    The upstream gradient is ``input.0``, and the inputs of the plan, called by `arguments`, come after it. `wrt` is one
+    of these, or a parameter.
+    """
+    later = {f"input.{i}": f"input.{i + 1}" for i in range(len(arguments))}
+    forward = replace(plan, steps=tuple(_taking(step, later) for step in plan))
+    name = f"input.{arguments.index(wrt) + 1}" if wrt in arguments else wrt
+    output, upstream = f"{name}{GRAD}", {f"{plan.outputs[0]}{GRAD}": "input.0"}
+    whole = Plan(tuple(_taking(step, upstream) for step in with_gradients(forward, [name])))
+    *before, last = needed_steps(whole, (), [output])
+    layout = LAYOUTS.get(ndim, "") if wrt in arguments else ""
+    return Plan((*before, replace(last, layout=layout)), (output,))
+
+
+def _taking(step: Step, names: Mapping[str, str]) -> Step:
+    """Return a step with other names for some of its inputs."""
+    return replace(step, inputs=tuple(names.get(name, name) for name in step.inputs))

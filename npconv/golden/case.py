@@ -26,6 +26,7 @@ import numpy as np
 
 from npconv.errors import GoldenError, NpconvError
 from npconv.files.safetensors import load_file, read_metadata
+from npconv.forks import kept_property
 from npconv.golden.blocks import case_plan
 from npconv.golden.judge import FIT, GAIN
 from npconv.golden.layouts import SWAPS
@@ -59,6 +60,10 @@ MODELS = "models-"
 #: Operations without cases, and why.
 NO_CASES = {
     "join_nothing": "it changes no number: what join_class_token is in a stage without class token",
+    "join_nothing_backward": "it changes no number: the gradient of join_nothing",
+    "num_batches_tracked": "it adds one",
+    "drop_path_mask": "it is random: drop_path is given a mask",
+    "dropout_mask": "it is random: dropout is given a mask",
     "resize_float": "it is Pillow alone: resize without the rounding to 8 bits",
 }
 
@@ -74,11 +79,11 @@ class Case:
     name : str
         Of the case, unique in its operation.
     inputs : tuple of ndarray
-        float32, exact in float16; pictures are uint8.
+        float32, exact in float16; pictures are uint8, labels int64. Of a gradient the first is the upstream one.
     params : dict of str to ndarray
         Weights by the operation's arguments, of a block or model by their names in a checkpoint; float32 as `inputs`.
     attributes : dict
-        The operation's other arguments.
+        The operation's other arguments; ``wrt`` names that which a gradient is of.
     expected : ndarray of float64
     tolerance : float
         Largest absolute difference of a right float32 result.
@@ -100,6 +105,10 @@ class Case:
 
     def plan(self) -> Plan:
         """Return the steps that make the result; their inputs are called ``input.0`` and so on."""
+        return self._plan
+
+    @kept_property
+    def _plan(self) -> Plan:
         return case_plan(self.operation, len(self.inputs), self.params, self.attributes, self.expected.ndim)
 
     def run(self, mistake: Mistake | None = None, dtype: str = "float64") -> np.ndarray:
@@ -346,11 +355,10 @@ def run_mistake(case: Case, mistake: Mistake) -> np.ndarray | None:
 
 def _layouts(case: Case, actual: np.ndarray) -> Iterator[tuple[str, float]]:
     """Yield the orders of axes in which the right result may have been read, and what each leaves unexplained."""
-    expected = case.expected
-    if actual.ndim != expected.ndim or not np.isfinite(actual).all():
-        return
-    plan = case.plan()
+    expected, plan = case.expected, case.plan()
     letters = plan[plan.outputs[0]].layout
+    if actual.ndim != expected.ndim or len(letters) < expected.ndim or not np.isfinite(actual).all():
+        return
     # Of one shape with the right result, numbers were taken in another order; else the axes say which it is.
     same_shape = actual.shape == expected.shape
     for axes in SWAPS.get(expected.ndim, ()) if same_shape else permutations(range(expected.ndim)):

@@ -12,8 +12,9 @@ from npconv.errors import GoldenError
 from npconv.golden.align import Aligned, align
 from npconv.golden.elementwise import check_gelus
 from npconv.golden.exchanged import Exchange, find_exchanged, find_held
+from npconv.golden.gradients import note_factor, with_their_gradients
 from npconv.golden.hidden import Hiding, hidden
-from npconv.golden.inputs import check_compared, check_inputs
+from npconv.golden.inputs import check_compared, check_inputs, check_labels, given_to_both
 from npconv.golden.islands import Island, find_folded, find_islands
 from npconv.golden.measures import (
     check_unit,
@@ -219,8 +220,12 @@ def compare(
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
     renamed, renamed_weights = split_names(names, reference)
+    renamed = with_their_gradients(renamed, renamed_weights, reference, mine)
     pairs, named, said = pair_names(reference, mine, renamed)
     note, inputs, refused = check_inputs(reference, mine, pairs.names, unit, layout)
+    check_labels(reference, mine, pairs.names)
+    starts = given_to_both(reference)
+    pairs = pairs._replace(missing=[name for name in pairs.missing if name not in starts])
     if refused is not None and strict:
         raise GoldenError(refused)
     notes = [note, *note_weights(reference, mine), *said]
@@ -244,10 +249,11 @@ def compare(
     hides = [one for one in hidden(reference) if not one.is_usual]
     comparison = replace(comparison, aliases=aliases, weights=weights, named=named, hidden=hides)
     comparison = _judged(comparison, strict)
+    comparison.notes[:0] = note_factor(comparison)
     if refused is not None and not comparison[PIXELS].is_island:
         raise GoldenError(refused)
     if not comparison.diverges:
-        comparison.notes.extend(check_compared(aligned, pairs, inputs))
+        comparison.notes.extend(check_compared(aligned, pairs, inputs | starts))
     return comparison
 
 

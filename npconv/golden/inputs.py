@@ -13,7 +13,9 @@ from npconv.golden.pairing import Pairs, nothing_common
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.roundings import UNITS
 from npconv.golden.trace_file import PIXELS, about
-from npconv.messages import listed, quoted
+from npconv.golden.units import model_plan
+from npconv.messages import listed, quoted, shown
+from npconv.plan.gradient_steps import LABELS
 
 
 def check_inputs(
@@ -56,6 +58,24 @@ def check_inputs(
         )
     unknown = [whose for whose, known in (("REFERENCE", pixels), ("MINE", own_pixels)) if not known]
     return f"input: could not be checked to be the same; {' and '.join(unknown)} does not tell it", given, None
+
+
+def check_labels(reference: Mapping[str, np.ndarray], mine: Mapping[str, np.ndarray], names: Mapping[str, str]) -> None:
+    """Refuse traces whose gradients are of other labels."""
+    if LABELS not in names:
+        return
+    labels, own = np.asarray(reference[LABELS]).reshape(-1), np.asarray(mine[names[LABELS]]).reshape(-1)
+    if labels.shape != own.shape or not np.allclose(labels, own):
+        raise GoldenError(
+            f"the traces are of different labels: {shown(labels.tolist())} and {shown(own.tolist())}; give the same to "
+            "both"
+        )
+
+
+def given_to_both(reference: Mapping[str, np.ndarray]) -> set[str]:
+    """Return what the steps of a trace start from that is no picture: labels, the gradient of the loss, masks."""
+    plan = model_plan(reference)
+    return set() if plan is None else {name for step in plan for name in step.inputs if name not in plan} - {PIXELS}
 
 
 def _check_pixels(

@@ -27,6 +27,7 @@ from npconv.golden.readings import AS_IT_IS, readings
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plans_of, working_dtype
 from npconv.golden.trace_file import PARAMETERS, PIXELS, layout_of, weights_of
 from npconv.plan.extent import Allowance
+from npconv.plan.gradient_steps import forwards
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
 
@@ -194,7 +195,7 @@ def find_islands(comparison: Comparison, exchanged: Sequence[Exchange] = ()) -> 
     islands: list[Island] = []
     apart = [found for found in comparison.differences if found.diverges and found.finite]
     left = {found.name: found for found in apart if found.reading is not None}
-    for plan in plans_of(comparison.reference):
+    for plan in _plans(comparison):
         flow = Flow(comparison, plan)
         effects = {}
         for name, found in left.items():
@@ -208,6 +209,18 @@ def find_islands(comparison: Comparison, exchanged: Sequence[Exchange] = ()) -> 
                 islands.append(island)
         left = {name: found for name, found in left.items() if name not in effects}
     return sorted(islands, key=lambda island: comparison[island.names[0]].index)
+
+
+def _plans(comparison: Comparison) -> list[Plan]:
+    """Return the plans of the reference; before one with gradients its steps forwards, which are judged without them.
+
+    Of a port that records no gradients, and of one that folded a weight, what is computed forwards is right.
+    """
+    found: list[Plan] = []
+    for plan in plans_of(comparison.reference):
+        forward = forwards(plan)
+        found += [plan] if len(forward) == len(plan) else [forward, plan]
+    return found
 
 
 def _is_read_alike(flow: Flow, found: Difference) -> bool:
@@ -262,7 +275,7 @@ def find_folded(comparison: Comparison) -> set[str]:
     weights = weights_of(comparison.mine)
     folded = set()
     for plan in plans_of(comparison.reference) if wrong else ():
-        flow = Flow(comparison, plan)
+        flow = Flow(comparison, forwards(plan))
         for found in wrong:
             name = found.name.removeprefix(PARAMETERS)
             if not (found.finite and flow.is_closed_weight(name)):

@@ -128,6 +128,14 @@ def draw_pictures(rng: np.random.Generator, shape: Sequence[int], scale: float =
     return (_uniform(rng, shape, -1.7, 1.7) * scale).astype(np.float32)
 
 
+def draw_labels(config: PretrainedConfig, pictures: int, seed: int = 0) -> np.ndarray | None:
+    """Return labels as the loss of a classifier takes them; None if there are no classes."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    if config.num_labels == 1 or config.problem_type in ("regression", "multi_label_classification"):
+        return rng.random((pictures, config.num_labels))
+    return rng.integers(0, config.num_labels, pictures) if config.num_labels else None
+
+
 def _parameter(
     rng: np.random.Generator,
     name: str,

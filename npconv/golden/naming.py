@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.convert.dialects import family_of_names
-from npconv.convert.modules import module_dialects, module_names, skipped_modules
+from npconv.convert.modules import module_dialects, module_names, parameter_names, skipped_modules
 from npconv.errors import GoldenError, WeightsError
+from npconv.golden.gradients import without_gradients_of_one
 from npconv.golden.measures import is_before_model
 from npconv.golden.output_names import spelled
 from npconv.golden.pairing import Pairs, find_targets, pair
@@ -20,6 +21,7 @@ from npconv.golden.spelling import MOST_NAMES, by_spelling, parts_of, without_pr
 from npconv.golden.trace_file import PARAMETERS, about, part, shape_of
 from npconv.messages import quoted
 from npconv.models import FAMILIES
+from npconv.plan.gradient_steps import GRAD, is_gradient
 from npconv.plan.step import Plan
 
 #: Others that are asked for the likeliest partner of a name.
@@ -68,6 +70,8 @@ def pair_names(
         )
     other = set() if dialect is None else skipped_modules(family_of(reference), dialect, pairs.extra)
     pairs = pairs._replace(extra=[name for name in pairs.extra if name not in other])
+    pairs, more = without_gradients_of_one(reference, mine, pairs)
+    notes += more
     counted = [name for name in mine if _counts(name) and name not in other]
     named = Named(dialect or "", len(counted) - sum(map(_counts, pairs.extra)), len(counted))
     # Who gives a map, or records little in one trace, has chosen what is compared; else so few are a misunderstanding.
@@ -135,17 +139,21 @@ def names_in(reference: Mapping[str, Any], dialect: str, mine: Iterable[str] = (
             f"{', '.join(module_dialects(family))}, or a map; got {quoted(dialect)}"
         )
     steps = Plan.from_json(about(reference)["steps"]) if about(reference).get("steps") else ()
-    ours = [name for step in steps for name in (step.name, *step.aliases)]
-    kinds = module_names(family, dialect, [*ours, *reference, *part(reference, "aliases")])
+    ours = [*(name for step in steps for name in (step.name, *step.aliases)), *reference, *part(reference, "aliases")]
+    kinds = module_names(family, dialect, ours)
     there = list(mine)
     counts = [len(find_targets(there, kind)) for kind in kinds]
     best = [kind for kind, count in zip(kinds, counts, strict=True) if count == max(counts)]
-    return {
+    found = {
         theirs: ours
         for kind in best
         for theirs, ours in kind.items()
         if all(other.get(theirs, ours) == ours for other in best)
     }
+    params = {name for step in steps for name in step.params.values()}
+    known = {name.removesuffix(GRAD) for name in ours if is_gradient(name)}
+    of_params = parameter_names(family, dialect, params & known) if params & known else {}
+    return found | {f"{theirs}{GRAD}": f"{name}{GRAD}" for theirs, name in (of_params | found).items() if name in known}
 
 
 def recognise(reference: Mapping[str, Any], mine: Mapping[str, Any]) -> str | None:

@@ -29,6 +29,8 @@ class Origin:
         Whether all of these are mine; those that it lacks are the reference's.
     tolerance : float
         Of the divergent tensor.
+    operation : str
+        That of the last step.
     """
 
     born: float
@@ -37,6 +39,7 @@ class Origin:
     start: tuple[str, ...]
     of_mine: bool
     tolerance: float
+    operation: str
 
     @property
     def is_born_here(self) -> bool:
@@ -62,4 +65,5 @@ def origin(comparison: Comparison) -> Origin | None:
         tuple(segment.start),
         len(segment.of_mine) == len(segment.start),
         first.tolerance if first.own <= 1 else 0.0,
+        segment.target.operation,
     )

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from npconv.golden.trace_file import about
+from npconv.plan.gradient_steps import GRAD
 from npconv.plan.step import Plan
 
 _SINGLE = "logits|last_hidden_state|pooler_output|cls_token_value"
 _OUTPUT = re.compile(
-    rf"(?:(?:model_)?outputs?[./_])?(?:({_SINGLE})|(hidden_state|feature_map)s?[./_\[(]*0*(\d{{1,9}})[\])]?)", re.I
+    rf"(?:(?:model_)?outputs?[./_])?(?:({_SINGLE})|(hidden_state|feature_map)s?[./_\[(]*0*(\d{{1,9}})[\])]?)"
+    r"([./_]grad)?",
+    re.I,
 )
 
 #: What a classifier does after the vector that a model without head gives out.
@@ -26,12 +29,13 @@ _SUMMARY = ("layer_norm", "token_mean")
 
 
 def spelled(name: str) -> str | None:
-    """Return the one way to write the name of an output: ``hidden_states.0``; None for other names."""
+    """Return the one way to write the name of an output, or of its gradient: ``hidden_states.0``; None for others."""
     found = _OUTPUT.fullmatch(name)
     if found is None:
         return None
-    single, several, number = found.groups()
-    return str(single).lower() if single else f"{several.lower()}s.{int(number)}"
+    single, several, number, gradient = found.groups()
+    name = str(single).lower() if single else f"{several.lower()}s.{int(number)}"
+    return name + GRAD if gradient else name
 
 
 def output_names(trace: Mapping[str, Any] | Iterable[str]) -> dict[str, str]:
@@ -40,7 +44,12 @@ def output_names(trace: Mapping[str, Any] | Iterable[str]) -> dict[str, str]:
     if not isinstance(trace, Mapping):
         return own
     steps = about(trace).get("steps")
-    return own if steps is None else {**_of_plan(Plan.from_json(steps), about(trace)), **own}
+    if steps is None:
+        return own
+    plan = Plan.from_json(steps)
+    named = _of_plan(plan, about(trace))
+    gradients = {f"{output}{GRAD}": f"{name}{GRAD}" for output, name in named.items() if f"{name}{GRAD}" in plan}
+    return {**named, **gradients, **own}
 
 
 def _of_plan(plan: Plan, facts: Mapping[str, Any]) -> dict[str, str]:

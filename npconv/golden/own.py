@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npconv.golden.compare import Comparison, Difference
+from npconv.golden.inputs import given_to_both
 from npconv.golden.measures import MULTIPLE, allowed, finite_distance, is_before_model, largest_of, tolerance
 from npconv.golden.preprocessing import DECODED, IMAGE
 from npconv.golden.readings import Reading, readings
@@ -21,6 +22,7 @@ from npconv.golden.roundings import stored_in
 from npconv.golden.segment import FAILURES, MOST_STEPS, cast, count_numbers, given, plan_of, run_steps, walk
 from npconv.golden.trace_file import PIXELS, Trace, about, layout_of, weights_of
 from npconv.plan.extent import Allowance, TooMuchError
+from npconv.plan.gradient_steps import GRAD, is_gradient
 from npconv.plan.step import Plan
 
 #: An order of axes, as in :attr:`npconv.golden.readings.Reading.way`.
@@ -85,10 +87,13 @@ class Own:
         self._plans = [plan for name in names if (plan := plan_of(comparison.reference, name)) is not None]
         wrong = {one.name for one in found if one.diverges and is_before_model(one.name)}
         self._given = {name for name, is_same in ((IMAGE, DECODED not in wrong), (PIXELS, not wrong)) if is_same}
+        self._given |= given_to_both(comparison.reference) - {one.name for one in found if one.diverges}
         self._certain: dict[tuple[str, int], set[Axes]] = {}
         for one in found:
             if not one.diverges and one.reading is not None:
                 self._certain.setdefault(self._kind(one), set()).add(one.reading.way)
+        gradients = {one.name.removesuffix(GRAD) for one in found if is_gradient(one.name)}
+        self._has_gradients = any(name in plan for plan in self._plans for name in gradients)
         self._lost: set[str] = set()  # what is wrong by itself, in no order of axes that is certain
         self._right: dict[int, bool] = {}
         self._followers: dict[str, list[Difference]] | None = None
@@ -97,6 +102,10 @@ class Own:
     def plan(self, name: str) -> Plan | None:
         """Return the plan that makes a tensor of the reference."""
         return next((plan for plan in self._plans if name in plan), None)
+
+    def is_told(self, difference: Difference) -> bool:
+        """Tell whether mine may have what a tensor is made of: not of gradients if it has those of parameters alone."""
+        return self._has_gradients or not is_gradient(difference.name)
 
     def target(self, difference: Difference) -> str:
         """Return the name of the step that makes a tensor; a trace may hold it under several names."""

@@ -17,6 +17,7 @@ from npconv.golden.origin import Origin
 from npconv.golden.sentences import ISLAND, told
 from npconv.golden.trace_file import about
 from npconv.messages import SHOWN_ITEMS, escape, listed
+from npconv.plan.gradient_steps import is_gradient, is_share
 
 #: Tensors shown on each side of the first divergence, names shown of those that are missing, suspects, and mistakes
 #: after the first.
@@ -163,8 +164,9 @@ def _cut(suspects: Sequence[Suspect], advice: str) -> list[str]:
 
 
 def _fit(suspect: Suspect, verb: str = "fits ") -> str:
-    """Return a suspect in words: ``fits tanh GELU (convnext...act): 3e-7``."""
-    return f"{verb}{suspect.says} ({in_places(suspect.places)}): {suspect.residual:.0e}"
+    """Return a suspect in words: ``fits tanh GELU (convnext...act): 3e-7``; of a gradient with the function."""
+    function = f"{suspect.step.operation}, " if is_gradient(suspect.step.name) or is_share(suspect.step.name) else ""
+    return f"{verb}{suspect.says} ({function}{in_places(suspect.places)}): {suspect.residual:.0e}"
 
 
 def in_places(names: Sequence[str]) -> str:
@@ -188,6 +190,7 @@ def origin_text(origin: Origin | None) -> str:
         return ""
     count = len(origin.steps)
     step = f"the step {origin.steps[-1]}" if count == 1 else f"the {count} steps since the last good tensors"
+    step += f" ({origin.operation})" if count == 1 and is_gradient(origin.steps[-1]) else ""
     start = listed(origin.start)
     if origin.is_born_here:
         given = f"your own {start}" if origin.of_mine else f"the reference's {start}"

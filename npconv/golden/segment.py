@@ -60,6 +60,11 @@ class Segment:
         return self.results[self.target.name]
 
 
+#: Steps back whose gradients of weights tell each value of the gradient that they are made of from others.
+OF_WEIGHTS = tuple(
+    f"{operation}_backward" for operation in ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear")
+)
+
 #: Steps that are run again in one piece; the largest published models have a thousand.
 MOST_STEPS = 4000
 
@@ -126,7 +131,18 @@ def reach(comparison: Comparison, difference: Difference, share: float = 1.0) ->
         for other in comparison.differences
         if not other.diverges and other.max_abs <= share * other.tolerance and other.reading is not None
     }
-    return Reach(plan, *walk(plan, plan.resolve(difference.name), good), good)
+    told = told_by_weights(comparison, plan, good) if share == 1 else set()
+    return Reach(plan, *walk(plan, plan.resolve(difference.name), good.keys() | told), good)
+
+
+def told_by_weights(comparison: Comparison, plan: Plan, good: Container[str]) -> set[str]:
+    """Return the gradients that mine has not, but of which it made right gradients of weights.
+
+    So a port that records gradients of parameters alone is told more than that something is wrong since the loss.
+    """
+    recorded = {plan.name_of(other.name) for other in comparison.differences}
+    made = [step for step in plan if step.operation in OF_WEIGHTS and step.attributes.get("wrt") == "weight"]
+    return {step.inputs[0] for step in made if step.name in good and step.inputs[0] not in recorded}
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:

@@ -18,16 +18,16 @@ import numpy as np
 from npconv.api.heads import OBSERVER, BareModel
 from npconv.backend import device_module, to_host
 from npconv.errors import GoldenError
+from npconv.golden.course import Course, make_course
 from npconv.golden.trace_file import FORMAT, PIXELS, Trace
 from npconv.images.versions import library_versions
 from npconv.messages import nearest, quoted
-from npconv.models.plans import make_plan
-from npconv.plan.run import run_plan
+from npconv.plan.gradient_steps import is_share
 from npconv.plan.step import Plan
 
 
 @contextmanager
-def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
+def trace(only: str | Sequence[str] | None = None, *, gradients: bool = False) -> Iterator[Trace]:
     """Record the model call in a ``with`` block, every named array of it.
 
     Parameters
@@ -35,6 +35,9 @@ def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
     only : str or sequence of str, optional
         Patterns (``"encoder.stages.2.*"``) of the names to record, with or without the family's name in front. All
         when unset. The pixel values are always recorded.
+    gradients : bool
+        Record the loss and all gradients too, ``NAME.grad``: of a classifier of ``model(pixel_values, labels=...)``,
+        of another model of half the sum of squares of each output.
 
     Yields
     ------
@@ -46,8 +49,8 @@ def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
     ------
     GoldenError
         If the block calls no model or a second one, the model has ``engine="fast"``, the call is one with
-        ``training=True``, its activation is a function without a name, no name fits a pattern, or the results of the
-        plan differ from the model's by a bit.
+        ``training=True``, its activation is a function without a name, no name fits a pattern, gradients are asked of
+        a classifier without labels, or the results of the plan differ from the model's by a bit.
 
     Notes
     -----
@@ -56,11 +59,14 @@ def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
     """
     recorded = Trace()
 
-    def observe(model: Any, pixel_values: Any, output: Any, training: bool) -> None:
+    def observe(model: Any, pixel_values: Any, output: Any, training: bool, labels: Any) -> None:
         if recorded.about:
             raise GoldenError("expected one model call in a trace, got a second; open a trace for each")
         _check_traceable(model, training)
-        record_into(recorded, model, pixel_values, lambda: output, only)
+        course = make_course(
+            model.config, task_of(model), gradients, labels if gradients else None, device=model.device
+        )
+        record_into(recorded, model, course, pixel_values, lambda: output, only)
 
     token = OBSERVER.set(observe)
     try:
@@ -74,36 +80,42 @@ def trace(only: str | Sequence[str] | None = None) -> Iterator[Trace]:
 def record_into(
     recorded: Trace,
     model: Any,
+    course: Course,
     pixel_values: Any,
     output: Callable[[], Any],
     only: str | Sequence[str] | None = None,
+    rng: np.random.Generator | None = None,
 ) -> None:
     """Run the plan of a model and add its results to a trace; refuse them if they are not those of the model.
 
     What the model gave out is asked of `output` when the plan has been run, so that both may run at the same time.
     """
-    plan = make_plan(model.config, task_of(model))
-    names = choose_names(plan, only, model.base_model_prefix)
+    plan = course.forward
+    names = choose_names(course.whole, only, model.base_model_prefix) | course.masks
     given_out = {*plan.hidden_states, *plan.outputs}
-    arrays, checked = {}, {}
-    for step, result in run_plan(plan, {PIXELS: pixel_values}, model.state_dict()):
-        if step.name in given_out:
-            checked[step.name] = result
-        if step.name in names:
-            arrays[step.name] = to_host(result)
+    inputs = course.inputs(pixel_values)
+    arrays = {
+        name: to_host(array).copy() for name, array in inputs.items()
+    }  # the caller may write to those of the call
+    checked = {}
+    for name, result in course.run(inputs, model.state_dict(), names | given_out, rng):
+        if name in given_out:
+            checked[name] = result
+        if name in names:
+            arrays[name] = to_host(result)
     for name, expected in results_of(plan, model, output()).items():
         if name in checked and not _same_bits(to_host(checked[name]), to_host(expected)):
             raise GoldenError(
                 f"{name}: the plan's result is not bit for bit the model's; a trace records the functions of "
                 "npconv.models, called as they are"
             )
-    recorded.add(PIXELS, to_host(pixel_values).copy())  # the caller may write to the array of the call
-    for name, array in arrays.items():
-        recorded.add(name, array)
-    recorded.about.update(describe(model, plan, pixel_values))
+    for name in course.names:
+        if name in arrays:
+            recorded.add(name, arrays[name])
+    recorded.about.update(describe(model, course, pixel_values))
 
 
-def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
+def describe(model: Any, course: Course, pixel_values: Any) -> dict[str, Any]:
     """Return where the arrays of a trace come from, as JSON values; see the table in ``npconv/golden/README.md``.
 
     ``order`` is not there: a trace has it by itself, and a file is given it when it is written.
@@ -117,9 +129,9 @@ def describe(model: Any, plan: Plan, pixel_values: Any) -> dict[str, Any]:
         "checkpoint": hash_parameters(model.state_dict()),
         "input": hash_array(pixel_values),
         "versions": library_versions() | array_library(model.device),
-        "steps": plan.to_json(),
-        "layouts": {PIXELS: "NCHW", **{step.name: step.layout for step in plan}},
-        "aliases": {alias: step.name for step in plan for alias in step.aliases},
+        "steps": course.plan.to_json(),
+        "layouts": {PIXELS: "NCHW", **{step.name: step.layout for step in course.whole}},
+        "aliases": {alias: step.name for step in course.plan for alias in step.aliases},
     }
 
 
@@ -163,7 +175,7 @@ def choose_names(plan: Plan, only: str | Sequence[str] | None, prefix: str = "")
     A pattern that fits no step is refused.
     """
     if only is None:
-        return {step.name for step in plan}
+        return {step.name for step in plan if not is_share(step.name)}
     patterns = [only] if isinstance(only, str) else only
     if not patterns:
         raise GoldenError("expected a pattern of names to record at least, or None for all, got an empty list")
@@ -184,6 +196,7 @@ def fitting(plan: Plan, pattern: str, prefix: str = "") -> set[str]:
     return {
         step.name
         for step in plan
+        if not is_share(step.name)
         for name in (step.name, *step.aliases)
         if fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(f"{prefix}."), pattern)
     }
@@ -194,7 +207,10 @@ def _check_traceable(model: Any, training: bool) -> None:
     if model.engine != "explicit":
         raise GoldenError(f"expected a model with engine='explicit' to trace, got engine={model.engine!r}")
     if training:
-        raise GoldenError("expected a call with training=False to trace: dropout and drop path are not steps of a plan")
+        raise GoldenError(
+            "expected a call with training=False to trace, as the masks that it draws are not seen; "
+            "npconv.golden.record(..., training=True) records one in training"
+        )
 
 
 def results_of(plan: Plan, model: Any, output: Any) -> dict[str, Any]:

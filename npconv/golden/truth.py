@@ -5,9 +5,9 @@ of float32, and so does not count. **Noise** is the largest absolute difference 
 float32 that are all correct:
 
 - ``explicit``: the plan in float32.
-- ``perturbed``: the plan in float32 with every weight off by up to a unit in the last place, the larger of
-  :data:`PERTURBED_RUNS` runs. One run may be right by luck, such as where the sums of a small layer come out exact;
-  these are not, and they show how much the model amplifies what is rounded before.
+- ``perturbed``: the plan in float32 with every weight off by up to a unit in the last place, the largest of
+  :data:`PERTURBED_RUNS` runs, or :data:`PERTURBED_RUNS_BACK`. One run may be right by luck, such as where the sums of a
+  small layer come out exact; these are not, and they show how much the model amplifies what is rounded before.
 - ``fast``: the fast engine, of what it gives out: hidden states and outputs.
 - ``recorded``: runs of other correct programs, such as PyTorch's, where there are traces of them: :func:`add_noise`.
 
@@ -30,15 +30,17 @@ from npconv.backend import to_host
 from npconv.cores import at_once
 from npconv.errors import GoldenError, InputError, NpconvError
 from npconv.golden.compare import compare
+from npconv.golden.course import Course, make_course
 from npconv.golden.measures import distance
 from npconv.golden.roundings import perturbed
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.tracing import record_into, results_of, task_of
-from npconv.models.plans import make_plan
-from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
 
 PERTURBED_RUNS = 2
+
+#: The same with gradients: those of parameters are sums over all pictures and positions, whose errors cancel by luck.
+PERTURBED_RUNS_BACK = 4
 
 DTYPES = ("float64", "float32")
 
@@ -51,6 +53,10 @@ def record(
     only: str | Sequence[str] | None = None,
     dtype: str = "float64",
     weights: bool = True,
+    gradients: bool = False,
+    labels: Any = None,
+    training: bool = False,
+    rng: int = 0,
 ) -> Trace:
     """Record the golden trace of a model.
 
@@ -62,13 +68,22 @@ def record(
     pixel_values : array (N, C, H, W)
         Normalized pictures; taken as float32.
     noise : bool
-        Measure it, by four more runs; only with ``dtype="float64"``.
+        Measure it, by four more runs, or six with gradients; only with ``dtype="float64"``.
     only : str or sequence of str, optional
         Patterns of the names to record, as for :func:`npconv.golden.trace`. The weights are then those of these steps.
     dtype : {"float64", "float32"}
         Of the arrays: the truth, or what the explicit engine makes of it in float32.
     weights : bool
         Put the weights into the trace, as float32.
+    gradients : bool
+        Go on with the loss, and the gradient of each tensor, parameter and pixel, ``NAME.grad``.
+    labels : array or sequence, optional
+        What the loss of a classifier is of, with `gradients`: the class of each picture, as for the model itself. Of
+        models without classes, the loss is half the sum of squares of each output.
+    training : bool
+        With dropout and drop path, whose masks are recorded too, and batch norms that take the statistics of the batch.
+    rng : int
+        The seed of the masks.
 
     Returns
     -------
@@ -85,14 +100,14 @@ def record(
     if dtype not in DTYPES:
         raise GoldenError(f"expected dtype to be one of {', '.join(DTYPES)}; got {dtype!r}")
     model = load_model(model) if isinstance(model, str | PathLike) else model
-    plan = make_plan(model.config, task_of(model))
+    course = make_course(model.config, task_of(model), gradients, labels, training)
     params = {name: _as_float32(to_host(array)) for name, array in model.state_dict().items()}
     x = _pixels(pixel_values)
-    trace = _trace(type(model)(model.config, params, dtype=dtype), x, only)
+    trace = _trace(type(model)(model.config, params, dtype=dtype), course, x, only, rng if training else None)
     if noise and dtype == "float64":
-        trace.about["noise"] = measure_noise(trace, plan, model, params, x)
+        trace.about["noise"] = measure_noise(trace, course, model, params)
     if weights:
-        used = {name for step in plan if step.name in trace for name in step.params.values()}
+        used = {name for step in course.plan if step.name in trace for name in step.params.values()}
         trace.params.update({name: params[name] for name in sorted(used)} if only is not None else params)
     return trace
 
@@ -111,27 +126,26 @@ def class_of(config: Any) -> Any:
 
 
 def measure_noise(
-    truth: Mapping[str, np.ndarray], plan: Plan, model: BareModel[Any], params: Mapping[str, np.ndarray], x: np.ndarray
+    truth: Mapping[str, np.ndarray], course: Course, model: BareModel[Any], params: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
     """Return how far correct float32 runs are from the truth, by tensor and kind of run; see the top of this module.
 
     The arrays of each run are compared as they are made, and let go. Of `model` only configuration and class matter.
     A float32 run that overflows where the truth does not is refused.
     """
-    noise: dict[str, dict[str, float]] = {name: {} for name in truth if name in plan}
+    noise: dict[str, dict[str, float]] = {name: {} for name in truth if name in course.plan}
     names = set(noise)
+    given = {name: _as_float32(array) for name, array in truth.items() if name not in noise}
 
     def errors(seed: int) -> dict[str, float]:
-        weights = perturbed(params, seed) if seed else params
-        runs = run_plan(plan, {PIXELS: x}, weights, only=names)
-        return _errors(truth, ((step.name, result) for step, result in runs))
+        return _errors(truth, course.run(given, perturbed(params, seed) if seed else params, names))
 
-    explicit, *others = at_once(errors, range(PERTURBED_RUNS + 1))
-    fast = _errors(truth, _fast(plan, model, params, x, names))
+    explicit, *others = at_once(errors, range(1 + (PERTURBED_RUNS_BACK if course.losses else PERTURBED_RUNS)))
+    fast = {} if course.training else _errors(truth, _fast(course.forward, model, params, given[PIXELS], names))
     for kind, run in (("explicit", explicit), *(("perturbed", run) for run in others), ("fast", fast)):
         for name, error in run.items():
             noise[name][kind] = max(noise[name].get(kind, 0.0), error)
-    return noise
+    return noise | {name: {"given": 0.0} for name in given if name != PIXELS}
 
 
 def _errors(truth: Mapping[str, np.ndarray], results: Iterable[tuple[str, np.ndarray]]) -> dict[str, float]:
@@ -179,15 +193,19 @@ def _fast(
             yield name, result
 
 
-def _trace(model: BareModel[Any], x: np.ndarray, only: str | Sequence[str] | None) -> Trace:
-    """Return the trace of a model, with the pixel values as they came."""
+def _trace(
+    model: BareModel[Any], course: Course, x: np.ndarray, only: str | Sequence[str] | None, seed: int | None
+) -> Trace:
+    """Return the trace of a model, with the pixel values as they came; of a call in training if there is a seed."""
     cast = x.astype(model.dtype)
     recorded = Trace()
-    quiet_model = np.errstate(all="ignore")(model)
+    quiet_model: Any = np.errstate(all="ignore")(model)
+    call = {"output_hidden_states": True, "return_dict": True, "training": seed is not None, "rng": seed}
     with ThreadPoolExecutor(1) as pool, np.errstate(all="ignore"):
-        running = pool.submit(quiet_model, cast, output_hidden_states=True, return_dict=True)
+        running = pool.submit(quiet_model, cast, **call)
         try:
-            record_into(recorded, model, cast, running.result, only)
+            rng = None if seed is None else np.random.default_rng(seed)
+            record_into(recorded, model, course, cast, running.result, only, rng)
         except NpconvError:
             running.result()  # what the model says of its input comes first
             raise
@@ -195,7 +213,7 @@ def _trace(model: BareModel[Any], x: np.ndarray, only: str | Sequence[str] | Non
     for name, array in recorded.items():
         if not np.isfinite(array).all():
             raise GoldenError(f"{name}: NaN or infinity in {model.dtype}; a golden trace needs finite numbers")
-        trace.add(name, x if name == "pixel_values" else array)
+        trace.add(name, x if name == PIXELS else array)
     return trace
 
 

@@ -41,7 +41,8 @@ STORED: dict[str, Rounding] = {"float16": to_float16, "bfloat16": partial(to_bit
 FACTORS: tuple[Rounding, ...] = (partial(to_bits, bits=10), cut_to_tf32)
 
 #: Operations that multiply and sum up.
-PRODUCTS = ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear", "attention_scores", "attention_context")
+_FORWARD = ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear", "attention_scores", "attention_context")
+PRODUCTS = (*_FORWARD, *(f"{operation}_backward" for operation in _FORWARD))
 
 #: Times the root mean square of the errors that noise is at least: of many values the largest error comes to as much.
 SPREAD = 4.0
@@ -60,7 +61,8 @@ def noise_in(reference: Mapping[str, np.ndarray], unit: str, names: Iterable[str
     if plan is None or PIXELS not in reference or not isinstance(reference, Trace):
         return {}
     truth = {name: np.asarray(reference[name]) for name in names if name in plan}
-    arrays = {PIXELS: np.asarray(reference[PIXELS])}
+    inputs = {name for step in plan for name in step.inputs} - {step.name for step in plan}
+    arrays = {name: np.asarray(reference[name]) for name in reference if name == PIXELS or name in inputs}
     try:
         return measure_in(plan, arrays, reference.params, truth, unit, reference.count_numbers())
     except FAILURES:  # weights that are not there, a plan of another program

@@ -9,6 +9,7 @@ What the steps start from beside the model's own: ``labels``, and for each loss 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -20,6 +21,28 @@ from npconv.plan.operations_backward import Rule
 from npconv.plan.step import Plan, Step
 
 GRAD, LOSS, LABELS = ".grad", "loss", "labels"
+
+_SHARE = re.compile(r"\.grad\.[0-9]+$")
+
+
+def is_gradient(name: str) -> bool:
+    """Tell whether a name is that of a gradient."""
+    return name.endswith(GRAD)
+
+
+def is_share(name: str) -> bool:
+    """Tell whether a name is that of what one of several steps gives: ``NAME.grad.0``."""
+    return _SHARE.search(name) is not None
+
+
+def forwards(plan: Plan) -> Plan:
+    """Return a plan without its gradients."""
+    return replace(plan, steps=tuple(step for step in plan if not (is_gradient(step.name) or is_share(step.name))))
+
+
+def with_loss(plan: Plan, loss: str | None = None, **options: Any) -> Plan:
+    """Return a plan that goes on with what is differentiated; the arguments are those of :func:`with_gradients`."""
+    return replace(plan, steps=(*plan.steps, *_losses(plan, loss, options)))
 
 
 def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **options: Any) -> Plan:
@@ -36,7 +59,7 @@ def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **o
     **options
         The attributes of that.
     """
-    whole = replace(plan, steps=(*plan.steps, *_losses(plan, loss, options)))
+    whole = with_loss(plan, loss, **options)
     ends = [step.name for step in whole.steps[len(plan.steps) :]]
     passed, _ = on_the_way(whole, ends, of)
     layouts = {"pixel_values": "NCHW", **{step.name: step.layout for step in whole}}
@@ -44,9 +67,11 @@ def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **o
     parts: dict[str, list[str]] = defaultdict(list)
     steps: list[Step] = []
 
+    unused = _unused_tokens(plan)
+
     def add(name: str, array: str, step: Step) -> None:
-        aliases = whole[array].aliases if array in whole and name == f"{array}{GRAD}" else ()
-        others = tuple(f"{alias}{GRAD}" for alias in aliases)
+        aliases = (*(whole[array].aliases if array in whole else ()), *unused[array])
+        others = tuple(f"{alias}{GRAD}" for alias in aliases) if name == f"{array}{GRAD}" else ()
         steps.append(replace(step, name=name, layout=layouts.get(array, ""), aliases=others))
 
     for step, rule in reversed(passed):
@@ -58,6 +83,20 @@ def with_gradients(plan: Plan, of: Collection[str], loss: str | None = None, **o
             if not one and len(parts[array]) == number[array]:
                 add(f"{array}{GRAD}", array, Step("", "sum_gradients", tuple(parts[array])))
     return replace(whole, steps=(*whole.steps, *steps))
+
+
+def _unused_tokens(plan: Plan) -> dict[str, list[str]]:
+    """Return the tokens that nothing takes, by the map that they are made of.
+
+    They are the numbers of the map in another order of axes. A program that goes on from them has a gradient there,
+    which is that of the map.
+    """
+    taken = {name for step in plan for name in step.inputs}
+    found: dict[str, list[str]] = defaultdict(list)
+    for step in plan:
+        if step.operation == "map_tokens" and step.name not in taken and step.name not in plan.outputs:
+            found[step.inputs[0]].append(step.name)
+    return found
 
 
 def _losses(plan: Plan, loss: str | None, options: Mapping[str, Any]) -> list[Step]:

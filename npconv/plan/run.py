@@ -42,7 +42,7 @@ def run_plan(
     GoldenError
         If an array or a parameter is missing, or an operation is unknown.
     """
-    needed = _needed(plan, arrays, only)
+    needed = needed_steps(plan, arrays, only)
     last_use = {name: step.name for step in needed for name in step.inputs}
     results = {name: arrays[name] for name in last_use if name in arrays}
     for step in needed:
@@ -91,8 +91,8 @@ def run_step(
         raise GoldenError(f"{step.name}: {step.operation} cannot be run so: {error}") from error
 
 
-def _needed(plan: Plan, arrays: Mapping[str, Any], only: Container[str] | None) -> list[Step]:
-    """Return the steps that have to be run, in order."""
+def needed_steps(plan: Plan, arrays: Container[str], only: Container[str] | None = None) -> list[Step]:
+    """Return the steps that have to be run, in order; see :func:`run_plan`."""
     needed: list[Step] = []
     inputs: set[str] = set()
     for step in reversed(plan.steps):

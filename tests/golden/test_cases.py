@@ -12,7 +12,7 @@ import npconv.layers
 from npconv import ConvNextConfig, ConvNextV2Config, CvtConfig
 from npconv.errors import GoldenError
 from npconv.files.safetensors import load_file, read_metadata, save_file
-from npconv.golden.blocks import BLOCKS
+from npconv.golden.blocks import ARGUMENTS, BACKWARD, BLOCKS
 from npconv.golden.case import FOLDER, METADATA, NO_CASES, assert_close, cases, every_case, explain, models, operations
 from npconv.golden.measures import FLOOR, MULTIPLE, last_place
 from npconv.golden.mistakes.catalogue import CATALOGUE
@@ -33,7 +33,8 @@ def case_of(operation, name):
 
 
 def test_every_operation_and_block_has_cases():
-    assert set(operations()) == (OPERATIONS.keys() | BLOCKS.keys()) - NO_CASES.keys()
+    backward = {f"{block}{BACKWARD}" for block in ARGUMENTS}
+    assert set(operations()) == (OPERATIONS.keys() | BLOCKS.keys() | backward) - NO_CASES.keys()
     assert NO_CASES.keys() <= OPERATIONS.keys()
     for operation in operations():
         names = [case.name for case in cases(operation)]
@@ -58,7 +59,7 @@ def test_a_case_is_made_by_the_rule(case):
     largest = float(np.abs(case.expected).max())
     assert case.tolerance == max(MULTIPLE * case.noise, FLOOR * last_place(largest))
     for array in (*case.inputs, *case.params.values()):
-        assert array.dtype in (np.float32, np.uint8)
+        assert array.dtype in (np.float32, np.uint8, np.int64)
         assert not array.flags.writeable
         if array.dtype == np.float32:
             assert (array == array.astype(np.float16)).all()
@@ -234,7 +235,7 @@ def copies(tmp_path):
 
 def test_the_files_are_what_the_tool_makes(capsys):
     assert make_cases.main(["--check", str(FOLDER)]) == 0
-    assert "45 of 45 files are the same" in capsys.readouterr().out
+    assert "96 of 96 files are the same" in capsys.readouterr().out
 
 
 def changed(path, tensor=None, **entry):

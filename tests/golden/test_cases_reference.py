@@ -1,8 +1,9 @@
-"""No false alarm: PyTorch's own operations and the models of transformers, in float32, pass every case of theirs."""
+"""No false alarm: PyTorch's operations, its autograd and the models of transformers, in float32, pass all cases."""
 
 import numpy as np
 import pytest
 
+from npconv.golden.blocks import BACKWARD, WRT, arguments_of
 from npconv.golden.case import assert_close, cases
 
 pytestmark = pytest.mark.reference
@@ -49,15 +50,29 @@ def functions():
         "attention": attention,
         "attention_scores": scores,
         "average_pool2d": lambda x, **window: f.avg_pool2d(x, **window),
+        "attention_context": lambda probabilities, value: (
+            (probabilities @ split(value, probabilities.shape[1]))
+            .transpose(1, 2)
+            .reshape(value.shape[0], -1, value.shape[2])
+        ),
         "batch_norm": lambda x, weight, bias, running_mean, running_var, eps: f.batch_norm(
             x, running_mean, running_var, weight, bias, eps=eps
         ),
+        "batch_norm_training": lambda x, weight, bias, eps: f.batch_norm(
+            x, None, None, weight, bias, training=True, eps=eps
+        ),
+        "binary_cross_entropy_with_logits": f.binary_cross_entropy_with_logits,
         "conv2d": f.conv2d,
+        "cross_entropy": f.cross_entropy,
         "depthwise_conv2d": lambda x, weight, **others: f.conv2d(x, weight, groups=len(weight), **others),
         "global_average_pool": lambda x: x.mean((2, 3)),
+        "global_max_pool": lambda x: x.amax((2, 3)),
         "global_response_norm": global_response_norm,
+        "grn_strength": lambda x: torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True),
         "layer_norm": layer_norm,
+        "layer_scale": lambda x, layer_scale_parameter: layer_scale_parameter[:, None, None] * x,
         "linear": f.linear,
+        "mean_squared_error": f.mse_loss,
         "normalize": lambda x, mean, std: (x - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None],
         "pointwise_conv2d": lambda x, weight, bias=None: f.conv2d(x, weight.reshape(*weight.shape[:2], 1, 1), bias),
         "rescale": lambda x, factor: x.float() / 255,
@@ -67,10 +82,14 @@ def functions():
 
 
 OPERATIONS = [
-    *("activation", "attention", "attention_scores", "average_pool2d", "batch_norm", "conv2d", "depthwise_conv2d"),
-    *("global_average_pool", "global_response_norm", "layer_norm", "linear", "normalize", "pointwise_conv2d"),
-    *("rescale", "softmax", "token_mean"),
+    *("activation", "attention", "attention_context", "attention_scores", "average_pool2d", "batch_norm"),
+    *("batch_norm_training", "binary_cross_entropy_with_logits", "conv2d", "cross_entropy", "depthwise_conv2d"),
+    *("global_average_pool", "global_max_pool", "global_response_norm", "grn_strength", "layer_norm", "layer_scale"),
+    *("linear", "mean_squared_error", "normalize", "pointwise_conv2d", "rescale", "softmax", "token_mean"),
 ]
+
+#: Of pictures before the model, nobody takes gradients.
+DIFFERENTIATED = [operation for operation in OPERATIONS if operation not in ("normalize", "rescale")]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -79,6 +98,18 @@ def test_pytorch_passes(operation):
     for case in cases(operation):
         inputs, params = tensors(case)
         assert_close(function(*inputs, **params, **case.attributes).numpy(), case.expected, case=case)
+
+
+@pytest.mark.parametrize("operation", DIFFERENTIATED)
+def test_autograd_passes(operation):
+    function = functions()[operation]
+    for case in cases(f"{operation}{BACKWARD}"):
+        (grad_y, *inputs), params = tensors(case)
+        attributes = dict(case.attributes)
+        wrt = attributes.pop(WRT)
+        leaf = {**dict(zip(arguments_of(operation), inputs, strict=False)), **params}[wrt].requires_grad_()
+        function(*inputs, **params, **attributes).backward(grad_y)
+        assert_close(leaf.grad.numpy(), case.expected, case=case)
 
 
 @pytest.mark.parametrize("family", ["ConvNext", "ConvNextV2", "Cvt"])

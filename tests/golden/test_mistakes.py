@@ -34,6 +34,7 @@ REWIRED = {
     *(entry.name for entry in VISIBLE if entry.name.endswith(("-tf32-factors", "-tf32-cut-factors"))),
     "classifier-before-norm",
     "crop-before-resize",
+    *(f"gradients-{name}" for name in ("branch-cut", "residual-twice", "branch-twice")),
     "head-norm-before-pooling",
     "head-takes-all-tokens",
     "key-and-value-swapped",

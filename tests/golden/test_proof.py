@@ -6,6 +6,7 @@ import pytest
 
 from npconv.errors import GoldenError
 from npconv.golden.compare import compare
+from npconv.golden.course import make_course
 from npconv.golden.diagnose import diagnose
 from npconv.golden.measures import FLOOR, MULTIPLE
 from npconv.golden.mistakes import MISTAKES
@@ -14,7 +15,7 @@ from npconv.golden.tracing import task_of
 from npconv.models import FAMILIES
 from npconv.models.plans import make_plan
 from tests.golden import proof
-from tests.golden.tiny_models import models_of
+from tests.golden.tiny_models import gradients_of, models_of
 
 pytestmark = pytest.mark.long
 
@@ -40,6 +41,12 @@ def usual():
     return proof.model_specimen(models_of("convnextv2")[0])
 
 
+def plan_of_gradients(tiny):
+    """Return the steps of a trace with gradients."""
+    model, _ = tiny.model.make()
+    return make_course(model.config, task_of(model), True, tiny.labels, tiny.training).plan
+
+
 def test_every_mistake_is_caught_and_named_first(verdicts):
     assert {verdict.mistake.name: verdict.failures for verdict in verdicts if verdict.failures} == {}
     assert [verdict.mistake for verdict in verdicts] == VISIBLE
@@ -49,6 +56,8 @@ def test_every_mistake_is_caught_and_named_first(verdicts):
 def test_every_family_in_which_a_mistake_can_be_made_has_its_proof(verdicts):
     models = {family: [tiny.make()[0] for tiny in models_of(family)] for family in FAMILIES}
     plans = {family: [make_plan(model.config, task_of(model)) for model in found] for family, found in models.items()}
+    for family, found in plans.items():
+        found += [plan_of_gradients(tiny) for tiny in gradients_of(family)]
     for verdict in verdicts:
         expected = {
             family

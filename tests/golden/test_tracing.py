@@ -11,6 +11,7 @@ import npconv
 from npconv.api.heads import OBSERVER
 from npconv.errors import GoldenError, InputError
 from npconv.golden import tracing
+from npconv.golden.course import Course
 from npconv.golden.trace_file import FORMAT
 from npconv.golden.tracing import describe, hash_array, hash_parameters, trace
 from npconv.images.versions import library_versions
@@ -56,7 +57,7 @@ def test_what_a_trace_says_of_itself():
     assert about["layouts"]["classifier"] == "NK"
     assert about["aliases"]["convnextv2.embeddings"] == "convnextv2.embeddings.layernorm"
     assert set(about["layouts"]) == set(recorded)
-    assert describe(model, plan, PIXELS) == about
+    assert describe(model, Course(plan), PIXELS) == about
 
 
 def test_hashes_are_of_the_float32_numbers():
@@ -199,7 +200,7 @@ def test_nothing_is_done_when_off(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("a plan was made")
 
-    monkeypatch.setattr(tracing, "make_plan", fail)
+    monkeypatch.setattr(tracing, "make_course", fail)
     model = explicit("convnext")
     model(PIXELS)
     with pytest.raises(AssertionError, match="a plan was made"), trace():

@@ -106,7 +106,7 @@ def later(function: Callable[Concatenate[np.random.Generator, P], Drawn]) -> Cal
 
 def uniform(rng: np.random.Generator, *shape: int, std: float = 1.0, mean: float = 0.0) -> np.ndarray:
     """Return random numbers in float16."""
-    return draw.pixel_values(rng, shape, scale=std, offset=mean)
+    return np.asarray(draw.pixel_values(rng, shape, scale=std, offset=mean))
 
 
 @later

@@ -105,11 +105,43 @@ def probabilities(rng: np.random.Generator, *shape: int, depth: int) -> Drawn:
     return [(scores / scores.sum(axis=-1, keepdims=True)).astype(np.float16), value], {}
 
 
-STATISTICS: dict[str, Any] = {"weight": (5,), "bias": (5,), "running_mean": (5,), "running_var": (5,)}
+@later
+def dead_channel(rng: np.random.Generator, *shape: int) -> Drawn:
+    """Draw a map with a channel of zeros."""
+    x = uniform(rng, *shape)
+    x[:, 1] = 0
+    return [x], {}
+
+
+@later
+def masked(rng: np.random.Generator, *shape: int, axes: int) -> Drawn:
+    """Draw an array and a mask over its first axes that drops a fifth or so, and one number at least."""
+    kept = rng.random(shape[:axes]) >= 0.2
+    kept.flat[0], kept.flat[-1] = False, True
+    return [uniform(rng, *shape), (kept / 0.8).astype(np.float16)], {}
+
+
+@later
+def labelled(rng: np.random.Generator, samples: int, classes: int, ignored: int = 0) -> Drawn:
+    """Draw logits and labels, the first of which do not count."""
+    labels = (rng.random(samples) * classes).astype(np.int64)
+    labels[:ignored] = IGNORED["ignore_index"]
+    return [uniform(rng, samples, classes, std=2), labels], {}
+
+
+@later
+def targeted(rng: np.random.Generator, *shape: int) -> Drawn:
+    """Draw predictions or logits, and targets from 0 to 1."""
+    return [uniform(rng, *shape, std=2), rng.random(shape).astype(np.float16)], {}
+
+
+SCALE_AND_SHIFT: dict[str, Any] = {"weight": (5,), "bias": (5,)}
+STATISTICS: dict[str, Any] = {**SCALE_AND_SHIFT, "running_mean": (5,), "running_var": (5,)}
 GRN_WEIGHTS: dict[str, Any] = {"weight": (1, 1, 1, 5), "bias": (1, 1, 1, 5)}
 THREE_HEADS, ONE_HEAD = {"num_heads": 3, "scale": 12**-0.5}, {"num_heads": 1, "scale": 8**-0.5}
 WINDOW = {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}
 BATCH_EPS, GRN_EPS, LAST = {"eps": 1e-5}, {"eps": 1e-6}, {"axis": -1}
+MOMENTUM, IGNORED = {"momentum": 0.1}, {"ignore_index": -100}
 OVERFLOW = "scores beyond 88.7: their exponentials overflow in float32"
 NO_CROP = "from 384 pixels on no crop: a square at once; here 24"
 SQUARE = "as many outputs as inputs: a transposed weight fits"
@@ -173,9 +205,18 @@ TABLE: dict[str, list[Row]] = {
         ("one_sample", "one sample", arrays((1, 5, 3, 6), **STATISTICS), BATCH_EPS),
         ("tiny_variance", "running_var near 1e-5: shows eps", tiny_statistics(), BATCH_EPS),
     ],
+    "batch_norm_training": [
+        ("map", "the statistics of two samples", arrays((2, 5, 4, 3), mean=1, **SCALE_AND_SHIFT), BATCH_EPS),
+        ("tiny_variance", "variances near its eps", arrays((2, 5, 3, 4), std=0.004, **SCALE_AND_SHIFT), BATCH_EPS),
+    ],
+    "running_mean": [("map", "a tenth of the batch's mean", arrays((2, 5, 4, 3), mean=1, running_mean=(5,)), MOMENTUM)],
+    "running_var": [("map", "divided by n - 1, not n", arrays((2, 5, 4, 3), std=2, running_var=(5,)), MOMENTUM)],
+    "drop_path": [("tokens", "a factor for each sample", masked(4, 5, 3, axes=1), {})],
+    "dropout": [("probabilities", "a factor for each number", masked(2, 3, 4, 5, axes=4), {})],
     "activation": [*activations()],
     "grn_strength": [
         ("map", "two samples", arrays((2, 5, 4, 3)), {}),
+        ("dead_channel", "a channel of zeros, whose gradient is 0 and not 0 / 0", dead_channel(2, 4, 3, 2), {}),
         ("large_values", "squares that overflow in float16", arrays((1, 4, 3, 5), std=120), {}),
     ],
     "grn_relative": [
@@ -222,7 +263,10 @@ TABLE: dict[str, list[Row]] = {
         ("class_token", "the class token is left out", arrays((2, 13, 5), (2, 5, 4, 3)), {}),
     ],
     "class_token": [("class_token", "what stands before the positions", arrays((2, 13, 5), (2, 5, 4, 3)), {})],
-    "join_class_token": [("keys", "the class token first", arrays((2, 1, 5), (2, 6, 5)), {})],
+    "join_class_token": [
+        ("keys", "the class token first", arrays((2, 1, 5), (2, 6, 5)), {}),
+        ("one_for_all", "one class token for all samples", arrays((1, 1, 5), (2, 6, 5)), {}),
+    ],
     "linear": [
         ("tokens", "more outputs than inputs", arrays((2, 5, 6), weight=(9, 6), bias=(9,)), {}),
         ("square", SQUARE, arrays((2, 4, 7), weight=(7, 7), bias=(7,)), {}),
@@ -246,6 +290,17 @@ TABLE: dict[str, list[Row]] = {
         ("as_many_keys", "as many keys as queries", arrays(*[(2, 6, 12)] * 3, std=1.5), THREE_HEADS),
         ("one_head", "one head", arrays((1, 4, 8), (1, 6, 8), (1, 6, 8)), ONE_HEAD),
         ("large_scores", OVERFLOW, arrays((1, 4, 12), *[(1, 5, 12)] * 2, std=12), THREE_HEADS),
+    ],
+    "cross_entropy": [
+        ("labels", "a mean over samples", labelled(4, 5), IGNORED),
+        ("ignored", "two of five samples do not count", labelled(5, 4, ignored=2), IGNORED),
+    ],
+    "mean_squared_error": [("targets", "a mean over all elements", targeted(3, 4), {})],
+    "binary_cross_entropy_with_logits": [("targets", "a mean over all elements", targeted(3, 4), {})],
+    "half_square": [("map", "half the sum of squares", arrays((2, 4, 3)), {})],
+    "sum_gradients": [
+        ("block", "the residual's and the branch's", arrays((2, 4, 3, 5), (2, 4, 3, 5)), {}),
+        ("three", "of queries, keys and values", arrays(*[(2, 5, 4)] * 3), {}),
     ],
     "resize": [
         ("bicubic_down", "fewer pixels, antialiased", picture(37, 53), {"height": 21, "width": 30, "resample": 3}),

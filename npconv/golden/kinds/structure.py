@@ -16,6 +16,7 @@ from npconv.golden.kinds.continuous import NORMS
 from npconv.golden.segment import walk
 from npconv.golden.trace_file import PIXELS
 from npconv.layers import ACTIVATIONS
+from npconv.plan.gradient_steps import is_gradient
 from npconv.plan.run import run_step
 from npconv.plan.step import Step
 
@@ -149,7 +150,7 @@ def _functions(place: Place) -> Iterator[Change]:
     if place.step.operation == "softmax":
         for says, blocked in MASKS.items():
             yield place.of_input(KIND, f"scores masked: {says}", 0, partial(_masked, blocked), mask=says)
-    if place.step.operation == "activation":
+    if place.step.operation in ("activation", "activation_backward"):
         for other in ACTIVATIONS:
             if other != place.step.attributes["hidden_act"]:
                 says = f"{WORDS.get(other, other)} in place of {place.step.attributes['hidden_act']}"
@@ -202,7 +203,9 @@ def _other_inputs(place: Place) -> Iterator[Change]:
     for index, name in enumerate(place.step.inputs):
         shape = place.inputs[index].shape
         for other in known:
-            if other in later or other in place.step.inputs or place.reference[other].shape != shape:
+            if other in later or other in place.step.inputs or is_gradient(other) != is_gradient(name):
+                continue
+            if place.reference[other].shape != shape:
                 continue
             inputs = tuple(other if place_ == index else own for place_, own in enumerate(place.step.inputs))
             says = f"{other} in the place of its input {name}"

@@ -16,19 +16,21 @@ import numpy as np
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
 
-#: What stands before the name of a mistake that several operations share.
+#: What stands for an operation before the name of a mistake that several share, where that is not its own name.
 SHORT = {
-    "rms_norm": "rms-norm",
-    "simple_norm": "simple-norm",
     "conv2d": "conv",
     "depthwise_conv2d": "depthwise",
     "pointwise_conv2d": "pointwise",
-    "linear": "linear",
-    "tokens": "tokens",
-    "map_tokens": "map-tokens",
+    "grn_apply": "grn",
     "attention_scores": "scores",
     "attention_context": "context",
 }
+
+
+def short(operation: str) -> str:
+    """Return what stands for an operation before the name of a mistake: ``"conv-backward"``."""
+    forward = operation.removesuffix("_backward")
+    return (SHORT.get(forward, forward) + operation[len(forward) :]).replace("_", "-")
 
 
 def anywhere(step: Step) -> bool:
@@ -122,24 +124,34 @@ def mistake(
 ) -> Callable[[Callable[..., Any] | Edit], Any]:
     """Put an edit or a function into the catalogue, once for each operation: ``mistake(...)(edit(eps=1e-5))``.
 
-    With several operations, the names begin with what `SHORT` has for them. A mistake may divide by zero or overflow:
-    that is told by its numbers, not by warnings.
+    With several operations, the names begin with what is :func:`short` for them. `applies` narrows down what an edit
+    says of itself. A mistake may divide by zero or overflow: that is told by its numbers, not by warnings.
     """
     several = () if isinstance(operation, str) else tuple(operation)
 
     def add(how: Callable[..., Any] | Edit) -> Any:
         for key in several or (str(operation),):
-            full = f"{SHORT[key]}-{name}" if several else name
+            full = f"{short(key)}-{name}" if several else name
             if full in CATALOGUE:
                 raise ValueError(f"two mistakes are called {full}")
             function = partial(how.call, OPERATIONS[key]) if isinstance(how, Edit) else how
             quiet = np.errstate(all="ignore")(function)
             quiet.__doc__ = how.__doc__ if not isinstance(how, Edit) and how.__doc__ else says
-            where = applies or (how.applies if isinstance(how, Edit) else anywhere)
+            where = _both(applies or anywhere, how.applies if isinstance(how, Edit) else anywhere)
             CATALOGUE[full] = Mistake(full, says, key, quiet, origin, where, rewire, invisible, unseen, is_slow)
         return how
 
     return add
+
+
+def _both(one: Callable[[Step], bool], other: Callable[[Step], bool]) -> Callable[[Step], bool]:
+    """Return what tells of a step whether two conditions hold."""
+    return lambda step: one(step) and other(step)
+
+
+def of_gradient(*arguments: str) -> Callable[[Step], bool]:
+    """Return what tells of a step whether it makes the gradient of one of some arguments."""
+    return lambda step: step.attributes["wrt"] in arguments
 
 
 def edit(**values: Any) -> Edit:

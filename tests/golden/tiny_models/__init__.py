@@ -5,14 +5,14 @@ digits. Sizes are odd and all different, pictures are two and, but for one model
 parameter is 0, 1 or the same for all channels; so whatever is swapped, left out or mixed up changes the numbers.
 
 The file of a family is called as its ``model_type``, and holds its ``MODELS`` in the order in which a mistake is looked
-for.
+for, and its ``GRADIENTS``, those whose way back is looked at.
 """
 
 from __future__ import annotations
 
 import importlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,9 +63,36 @@ class TinyModel:
         return model_class(config, params), draw_pictures(rng, self.shape, self.scale)
 
 
+@dataclass(frozen=True)
+class TinyGradients:
+    """What a trace with gradients is made of.
+
+    Parameters
+    ----------
+    model : TinyModel
+    says : str
+        What it is for.
+    labels : sequence, optional
+        What the loss of a classifier is of.
+    training : bool
+        Whether it drops at random and takes the statistics of the batch.
+    """
+
+    model: TinyModel
+    says: str
+    labels: Sequence[Any] | None = None
+    training: bool = False
+
+
 def models_of(family: str) -> tuple[TinyModel, ...]:
     """Return the tiny models of a family."""
     found: tuple[TinyModel, ...] = importlib.import_module(f"{__name__}.{family}").MODELS
+    return found
+
+
+def gradients_of(family: str) -> tuple[TinyGradients, ...]:
+    """Return what the traces with gradients of a family are made of."""
+    found: tuple[TinyGradients, ...] = importlib.import_module(f"{__name__}.{family}").GRADIENTS
     return found
 
 

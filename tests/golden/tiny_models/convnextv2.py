@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.golden.tiny_models import TinyModel
-from tests.golden.tiny_models.convnext import FIELDS, LARGE_MEAN, SHAPE, SQUARE
+from dataclasses import replace
+
+from tests.golden.tiny_models import TinyGradients, TinyModel
+from tests.golden.tiny_models.convnext import DROPPING, FIELDS, IGNORED, LABELS, LARGE_MEAN, SHAPE, SQUARE
 
 MODELS = (
     TinyModel("convnextv2", "usual", FIELDS, SHAPE),
@@ -12,4 +14,14 @@ MODELS = (
     TinyModel("convnextv2", "tiny variance", FIELDS, SHAPE, scale=1e-3),
     TinyModel("convnextv2", "hardly any variance", FIELDS, SHAPE, scale=1e-6),
     TinyModel("convnextv2", "large mean", FIELDS, SHAPE, offsets=LARGE_MEAN),
+)
+
+USUAL, _, TANH, TINY, *_ = MODELS
+
+GRADIENTS = (
+    TinyGradients(USUAL, "gradients", LABELS),
+    TinyGradients(USUAL, "gradients, a label ignored", IGNORED),
+    TinyGradients(TANH, "gradients, tanh GELU", LABELS),
+    TinyGradients(TINY, "gradients, tiny variance", LABELS),
+    TinyGradients(replace(DROPPING, family="convnextv2"), "gradients in training", [3, 5, 1], training=True),
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from tests.golden.tiny_models import TinyModel
+from tests.golden.tiny_models import TinyGradients, TinyModel
+from tests.golden.tiny_models.convnext import IGNORED, LABELS
 
 FIELDS: dict[str, Any] = {
     **{"embed_dim": [6, 12], "num_heads": [2, 3], "depth": [2, 1], "mlp_ratio": [2.0, 1.5], "num_labels": 7},
@@ -34,4 +36,22 @@ MODELS = (
     TinyModel("cvt", "tiny variance", FIELDS, SHAPE, scale=1e-3),
     TinyModel("cvt", "large mean", FIELDS, SHAPE, offsets={"projection.bias": 300.0}),
     TinyModel("cvt", "large scores", FIELDS, SHAPE, gains={".projection_query.": 12.0, ".projection_key.": 12.0}),
+)
+
+#: Of three pictures, so that a mask drops some and not others.
+DROPPING = TinyModel(
+    "cvt",
+    "drop path and dropout",
+    {**FIELDS, "drop_path_rate": [0.5, 0.5], "drop_rate": [0.2, 0.2], "attention_drop_rate": [0.2, 0.2]},
+    (3, *SHAPE[1:]),
+)
+
+USUAL, _, POOLING, QUICK, TINY, *_ = MODELS
+
+GRADIENTS = (
+    TinyGradients(USUAL, "gradients", LABELS),
+    TinyGradients(USUAL, "gradients, a label ignored", IGNORED),
+    *(TinyGradients(model, f"gradients, {model.says}", LABELS) for model in (POOLING, QUICK, TINY)),
+    TinyGradients(DROPPING, "gradients in training", [3, 5, 1], training=True),
+    TinyGradients(replace(TINY, fields=DROPPING.fields), "gradients in training, tiny variance", LABELS, training=True),
 )

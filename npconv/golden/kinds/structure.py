@@ -16,8 +16,8 @@ from npconv.golden.kinds.continuous import NORMS
 from npconv.golden.segment import walk
 from npconv.golden.trace_file import PIXELS
 from npconv.layers import ACTIVATIONS
-from npconv.plan.run import run_step
 from npconv.plan.gradient_steps import is_gradient
+from npconv.plan.run import run_step
 from npconv.plan.step import Step
 
 KIND = "structure"

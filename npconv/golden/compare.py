@@ -12,7 +12,7 @@ from npconv.errors import GoldenError
 from npconv.golden.align import Aligned, align
 from npconv.golden.elementwise import check_gelus
 from npconv.golden.exchanged import Exchange, find_exchanged, find_held
-from npconv.golden.gradients import note_factor
+from npconv.golden.gradients import note_factor, with_their_gradients
 from npconv.golden.hidden import Hiding, hidden
 from npconv.golden.inputs import check_compared, check_inputs, check_labels, given_to_both
 from npconv.golden.islands import Island, find_folded, find_islands
@@ -220,6 +220,7 @@ def compare(
     if layout not in ("auto", "strict"):
         raise GoldenError(f"expected layout to be auto or strict, got {layout!r}")
     renamed, renamed_weights = split_names(names, reference)
+    renamed = with_their_gradients(renamed, renamed_weights, reference, mine)
     pairs, named, said = pair_names(reference, mine, renamed)
     note, inputs, refused = check_inputs(reference, mine, pairs.names, unit, layout)
     check_labels(reference, mine, pairs.names)

@@ -32,6 +32,7 @@ from npconv.golden.layouts import swapped_axes
 from npconv.golden.measures import is_before_model, largest_of
 from npconv.golden.segment import FAILURES, make_segment, run_changed
 from npconv.golden.trace_file import PIXELS, layout_of
+from npconv.plan.gradient_steps import is_gradient
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Plan, Step
 
@@ -79,7 +80,7 @@ def _held(comparison: Comparison, plan: Plan, difference: Difference) -> Explana
         return None
     steps = _between(plan, difference.name, held)
     parameters = [name for step in steps for name in step.params.values()]
-    if parameters:
+    if parameters and not is_gradient(held):
         return "folded", {"holds": held, "parameters": parameters, "into": difference.name}
     return "elsewhere", {"holds": held}
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 def with_their_gradients(
-    names: Mapping[str, str], reference: Mapping[str, Any], mine: Mapping[str, Any]
-) -> dict[str, str]:
-    """Return a map of names that goes for the gradients of its tensors and weights as well."""
-    more = {f"{own}{GRAD}": f"{name}{GRAD}" for own, name in names.items()}
+    names: Mapping[str, str] | str | None,
+    of_weights: Mapping[str, str],
+    reference: Mapping[str, Any],
+    mine: Mapping[str, Any],
+) -> Mapping[str, str] | str | None:
+    """Return a map of names that goes for the gradients of its tensors, and of weights, as well."""
+    given = {} if names is None or isinstance(names, str) else dict(names)
+    more = {f"{own}{GRAD}": f"{name}{GRAD}" for own, name in {**given, **of_weights}.items()}
     known = {own: name for own, name in more.items() if own in mine and name in reference}
-    return known | dict(names)
+    return {**known, **given} if known and not isinstance(names, str) else names
 
 
 def without_gradients_of_one(

@@ -16,9 +16,10 @@ from npconv.golden.renaming import rename
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.golden.tracing import choose_names
 from npconv.golden.truth import class_of
+from npconv.layers.letters import Shape
 from npconv.models import family_of
 from npconv.plan.gradient_steps import GRAD
-from npconv.plan.shapes import Shape, result_shapes
+from npconv.plan.shapes import result_shapes
 from npconv.plan.step import Plan, Step
 
 

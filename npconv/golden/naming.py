@@ -12,7 +12,7 @@ import numpy as np
 from npconv.convert.dialects import family_of_names
 from npconv.convert.modules import module_dialects, module_names, parameter_names, skipped_modules
 from npconv.errors import GoldenError, WeightsError
-from npconv.golden.gradients import with_their_gradients, without_gradients_of_one
+from npconv.golden.gradients import without_gradients_of_one
 from npconv.golden.measures import is_before_model
 from npconv.golden.output_names import spelled
 from npconv.golden.pairing import Pairs, find_targets, pair
@@ -60,7 +60,7 @@ def pair_names(
     notes = []
     dialect = names if isinstance(names, str) else None if names is not None else recognise(reference, mine)
     theirs = {} if dialect is None else names_in(reference, dialect, mine)
-    renamed = with_their_gradients(names, reference, mine) if isinstance(names, Mapping) else None
+    renamed = names if isinstance(names, Mapping) else None
     pairs = pair(reference, mine, part(reference, "aliases"), renamed, theirs)
     if names is None and dialect is not None:
         notes.append(f"names: those in MINE are taken for those of {dialect}; --names {dialect} says so")

@@ -19,10 +19,10 @@ STEP = 1e-5
 BOUND = 1e-7
 
 
-def made(config, dtype="float64"):
+def made(config, dtype="float64", **options):
     """Return a classifier with random parameters, none without effect."""
     model_class = CLASSIFIERS[config.model_type]
-    return model_class(config, weights(model_class, config), dtype=dtype)
+    return model_class(config, weights(model_class, config), dtype=dtype, **options)
 
 
 #: Whose last map goes to the classifier, in place of a class token.
@@ -137,6 +137,19 @@ def test_nothing_is_written_to_and_training_changes_nothing(function):
     np.testing.assert_array_equal(x, before)
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, parameters[name])
+
+
+@pytest.mark.parametrize("function", [saliency, grad_cam])
+@pytest.mark.parametrize("label", [None, "LABEL_1", [0, 2]])
+@pytest.mark.parametrize("family", CONFIGS)
+def test_arrays_of_a_device_stay_there(device_stub, family, label, function):
+    x = pictures()
+    model = made(CONFIGS[family], "float32", device="stub")
+    x_there = device_stub.asarray(x)
+    device_stub.ledger.clear()
+    there = function(model, x_there, label)
+    assert device_stub.ledger.to_host == 0
+    np.testing.assert_array_equal(there.get(), function(made(CONFIGS[family], "float32"), x, label))
 
 
 def test_what_does_not_fit_is_refused():

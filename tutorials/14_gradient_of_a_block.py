@@ -82,8 +82,8 @@ assert same((grad_narrow, grad_scale), gradients.layer_scale_backward(grad_y, na
 
 # %%
 grad_bent = np.einsum("oc,nohw->nchw", params["pwconv2"]["weight"], grad_narrow)
-by_hand = (grad_bent, np.einsum("nohw,nchw->oc", grad_narrow, bent), grad_narrow.sum(axis=(0, 2, 3)))
-assert same(by_hand, gradients.pointwise_conv2d_backward(grad_narrow, bent, params["pwconv2"]["weight"]))
+mine = (grad_bent, np.einsum("nohw,nchw->oc", grad_narrow, bent), grad_narrow.sum(axis=(0, 2, 3)))
+assert same(mine, gradients.pointwise_conv2d_backward(grad_narrow, bent, params["pwconv2"]["weight"]))
 bell = np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
 grad_wide = grad_bent * ((1 + erf(wide / np.sqrt(2))) / 2 + wide * bell)
 assert same([grad_wide], [gradients.gelu_backward(grad_bent, wide)])
@@ -100,9 +100,8 @@ spread = np.sqrt((deviation**2).mean(axis=1, keepdims=True) + 1e-6)
 z = deviation / spread
 g = params["layernorm"]["weight"][:, None, None] * grad_normed
 grad_looked = (g - g.mean(axis=1, keepdims=True) - z * (g * z).mean(axis=1, keepdims=True)) / spread
-by_hand = (grad_looked, (grad_normed * z).sum(axis=(0, 2, 3)), grad_normed.sum(axis=(0, 2, 3)))
-weight = params["layernorm"]["weight"]
-assert same(by_hand, gradients.layer_norm_backward(grad_normed, looked, weight, eps=1e-6, axis=1))
+mine = (grad_looked, (grad_normed * z).sum(axis=(0, 2, 3)), grad_normed.sum(axis=(0, 2, 3)))
+assert same(mine, gradients.layer_norm_backward(grad_normed, looked, params["layernorm"]["weight"], eps=1e-6, axis=1))
 
 # %% [markdown]
 # Why these two? Add a constant to all channels, or stretch their deviations: LayerNorm gives out the same. The loss
@@ -116,6 +115,7 @@ for name, gradient in (("g / spread", g / spread), ("with both means", grad_look
 show_table(["gradient", "share along a constant", "along z"], rows)
 assert min(rows[0][1:]) > 0.05
 assert max(rows[1][1:]) < 1e-5  # not quite 0 along z: eps does notice a stretch
+assert (g / spread * grad_looked).sum() > 0  # so a step against the careless one lowers the loss nevertheless
 
 # %% [markdown]
 # **Depthwise**. A number of x was seen by all positions around it: by one to the left with the kernel's right half. So
@@ -173,7 +173,7 @@ assert max(row[1] for row in rows) < 1e-6
 # %% [markdown]
 # **For a port:** a golden trace of gradients has `NAME.grad` beside each array and parameter `NAME` (lesson 11), in the
 # order of the walk back, from the loss to the stem. Compare forwards first. Then the first gradient that differs names
-# the backward function to look at. The loss will not tell: it also falls with gradients that are a little wrong.
+# the backward function to look at. The loss will not tell: it falls along the careless gradient above as well.
 #
 # ## Exercises
 #

@@ -11,7 +11,10 @@ from test_lessons import LESSONS, run_process
 from npconv import layers
 
 FUNCTIONS = [name for name in layers.__all__ if callable(getattr(layers, name))]
-BACKWARD = list(backward_functions())
+
+#: What goes back from the loss that a golden trace takes for a model that has none; no lesson records such a trace.
+IN_NO_LESSON = ("half_square_backward",)
+BACKWARD = [name for name in backward_functions() if name not in IN_NO_LESSON]
 
 pytestmark = pytest.mark.slow
 

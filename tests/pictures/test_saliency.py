@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import numpy as np
 import pytest
+from PIL import Image
 from support.builders import BARE_MODELS, CLASSIFIERS, CONFIGS, pictures
 from support.fast_models import weights
 
@@ -110,6 +113,24 @@ def test_the_map_behind_a_class_token_does_nothing_to_the_class():
     name, feature_map = array_of(model, f"{PREFIXES['cvt']}.2", x)
     others = logits_of(model, {"pixel_values": x, name: feature_map + 1})
     np.testing.assert_array_equal(others, model(x).logits)
+
+
+@pytest.mark.parametrize(("name", "stage"), [("convnext-cifar10", 1), ("cvt-cifar10", 2)])
+def test_grad_cam_points_at_the_corner_where_the_ship_is(name, stage):
+    """At half its size on grey: by chance 1/4 of the map would lie in its corner; the least of these is 0.54."""
+    ship = np.asarray(Image.open(files("npconv") / "zoo" / "samples" / "ship.png").resize((32, 32)))
+    model, processor = (
+        kind.from_pretrained(name) for kind in (npconv.AutoModelForImageClassification, npconv.AutoImageProcessor)
+    )
+    small = processor(ship)["pixel_values"].reshape(3, 16, 2, 16, 2).mean(axis=(2, 4))
+    x, shares = np.zeros((4, 3, 32, 32), np.float32), []
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for picture, (down, right) in zip(x, corners, strict=True):
+        picture[:, 16 * down : 16 * down + 16, 16 * right : 16 * right + 16] = small
+    for cam, (down, right) in zip(grad_cam(model, x, "ship", stage), corners, strict=True):
+        half = len(cam) // 2
+        shares.append(cam.reshape(2, half, 2, half).sum(axis=(1, 3))[down, right] / cam.sum())
+    assert min(shares) > 0.4
 
 
 @pytest.mark.parametrize("function", [saliency, grad_cam])

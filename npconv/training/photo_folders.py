@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 
 from npconv.errors import ImageError, InputError
-from npconv.images.decode import read_picture_file
 from npconv.images.folder import pictures_in
 from npconv.messages import escape, quoted
 from npconv.training.photo_lists import ALL, PARTS, Entry, PhotoList
@@ -26,7 +25,7 @@ def list_folder(folder: str) -> PhotoList:
     except ImageError as error:
         raise InputError(str(error)) from error
     names = [_below(folder, picture) for picture in pictures]
-    photos = PhotoList(lambda file: (os.path.getsize(file),), read_picture_file)
+    photos = PhotoList()
     add_layout(photos, folder, names, _folders_in(folder))
     if others:
         photos.problems.append(Problem("not_pictures", folder, counted(others, "file", "files")))
@@ -61,13 +60,14 @@ def add_layout(photos: PhotoList, root: str, names: list[str], folders: Iterable
 
 
 def _outer_folder(names: list[str]) -> str:
-    """Return the folders, with a slash, that lie around the folders of parts and classes; nothing without such."""
+    """Return the folders, with a slash, that lie around those of parts and classes: most photos lie deeper."""
     outer = ""
     while True:
         inner = [name.removeprefix(outer) for name in names]
         first = inner[0].partition("/")[0]
         around = f"{first}/"
-        if first.lower() in PARTS or any(not name.startswith(around) or name.count("/") < 2 for name in inner):
+        deeper = sum(name.count("/") > 1 for name in inner)
+        if first.lower() in PARTS or deeper * 2 < len(inner) or not all(name.startswith(around) for name in inner):
             return outer
         outer += around
 

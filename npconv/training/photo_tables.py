@@ -14,11 +14,11 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from npconv.errors import InputError
-from npconv.images.decode import is_url, read_picture_file
+from npconv.images.decode import is_url
 from npconv.images.folder import SUFFIXES
 from npconv.messages import escape, listed, quoted
 from npconv.training.photo_lists import ALL, PARTS, Entry, PhotoList
-from npconv.training.problems import Problem
+from npconv.training.problems import Problem, counted, describe
 
 #: Names of columns, in lower case. More labels of a photo are in ``label_2``, ``label2`` and so on.
 FILE_NAMES = ("file", "filename", "file_name", "filepath", "file_path", "path", "image", "photo", "picture")
@@ -63,31 +63,43 @@ def list_table(path: str, problem_type: str | None = None) -> PhotoList:
         If it cannot be read, has no such columns, or no photo of it can be used.
     """
     table = _read_table(path)
-    photos = PhotoList(lambda file: (os.path.getsize(file),), read_picture_file)
+    photos = PhotoList()
     table, photos.problem_type = _kind_of(table, problem_type)
     if not table.has_names_of_classes:
         photos.classes = tuple(table.columns[column] for column in table.labels)
-    folder = os.path.dirname(path)
-    seen: set[str] = set()
-    for number, row in enumerate(table.rows, table.first_row):
-        file = _path(folder, row[table.file])
-        labels = _labels(table, row, photos.problem_type)
-        flaw = _flaw(file, seen) or ("" if labels is not None else "no_label")
-        if labels is None or flaw:
-            photos.problems.append(Problem(flaw, file))
-            continue
-        seen.add(file)
-        photos.entries.append(Entry(file, _part(table, row, number), labels))
+    _add_rows(photos, table, os.path.dirname(path))
     if not photos.entries:
-        first = photos.problems[0]
         raise InputError(
-            f"{table.name}: expected photos that are there and have labels, got none in {len(table.rows)} rows; the "
-            f"first: {escape(first.file)} ({first.kind.replace('_', ' ')})"
+            f"{table.name}: expected photos that are there and have a label, got none in "
+            f"{counted(len(table.rows), 'row', 'rows')}; the first: {describe(photos.problems[0])}"
         )
     used = {table.file, table.part, *table.labels}
     left_out = [column for place, column in enumerate(table.columns) if place not in used]
     photos.problems += [Problem("column", column) for column in left_out]
     return photos
+
+
+def _add_rows(photos: PhotoList, table: Table, folder: str) -> None:
+    """Add the photos of the rows that can be used, and say why the others cannot."""
+    found: dict[str, Entry] = {}
+    differing = set()
+    for number, row in enumerate(table.rows, table.first_row):
+        file = _path(folder, row[table.file])
+        labels = _labels(table, row, photos.problem_type)
+        if is_url(file):
+            photos.problems.append(Problem("url", file))
+        elif not os.path.exists(file):
+            photos.problems.append(Problem("missing", file))
+        elif labels is None:
+            photos.problems.append(Problem("no_label", file))
+        elif file not in found:
+            found[file] = Entry(file, _part(table, row, number), labels)
+        elif found[file].labels == labels:
+            photos.problems.append(Problem("twice", file))
+        elif file not in differing:
+            differing.add(file)
+            photos.problems.append(Problem("rows_differ", file))
+    photos.entries += [entry for file, entry in found.items() if file not in differing]
 
 
 def _read_table(path: str) -> Table:
@@ -162,9 +174,10 @@ def _kind_of(table: Table, wanted: str | None) -> tuple[Table, str]:
         return table, wanted or (MULTI if several else SINGLE)
     if wanted != REGRESSION and all(found <= {*YES, *NO} for found in cells.values()):
         return table, MULTI
-    if all(_number(cell) is not None for found in cells.values() for cell in found if cell):
+    are_numbers = [_number(cell) is not None for found in cells.values() for cell in found if cell]
+    if all(are_numbers):
         return table, REGRESSION
-    if len(table.labels) == 1 and wanted in (None, SINGLE):
+    if len(table.labels) == 1 and wanted in (None, SINGLE) and (wanted == SINGLE or not any(are_numbers)):
         return table._replace(has_names_of_classes=True), SINGLE
     odd = next(cell for found in cells.values() for cell in sorted(found) if cell and _number(cell) is None)
     raise InputError(
@@ -212,12 +225,3 @@ def _path(folder: str, file: str) -> str:
         return file
     path = os.path.join(folder, file)
     return path if os.path.lexists(path) else os.path.join(folder, file.replace("\\", "/"))
-
-
-def _flaw(file: str, seen: set[str]) -> str:
-    """Return the kind of what is wrong with a file, nothing if it is there and new."""
-    if is_url(file):
-        return "url"
-    if not os.path.exists(file):
-        return "missing"
-    return "twice" if file in seen else ""

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from npconv.errors import InputError
+from npconv.errors import ImageError, InputError
 from npconv.images.decode import read_picture_file
-from npconv.images.folder import natural_key
+from npconv.images.folder import is_picture, natural_key
 from npconv.messages import escape
 from npconv.training.photo_archives import archive_of, is_archive, list_archive, read_member
 from npconv.training.photo_folders import list_folder
@@ -94,8 +95,12 @@ def read_photos(source: str | Path, *, problem_type: str | None = None) -> dict[
         raise InputError(f"{escape(path)}: no such folder or file; expected a folder of classes, a CSV or a zip file")
     elif not os.path.isfile(path):
         raise InputError(f"{escape(path)}: is a pipe or a device; expected a folder of classes, a CSV or a zip file")
+    elif is_archive(path):
+        photos = list_archive(path)
+    elif is_picture(path):
+        raise InputError(f"{escape(path)}: is a single picture; expected a folder of classes, a CSV or a zip file")
     else:
-        photos = list_archive(path) if is_archive(path) else list_table(path, problem_type)
+        photos = list_table(path, problem_type)
     _leave_out_contradictions(photos)
     return _by_parts(photos, path)
 
@@ -155,6 +160,7 @@ def _groups(photos: LabelledPhotos, share: float) -> list[np.ndarray]:
     if photos.problem_type == MULTI:
         counts = np.where(targets > 0, targets.sum(axis=0), np.inf)
         targets = np.where(np.isinf(counts).all(axis=1), -1, counts.argmin(axis=1))
+        targets[np.bincount(targets + 1)[targets + 1] == 1] = -1
     order = np.argsort(targets, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(targets[order])) + 1)
 
@@ -170,7 +176,8 @@ def _leave_out_contradictions(photos: PhotoList) -> None:
             continue
         same: dict[bytes, list[Entry]] = defaultdict(list)
         for entry in entries:
-            same[hashlib.sha256(photos.read(entry.file)).digest()].append(entry)
+            with suppress(ImageError):  # told when it is read to be used
+                same[hashlib.sha256(photos.read(entry.file)).digest()].append(entry)
         for copies in same.values():
             for entry in copies:
                 twin = next((copy for copy in copies if copy.labels != entry.labels), None)

@@ -12,6 +12,7 @@ SENTENCES = {
     "missing": "there is no such file",
     "url": "is a URL, which is not fetched; download the photo and give its path",
     "twice": "stands there twice, and counts once",
+    "rows_differ": "has other labels in another row, so it is left out; several labels of a photo stand in one row",
     "no_class": "lies in no folder of a class, so it is left out",
     "no_label": "has no label, so it is left out",
     "two_labels": "is the same picture as {}, which has another label, so both are left out",

@@ -110,6 +110,11 @@ def read_photo(file: str) -> bytes:
     return read_picture_file(file) if archive_of(file) is None else read_member(file)
 
 
+def photo_source(file: str) -> str | bytes:
+    """Return what `npconv.images.open_image` takes for a photo: its path, or its bytes where it is in a zip file."""
+    return file if archive_of(file) is None else read_member(file)
+
+
 def split(photos: LabelledPhotos, share: float, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
     """Split photos into a part to train on and one to validate with.
 

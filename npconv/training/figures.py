@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from npconv.errors import InputError
+from npconv.training.measures import Answers, confusion
 
 #: What `ImageFont.load_default` gives.
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -35,26 +35,18 @@ class Caption(NamedTuple):
     lines: tuple[str, ...]
 
 
-def draw_confusion(classes: Sequence[str], confusion: np.ndarray) -> Image.Image:
+def draw_confusion(classes: Sequence[str], answers: Answers) -> Image.Image:
     """Draw what is taken for what: a row for each true class, the darker the more of its photos got an answer.
 
     Parameters
     ----------
     classes : sequence of str
-        K names.
-    confusion : np.ndarray, (K, K)
-        Photos by their class (rows) and the answer (columns). Of more than `MOST_CLASSES` classes, those are drawn that
-        have the most wrong answers; shares are of all photos nevertheless.
-
-    Raises
-    ------
-    InputError
-        If the matrix is of another size.
+        K names. Of more than `MOST_CLASSES`, those are drawn that have the most wrong answers.
+    answers : Answers
     """
-    if confusion.shape != (len(classes), len(classes)):
-        raise InputError(f"expected a matrix of {len(classes)} classes, got the shape {confusion.shape}")
-    shown = _most_mistaken(confusion)
-    shares = confusion[np.ix_(shown, shown)] / np.maximum(confusion.sum(axis=1)[shown, None], 1)
+    shown = _most_mistaken(answers, len(classes))
+    photos = np.bincount(answers.truth, minlength=len(classes))[shown, None]
+    shares = confusion(answers, shown) / np.maximum(photos, 1)
     font = ImageFont.load_default(FONT_SIZE)
     names = [cut(classes[number], font, LONGEST_NAME) for number in shown]
     widest = max(int(font.getlength(name)) for name in names)
@@ -83,19 +75,11 @@ def draw_confusion(classes: Sequence[str], confusion: np.ndarray) -> Image.Image
 
 
 def contact_sheet(photos: Iterable[Caption], title: str) -> Image.Image:
-    """Draw photos in rows, with some lines of text below each.
-
-    Raises
-    ------
-    InputError
-        If there are none.
-    """
+    """Draw photos in rows, with some lines of text below each; of none, the title alone."""
     font = ImageFont.load_default(FONT_SIZE)
     cells = [_cell_of(photo, font) for photo in photos]
-    if not cells:
-        raise InputError("expected at least one photo for a contact sheet, got none")
     width = THUMBNAIL + MARGIN
-    height = max(cell.height for cell in cells) + MARGIN
+    height = max((cell.height for cell in cells), default=0) + MARGIN
     rows = -(-len(cells) // IN_A_ROW)
     top = 2 * MARGIN + FONT_SIZE
     columns = min(len(cells), IN_A_ROW)
@@ -118,10 +102,11 @@ def cut(text: str, font: Font, width: int) -> str:
     return f"{text}..."
 
 
-def _most_mistaken(confusion: np.ndarray) -> np.ndarray:
-    """Return the classes that are drawn, in their order."""
-    wrong = confusion.sum(axis=1) + confusion.sum(axis=0) - 2 * np.diag(confusion)
-    return np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+def _most_mistaken(answers: Answers, classes: int) -> np.ndarray:
+    """Return the numbers of the classes that are drawn, in their order: those in most of the mistakes."""
+    is_wrong = ~answers.is_right
+    wrong = sum(np.bincount(numbers[is_wrong], minlength=classes) for numbers in (answers.truth, answers.answer))
+    return np.sort(np.argsort(-np.asarray(wrong), kind="stable")[:MOST_CLASSES])
 
 
 def _draw_cell(draw: ImageDraw.ImageDraw, place: tuple[int, int], share: float, font: Font) -> None:

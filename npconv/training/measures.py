@@ -160,10 +160,26 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(each.photos * abs(each.accuracy - each.confidence) for each in bins) / total if total else math.nan
 
 
-def confusion(answers: Answers, classes: int) -> np.ndarray:
-    """Return how often each answer is given for photos of each class: (K, K) int64, a row for each class."""
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (answers.truth, answers.answer), 1)
+def confusion(answers: Answers, shown: np.ndarray) -> np.ndarray:
+    """Return how often each answer is given for photos of each class.
+
+    Parameters
+    ----------
+    answers : Answers
+    shown : np.ndarray, (M,)
+        The numbers of the classes to count: all of them, ``np.arange(K)``, or some, where K * K are too many.
+
+    Returns
+    -------
+    np.ndarray, (M, M) int64
+        A row for each class, a column for each answer.
+    """
+    place = np.full(1 + max(answers.truth.max(initial=0), answers.answer.max(initial=0), shown.max(initial=0)), -1)
+    place[shown] = np.arange(len(shown))
+    row, column = place[answers.truth], place[answers.answer]
+    counts = np.zeros((len(shown), len(shown)), np.int64)
+    is_shown = (row >= 0) & (column >= 0)
+    np.add.at(counts, (row[is_shown], column[is_shown]), 1)
     return counts
 
 

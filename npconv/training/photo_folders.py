@@ -76,8 +76,9 @@ def _has_parts(root: str, names: list[str]) -> bool:
     """Tell whether the first folders are those of parts; an InputError if only some of them are."""
     inside = [name.split("/") for name in names if "/" in name]
     named = {parts[0] for parts in inside if parts[0].lower() in PARTS}
-    if not named or any(parts[0] in named and len(parts) == 2 for parts in inside):
-        return False  # no such names, or a class that is called so: its photos lie in it
+    directly = [len(parts) == 2 for parts in inside if parts[0] in named]
+    if 2 * sum(directly) > len(directly) or not named:
+        return False  # no such names, or a class that is called so: most photos lie right in it
     others = {parts[0] for parts in inside} - named
     if others:
         raise InputError(

@@ -100,6 +100,13 @@ def test_what_is_no_photo_of_a_class_is_named(tmp_path, as_source):
     assert describe(photos.problems[2]).endswith(": 2 files left out, not pictures")
 
 
+def test_a_photo_beside_the_classes_of_a_part_does_not_make_the_part_a_class(tmp_path, as_source):
+    folder = draw_classes(tmp_path / "photos", {"data/test/a": 2, "data/test/b": 1, "data": 1, "data/test": 1})
+    (photos,) = read_photos(as_source(folder)).values()
+    assert (photos.part, photos.classes) == ("test", ("a", "b"))
+    assert [kind for kind, _ in kinds(photos)] == ["no_class", "no_class"]
+
+
 def test_a_class_that_is_empty_in_one_part_is_named(tmp_path, as_source):
     folder = draw_classes(tmp_path / "photos", {"train/a": 1, "train/b": 1, "val/a": 1})
     (folder / "val" / "b").mkdir()
@@ -149,6 +156,7 @@ def test_without_folders_of_classes_that_is_said(tmp_path, as_source, counts):
         read_photos(source)
 
 
+@pytest.mark.long
 def test_2000_classes_are_read(tmp_path, as_source):
     source = as_source(draw_classes(tmp_path / "photos", {f"class {number}": 1 for number in range(2000)}))
     (photos,) = read_photos(source).values()

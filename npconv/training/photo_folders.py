@@ -63,13 +63,12 @@ def _outer_folder(names: list[str]) -> str:
     """Return the folders, with a slash, that lie around those of parts and classes: most photos lie deeper."""
     outer = ""
     while True:
-        inner = [name.removeprefix(outer) for name in names]
-        first = inner[0].partition("/")[0]
-        around = f"{first}/"
-        deeper = sum(name.count("/") > 1 for name in inner)
-        if first.lower() in PARTS or deeper * 2 < len(inner) or not all(name.startswith(around) for name in inner):
+        inside = [name.removeprefix(outer) for name in names if "/" in name.removeprefix(outer)]
+        around = {name.partition("/")[0] for name in inside}
+        deeper = sum(name.count("/") > 1 for name in inside)
+        if len(around) != 1 or {name.lower() for name in around} & PARTS.keys() or deeper * 2 < len(inside):
             return outer
-        outer += around
+        outer += f"{around.pop()}/"
 
 
 def _has_parts(root: str, names: list[str]) -> bool:

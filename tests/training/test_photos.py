@@ -101,10 +101,10 @@ def test_what_is_no_photo_of_a_class_is_named(tmp_path, as_source):
 
 
 def test_a_photo_beside_the_classes_of_a_part_does_not_make_the_part_a_class(tmp_path, as_source):
-    folder = draw_classes(tmp_path / "photos", {"data/test/a": 2, "data/test/b": 1, "data": 1, "data/test": 1})
+    folder = draw_classes(tmp_path / "photos", {"data/test/a": 2, "data/test/b": 1, ".": 1, "data": 1, "data/test": 1})
     (photos,) = read_photos(as_source(folder)).values()
     assert (photos.part, photos.classes) == ("test", ("a", "b"))
-    assert [kind for kind, _ in kinds(photos)] == ["no_class", "no_class"]
+    assert [kind for kind, _ in kinds(photos)] == ["no_class"] * 3
 
 
 def test_a_class_that_is_empty_in_one_part_is_named(tmp_path, as_source):
@@ -258,6 +258,11 @@ def test_what_is_no_source_is_said(tmp_path):
         read_photos(draw(tmp_path / "1.png", (1, 2, 3)))
     with pytest.raises(InputError, match="is a pipe or a device"):
         read_photos(os.devnull)
+    for odd in ("", "a\0b", "\ud800", "x" * 5000):
+        with pytest.raises(InputError, match="no such folder or file"):
+            read_photos(odd)
+    with pytest.raises(InputError, match="expected the path of labelled photos, got int"):
+        read_photos(3)
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links")

@@ -44,12 +44,12 @@ formats:
   json  the same as an object, with all classes and mistakes and what was left
         out; shares from 0 to 1
   csv   one row a photo: file, label, answer, score, place (of the label among
-        the answers), error; without a label in common, a column for each
+        the answers), error; of several labels, or numbers, a column for each
 
 examples:
   npconv evaluate my-model labelled
   npconv evaluate my-model labelled --format csv --output answers.csv
-  npconv evaluate my-model labelled --confusion confusion.png --mistakes mistakes.png
+  npconv evaluate my-model labelled --confusion confusion.png
 """
 
 #: What is wrong in the same way is said so often; JSON says all of it.

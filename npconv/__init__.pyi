@@ -7,6 +7,7 @@ from npconv import layers as layers
 from npconv import modeling_outputs as modeling_outputs
 from npconv import pictures as pictures
 from npconv import pipelines as pipelines
+from npconv import training as training
 from npconv.api.auto import AutoBackbone as AutoBackbone
 from npconv.api.auto import AutoConfig as AutoConfig
 from npconv.api.auto import AutoFeatureExtractor as AutoFeatureExtractor

@@ -90,6 +90,12 @@ class Scaling(NamedTuple):
         """Return the table with mean 0 and standard deviation 1 in each column; 0 where it does not vary."""
         return (table - self.mean) / self.scale
 
+    def directions(self, table: np.ndarray) -> np.ndarray:
+        """Return the scaled rows at length 1, in float32; a row that is the mean stays 0."""
+        scaled = self.apply(table).astype(np.float32)
+        length = np.linalg.norm(scaled, axis=1, keepdims=True)
+        return scaled / np.where(length > 0, length, 1)
+
     def fold(self, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the linear layer that does for a table what this one, (K, C) and (K,), does for the scaled table."""
         folded = weight / self.scale

@@ -47,9 +47,9 @@ formats:
         the answers), error; without a label in common, a column for each
 
 examples:
-  npconv evaluate my-model holiday
-  npconv evaluate my-model holiday --format csv --output answers.csv
-  npconv evaluate my-model holiday --confusion confusion.png --mistakes mistakes.png
+  npconv evaluate my-model labelled
+  npconv evaluate my-model labelled --format csv --output answers.csv
+  npconv evaluate my-model labelled --confusion confusion.png --mistakes mistakes.png
 """
 
 #: What is wrong in the same way is said so often; JSON says all of it.

@@ -89,10 +89,8 @@ class ScoreWork(Work[Photo, Result]):
         if self.problem_type == SINGLE:
             finite = np.where(is_finite[:, None], logits, 0)
             values = list(zip(*answers_of(finite, np.array([item.target for item in items])), strict=True))
-        elif self.problem_type == MULTI:
-            values = list(np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32))
         else:
-            values = list(logits.astype(np.float32))
+            values = list(scores_of(logits, self.problem_type))
         flaw = "" if is_finite.all() else tool.flaw(math.nan)
         return [
             Result(item.file, value) if is_good else Result(item.file, error=flaw)
@@ -102,6 +100,21 @@ class ScoreWork(Work[Photo, Result]):
     def failed(self, item: Photo, error: Exception) -> Result:
         """Return the result of a photo that failed."""
         return Result(item.file, error=why_failed(error, escape(item.file)))
+
+
+def scores_of(logits: np.ndarray, problem_type: str) -> np.ndarray:
+    """Return what logits (N, K) mean, float32: the probability of each of several labels, or numbers as they are."""
+    if problem_type == MULTI:
+        logits = np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
+    return logits.astype(np.float32)
+
+
+def evaluation_of(model: str, photos: LabelledPhotos, logits: np.ndarray) -> Evaluation:
+    """Return what a model answers for photos, given its logits (N, K) for them; the classes are those of the model."""
+    if photos.problem_type == SINGLE:
+        return Evaluation(model, photos, answers=answers_of(logits, photos.targets))
+    in_columns = replace(photos, targets=photos.targets.reshape(logits.shape))
+    return Evaluation(model, in_columns, scores=scores_of(logits, photos.problem_type))
 
 
 def choose_part(parts: dict[str, LabelledPhotos], part: str | None = None) -> LabelledPhotos:

@@ -6,6 +6,7 @@ from npconv import image_utils as image_utils
 from npconv import layers as layers
 from npconv import modeling_outputs as modeling_outputs
 from npconv import pipelines as pipelines
+from npconv import training as training
 from npconv.api.auto import AutoBackbone as AutoBackbone
 from npconv.api.auto import AutoConfig as AutoConfig
 from npconv.api.auto import AutoFeatureExtractor as AutoFeatureExtractor

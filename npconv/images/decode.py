@@ -166,6 +166,12 @@ def check_pixel_count(height: int, width: int, what: str) -> None:
         )
 
 
+def read_picture_file(path: str) -> bytes:
+    """Return the bytes of a regular file that is no larger than a picture can be; `ImageError` if it is none such."""
+    with _open_file(path, picture_name(path)) as stream:
+        return stream.read()
+
+
 def strips(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the parts of a picture that are worked on at a time: left, upper, right and lower edge."""
     rows = max(1, STRIP // width)

@@ -28,7 +28,7 @@ def pictures_in(folder: str | os.PathLike[str]) -> tuple[list[str], int]:
         raise InputError(f"expected the path of a folder, got {type(folder).__name__}")
     pictures, others = [], 0
     for path in _files_in(os.fspath(folder)):
-        if _is_picture(path):
+        if is_picture(path):
             pictures.append(path)
         else:
             others += 1
@@ -56,7 +56,7 @@ def _files_in(folder: str) -> Iterator[str]:
             yield from _files_in(entry.path)
 
 
-def _is_picture(path: str) -> bool:
+def is_picture(path: str) -> bool:
     """Tell whether a file is named like a picture or begins like one; a pipe or device is none."""
     from npconv.images.decode import looks_like_picture
 

@@ -1,0 +1,111 @@
+"""Folders of classes: which class and which part a photo is of, by the folders that it lies in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from npconv.errors import ImageError, InputError
+from npconv.images.folder import pictures_in
+from npconv.messages import escape, quoted
+from npconv.training.photo_lists import ALL, PARTS, Entry, PhotoList
+from npconv.training.problems import Problem, counted
+
+
+def list_folder(folder: str) -> PhotoList:
+    """Return the photos of a folder of classes.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or there are no folders of classes in it.
+    """
+    try:
+        pictures, others = pictures_in(folder)
+    except ImageError as error:
+        raise InputError(str(error)) from error
+    names = [_below(folder, picture) for picture in pictures]
+    photos = PhotoList()
+    add_layout(photos, folder, names, _folders_in(folder))
+    if others:
+        photos.problems.append(Problem("not_pictures", folder, counted(others, "file", "files")))
+    return photos
+
+
+def add_layout(photos: PhotoList, root: str, names: list[str], folders: Iterable[str]) -> None:
+    """Add photos by their names below a root, with forward slashes, and the folders that have none.
+
+    ``class/photo.jpg``, also deeper, or the folders of the classes in folders that are named as `PARTS`. A folder that
+    holds nothing but one other around these does not matter.
+    """
+    if not names:
+        raise InputError(f"{escape(root)}: expected photos in a folder for each class, such as cat/1.jpg; found none")
+    outer = _outer_folder(names)
+    inner = [name.removeprefix(outer) for name in names]
+    has_parts = _has_parts(root, inner)
+    depth = 1 if has_parts else 0
+    for name, place in zip(names, inner, strict=True):
+        above = place.split("/")[:-1]
+        file = os.path.join(root, name.replace("/", os.sep))
+        if len(above) <= depth:
+            photos.problems.append(Problem("no_class", file))
+        else:
+            photos.entries.append(Entry(file, PARTS[above[0].lower()] if has_parts else ALL, (above[depth],)))
+    if not photos.entries:
+        raise InputError(
+            f"{escape(root)}: expected photos in a folder for each class, such as cat/1.jpg; found "
+            f"{counted(len(names), 'photo', 'photos')} in no such folder"
+        )
+    _add_empty(photos, [name.removeprefix(outer) for name in folders if name.startswith(outer)], depth)
+
+
+def _outer_folder(names: list[str]) -> str:
+    """Return the folders, with a slash, that lie around those of parts and classes: most photos lie deeper."""
+    outer = ""
+    while True:
+        inner = [name.removeprefix(outer) for name in names]
+        first = inner[0].partition("/")[0]
+        around = f"{first}/"
+        deeper = sum(name.count("/") > 1 for name in inner)
+        if first.lower() in PARTS or deeper * 2 < len(inner) or not all(name.startswith(around) for name in inner):
+            return outer
+        outer += around
+
+
+def _has_parts(root: str, names: list[str]) -> bool:
+    """Tell whether the first folders are those of parts; an InputError if only some of them are."""
+    inside = [name.split("/") for name in names if "/" in name]
+    named = {parts[0] for parts in inside if parts[0].lower() in PARTS}
+    if not named or any(parts[0] in named and len(parts) == 2 for parts in inside):
+        return False  # no such names, or a class that is called so: its photos lie in it
+    others = {parts[0] for parts in inside} - named
+    if others:
+        raise InputError(
+            f"{escape(root)}: expected every class in the folders of parts, as in {quoted(min(named))}; got "
+            f"{quoted(min(others))} beside it; move it, or give one of the folders"
+        )
+    return True
+
+
+def _folders_in(folder: str) -> list[str]:
+    """Return the folders in a folder that are not hidden, with forward slashes."""
+    found = []
+    for path, inside, _ in os.walk(folder):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        found += [_below(folder, os.path.join(path, name)) for name in inside]
+    return found
+
+
+def _below(folder: str, path: str) -> str:
+    """Return a path in a folder as it goes on from there, with forward slashes."""
+    return path[len(os.path.join(folder, "")) :].replace(os.sep, "/")
+
+
+def _add_empty(photos: PhotoList, folders: Iterable[str], depth: int) -> None:
+    """Say which folders of classes hold no photo."""
+    there = {(entry.part, entry.labels[0]) for entry in photos.entries}
+    for folder in folders:
+        parts = folder.split("/")
+        part = PARTS.get(parts[0].lower(), ALL) if depth else ALL
+        if len(parts) == depth + 1 and (part, parts[-1]) not in there:
+            photos.problems.append(Problem("empty_class", folder))

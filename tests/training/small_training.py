@@ -1,11 +1,16 @@
 """A small model of each family and small pictures, for the tests of training.
 
-As a program, ``python small_training.py FOLDER`` trains one and writes its weights there: what is killed and resumed.
+As a program, ``python small_training.py FOLDER [STEPS SECONDS]`` trains one and writes its weights there. After so many
+steps, and some seconds more, it kills itself, wherever it is.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ import numpy as np
 
 import npconv
 from npconv.files.safetensors import save_file
-from npconv.training.loop import train
+from npconv.training import loop
 from npconv.training.pictures import Pictures
 from npconv.training.recipe import Recipe
 
@@ -53,8 +58,23 @@ def small_pictures(count: int = 23, seed: int = 0) -> Pictures:
     return Pictures(pixels, labels, CLASSES, "single_label_classification", finish)
 
 
+class Killer:
+    """Counts steps, and lets the process be killed some time after one of them."""
+
+    def __init__(self, steps: int, seconds: float) -> None:
+        self.left, self.seconds = steps, seconds
+
+    def __call__(self, _: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            threading.Timer(self.seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
 if __name__ == "__main__":
+    loop.BETWEEN_CHECKPOINTS = 0.0  # one after each step
     folder = Path(sys.argv[1])
+    advance = Killer(int(sys.argv[2]), float(sys.argv[3])) if len(sys.argv) > 2 else lambda _: None
     model = small_model("cvt")
-    train(model, small_pictures(), small_pictures(9, seed=1), RECIPE, folder, resume=True)
+    data = small_pictures(), small_pictures(9, seed=1)
+    loop.train(model, *data, replace(RECIPE, epochs=20), folder, resume=True, advance=advance)
     save_file(model.state_dict(), folder / "model.safetensors")

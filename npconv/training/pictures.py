@@ -76,7 +76,7 @@ def read_pictures(
 ) -> tuple[Pictures, tuple[Problem, ...]]:
     """Decode photos and make them as large as a model wants them.
 
-    They go to a file in a folder, which has no name and ends with the process, so that they need not fit into memory.
+    They go to a file in a folder, which has no name and goes with the array, so that they need not fit into memory.
 
     Returns
     -------
@@ -90,9 +90,9 @@ def read_pictures(
     """
     prepare = partial(processor, do_rescale=False, do_normalize=False, data_format="channels_first")
     shape = prepare(_SAMPLE)["pixel_values"][0].shape
-    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it lives as long as the array
-    file.truncate(max(1, len(photos) * math.prod(shape)))
-    pixels = np.memmap(file, np.uint8, "r+", shape=(len(photos), *shape))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(max(1, len(photos) * math.prod(shape)))
+        pixels = np.memmap(file, np.uint8, "r+", shape=(len(photos), *shape))
 
     def read(place: int) -> Problem | None:
         name = photos.files[place]

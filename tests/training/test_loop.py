@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small_training
-from small_training import FIELDS, RECIPE, small_model, small_pictures
+from support import small_training
+from support.small_training import FIELDS, RECIPE, small_model, small_pictures
 
 from npconv.errors import InputError, WeightsError
 from npconv.files.safetensors import save
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, change):
 
 def test_a_checkpoint_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / FILE_NAME).write_bytes(b"something else")
-    with pytest.raises(WeightsError, match="expected a checkpoint of a training .*; delete it to begin anew"):
+    with pytest.raises(WeightsError, match=r"expected a checkpoint of a training .*; delete it to begin anew"):
         train_small(tmp_path, resume=True)
 
 
@@ -196,7 +196,9 @@ def test_numbers_and_several_labels_are_trained_too(tmp_path, problem_type, targ
     wanted = np.resize(np.array(targets, np.float32), (23, 3))
     pictures = replace(small_pictures(), targets=wanted, problem_type=problem_type)
     recipe = replace(RECIPE, epochs=12, rate=1e-2)
-    trained = train(model, pictures, replace(VALIDATION, targets=wanted[:9], problem_type=problem_type), recipe, tmp_path)
+    trained = train(
+        model, pictures, replace(VALIDATION, targets=wanted[:9], problem_type=problem_type), recipe, tmp_path
+    )
     assert trained.epochs[-1].validation_loss < 0.8 * trained.epochs[0].validation_loss
     assert trained.best.validation_accuracy is None
 

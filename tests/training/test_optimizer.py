@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_training import FIELDS, small_model
+from support.small_training import FIELDS, small_model
 
 from npconv.errors import InputError
 from npconv.models.parameters import flatten

@@ -6,7 +6,6 @@ whatever, and goes on from its checkpoint ends with the numbers of one that was 
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
@@ -17,18 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from npconv.api.loss import image_classification_loss
 from npconv.errors import InputError
 from npconv.files.disk import write_file
-from npconv.models import PretrainedConfig
 from npconv.training.average import average_decay, update_average
 from npconv.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
-from npconv.training.groups import parameter_groups
+from npconv.training.learner import Learner
 from npconv.training.optimizer import AdamW, clipped
-from npconv.training.pictures import SINGLE, Pictures
+from npconv.training.photo_tables import SINGLE
+from npconv.training.pictures import Pictures
 from npconv.training.recipe import Recipe
 from npconv.training.schedule import learning_rate
-from npconv.training.step import Step, own_step
-from npconv.training.weights import Weights
 
 LOG_NAME = "log.jsonl"
 
@@ -84,30 +82,22 @@ class Training:
 
     Parameters
     ----------
-    model : a classifier of npconv
-        With ``engine="explicit"``.
-    pictures, validation : Pictures
-        To train on, and to choose the best epoch by; of None, it is the last.
+    learner : Learner
+        The model with its weights.
+    count : int
+        How many photos there are to train on.
+    validation : Pictures, optional
+        What the best epoch is chosen by; without, it is the last.
     recipe : Recipe
-    make_step : callable
-        Makes the :data:`npconv.training.step.Step` of a model and its weights.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        pictures: Pictures,
-        validation: Pictures | None,
-        recipe: Recipe,
-        make_step: Callable[[Any, Weights], Step] = own_step,
-    ) -> None:
-        self.model, self.pictures, self.validation, self.recipe = model, pictures, validation, recipe
-        self.weights = Weights(model, parameter_groups(model))
-        self.step = make_step(model, self.weights)
+    def __init__(self, learner: Learner, count: int, validation: Pictures | None, recipe: Recipe) -> None:
+        self.learner, self.count, self.validation, self.recipe = learner, count, validation, recipe
+        self.weights = learner.weights
         self.optimizer = AdamW(self._parameters, self.weights.parts, recipe.weight_decay, recipe.layer_decay)
         self.average, self.best = self.weights.vector + 0, self.weights.vector + 0
-        self.batch_size = min(recipe.batch_size, len(pictures))
-        self.steps = len(pictures) // self.batch_size  # in an epoch; what is left over has its turn in another one
+        self.batch_size = min(recipe.batch_size, count)
+        self.steps = count // self.batch_size  # in an epoch; what is left over has its turn in another one
         self.log: list[Epoch] = []
         self.done_steps, self.loss, self.seconds = 0, 0.0, 0.0  # of the epoch that goes on
 
@@ -125,7 +115,7 @@ class Training:
     def run_epoch(self, save: Callable[[], None], advance: Callable[[int], None]) -> None:
         """Go on to the end of an epoch, and note what came of it. `save` is called from time to time on the way."""
         epoch, start = len(self.log), time.monotonic() - self.seconds
-        order = random_numbers(self.recipe.seed, epoch, 0).permutation(len(self.pictures))
+        order = random_numbers(self.recipe.seed, epoch, 0).permutation(self.count)
         saved = time.monotonic()
         while self.done_steps < self.steps:
             self.run_step(order, epoch)
@@ -140,7 +130,7 @@ class Training:
         number, recipe = self.done_steps, self.recipe
         rng = random_numbers(recipe.seed, epoch, 1 + number)
         places = order[number * self.batch_size : (number + 1) * self.batch_size]
-        loss, gradient = self.step(*self.pictures.varied(places, recipe, rng), rng)
+        loss, gradient = self.learner.step(places, rng)
         total = epoch * self.steps + number
         rate = learning_rate(total / (recipe.epochs * self.steps), recipe.warmup_epochs / recipe.epochs, recipe.rate)
         self.optimizer.step(self._parameters, clipped(gradient), rate)
@@ -173,9 +163,9 @@ class Training:
         self.weights.vector[:] = self.average
         loss, right = 0.0, 0
         for x, targets in validation.batches(self.batch_size):
-            output = self.model(x, targets, training=False)
-            loss += float(output.loss) * len(x)
-            right += int((output.logits.argmax(1) == targets).sum()) if validation.problem_type == SINGLE else 0
+            logits = self.learner.logits(x)
+            loss += float(image_classification_loss(logits, targets, self.learner.config)) * len(x)
+            right += int((logits.argmax(1) == targets).sum()) if validation.problem_type == SINGLE else 0
         self.weights.vector[:] = own
         count = len(validation)
         return loss / count, right / count if validation.problem_type == SINGLE else None
@@ -209,13 +199,12 @@ class Training:
 
 
 def train(
-    model: Any,
+    learner: Learner,
     pictures: Pictures,
     validation: Pictures | None,
     recipe: Recipe,
     folder: Path,
     *,
-    make_step: Callable[[Any, Weights], Step] = own_step,
     resume: bool = False,
     show: Callable[[Epoch], None] = lambda epoch: None,
     advance: Callable[[int], None] = lambda count: None,
@@ -224,8 +213,10 @@ def train(
 
     Parameters
     ----------
-    model, pictures, validation, recipe, make_step
+    learner, validation, recipe
         See :class:`Training`.
+    pictures : Pictures
+        Those that the learner trains on.
     folder : Path
         Where ``checkpoint.safetensors`` and ``log.jsonl``, a line an epoch, are written; it is made if need be.
     resume : bool
@@ -249,10 +240,9 @@ def train(
         If a checkpoint cannot be written, or is of another training.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    usual = model.config
-    model.config = with_drop_path(usual, recipe.drop_path)
-    training = Training(model, pictures, validation, recipe, make_step)
-    of = fingerprint(asdict(recipe), training.weights.vector, training.weights.parts, *_data(pictures, validation))
+    training = Training(learner, len(pictures), validation, recipe)
+    start = learner.weights.to_host(learner.weights.vector)
+    of = fingerprint(asdict(recipe), start, learner.weights.parts, *_data(pictures, validation))
     if resume:
         training.read(folder, of)
     ended = "finished"
@@ -272,7 +262,6 @@ def train(
         ended = "interrupted"
     finally:
         training.weights.vector[:] = training.best
-        model.config = usual
     return Trained(tuple(training.log), ended)
 
 
@@ -289,14 +278,6 @@ def score(epoch: Epoch) -> tuple[float, float]:
 def random_numbers(seed: int, epoch: int, part: int) -> np.random.Generator:
     """Return the generator of a part of an epoch: 0 is the order of the photos, then comes each step."""
     return np.random.default_rng([seed, epoch, part, 1])  # the last, as zeros at the end would not count
-
-
-def with_drop_path(config: PretrainedConfig, rate: float) -> PretrainedConfig:
-    """Return a configuration with another rate of stochastic depth, in whatever form the family has it."""
-    changed = copy.deepcopy(config)
-    usual = changed.drop_path_rate
-    changed.drop_path_rate = [rate] * len(usual) if isinstance(usual, list) else rate
-    return changed
 
 
 def _data(*parts: Pictures | None) -> list[np.ndarray]:

@@ -20,11 +20,10 @@ from npconv.images.settings import Settings
 from npconv.images.transforms import rescale
 from npconv.messages import escape
 from npconv.training.augment import augment, mixup, smooth_targets
+from npconv.training.photo_tables import SINGLE
 from npconv.training.photos import LabelledPhotos, read_photo
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
-
-SINGLE = "single_label_classification"
 
 #: A picture that shows in what size a processor gives pictures out.
 _SAMPLE = np.zeros((64, 64, 3), np.uint8)

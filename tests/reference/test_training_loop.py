@@ -15,8 +15,9 @@ import torch
 import transformers
 from support.small_training import CLASSES, FIELDS, RECIPE, small_model, small_pictures
 
-from npconv.training.loop import Training, random_numbers, train, with_drop_path
-from npconv.training.step import own_step, torch_step
+from npconv.training.learner import OwnLearner
+from npconv.training.loop import Training, random_numbers, train
+from npconv.training.torch_learner import TorchLearner
 
 pytestmark = pytest.mark.reference
 
@@ -25,14 +26,14 @@ STEPS = 50
 
 def pair(family, recipe):
     """Return a training by npconv, and the model of transformers that begins alike and drops by its own generator."""
-    model = small_model(family, "float64")
-    model.config = with_drop_path(model.config, recipe.drop_path)
+    learner = OwnLearner(small_model(family, "float64"), small_pictures(), recipe)
+    model = learner.model
     config = getattr(transformers, type(model.config).__name__)(**model.config.to_dict())
     theirs = getattr(transformers, type(model).__name__)(config).double()
     theirs.load_state_dict({name: torch.tensor(np.array(array)) for name, array in model.state_dict().items()})
     masks = np.random.default_rng(0)  # set anew before each step
     same_masks.train(theirs, model, masks)
-    return Training(model, small_pictures(), None, recipe), theirs, masks
+    return Training(learner, len(learner.pictures), None, recipe), theirs, masks
 
 
 def depth(name, blocks):
@@ -79,9 +80,9 @@ def test_the_loss_of_50_steps_is_that_of_pytorch(family):
         epoch, number = divmod(step, ours.steps)
         if number == 0:
             ours.done_steps = 0
-            order = random_numbers(recipe.seed, epoch, 0).permutation(len(ours.pictures))
+            order = random_numbers(recipe.seed, epoch, 0).permutation(ours.count)
         drawn = random_numbers(recipe.seed, epoch, 1 + number)
-        x, targets = ours.pictures.varied(order[5 * number : 5 * number + 5], recipe, drawn)
+        x, targets = ours.learner.pictures.varied(order[5 * number : 5 * number + 5], recipe, drawn)
         masks.bit_generator.state = drawn.bit_generator.state
         rate = recipe.rate * (0.01 + 0.99 * min(1, step / warmup) * (1 + math.cos(math.pi * step / total)) / 2)
         yours = their_step(theirs, optimizer, x, targets, rate)
@@ -90,7 +91,7 @@ def test_the_loss_of_50_steps_is_that_of_pytorch(family):
     assert np.abs(mine - yours).max() <= 1e-8
     assert yours.std() > 0.05
     state = theirs.state_dict()
-    for name, array in ours.model.state_dict().items():
+    for name, array in ours.learner.model.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             np.testing.assert_allclose(array, state[name].numpy(), rtol=0, atol=1e-8, err_msg=name)
 
@@ -102,12 +103,10 @@ def test_the_step_by_pytorch_gives_the_same(family, problem_type):
     rng = np.random.default_rng(3)
     x, targets = rng.normal(size=(4, 3, 12, 12)), rng.dirichlet(np.ones(CLASSES), 4)
     found = []
-    for make_step in (own_step, torch_step):
+    for kind in (OwnLearner, TorchLearner):
         model = small_model(family, "float64", problem_type=problem_type)
-        model.config = with_drop_path(model.config, 0.0)
-        training = Training(model, small_pictures(), None, RECIPE, make_step)
-        loss, gradient = training.step(x, targets, np.random.default_rng(0))
-        found.append((loss, gradient, training.weights.vector))
+        learner = kind(model, small_pictures(), replace(RECIPE, drop_path=0.0))
+        found.append((*learner.gradient(x, targets, np.random.default_rng(0)), learner.weights.vector))
     for mine, yours in zip(*found, strict=True):
         np.testing.assert_allclose(mine, yours, rtol=1e-9, atol=1e-11)  # some thousand roundings of float64
 
@@ -116,8 +115,9 @@ def test_a_training_by_pytorch_learns_and_repeats(tmp_path):
     found = []
     for name in ("first", "second"):
         model = small_model("cvt")
-        recipe = replace(RECIPE, epochs=8, rate=1e-2)
-        trained = train(model, small_pictures(), small_pictures(9, 1), recipe, tmp_path / name, make_step=torch_step)
+        recipe, pictures = replace(RECIPE, epochs=8, rate=1e-2), small_pictures()
+        learner = TorchLearner(model, pictures, recipe)
+        trained = train(learner, pictures, small_pictures(9, 1), recipe, tmp_path / name)
         found.append((trained.epochs[-1].loss, model.state_dict()["classifier.weight"].copy()))
     assert found[0][0] == found[1][0]
     np.testing.assert_array_equal(found[0][1], found[1][1])

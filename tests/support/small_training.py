@@ -19,6 +19,7 @@ import numpy as np
 import npconv
 from npconv.files.safetensors import save_file
 from npconv.training import loop
+from npconv.training.learner import OwnLearner
 from npconv.training.pictures import Pictures
 from npconv.training.recipe import Recipe
 
@@ -75,6 +76,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     advance = Killer(int(sys.argv[2]), float(sys.argv[3])) if len(sys.argv) > 2 else lambda _: None
     model = small_model("cvt")
-    data = small_pictures(), small_pictures(9, seed=1)
-    loop.train(model, *data, replace(RECIPE, epochs=20), folder, resume=True, advance=advance)
+    recipe, pictures = replace(RECIPE, epochs=20), small_pictures()
+    learner = OwnLearner(model, pictures, recipe)
+    loop.train(learner, pictures, small_pictures(9, seed=1), recipe, folder, resume=True, advance=advance)
     save_file(model.state_dict(), folder / "model.safetensors")

@@ -18,16 +18,22 @@ from npconv.files.safetensors import save
 from npconv.training import loop
 from npconv.training.checkpoint import FILE_NAME
 from npconv.training.groups import train_only
+from npconv.training.learner import OwnLearner
 from npconv.training.loop import LOG_NAME, best_of, train
-from npconv.training.step import own_step
 
 VALIDATION = small_pictures(9, seed=1)
 
 
-def train_small(folder, family="convnextv2", recipe=RECIPE, validation=VALIDATION, **options):
+def train_model(folder, model, pictures=None, recipe=RECIPE, validation=VALIDATION, learner=OwnLearner, **options):
+    """Train a model on small pictures; return what came of it."""
+    pictures = small_pictures() if pictures is None else pictures
+    return train(learner(model, pictures, recipe), pictures, validation, recipe, folder, **options)
+
+
+def train_small(folder, family="convnextv2", **options):
     """Train a small model; return it and what came of it."""
     model = small_model(family)
-    return model, train(model, small_pictures(), validation, recipe, folder, **options)
+    return model, train_model(folder, model, **options)
 
 
 def bytes_of(model):
@@ -36,7 +42,7 @@ def bytes_of(model):
 
 @pytest.mark.parametrize("family", FIELDS)
 def test_every_family_learns(tmp_path, family):
-    _, trained = train_small(tmp_path, family, replace(RECIPE, epochs=10, rate=1e-2))
+    _, trained = train_small(tmp_path, family, recipe=replace(RECIPE, epochs=10, rate=1e-2))
     assert trained.ended == "finished"
     assert best_of(trained.epochs).validation_accuracy == 1
     assert trained.epochs[-1].loss < 0.8 * trained.epochs[0].loss
@@ -84,30 +90,24 @@ def test_training_ends_when_it_gets_no_better(tmp_path):
 
 
 def stopping(after):
-    """Return what makes a step that is interrupted after so many."""
+    """Return a learner that is interrupted after so many steps."""
+    left = iter(range(after))
 
-    def make_step(model, weights):
-        step, left = own_step(model, weights), iter(range(after))
-
-        def stopped(*arguments):
+    class Stopping(OwnLearner):
+        def step(self, places, rng):
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return step(*arguments)
+            return super().step(places, rng)
 
-        return stopped
-
-    return make_step
+    return Stopping
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_the_training_can_go_on(tmp_path):
     whole, _ = train_small(tmp_path / "whole")
-    model, trained = train_small(tmp_path / "parts", make_step=stopping(6))
+    model, trained = train_small(tmp_path / "parts", learner=stopping(6))
     assert trained.ended == "interrupted"
     assert len(trained.epochs) == 1
-    one_epoch = small_model()
     interrupted = bytes_of(model)
-    with pytest.raises(KeyboardInterrupt):
-        train(one_epoch, small_pictures(), VALIDATION, RECIPE, tmp_path / "one", make_step=stopping(3))
     shown = []
     model, trained = train_small(tmp_path / "parts", resume=True, show=shown.append)
     assert trained.ended == "finished"
@@ -117,8 +117,13 @@ def test_ctrl_c_keeps_the_best_so_far_and_the_training_can_go_on(tmp_path):
 
 def test_a_finished_training_that_is_resumed_ends_at_once_with_the_same(tmp_path):
     model, _ = train_small(tmp_path)
-    again, _ = train_small(tmp_path, resume=True, make_step=stopping(0))
+    again, _ = train_small(tmp_path, resume=True, learner=stopping(0))
     assert bytes_of(model) == bytes_of(again)
+
+
+def test_before_the_end_of_the_first_epoch_ctrl_c_has_nothing_to_keep(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_small(tmp_path, learner=stopping(3))
 
 
 def run_program(folder, *arguments):
@@ -147,8 +152,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, change):
     train_small(tmp_path)
     recipe = replace(RECIPE, rate=0.1) if change == "recipe" else RECIPE
     model = small_model("cvt" if change == "model" else "convnextv2")
+    pictures = small_pictures(seed=int(change == "photos"))
     with pytest.raises(WeightsError, match="of a training with other photos, options or another model"):
-        train(model, small_pictures(seed=int(change == "photos")), VALIDATION, recipe, tmp_path, resume=True)
+        train_model(tmp_path, model, pictures, recipe, resume=True)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_refused(tmp_path):
@@ -167,7 +173,7 @@ def test_what_is_frozen_stays(tmp_path, family):
     model = small_model(family)
     before = {name: array.copy() for name, array in model.state_dict().items()}
     train_only(model, 1)
-    train(model, small_pictures(), VALIDATION, RECIPE, tmp_path)
+    train_model(tmp_path, model)
     changed = {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
     parameters = {name for name, _ in model.named_parameters()}
     assert changed & parameters <= {name for name, p in model.named_parameters() if p.requires_grad}
@@ -183,7 +189,7 @@ def test_stored_statistics_are_renewed(tmp_path):
 
 def test_the_rate_of_stochastic_depth_is_that_of_before_afterwards(tmp_path):
     for family in FIELDS:
-        model, _ = train_small(tmp_path, family, replace(RECIPE, epochs=1, drop_path=0.5))
+        model, _ = train_small(tmp_path, family, recipe=replace(RECIPE, epochs=1, drop_path=0.5))
         assert model.config.to_dict() == small_model(family).config.to_dict()
 
 
@@ -196,16 +202,15 @@ def test_numbers_and_several_labels_are_trained_too(tmp_path, problem_type, targ
     wanted = np.resize(np.array(targets, np.float32), (23, 3))
     pictures = replace(small_pictures(), targets=wanted, problem_type=problem_type)
     recipe = replace(RECIPE, epochs=12, rate=1e-2)
-    trained = train(
-        model, pictures, replace(VALIDATION, targets=wanted[:9], problem_type=problem_type), recipe, tmp_path
-    )
+    validation = replace(VALIDATION, targets=wanted[:9], problem_type=problem_type)
+    trained = train_model(tmp_path, model, pictures, recipe, validation)
     assert trained.epochs[-1].validation_loss < 0.8 * trained.epochs[0].validation_loss
     assert trained.best.validation_accuracy is None
 
 
 def test_fewer_photos_than_a_batch_are_one_batch(tmp_path):
     model = small_model()
-    trained = train(model, small_pictures(3), None, replace(RECIPE, batch_size=64), tmp_path)
+    trained = train_model(tmp_path, model, small_pictures(3), replace(RECIPE, batch_size=64), None)
     assert len(trained.epochs) == 3
 
 

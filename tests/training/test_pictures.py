@@ -52,7 +52,7 @@ def test_photos_that_cannot_be_read_are_left_out_and_named(tmp_path):
     photos = labelled(tmp_path, broken=[0, 2])
     pictures, problems = read_pictures(photos, PROCESSORS["usual"], tmp_path)
     assert [problem.kind for problem in problems] == ["unreadable"] * 2
-    assert [problem.name for problem in problems] == [photos.files[0], photos.files[2]]
+    assert [problem.file for problem in problems] == [photos.files[0], photos.files[2]]
     assert not any(photos.files[0] in problem.detail for problem in problems)
     np.testing.assert_array_equal(pictures.targets, [1, 1])
     ((x, _),) = pictures.batches(10)

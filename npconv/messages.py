@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any
 
+from npconv.errors import NpconvError
+
 SHOWN_CHARACTERS = 200
 SHOWN_ITEMS = 3
 VALUE_CHARACTERS = 80
@@ -54,6 +56,21 @@ def listed(items: Collection[str], most: int = SHOWN_ITEMS) -> str:
 def escape(text: str) -> str:
     r"""Return `text` on one line: what is not printable is written as in Python (``\n``, ``\x1b``, ``\udc80``)."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def why_failed(error: Exception, *names: str, hint: str = "") -> str:
+    """Return why something in the input failed, on one line and without its name, by any of the `names` it may have.
+
+    Of an error that nobody foresaw it says so, and then the `hint`.
+    """
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller picture or model"
+    text = escape(str(error))
+    if not isinstance(error, NpconvError):
+        return f"unexpected {type(error).__name__}: {text}{hint}"
+    for name in names:
+        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+    return text
 
 
 def nearest(name: str, candidates: Iterable[str], alike: float = 0.6) -> str | None:

@@ -36,6 +36,7 @@ CARDS = [f"npconv/zoo/{model}/README.md" for model in embedded_models()]
 STANDS_FOR = {
     "convert model.safetensors checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
     "convert model.keras checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
+    **{"evaluate MODEL PHOTOS": "evaluate my-model labelled", "FILE.png": "new.png"},
     "trace checkpoint": f"trace {MODEL}",
     "mine.npz --names keras": "mine.npz",  # there is no V2 in Keras
     "convert SOURCE DIRECTORY --prefix": "convert two.pth converted --prefix",
@@ -140,10 +141,11 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("reader")
     (place / "npconv").symlink_to(readmes.ROOT / "npconv")
     (place / "holiday").mkdir()
+    (place / "labelled/test/ship").mkdir(parents=True)
     from PIL import Image
 
     with Image.open(readmes.ROOT / "npconv/zoo/samples/ship.png") as ship:
-        for name in ("photo.jpg", "photo.png", "cat.jpg", "ship.png", "holiday/a.jpg"):
+        for name in ("photo.jpg", "photo.png", "cat.jpg", "ship.png", "holiday/a.jpg", "labelled/test/ship/a.jpg"):
             ship.convert("RGB").save(place / name)
     (place / "convnext_tiny_1k_224_ema.pth").write_bytes(pickled_tensors(in_dialect("convnext", "facebook")))
     own = in_dialect("convnext", "facebook")

@@ -1,8 +1,7 @@
-"""Another name for four commands of ``npconv``, and one for two of the source tree.
+"""Another name for four commands of ``npconv``, and one for a command of the source tree.
 
 ``python -m weights_tools convert|export|inspect|verify`` are those of ``npconv``, with the same exit statuses;
-``train`` and ``evaluate`` need the source tree. Every error is one line on stderr; ``--debug`` shows where it comes
-from.
+``train`` needs the source tree. Every error is one line on stderr; ``--debug`` shows where it comes from.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ PROGRAM = "python -m weights_tools"
 #: Commands with a parser of their own.
 FORWARDED = {
     "train": "train a small model on labelled pictures",
-    "evaluate": "measure how many labelled pictures models get right",
 }
 
 

@@ -21,8 +21,8 @@ from string import Template
 from npconv.cli.frame import positive
 from npconv.errors import InputError, UnavailableError
 from npconv.models import find_family
+from npconv.training.accuracy import versions_text
 from weights_tools.commands import parser_of, run_command
-from weights_tools.training.cards import versions_text
 from weights_tools.training.families import FIELDS, build
 from weights_tools.training.pictures import Dataset, colour_statistics, read_dataset, split_off
 from weights_tools.training.recipe import Recipe, check_recipe

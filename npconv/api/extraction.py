@@ -163,7 +163,7 @@ class ImageFeatureExtractionPipeline(Pipeline):
         if LAST in names:
             arrays[LAST] = getattr(model_outputs, LAST, model_outputs.hidden_states[-1])
         if POOLED in names:
-            arrays[POOLED] = _pooled(model_outputs, self.model)
+            arrays[POOLED] = pooled_features(model_outputs, self.model)
         # Copies: else each keeps the arrays of all stages of the whole batch in memory.
         found: dict[str, Any] = {name: np.array(to_host(arrays[name])) for name in names}
         found = {name: array.tolist() if kind is None else as_tensor(array, kind) for name, array in found.items()}
@@ -180,7 +180,7 @@ def _arrays(value: Any) -> Iterator[np.ndarray]:
         yield np.asarray(feature)
 
 
-def _pooled(output: Any, model: BareModel[Any]) -> Any:
+def pooled_features(output: Any, model: BareModel[Any]) -> Any:
     """Return the pooled features (N, C): the logits of a classifier without classes.
 
     A model that gives none is an `InputError`.

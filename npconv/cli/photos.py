@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from npconv.cli.output import write
-from npconv.errors import ImageError, InputError, NpconvError
-from npconv.messages import escape
+from npconv.errors import ImageError, InputError
+from npconv.messages import escape, why_failed
 from npconv.workers.batches import Work
 
 #: What errors call a picture from standard input.
@@ -139,11 +139,5 @@ def reason_of(error: Exception, photo: Photo, debug: bool) -> str:
     """Return why a photo failed, on one line and without its name; with `debug`, write the traceback to stderr."""
     if debug:
         write(sys.stderr, "".join(traceback.format_exception(error)), flush=True)
-    if isinstance(error, MemoryError):
-        return "out of memory; use a smaller picture or model"
-    text = escape(str(error))
-    if not isinstance(error, NpconvError):
-        return f"unexpected {type(error).__name__}: {text}" + ("" if debug else "; --debug shows where")
-    for name in STANDARD_INPUT_NAMES if photo.name == "-" else (escape(photo.path), escape(photo.name)):
-        text = text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
-    return text
+    names = STANDARD_INPUT_NAMES if photo.name == "-" else (escape(photo.path), escape(photo.name))
+    return why_failed(error, *names, hint="" if debug else "; --debug shows where")

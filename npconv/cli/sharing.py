@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 from npconv.cli.frame import positive
 from npconv.cli.output import write
@@ -19,18 +19,26 @@ from npconv.cli.progress import make_progress
 from npconv.errors import InputError
 from npconv.messages import escape
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 #: From so many photos on, worker processes are started without being asked for: fewer are done by then.
 MANY = 64
 
 
 def add_arguments(parser: Any) -> None:
-    """Add the photos, and the arguments that choose who does the work."""
+    """Add the photos, and the arguments of `add_workers`."""
     parser.add_argument(
         "photos",
         metavar="PHOTO",
         nargs="+",
         help="picture files, or folders of them; - is one picture on standard input",
     )
+    add_workers(parser)
+
+
+def add_workers(parser: Any) -> None:
+    """Add the arguments that choose who does the work."""
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="photos at a time (default 8)")
     parser.add_argument(
         "--workers",
@@ -87,6 +95,16 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
     return max(1, min(args.workers or available_cores(), batches))
 
 
+@contextmanager
+def workers_for(args: argparse.Namespace, photos: int) -> Iterator[int | Executor]:
+    """Give what shares the work of so many photos, as :func:`npconv.pipeline` takes it, for a ``with`` block."""
+    from npconv.workers.cluster import dask_cluster
+
+    workers = choose_workers(args, photos)
+    with nullcontext(workers) if args.scheduler is None else dask_cluster(args.scheduler) as chosen:
+        yield chosen
+
+
 def work_on(
     args: argparse.Namespace,
     photos: Sequence[str],
@@ -100,14 +118,12 @@ def work_on(
     result, or why it cannot stand beside the others.
     """
     from npconv.api import pipeline
-    from npconv.workers.cluster import dask_cluster
 
     failed = False
-    workers = choose_workers(args, len(photos))
     arguments = {name: getattr(args, name) for name in ("model", "dtype", "device", "cache") if name in args}
     with (
-        nullcontext() if args.scheduler is None else dask_cluster(args.scheduler) as cluster,
-        pipeline(task, workers=cluster or workers, **arguments) as tool,
+        workers_for(args, len(photos)) as workers,
+        pipeline(task, workers=workers, **arguments) as tool,
         closing(make_progress(len(photos), "photos", output_is_elsewhere=args.output is not None)) as progress,
     ):
         ready = read_photos(photos, absolute=args.scheduler is not None)

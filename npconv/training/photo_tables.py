@@ -74,7 +74,7 @@ def list_table(path: str, problem_type: str | None = None) -> PhotoList:
             f"{counted(len(table.rows), 'row', 'rows')}; the first: {describe(photos.problems[0])}"
         )
     used = {table.file, table.part, *table.labels}
-    left_out = [column for place, column in enumerate(table.columns) if place not in used]
+    left_out = [column for place, column in enumerate(table.columns) if column and place not in used]
     photos.problems += [Problem("column", column) for column in left_out]
     return photos
 

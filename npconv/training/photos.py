@@ -18,7 +18,7 @@ import numpy as np
 from npconv.errors import ImageError, InputError
 from npconv.images.decode import read_picture_file
 from npconv.images.folder import is_picture, natural_key
-from npconv.messages import escape
+from npconv.messages import escape, quoted
 from npconv.training.photo_archives import archive_of, is_archive, list_archive, read_member
 from npconv.training.photo_folders import list_folder
 from npconv.training.photo_lists import ALL, Entry, PhotoList
@@ -110,6 +110,11 @@ def read_photo(file: str) -> bytes:
     return read_picture_file(file) if archive_of(file) is None else read_member(file)
 
 
+def photo_source(file: str) -> str | bytes:
+    """Return what `npconv.images.open_image` takes for a photo: its path, or its bytes where it is in a zip file."""
+    return file if archive_of(file) is None else read_member(file)
+
+
 def split(photos: LabelledPhotos, share: float, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
     """Split photos into a part to train on and one to validate with.
 
@@ -148,6 +153,24 @@ def split(photos: LabelledPhotos, share: float, seed: int) -> tuple[LabelledPhot
     train = photos.take(np.flatnonzero(~is_split), "train")
     validation = photos.take(np.flatnonzero(is_split), "validation")
     return replace(train, problems=(*photos.problems, *alone)), replace(validation, problems=())
+
+
+def check_trainable(photos: LabelledPhotos) -> None:
+    """Raise an `InputError` for photos that no classifier can be trained on: of one class, or one of each class."""
+    if photos.problem_type != SINGLE:
+        return
+    there = np.unique(photos.targets)
+    if len(there) == 1:
+        raise InputError(
+            f"expected photos of two classes or more, which a model could tell apart, got {len(photos):,} of "
+            f"{quoted(photos.classes[there[0]])} alone; add a folder of others, or give a CSV file with a column of 1 "
+            "and 0"
+        )
+    if len(there) == len(photos):
+        raise InputError(
+            f"expected several photos of each class, got one of each of {len(there):,}; give the folder that has a "
+            "folder for each class in it"
+        )
 
 
 def _groups(photos: LabelledPhotos, share: float) -> list[np.ndarray]:

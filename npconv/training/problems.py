@@ -20,9 +20,15 @@ SENTENCES = {
     "empty_class": "there is no photo of this class, so it is left out",
     "one_photo": "there is one photo of this class: it is trained on, and nothing tells how well it is recognised",
     "class_in_one_part": "this class has photos in the part {} alone",
-    "unknown_class": "the model has no such class, so {} left out",
+    "unknown_class": "the model has no such class; {} left out",
+    "ambiguous_class": "the model has several classes of this name; {} left out",
     "column": "this column is left out",
 }
+
+#: Those by which photos that have a label are lost.
+LOSSES = frozenset(
+    ("unreadable", "missing", "url", "rows_differ", "no_class", "no_label", "two_labels", "unknown_class")
+) | {"ambiguous_class"}
 
 
 @dataclass(frozen=True)

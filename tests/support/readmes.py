@@ -42,7 +42,7 @@ COMMAND = re.compile(r"^\s*(?:\$ )?(?P<program>npconv|python -m [\w.]+)(?P<words
 #: Programs whose commands and options are checked, and where their parsers are made.
 PROGRAMS = {"npconv": "npconv.cli.program", "python -m weights_tools": "weights_tools.__main__"} | {
     f"python -m weights_tools.{name}": f"weights_tools.{name}"
-    for name in ("train", "evaluate", "make_goldens", "make_cases", "draw_samples")
+    for name in ("train", "make_goldens", "make_cases", "draw_samples")
 }
 
 #: The room that is a folder of files and no package.

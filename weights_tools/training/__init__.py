@@ -2,5 +2,5 @@
 
 ``pictures`` reads labelled pictures, ``recipe`` says how to train, ``families`` builds the network, ``fast_grn`` and
 ``matrix_depthwise`` make two layers of it quicker to train, ``augment`` varies the pictures, ``step`` goes from a batch
-to the gradients, ``loop`` trains and writes the finished model, ``cards`` says how good it is.
+to the gradients, ``loop`` trains and writes the finished model.
 """

@@ -142,6 +142,14 @@ class StagedConfig(BackboneConfig):
                 f"expected hidden_sizes of at least 2 with norm_type simple_norm, got {self.hidden_sizes}"
             )
 
+    def first_stages(self: Self, count: int) -> Self:
+        """Return the configuration of the model that ends after so many stages, with the plain head of transformers."""
+        fields = {name: value for name, value in self.to_dict().items() if not name.startswith("out_")}
+        for name in ("hidden_sizes", "depths", "kernel_sizes"):
+            if isinstance(fields.get(name), list):
+                fields[name] = fields[name][:count]
+        return self.from_dict({**fields, "num_stages": count, "head_hidden_size": None})
+
     @property
     def feature_sizes(self) -> dict[str, int]:
         """Channels of the stem's and each stage's output, by stage name."""

@@ -155,6 +155,13 @@ def summarize(
     return pool(x, layernorm or {}, config=config)
 
 
+def pool_stage(x: Array, *, config: StagedConfig) -> Array:
+    """Summarize the map of any stage, (N, C, H, W) -> (N, C), as a model that ends there does before it is trained."""
+    names = variants.norm_shapes("norm", x.shape[1], config)
+    norm = {name.removeprefix("norm."): np.full(x.shape[1], name == "norm.weight", x.dtype) for name in names}
+    return summarize(x, norm, norm, config=config)
+
+
 def classify(
     pooled: Array,
     classifier: Mapping[str, Any] | None = None,

@@ -29,6 +29,7 @@ Rng = np.random.Generator | None
 
 OF_OTHER_TASKS = convnext.OF_OTHER_TASKS
 name_outputs = convnext.name_outputs
+pool_stage = convnext.pool_stage
 
 
 def layer(

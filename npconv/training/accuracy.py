@@ -1,0 +1,98 @@
+"""The accuracy in a model card: a table in Markdown, and a section with it that can be written anew."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from npconv.errors import InputError
+from npconv.images.versions import library_versions
+from npconv.messages import escape
+from npconv.training.evaluate import Evaluation
+from npconv.training.figures import draw_confusion
+from npconv.training.measures import Answers, per_class, top
+
+PICTURE_NAME = "confusion.png"
+
+#: The section that is written anew, up to the next heading.
+_SECTION = re.compile(r"^## Accuracy\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+
+#: The same as a fact for programs, at the top of the card.
+_FACT = re.compile(r"(?<=type: accuracy, value: )[0-9.]+")
+
+
+def accuracy_table(evaluation: Evaluation) -> str:
+    """Return the accuracies as a table in Markdown: each class, what it is most often taken for, and all together.
+
+    The evaluation is of a model that tells one class.
+    """
+    answers, classes = _one_class(evaluation)
+    lines = ["| class | right | most often taken for |", "|---|---|---|"]
+    for name, each in zip(classes, per_class(answers, len(classes)), strict=True):
+        mistaken = ""
+        if each.taken_for is not None:
+            mistaken = f"{_cell(classes[each.taken_for])} ({percent(each.taken_for_count, each.photos)})"
+        lines.append(f"| {_cell(name)} | {percent(each.right, each.photos)} | {mistaken} |")
+    all_ = top(answers, 1)
+    return "\n".join(
+        [*lines, f"| **all** | **{percent(all_.right, all_.total, 2)}** ({all_.right:,} of {all_.total:,}) | |"]
+    )
+
+
+def versions_text(more: Mapping[str, str] | None = None) -> str:
+    """Return in Markdown the versions of the libraries that numbers depend on, and how this Pillow resizes."""
+    versions = library_versions() | dict(more or {})
+    order = versions.pop("resize_order")
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    text = f"Measured with {named}. This Pillow resizes in the order `{order}`: others differ in photos."
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
+
+
+def percent(part: int, whole: int, digits: int = 1) -> str:
+    """Return a share in percent; a class without pictures has none."""
+    return f"{100 * part / whole:.{digits}f} %" if whole else "no picture"
+
+
+def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
+    """Write the section "Accuracy" of a folder's ``README.md`` and the picture that it shows.
+
+    Raises
+    ------
+    InputError
+        If there is no such file with such a section, it cannot be written, or the model does not tell one class.
+    """
+    card = folder / "README.md"
+    answers, classes = _one_class(evaluation)
+    all_ = top(answers, 1)
+    section = (
+        f"## Accuracy\n\n{percent(all_.right, all_.total, 2)} top-1 on the {all_.total:,} pictures of the "
+        f"{evaluation.photos.part} part, measured by npconv from\nthe weights as stored, with `npconv evaluate`; "
+        f"{100 * all_.low:.2f} to {100 * all_.high:.2f} % with a confidence of 95 %.\n\n"
+        f"{versions_text()}\n\n"
+        f"{accuracy_table(evaluation)}\n\n![What each class is taken for]({PICTURE_NAME})\n\n"
+    )
+    try:
+        text = card.read_text(encoding="utf-8")
+        if not _SECTION.search(text):
+            raise InputError(f"{card}: expected a section '## Accuracy' to write the table into; add the heading")
+        draw_confusion(classes, answers).save(folder / PICTURE_NAME, optimize=True)
+        text = _FACT.sub(f"{100 * all_.value:.2f}", text, count=1)
+        card.write_text(_SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n", encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{card}: cannot be written ({error}); give the folder of a model with a model card"
+        ) from error
+
+
+def _one_class(evaluation: Evaluation) -> tuple[Answers, tuple[str, ...]]:
+    """Return the answers and classes of a model that tells one class; of another, it is an InputError."""
+    if evaluation.answers is None:
+        raise InputError(f"expected a model that tells one class, got one of {evaluation.photos.problem_type}")
+    return evaluation.answers, evaluation.photos.classes
+
+
+def _cell(text: str) -> str:
+    """Return text for a cell of a table in Markdown."""
+    return escape(text).replace("|", "\\|")

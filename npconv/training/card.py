@@ -1,0 +1,270 @@
+"""The card of a fine-tuned model, its pictures, and the same facts for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+from npconv._version import __version__
+from npconv.files.disk import write_file
+from npconv.images.versions import library_versions
+from npconv.messages import escape
+from npconv.training.accuracy import PICTURE_NAME, accuracy_table, percent, versions_text
+from npconv.training.figures import draw_confusion
+from npconv.training.measures import top
+from npconv.training.mistakes import draw_mistakes
+from npconv.training.photo_tables import MULTI, SINGLE
+from npconv.training.problems import counted, describe
+from npconv.training.report import report
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from npconv.training.finetune import FineTuned
+
+CARD_NAME, FACTS_NAME, MISTAKES_NAME = "README.md", "finetune.json", "mistakes.png"
+
+PICTURES = (PICTURE_NAME, MISTAKES_NAME)
+
+#: Photos on the contact sheet, and of what else is listed.
+MOST_MISTAKES, MOST_LISTED = 10, 10
+
+#: What a card says of photos with one label, several, or numbers.
+TELLS = {
+    SINGLE: "tells which of $count classes is in a photo",
+    MULTI: "tells which of $count labels a photo has",
+    "regression": "gives numbers for a photo: $count",
+}
+
+CARD = Template("""\
+---
+library_name: transformers
+pipeline_tag: image-classification
+$metrics---
+
+# $name
+
+A $family that $tells: $classes.
+
+## Data
+
+- $source: $trained to train on, $validated to validate with.
+- $split
+$findings
+## Training
+
+$training
+
+## Accuracy
+
+$accuracy
+
+$versions
+
+$table
+$pictures
+## How to repeat it
+
+    $command
+
+## Use
+
+    npconv classify --model $folder photo.jpg
+
+or in Python, where `transformers` takes the place of `npconv` if you like:
+
+    from npconv import pipeline
+    print(pipeline("image-classification", model="$folder")("photo.jpg"))
+
+A photo of anything else than the above gets an answer all the same.
+""")
+
+#: At the top of the card, for programs.
+METRICS = Template("""\
+model-index:
+- name: $name
+  results:
+  - task: {type: image-classification}
+    dataset: {type: own, name: $source, split: validation}
+    metrics: [{type: accuracy, value: $accuracy}]
+""")
+
+
+def draw_pictures(folder: Path, done: FineTuned) -> tuple[str, ...]:
+    """Draw what is taken for what, and the worst mistakes; return the names of the files. Of no classes, none."""
+    evaluation = done.evaluation
+    if evaluation.answers is None:
+        return ()
+    _save(folder / PICTURE_NAME, draw_confusion(evaluation.photos.classes, evaluation.answers))
+    _save(folder / MISTAKES_NAME, draw_mistakes(evaluation, MOST_MISTAKES))
+    return PICTURES
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    """Write a picture as PNG."""
+    content = io.BytesIO()
+    picture.save(content, "PNG", optimize=True)
+    write_file(path, [content.getvalue()])
+
+
+def card_text(done: FineTuned, pictures: tuple[str, ...]) -> str:
+    """Return the card, with links to these pictures beside it."""
+    call, train, evaluation = done.call, done.train, done.evaluation
+    name, source = done.directory.name, Path(call.source).name
+    count = f"{len(train.classes):,}"
+    metrics = ""
+    if evaluation.answers is not None:
+        share = top(evaluation.answers, 1)
+        names = {"name": json.dumps(name), "source": json.dumps(source)}
+        metrics = METRICS.substitute(names, accuracy=f"{100 * share.value:.2f}")
+    return CARD.substitute(
+        name=escape(name),
+        folder=shlex.quote(name),
+        source=escape(source),
+        metrics=metrics,
+        family=_title(done),
+        tells=Template(TELLS[train.problem_type]).substitute(count=count),
+        classes=_listed(train.classes),
+        trained=counted(len(train), "photo", "photos"),
+        validated=counted(len(evaluation.photos), "photo", "photos"),
+        split=_split_text(done),
+        findings=_findings_text(done),
+        training=_training_text(done),
+        accuracy=_accuracy_text(done),
+        versions=versions_text(),
+        table=_table(done),
+        pictures="".join(f"\n![{_caption(picture)}]({picture})\n" for picture in pictures),
+        command=command_of(done),
+    )
+
+
+def facts_of(done: FineTuned) -> dict[str, Any]:
+    """Return what was done and what came of it, as JSON can hold it."""
+    validated, best = done.evaluation.photos, done.choices[0]
+    return {
+        "written_by": f"npconv {__version__}",
+        "versions": library_versions(),
+        "call": vars(done.call),
+        "classes": list(done.train.classes),
+        "train_photos": len(done.train),
+        "stages": best.stages,
+        "strength": best.head.strength,
+        "compared": [
+            {"stages": stages, "tried": [each._asdict() for each in head.tried]} for stages, head in done.choices
+        ],
+        "duplicates": [
+            {"file": validated.files[each.place], "of": done.train.files[each.of], "likeness": each.likeness}
+            for each in done.duplicates
+        ],
+        "problems": [vars(problem) for problem in done.problems],
+        "evaluation": report(done.evaluation),
+    }
+
+
+def command_of(done: FineTuned) -> str:
+    """Return the command that does the same; photos and model are called by their last names."""
+    call = done.call
+    words = ["npconv", "finetune", Path(call.source).name, "-o", done.directory.name, "--model", call.model]
+    options = {
+        "layers": None if call.layers == "head" else call.layers,
+        "stages": call.stages,
+        "validation": Path(call.validation).name if isinstance(call.validation, str) else call.validation,
+        "problem-type": call.problem_type,
+        "seed": call.seed or None,
+    }
+    for option, value in options.items():
+        words += [] if value is None else [f"--{option}", str(value)]
+    return escape(shlex.join(words))
+
+
+def _title(done: FineTuned) -> str:
+    """Return what kind of model it is, and of which it was made."""
+    return f"{done.family} made of `{escape(done.call.model)}`"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Return the names of classes, the first of many."""
+    more = len(names) - 3 * MOST_LISTED
+    shown = ", ".join(map(escape, names[: 3 * MOST_LISTED]))
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _split_text(done: FineTuned) -> str:
+    """Return how the photos were divided."""
+    call = done.call
+    if isinstance(call.validation, str):
+        return f"The photos to validate with are those of {escape(Path(call.validation).name)}."
+    if done.was_split:
+        return f"The photos to validate with were drawn from each class by seed {call.seed}."
+    return "The photos were divided already."
+
+
+def _findings_text(done: FineTuned) -> str:
+    """Return what was found in the photos, as items of a list."""
+    validated, lines = done.evaluation.photos, []
+    if done.duplicates:
+        nearly = counted(len(done.duplicates), "photo is", "photos are")
+        lines.append(f"- {nearly} nearly the same as one that was trained on, so the accuracy may be too high:")
+        for place, of, _ in done.duplicates[:MOST_LISTED]:
+            files = (validated.files[place], done.train.files[of])
+            lines.append("  - " + " and ".join(f"`{escape(Path(file).name)}`" for file in files))
+        lines += ["  - and more: see finetune.json"] if len(done.duplicates) > MOST_LISTED else []
+    else:
+        lines.append("- No photo is nearly the same as one that was trained on.")
+    if done.problems:
+        lines.append(f"- {counted(len(done.problems), 'thing was', 'things were')} wrong with the photos:")
+        lines += [f"  - {describe(problem)}" for problem in done.problems[:MOST_LISTED]]
+        lines += ["  - and more: see finetune.json"] if len(done.problems) > MOST_LISTED else []
+    return "\n".join([*lines, ""])
+
+
+def _training_text(done: FineTuned) -> str:
+    """Return how the head came about."""
+    best, *others = done.choices
+    text = (
+        "The network stays as it was; its classifier is new: a logistic regression on its features, fitted by L-BFGS,\n"
+        f"its strength of regularization ({best.head.strength:.2g}) chosen by cross-validation on the training photos."
+    )
+    if done.train.problem_type == "regression":
+        text = text.replace("a logistic regression", "a linear regression")
+    for other in others:
+        text += (
+            f"\nWith {counted(other.stages, 'stage', 'stages')} of the network the loss there was "
+            f"{other.head.loss:.4f}, with {best.stages} it was {best.head.loss:.4f}."
+        )
+    return text
+
+
+def _accuracy_text(done: FineTuned) -> str:
+    """Return how good the model is, in a sentence."""
+    answers = done.evaluation.answers
+    measured = "measured by npconv from the weights as stored"
+    if answers is None:
+        return f"On the {len(done.evaluation.photos):,} photos to validate with, {measured}."
+    share = top(answers, 1)
+    return (
+        f"{percent(share.right, share.total, 2)} top-1 on the {share.total:,} photos to validate with, {measured};\n"
+        f"{100 * share.low:.2f} to {100 * share.high:.2f} % with a confidence of 95 %."
+    )
+
+
+def _table(done: FineTuned) -> str:
+    """Return the table of the classes, labels or numbers."""
+    if done.evaluation.answers is not None:
+        return accuracy_table(done.evaluation) + "\n"
+    said = report(done.evaluation)
+    rows = said.get("labels") or said["numbers"]
+    lines = ["| " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |", "|---" * len(rows[0]) + "|"]
+    for row in rows:
+        cells = [f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in row.values()]
+        lines.append("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _caption(picture: str) -> str:
+    """Return what a picture shows."""
+    return {PICTURE_NAME: "What each class is taken for", MISTAKES_NAME: "The worst mistakes"}[picture]

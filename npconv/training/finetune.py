@@ -1,0 +1,240 @@
+"""A classifier for one's own photos, from the folder they lie in to the folder of a model that every library loads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.api import AutoImageProcessor
+from npconv.api.pipelines import DEFAULT_MODEL
+from npconv.convert.writing import check_free, publish
+from npconv.errors import InputError, UnavailableError
+from npconv.files.disk import locate, write_file
+from npconv.files.locks import staged
+from npconv.images import ConvNextImageProcessor
+from npconv.messages import escape, listed, quoted, shown
+from npconv.training.card import CARD_NAME, FACTS_NAME, PICTURES, card_text, draw_pictures, facts_of
+from npconv.training.duplicates import Duplicate, near_duplicates
+from npconv.training.evaluate import Evaluation, evaluation_of
+from npconv.training.features import Features, work_out_features
+from npconv.training.frozen import Choice, build_model, choose_stages
+from npconv.training.parts import check_classes, train_and_validation
+from npconv.training.photos import LabelledPhotos
+from npconv.training.problems import Problem
+
+#: What may be trained: the head alone, everything, or so many of the last stages.
+HEAD, ALL = "head", "all"
+
+#: What is written.
+NAMES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD_NAME, FACTS_NAME, *PICTURES)
+
+
+class Watch:
+    """What is told how far it is; this one does nothing with it."""
+
+    def problems(self, problems: Sequence[Problem]) -> None:
+        """Take what is wrong with the photos."""
+
+    def begin(self, total: int, unit: str) -> None:
+        """Take how much there is to do next, of what `unit` says in the plural."""
+
+    def advance(self, count: int) -> None:
+        """Take how much more of it is done."""
+
+    def end(self) -> None:
+        """Take that it is done."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a fine-tuning was asked for, as far as its result depends on it."""
+
+    source: str
+    model: str
+    layers: str | int = HEAD
+    stages: int | None = None
+    validation: float | str | None = None
+    problem_type: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of a fine-tuning.
+
+    Attributes
+    ----------
+    directory : Path
+        Where the model is.
+    call : Call
+        What was asked for.
+    train : LabelledPhotos
+        The photos that it was trained on.
+    evaluation : Evaluation
+        What it answers for the photos of the validation part.
+    choices : tuple of Choice
+        The heads that were fitted, the chosen one first.
+    family : str
+        What kind of model it is: ``"ConvNeXt"``.
+    was_split : bool
+        Whether the photos to validate with were drawn from those of the source.
+    duplicates : tuple of Duplicate
+        Photos of the validation part that are nearly the same as one of the training part, by their places.
+    problems : tuple of Problem
+        What was wrong with the photos.
+    """
+
+    directory: Path
+    call: Call
+    train: LabelledPhotos
+    evaluation: Evaluation
+    choices: tuple[Choice, ...]
+    family: str
+    was_split: bool
+    duplicates: tuple[Duplicate, ...]
+    problems: tuple[Problem, ...]
+
+
+def finetune(
+    source: str | Path,
+    output: str | Path,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    layers: str | int = HEAD,
+    stages: int | None = None,
+    validation: float | str | Path | None = None,
+    problem_type: str | None = None,
+    seed: int = 0,
+    batch_size: int = 8,
+    workers: int | Executor = 1,
+    cache: bool = True,
+    max_memory: int | None = None,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> FineTuned:
+    """Make a classifier for labelled photos of a model that was trained on others.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder of classes, a CSV file or a zip file, as of :func:`npconv.training.read_photos`.
+    output : str or Path
+        The folder to write: ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, as transformers
+        has them, a model card with pictures, and ``finetune.json`` with the same facts for programs.
+    model : str or Path
+        An embedded model's name, a directory, a ``.safetensors`` file or a hub id.
+    layers : str or int
+        ``"head"``: a new classifier on the features of a network that stays as it is.
+    stages : int, optional
+        How many stages of the network are kept. When unset, cross-validation decides: those that come last may be left
+        off, where the photos are unlike those that the model was trained on.
+    validation : float, str or Path, optional
+        Share of the photos to validate with, or where these are. When unset, the part ``validation`` of the source, or
+        a fifth of the photos.
+    problem_type : str, optional
+        Of a CSV file, where its columns do not say it.
+    seed : int
+        Of the split and of cross-validation: with it, the result is the same each time.
+    batch_size, workers
+        As of :func:`npconv.pipeline`.
+    cache : bool
+        Keep the features of the photos on disk, in the folder for npconv's caches, and take those that are there.
+    max_memory : int, optional
+        What reading one photo may take, in bytes; see `open_image`.
+    force : bool
+        Replace the model that `output` holds.
+    watch : Watch, optional
+        Is told how far it is.
+
+    Returns
+    -------
+    FineTuned
+
+    Raises
+    ------
+    NpconvError
+        If the photos or the model cannot be used, an argument makes no sense, or the folder cannot be written.
+    """
+    watch = Watch() if watch is None else watch
+    directory = Path(output)
+    _check_layers(layers)
+    _check_output(directory, [source, locate(model), *([validation] if isinstance(validation, str | Path) else [])])
+    check_free(directory, NAMES, force)
+    own = str(validation) if isinstance(validation, Path) else validation
+    call = Call(str(source), str(model), layers, stages, own, problem_type, seed)
+    processor = AutoImageProcessor.from_pretrained(model)
+    with staged(directory) as staging:
+        train, other = train_and_validation(source, validation, seed=seed, problem_type=problem_type)
+        watch.problems([*train.problems, *other.problems])
+        watch.begin(len(train) + len(other), "photos")
+        features = work_out_features(
+            (*train.files, *other.files),
+            model,
+            processor=processor,
+            batch_size=batch_size,
+            workers=workers,
+            cache=cache,
+            max_memory=max_memory,
+            advance=watch.advance,
+        )
+        watch.end()
+        watch.problems(features.problems)
+        made, done = _fit(call, features, train, other)
+        done = replace(done, directory=directory)
+        _write(staging, made, processor, done)
+        publish(staging, directory, NAMES, force)
+    return done
+
+
+def _check_layers(layers: str | int) -> None:
+    """Refuse what cannot be trained."""
+    if layers == HEAD:
+        return
+    is_count = isinstance(layers, int) and not isinstance(layers, bool) and layers > 0
+    if layers != ALL and not is_count:
+        raise InputError(f"expected layers to be head, all or a number of stages, got {shown(layers)}")
+    raise UnavailableError("layers can be head alone so far")
+
+
+def _check_output(directory: Path, inputs: Sequence[Any]) -> None:
+    """Refuse to write where the call reads from."""
+    place = os.path.realpath(directory)
+    for given in inputs:
+        read = os.path.realpath(given)
+        if place == read or (os.path.isdir(read) and place.startswith(os.path.join(read, ""))):
+            raise InputError(f"{quoted(directory)} is in {quoted(given)}, which the call reads; give another folder")
+
+
+def _fit(call: Call, features: Features, train: LabelledPhotos, other: LabelledPhotos) -> tuple[Any, FineTuned]:
+    """Return the model with its new head, and what came of it; photos that cannot be read are left out."""
+    readable, count = features.readable, len(train)
+    places, other_places = readable[readable < count], readable[readable >= count]
+    if not len(places) or not len(other_places):
+        reasons = [f"{escape(each.file)}: {each.detail}" for each in features.problems]
+        raise InputError(f"expected photos that can be read in both parts, got none in one: {listed(reasons, 1)}")
+    problems = (*train.problems, *other.problems, *features.problems)
+    train, other = train.take(places), other.take(other_places - count)
+    check_classes(train)
+    choices = choose_stages(features, places, train, stages=call.stages, seed=call.seed)
+    made = build_model(call.model, choices[0], train)
+    classifier = made.params["classifier"]
+    logits = features.of_stages(choices[0].stages, other_places) @ classifier["weight"].T + classifier["bias"]
+    duplicates = near_duplicates(features.table[places], features.table[other_places])
+    evaluation = evaluation_of(call.model, other, logits)
+    return made, FineTuned(Path(), call, train, evaluation, tuple(choices), tuple(duplicates), problems)
+
+
+def _write(staging: Path, made: Any, processor: ConvNextImageProcessor, done: FineTuned) -> None:
+    """Write model, preprocessing, pictures, card and facts into a folder that is moved to its place then."""
+    made.save_pretrained(staging)
+    processor.save_pretrained(staging)
+    drawn = draw_pictures(staging, done)
+    write_file(staging / CARD_NAME, [card_text(done, drawn).encode()])
+    write_file(staging / FACTS_NAME, [(json.dumps(facts_of(done), indent=2) + "\n").encode()])

@@ -1,0 +1,55 @@
+"""The photos that a model is most wrong about, on one sheet: where labels are wrong, they are among these."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from PIL import Image
+
+from npconv.errors import ImageError, InputError
+from npconv.images import open_image
+from npconv.training.evaluate import Evaluation
+from npconv.training.figures import THUMBNAIL, Caption, contact_sheet
+from npconv.training.photos import photo_source
+
+
+def worst(evaluation: Evaluation, most: int) -> np.ndarray:
+    """Return the places of photos with wrong answers, those with the least probability of the truth first.
+
+    The evaluation is of a model that tells one class; of another it is an `InputError`.
+    """
+    answers = evaluation.answers
+    if answers is None:
+        raise InputError(f"expected a model that tells one class, got one of {evaluation.photos.problem_type}")
+    order = np.argsort(-answers.loss, kind="stable")
+    return order[~answers.is_right[order]][:most]
+
+
+def draw_mistakes(evaluation: Evaluation, most: int = 10) -> Image.Image:
+    """Draw the photos with the worst answers, each with its class, the answer and the file.
+
+    A photo that cannot be read any more is a grey square. Without a wrong answer, the sheet says so.
+    """
+    photos, answers = evaluation.photos, evaluation.answers
+    places = worst(evaluation, most)
+    assert answers is not None
+    captions = []
+    for place in places.tolist():
+        file = photos.files[place]
+        truth, answer = photos.classes[answers.truth[place]], photos.classes[answers.answer[place]]
+        lines = (truth, f"taken for {answer}, {answers.confidence[place]:.0%}", os.path.basename(file))
+        captions.append(Caption(_thumbnail(file), lines))
+    wrong = int(np.count_nonzero(~answers.is_right))
+    title = f"The {len(places)} photos of {wrong:,} with a wrong answer that the model is most wrong about"
+    return contact_sheet(captions, title if wrong else "No photo has a wrong answer")
+
+
+def _thumbnail(file: str) -> Image.Image:
+    """Return a photo, small enough to keep."""
+    try:
+        picture = open_image(photo_source(file))
+    except ImageError:
+        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey")
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture

@@ -1,0 +1,72 @@
+"""Which photos a model is trained on, and which tell how good it has become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from npconv.errors import InputError
+from npconv.messages import escape
+from npconv.models import PretrainedConfig
+from npconv.training.evaluate import choose_part
+from npconv.training.labels import in_classes_of
+from npconv.training.photo_tables import SINGLE
+from npconv.training.photos import LabelledPhotos, read_photos, split
+
+#: The share of the photos that is kept apart where nothing else is said.
+SHARE = 0.2
+
+
+def train_and_validation(
+    source: str | Path, validation: float | str | Path | None, *, seed: int = 0, problem_type: str | None = None
+) -> tuple[LabelledPhotos, LabelledPhotos]:
+    """Return the photos to train on and those to validate with, of the same classes.
+
+    Parameters
+    ----------
+    source : str or Path
+        As of :func:`npconv.training.read_photos`. A part ``test`` is left alone.
+    validation : float, str or Path, optional
+        The share of the photos that is split off, or where the other photos are. When unset, the part ``validation`` of
+        the source, or if there is none, `SHARE` of the photos.
+    seed : int
+        Of the split.
+    problem_type : str, optional
+        Of a CSV file.
+
+    Raises
+    ------
+    InputError
+        If there are no such photos, or they are all of one class.
+    """
+    parts = read_photos(source, problem_type=problem_type)
+    if "train" not in parts and "all" not in parts:
+        raise InputError(f"{escape(str(source))}: expected a part train, got {', '.join(parts)} alone")
+    train = choose_part(parts, "train" if "train" in parts else "all")
+    has_own = "validation" in parts
+    if isinstance(validation, str | Path):
+        classes = dict(enumerate(train.classes))
+        config = PretrainedConfig(id2label=classes, problem_type=train.problem_type)
+        found = choose_part(read_photos(validation, problem_type=train.problem_type))
+        other = replace(in_classes_of(found, config), part="validation")
+    elif validation is not None and has_own:
+        raise InputError("expected no share to validate with, as the photos have a part validation; leave it out")
+    elif has_own:
+        other = parts["validation"]
+    else:
+        train, other = split(train, SHARE if validation is None else validation, seed)
+    check_classes(train)
+    return replace(train, part="train"), other
+
+
+def check_classes(train: LabelledPhotos) -> None:
+    """Raise `InputError` if there is nothing to tell apart: no photo, or all of one class."""
+    if not len(train):
+        raise InputError("expected photos to train on, got none")
+    if train.problem_type == SINGLE and len(found := np.unique(train.targets)) < 2:
+        raise InputError(
+            f"expected photos of two classes at least, got those of {escape(train.classes[found[0]])!r} alone; put what "
+            "is something else into a folder of its own"
+        )

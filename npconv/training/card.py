@@ -260,7 +260,9 @@ def _table(done: FineTuned) -> str:
     rows = said.get("labels") or said["numbers"]
     lines = ["| " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |", "|---" * len(rows[0]) + "|"]
     for row in rows:
-        cells = [f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in row.values()]
+        cells = [
+            f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in row.values()
+        ]
         lines.append("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -24,7 +24,8 @@ from npconv.training.weights import Weights
 class Learner(Protocol):
     """What the loop takes."""
 
-    weights: Weights
+    #: A :class:`npconv.training.weights.Weights`, or what has the same attributes.
+    weights: Any
     #: The configuration of the model: of how many classes, and of which problem type.
     config: Any
 

@@ -170,6 +170,11 @@ class Training:
         count = len(validation)
         return loss / count, right / count if validation.problem_type == SINGLE else None
 
+    def take_best(self) -> None:
+        """Let the model have the best weights."""
+        self.weights.vector[:] = self.best
+        self.weights.count_batches(best_of(self.log).epoch * self.steps if self.log else 0)
+
     def write(self, folder: Path, of: str) -> None:
         """Write the checkpoint, and the log of the epochs."""
         vectors = {name: self.weights.to_host(vector) for name, vector in self._vectors().items()}
@@ -261,7 +266,7 @@ def train(
             raise
         ended = "interrupted"
     finally:
-        training.weights.vector[:] = training.best
+        training.take_best()
     return Trained(tuple(training.log), ended)
 
 

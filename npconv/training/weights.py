@@ -25,6 +25,22 @@ class Part(NamedTuple):
     decays: bool
 
 
+def places_of(
+    groups: Sequence[Group], statistics: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, slice], list[Part], int]:
+    """Return where each array has its place in a vector, the parts of it, and how much of it is trained."""
+    places: dict[str, slice] = {}
+    parts: list[Part] = []
+    stop = 0
+    for group in [*groups, Group(statistics, 0, False)]:
+        start = stop
+        for name in group.names:
+            places[name] = slice(stop, stop := stop + math.prod(shapes[name]))
+        parts.append(Part(slice(start, stop), group.depth, group.decays))
+    trained = parts.pop().place.start
+    return places, parts, trained
+
+
 class Weights:
     """The trained parameters of a model and its stored statistics (of batch norms), one after the other.
 
@@ -47,20 +63,15 @@ class Weights:
 
     def __init__(self, model: Any, groups: Sequence[Group]) -> None:
         arrays = flatten(model.params)
-        # Of the counters of batches nothing depends, and they are no floating-point numbers.
-        statistics = tuple(name for name, buffer in model.named_buffers() if buffer.dtype.kind == "f")
-        self._places: dict[str, slice] = {}
-        self.parts: list[Part] = []
-        stop = 0
-        for group in [*groups, Group(statistics, 0, False)]:
-            start = stop
-            for name in group.names:
-                self._places[name] = slice(stop, stop := stop + math.prod(arrays[name].shape))
-            self.parts.append(Part(slice(start, stop), group.depth, group.decays))
-        self.trained = self.parts.pop().place.start
+        buffers = dict(model.named_buffers())
+        statistics = tuple(name for name, buffer in buffers.items() if buffer.dtype.kind == "f")
+        self._counters = [(buffer, int(buffer)) for name, buffer in buffers.items() if name not in statistics]
+        shapes = {name: array.shape for name, array in arrays.items()}
+        self._places, self.parts, self.trained = places_of(groups, statistics, shapes)
         self._names = tuple(name for group in groups for name in group.names)
         first = next(iter(arrays.values()))
-        self.vector = array_module(first).empty(stop, first.dtype)
+        size = max((place.stop for place in self._places.values()), default=0)
+        self.vector = array_module(first).empty(size, first.dtype)
         for name, place in self._places.items():
             view = self.vector[place].reshape(arrays[name].shape)
             view[...] = arrays[name]
@@ -79,6 +90,11 @@ class Weights:
         for name, array in statistics.items():
             if name in self._places:
                 self.vector[self._places[name]] = array.reshape(-1)
+
+    def count_batches(self, steps: int) -> None:
+        """Let the stored counters of batches, on which nothing depends, be of so many steps of training more."""
+        for counter, start in self._counters:
+            counter[...] = start + steps
 
     def to_host(self, vector: Array) -> np.ndarray:
         """Return a vector of such weights as an array of NumPy."""

@@ -6,8 +6,7 @@ import argparse
 import io
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from npconv.cli.evaluate_formats import FORMATS, is_evaluation
 from npconv.cli.frame import DONE, FAILED_IN_PART
 from npconv.cli.output import Output, write
 from npconv.cli.overwriting import check_output
+from npconv.cli.problems import say_problems
 from npconv.cli.progress import make_progress
 from npconv.errors import InputError
 from npconv.messages import escape
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from npconv.training.evaluate import Evaluation, Result
-    from npconv.training.problems import Problem
 
 DESCRIPTION = """\
 Let a model name what is in labelled photos, and say how often it is right.
@@ -51,9 +50,6 @@ examples:
   npconv evaluate my-model labelled --format csv --output answers.csv
   npconv evaluate my-model labelled --confusion confusion.png --mistakes mistakes.png
 """
-
-#: What is wrong in the same way is said so often; JSON says all of it.
-MOST_LINES = 10
 
 #: How many photos the contact sheet shows.
 MOST_MISTAKES = 10
@@ -132,7 +128,7 @@ def _evaluate(args: argparse.Namespace) -> Evaluation:
     check_classes(config)
     source = args.source if args.scheduler is None else os.path.abspath(args.source)
     photos = photos_for(source, config, args.part)
-    _say(photos.problems)
+    say_problems("evaluate", photos.problems, "--format json names all")
     loading = {name: getattr(args, name) for name in ("dtype", "device", "cache")}
     memory = sharing.max_memory(args)
     with (
@@ -156,21 +152,6 @@ def _evaluate(args: argparse.Namespace) -> Evaluation:
             watch=watch,
             **loading,
         )
-
-
-def _say(problems: Iterable[Problem]) -> None:
-    """Write what is wrong to stderr, a line each, but not more than some of a kind."""
-    from npconv.training.problems import describe
-
-    said: Counter[str] = Counter()
-    for problem in problems:
-        said[problem.kind] += 1
-        if said[problem.kind] <= MOST_LINES:
-            write(sys.stderr, f"npconv evaluate: {describe(problem)}\n")
-    for kind, count in said.items():
-        if count > MOST_LINES:
-            more = f"{count - MOST_LINES:,} more like these ({kind.replace('_', ' ')})"
-            write(sys.stderr, f"npconv evaluate: {more}; --format json names all\n", flush=True)
 
 
 def _draw(args: argparse.Namespace, evaluation: Evaluation) -> None:

@@ -19,6 +19,7 @@ from npconv.cli import (
     evaluate,
     export,
     features,
+    finetune,
     golden,
     info,
     inspect,
@@ -32,7 +33,22 @@ from npconv.cli.output import write
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
-COMMANDS = (classify, features, evaluate, info, models, convert, export, inspect, verify, bench, trace, diff, golden)
+COMMANDS = (
+    classify,
+    features,
+    finetune,
+    evaluate,
+    info,
+    models,
+    convert,
+    export,
+    inspect,
+    verify,
+    bench,
+    trace,
+    diff,
+    golden,
+)
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\

@@ -18,12 +18,10 @@ from npconv.cli.photos import PhotoWork, Result, read_photos
 from npconv.cli.progress import make_progress
 from npconv.errors import InputError
 from npconv.messages import escape
+from npconv.workers.batches import MANY, usual_workers
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-
-#: From so many photos on, worker processes are started without being asked for: fewer are done by then.
-MANY = 64
 
 
 def add_arguments(parser: Any) -> None:
@@ -87,12 +85,9 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
         if args.workers is not None:
             raise InputError("expected --workers or --scheduler, got both; a cluster has workers of its own")
         return 1
-    if args.workers is None and (photos < MANY or device != "cpu"):
-        return 1
-    from npconv.cores import available_cores
-
-    batches = -(-photos // args.batch_size)
-    return max(1, min(args.workers or available_cores(), batches))
+    if args.workers is None:
+        return usual_workers(photos, args.batch_size) if device == "cpu" else 1
+    return max(1, min(args.workers, -(-photos // args.batch_size)))
 
 
 @contextmanager

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from npconv.api import AutoImageProcessor
 from npconv.api.pipelines import DEFAULT_MODEL
@@ -25,9 +24,11 @@ from npconv.training.duplicates import Duplicate, near_duplicates
 from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
 from npconv.training.frozen import Choice, build_model, choose_stages
-from npconv.training.parts import check_classes, train_and_validation
+from npconv.training.parts import Parts, check_classes, train_and_validation
 from npconv.training.photos import LabelledPhotos
 from npconv.training.problems import Problem
+from npconv.workers.batches import usual_workers
+from npconv.workers.pool import WorkerPool
 
 #: What may be trained: the head alone, everything, or so many of the last stages.
 HEAD, ALL = "head", "all"
@@ -113,7 +114,7 @@ def finetune(
     problem_type: str | None = None,
     seed: int = 0,
     batch_size: int = 8,
-    workers: int | Executor = 1,
+    workers: int | Executor | None = None,
     cache: bool = True,
     max_memory: int | None = None,
     force: bool = False,
@@ -142,8 +143,10 @@ def finetune(
         Of a CSV file, where its columns do not say it.
     seed : int
         Of the split and of cross-validation: with it, the result is the same each time.
-    batch_size, workers
-        As of :func:`npconv.pipeline`.
+    batch_size : int
+        Photos at a time.
+    workers : int or Executor, optional
+        As of :func:`npconv.pipeline`; a process for each core when unset, if there are many photos.
     cache : bool
         Keep the features of the photos on disk, in the folder for npconv's caches, and take those that are there.
     max_memory : int, optional
@@ -171,23 +174,24 @@ def finetune(
     call = Call(str(source), str(model), layers, stages, own, problem_type, seed)
     processor = AutoImageProcessor.from_pretrained(model)
     with staged(directory) as staging:
-        train, other = train_and_validation(source, validation, seed=seed, problem_type=problem_type)
-        watch.problems([*train.problems, *other.problems])
-        watch.begin(len(train) + len(other), "photos")
-        features = work_out_features(
-            (*train.files, *other.files),
-            model,
-            processor=processor,
-            batch_size=batch_size,
-            workers=workers,
-            cache=cache,
-            max_memory=max_memory,
-            advance=watch.advance,
-        )
-        watch.end()
-        watch.problems(features.problems)
-        made, done = _fit(call, features, train, other)
-        done = replace(done, directory=directory)
+        parts = train_and_validation(source, validation, seed=seed, problem_type=problem_type)
+        files = (*parts.train.files, *parts.validation.files)
+        watch.problems([*parts.train.problems, *parts.validation.problems])
+        watch.begin(len(files), "photos")
+        with _executor(workers, len(files), batch_size) as executor:
+            features = work_out_features(
+                files,
+                model,
+                processor=processor,
+                batch_size=batch_size,
+                workers=executor or 1,
+                cache=cache,
+                max_memory=max_memory,
+                advance=watch.advance,
+            )
+            watch.end()
+            watch.problems(features.problems)
+            made, done = _fit(directory, call, features, parts, executor)
         _write(staging, made, processor, done)
         publish(staging, directory, NAMES, force)
     return done
@@ -212,23 +216,50 @@ def _check_output(directory: Path, inputs: Sequence[Any]) -> None:
             raise InputError(f"{quoted(directory)} is in {quoted(given)}, which the call reads; give another folder")
 
 
-def _fit(call: Call, features: Features, train: LabelledPhotos, other: LabelledPhotos) -> tuple[Any, FineTuned]:
+@contextmanager
+def _executor(workers: int | Executor | None, photos: int, batch_size: int) -> Iterator[Executor | None]:
+    """Give what shares the work on so many photos, for a ``with`` block; None for this process alone."""
+    if isinstance(workers, Executor):
+        yield workers
+        return
+    count = usual_workers(photos, batch_size) if workers is None else workers
+    if count <= 1:
+        yield None
+        return
+    with WorkerPool(count) as pool:
+        try:
+            yield pool
+        finally:
+            pool.terminate()  # of what is not done any more, nothing is waited for
+
+
+def _fit(
+    directory: Path, call: Call, features: Features, parts: Parts, executor: Executor | None
+) -> tuple[Any, FineTuned]:
     """Return the model with its new head, and what came of it; photos that cannot be read are left out."""
-    readable, count = features.readable, len(train)
-    places, other_places = readable[readable < count], readable[readable >= count]
-    if not len(places) or not len(other_places):
+    count, readable = len(parts.train), features.readable
+    places, others = readable[readable < count], readable[readable >= count]
+    if not len(places) or not len(others):
         reasons = [f"{escape(each.file)}: {each.detail}" for each in features.problems]
         raise InputError(f"expected photos that can be read in both parts, got none in one: {listed(reasons, 1)}")
-    problems = (*train.problems, *other.problems, *features.problems)
-    train, other = train.take(places), other.take(other_places - count)
+    train = parts.train.take(places)
     check_classes(train)
-    choices = choose_stages(features, places, train, stages=call.stages, seed=call.seed)
+    choices = choose_stages(features, places, train, stages=call.stages, seed=call.seed, executor=executor)
     made = build_model(call.model, choices[0], train)
-    classifier = made.params["classifier"]
-    logits = features.of_stages(choices[0].stages, other_places) @ classifier["weight"].T + classifier["bias"]
-    duplicates = near_duplicates(features.table[places], features.table[other_places])
-    evaluation = evaluation_of(call.model, other, logits)
-    return made, FineTuned(Path(), call, train, evaluation, tuple(choices), tuple(duplicates), problems)
+    layer = made.params["classifier"]
+    logits = features.of_stages(choices[0].stages, others) @ layer["weight"].T + layer["bias"]
+    done = FineTuned(
+        directory=directory,
+        call=call,
+        train=train,
+        evaluation=evaluation_of(str(directory), parts.validation.take(others - count), logits),
+        choices=tuple(choices),
+        family=made.family.title,
+        was_split=parts.was_split,
+        duplicates=tuple(near_duplicates(features.table[places], features.table[others])),
+        problems=(*parts.train.problems, *parts.validation.problems, *features.problems),
+    )
+    return made, done
 
 
 def _write(staging: Path, made: Any, processor: ConvNextImageProcessor, done: FineTuned) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,13 @@ class Choice(NamedTuple):
 
 
 def choose_stages(
-    features: Features, places: np.ndarray, photos: LabelledPhotos, *, stages: int | None = None, seed: int = 0
+    features: Features,
+    places: np.ndarray,
+    photos: LabelledPhotos,
+    *,
+    stages: int | None = None,
+    seed: int = 0,
+    executor: Executor | None = None,
 ) -> list[Choice]:
     """Return the heads that were fitted, the best one first: by the loss in cross-validation.
 
@@ -43,6 +51,8 @@ def choose_stages(
         How many stages are kept. When unset, one after another is left off as long as the loss becomes smaller.
     seed : int
         Of cross-validation.
+    executor : Executor, optional
+        What fits several heads at the same time; this process fits one after another when unset.
 
     Raises
     ------
@@ -54,25 +64,29 @@ def choose_stages(
         raise InputError(f"expected stages to be one of {known}, after which this model can end; got {stages}")
     counts = [stages] if stages is not None else sorted(features.columns, reverse=True)
     choices: list[Choice] = []
-    for choice in _fitted(features, places, photos, counts, seed):
-        choices.append(choice)
-        if len(choices) > 1 and choice.head.loss >= choices[-2].head.loss:
+    fit = partial(
+        fit_head, targets=photos.targets, outputs=len(photos.classes), problem_type=photos.problem_type, seed=seed
+    )
+    tables = (features.of_stages(count, places) for count in counts)
+    for count, head in zip(counts, _each(fit, tables, executor), strict=True):
+        choices.append(Choice(count, head))
+        if len(choices) > 1 and head.loss >= choices[-2].head.loss:
             break
     return sorted(choices, key=lambda each: each.head.loss)
 
 
-def _fitted(
-    features: Features, places: np.ndarray, photos: LabelledPhotos, counts: list[int], seed: int
-) -> Iterator[Choice]:
-    """Yield the head for each number of stages."""
-    for count in counts:
-        table = features.of_stages(count, places)
-        yield Choice(count, fit_head(table, photos.targets, outputs_of(photos), photos.problem_type, seed=seed))
-
-
-def outputs_of(photos: LabelledPhotos) -> int:
-    """Return how many numbers a model gives for each photo."""
-    return len(photos.classes)
+def _each(fit: Callable[..., Head], tables: Iterator[np.ndarray], executor: Executor | None) -> Iterator[Head]:
+    """Yield the head of each table; with an executor, the next ones are fitted meanwhile, and given up at the end."""
+    if executor is None:
+        yield from map(fit, tables)
+        return
+    waiting = [executor.submit(fit, table) for table in tables]
+    try:
+        for future in waiting:
+            yield future.result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def build_model(model: str | Path, choice: Choice, photos: LabelledPhotos) -> Any:

@@ -102,7 +102,7 @@ class Scaling(NamedTuple):
         return folded, bias - folded @ self.mean
 
 
-class Problem(NamedTuple):
+class Objective(NamedTuple):
     """Features that are standardized, (N, C), what is to come out for each, and by which loss that is judged."""
 
     z: np.ndarray
@@ -110,7 +110,7 @@ class Problem(NamedTuple):
     outputs: int  #: K
     problem_type: str
 
-    def part(self, chosen: np.ndarray) -> Problem:
+    def part(self, chosen: np.ndarray) -> Objective:
         """Return the problem of some of the photos."""
         return self._replace(z=self.z[chosen], targets=self.targets[chosen])
 
@@ -128,7 +128,7 @@ class Problem(NamedTuple):
         """Return weight (K, C) and bias (K,), which stand one after the other in the vector that L-BFGS changes."""
         return parameters[: -self.outputs].reshape(self.outputs, -1), parameters[-self.outputs :]
 
-    def objective(self, parameters: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
+    def value_and_gradient(self, parameters: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
         """Return the objective at the top of this module, and its gradient."""
         kind = LOSSES[self.problem_type]
         weight, _ = self.layer(parameters)
@@ -183,17 +183,17 @@ def fit_head(
         targets = np.asarray(targets, np.float64).reshape(len(features), outputs)
         targets_scaling = Scaling.of(targets)
         targets = targets_scaling.apply(targets)
-    problem = Problem(z, targets, outputs, problem_type)
-    tried = tuple(_compare(problem, _folds(problem, folds, seed)))
+    objective = Objective(z, targets, outputs, problem_type)
+    tried = tuple(_compare(objective, _folds(objective, folds, seed)))
     best = min(tried, key=lambda each: each.loss)
-    weight, bias = scaling.fold(*problem.layer(minimize(problem, best.strength, problem.first(), KEPT)))
+    weight, bias = scaling.fold(*objective.layer(minimize(objective, best.strength, objective.first(), KEPT)))
     if is_regression:
         size = np.where(np.isfinite(targets_scaling.scale), targets_scaling.scale, 0)
         weight, bias = weight * size[:, None], bias * size + targets_scaling.mean
     return Head(weight, bias, best.strength, best.loss, tried)
 
 
-def minimize(problem: Problem, strength: float, start: np.ndarray, tolerance: float) -> np.ndarray:
+def minimize(objective: Objective, strength: float, start: np.ndarray, tolerance: float) -> np.ndarray:
     """Return the parameters for which the objective is smallest, by L-BFGS.
 
     `tolerance` is how small the largest slope must become.
@@ -201,34 +201,34 @@ def minimize(problem: Problem, strength: float, start: np.ndarray, tolerance: fl
     from scipy.optimize import minimize as scipy_minimize  # only here, as it takes a while to load
 
     options = {"maxcor": 20, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "gtol": tolerance, "ftol": 0}
-    found = scipy_minimize(problem.objective, start, (strength,), "L-BFGS-B", jac=True, options=options)
+    found = scipy_minimize(objective.value_and_gradient, start, (strength,), "L-BFGS-B", jac=True, options=options)
     return np.asarray(found.x)
 
 
-def _compare(problem: Problem, left_out: list[np.ndarray]) -> Iterator[Tried]:
+def _compare(objective: Objective, left_out: list[np.ndarray]) -> Iterator[Tried]:
     """Yield strengths from the strongest on, each with its loss, until that rises.
 
     Each fit starts from the result of the last one, which is near.
     """
-    starts = [problem.first() for _ in left_out]
+    starts = [objective.first() for _ in left_out]
     smallest = np.inf
     for strength in STRENGTHS:
         loss = 0.0
         for place, out in enumerate(left_out):
-            starts[place] = minimize(problem.part(~out), strength, starts[place], COMPARED)
-            loss += problem.part(out).loss(starts[place]) * np.count_nonzero(out) / len(problem.z)
+            starts[place] = minimize(objective.part(~out), strength, starts[place], COMPARED)
+            loss += objective.part(out).loss(starts[place]) * np.count_nonzero(out) / len(objective.z)
         yield Tried(strength, loss)
         if loss > smallest:
             return
         smallest = loss
 
 
-def _folds(problem: Problem, folds: int, seed: int) -> list[np.ndarray]:
+def _folds(objective: Objective, folds: int, seed: int) -> list[np.ndarray]:
     """Return masks (N,) of the photos that are left out in turn: of each class about as many in each."""
-    count = len(problem.z)
+    count = len(objective.z)
     order = np.random.default_rng(seed).permutation(count)
-    if problem.problem_type == "single_label_classification":
-        order = order[np.argsort(problem.targets[order], kind="stable")]
+    if objective.problem_type == "single_label_classification":
+        order = order[np.argsort(objective.targets[order], kind="stable")]
     folds = min(folds, count)
     fold_of = np.empty(count, np.int64)
     fold_of[order] = np.arange(count) % folds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,17 @@ from npconv.training.photos import LabelledPhotos, read_photos, split
 SHARE = 0.2
 
 
+class Parts(NamedTuple):
+    """Photos to train on and photos to validate with, of the same classes; whether these were drawn from the others."""
+
+    train: LabelledPhotos
+    validation: LabelledPhotos
+    was_split: bool
+
+
 def train_and_validation(
     source: str | Path, validation: float | str | Path | None, *, seed: int = 0, problem_type: str | None = None
-) -> tuple[LabelledPhotos, LabelledPhotos]:
+) -> Parts:
     """Return the photos to train on and those to validate with, of the same classes.
 
     Parameters
@@ -45,7 +54,7 @@ def train_and_validation(
     if "train" not in parts and "all" not in parts:
         raise InputError(f"{escape(str(source))}: expected a part train, got {', '.join(parts)} alone")
     train = choose_part(parts, "train" if "train" in parts else "all")
-    has_own = "validation" in parts
+    has_own, was_split = "validation" in parts, False
     if isinstance(validation, str | Path):
         classes = dict(enumerate(train.classes))
         config = PretrainedConfig(id2label=classes, problem_type=train.problem_type)
@@ -57,8 +66,9 @@ def train_and_validation(
         other = parts["validation"]
     else:
         train, other = split(train, SHARE if validation is None else validation, seed)
+        was_split = True
     check_classes(train)
-    return replace(train, part="train"), other
+    return Parts(replace(train, part="train"), other, was_split)
 
 
 def check_classes(train: LabelledPhotos) -> None:
@@ -67,6 +77,6 @@ def check_classes(train: LabelledPhotos) -> None:
         raise InputError("expected photos to train on, got none")
     if train.problem_type == SINGLE and len(found := np.unique(train.targets)) < 2:
         raise InputError(
-            f"expected photos of two classes at least, got those of {escape(train.classes[found[0]])!r} alone; put what "
-            "is something else into a folder of its own"
+            f"expected photos of two classes at least, got those of {escape(train.classes[found[0]])!r} alone; put "
+            "what is something else into a folder of its own"
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from npconv.cores import available_cores
 from npconv.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+#: From so many items on, worker processes are started without being asked for: fewer are done by then.
+MANY = 64
+
 #: Batches on their way at a time, with an executor that does not say how many workers it has.
 IN_FLIGHT = 16
 
 #: What executors raise for a task that was given up because workers died of it: npconv's own, and that of Dask.
 GIVEN_UP = ("WorkerError", "KilledWorker")
+
+
+def usual_workers(items: int, batch_size: int) -> int:
+    """Return how many processes share the work on so many items where nobody says; 1 for none but this one."""
+    return min(available_cores(), -(-items // batch_size)) if items >= MANY else 1
 
 
 @dataclass(frozen=True)

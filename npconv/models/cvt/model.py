@@ -292,9 +292,7 @@ def classify(
 def pool_stage(x: Array, *, config: CvtConfig) -> Array:
     """Summarize the map of any stage, (N, D, H, W) -> (N, D), as a model that ends there does before it is trained."""
     channels = x.shape[1]
-    x = layer_norm(
-        map_tokens(x), np.ones(channels, x.dtype), np.zeros(channels, x.dtype), eps=LAYER_NORM_EPS, axis=-1
-    )
+    x = layer_norm(map_tokens(x), np.ones(channels, x.dtype), np.zeros(channels, x.dtype), eps=LAYER_NORM_EPS, axis=-1)
     return token_mean(x)
 
 

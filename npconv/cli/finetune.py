@@ -1,0 +1,177 @@
+"""``npconv finetune``: labelled photos in, a classifier for them out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from npconv.cli import sharing
+from npconv.cli.frame import DONE, FAILED_IN_PART, positive
+from npconv.cli.output import write
+from npconv.cli.problems import say_problems
+from npconv.cli.progress import Progress, make_progress
+from npconv.workers.batches import MANY
+
+if TYPE_CHECKING:
+    from npconv.training.finetune import FineTuned, Watch
+    from npconv.training.problems import Problem
+
+DESCRIPTION = """\
+Make a classifier for your own photos of a model that was trained on others.
+PHOTOS is a folder with one for each class (cat/1.jpg), or with train and
+validation around these; a CSV file with a row for each photo; or a zip file
+of such folders. Photos that cannot be read are named on stderr and left out;
+the exit status is then 1. Nothing is written until all is done.
+"""
+
+EPILOG = """\
+The folder that is written has the layout of Hugging Face: npconv classify
+--model FOLDER and transformers load it. README.md says how good the model is,
+with pictures of what it takes for what and of its worst mistakes, and
+finetune.json the same for programs.
+
+A CSV file has a column file, and label (label_2, ... for more of them), or a
+column of 1 and 0 for each class; and part, if the photos are divided.
+
+The features of the photos are kept on disk, so that another run on the same
+photos is quick, and one that was interrupted goes on where it was.
+
+examples:
+  npconv finetune holiday -o my-model
+  npconv finetune holiday -o my-model --model facebook/convnextv2-tiny-1k-224
+  npconv classify --model my-model photo.jpg
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser."""
+    parser = subparsers.add_parser(
+        "finetune", help="make a classifier for your own photos", description=DESCRIPTION, epilog=EPILOG
+    )
+    parser.add_argument("source", metavar="PHOTOS", help="folder of classes, CSV file, or zip file of folders")
+    parser.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where the model is written")
+    parser.add_argument("--model", help="to begin with, as for npconv classify (default: the embedded model)")
+    parser.add_argument(
+        "--layers",
+        type=layers,
+        default="head",
+        metavar="LAYERS",
+        help="what is trained; head: a classifier on the features of a network that stays as it is (default head)",
+    )
+    parser.add_argument(
+        "--stages",
+        type=positive,
+        metavar="N",
+        help="how many stages of the network are kept (default: cross-validation decides)",
+    )
+    parser.add_argument(
+        "--validation",
+        type=share_or_path,
+        metavar="PART",
+        help="what to validate with: a share of the photos such as 0.2, or other photos (default: the part validation "
+        "if it is there, else 0.2)",
+    )
+    parser.add_argument(
+        "--problem-type",
+        choices=("regression", "single_label_classification", "multi_label_classification"),
+        metavar="TYPE",
+        help="what the labels of a CSV file are: regression, single_label_classification or "
+        "multi_label_classification (default: what its columns say)",
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of what is drawn at random (default 0)")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="photos at a time (default 8)")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        metavar="N",
+        help=f"processes that share the work; 1 is none but this one (default: one a core, from {MANY} photos on)",
+    )
+    sharing.add_max_memory(parser)
+    parser.add_argument("--no-cache", action="store_true", help="neither keep features of photos nor take kept ones")
+    parser.add_argument("--force", action="store_true", help="replace the model that FOLDER holds")
+    parser.set_defaults(run=run, command="finetune")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the model and print what came of it; return 1 if photos were lost, else 0."""
+    from npconv.api.pipelines import DEFAULT_MODEL
+    from npconv.training.finetune import finetune
+    from npconv.training.problems import LOSSES
+
+    done = finetune(
+        args.source,
+        args.output,
+        model=args.model or DEFAULT_MODEL,
+        layers=args.layers,
+        stages=args.stages,
+        validation=args.validation,
+        problem_type=args.problem_type,
+        seed=args.seed,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        cache=not args.no_cache,
+        max_memory=sharing.max_memory(args),
+        force=args.force,
+        watch=make_watch(),
+    )
+    write(sys.stdout, text_of(done))
+    return FAILED_IN_PART if any(each.kind in LOSSES for each in done.problems) else DONE
+
+
+def text_of(done: FineTuned) -> str:
+    """Return what came of it, in lines."""
+    from npconv.cli.evaluate_formats import text
+    from npconv.training.problems import counted
+
+    lines = [text(done.evaluation)]
+    if done.duplicates:
+        nearly = counted(len(done.duplicates), "photo of the part validation is", "photos of the part validation are")
+        lines.append(f"{nearly} nearly the same as one that was trained on; see finetune.json\n")
+    return "".join(lines)
+
+
+def make_watch() -> Watch:
+    """Return what shows on stderr how far it is, and what is wrong with photos."""
+    from npconv.training.finetune import Watch
+
+    class Shown(Watch):
+        """Shows it on stderr."""
+
+        progress = Progress()
+
+        def problems(self, problems: Sequence[Problem]) -> None:
+            say_problems("finetune", problems, "finetune.json names all")
+
+        def begin(self, total: int, unit: str) -> None:
+            self.progress = make_progress(total, unit, output_is_elsewhere=True)
+
+        def advance(self, count: int) -> None:
+            self.progress.advance(count)
+
+        def end(self) -> None:
+            self.progress.close()
+
+    return Shown()
+
+
+def layers(text: str) -> str | int:
+    """Return what is trained: a word, or a number of stages."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+def share_or_path(text: str) -> str | float:
+    """Return the share of photos that a text says, or the path that it is."""
+    try:
+        return text if os.path.exists(text) else float(text)
+    except ValueError:
+        return text
+
+
+def seed(text: str) -> int:
+    """Return a whole number of at least 0, or say what was expected."""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)

@@ -27,7 +27,7 @@ from npconv.models import find_family
 from npconv.training.accuracy import versions_text
 from npconv.training.groups import parameter_groups
 from npconv.training.learner import Learner
-from npconv.training.loop import Epoch, train
+from npconv.training.loop import INTERRUPTED, Epoch, train
 from npconv.training.pictures import Pictures
 from weights_tools.commands import parser_of, run_command
 from weights_tools.training.families import FIELDS, build
@@ -146,7 +146,7 @@ def run(arguments: argparse.Namespace) -> None:
     trained = train(
         learner, dataset.train, dataset.watch, recipe, arguments.directory, resume=arguments.resume, show=say_epoch
     )
-    if trained.ended == "interrupted":
+    if trained.ended == INTERRUPTED:
         raise KeyboardInterrupt
     exact = accuracy(learner, dataset.test)
     model.load_state_dict(rounded_to_float16(model))

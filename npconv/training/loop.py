@@ -30,6 +30,9 @@ from npconv.training.schedule import learning_rate
 
 LOG_NAME = "log.jsonl"
 
+#: What ended a training: all epochs are done, none was better for some time, or Ctrl-C.
+FINISHED, EARLY, INTERRUPTED = "finished", "early", "interrupted"
+
 #: Seconds after which a checkpoint is written within an epoch.
 BETWEEN_CHECKPOINTS = 60.0
 
@@ -68,7 +71,7 @@ class Trained:
     """What came of a training; the model has the weights of its best epoch."""
 
     epochs: tuple[Epoch, ...]
-    #: ``"finished"``, ``"early"`` if it got no better, or ``"interrupted"`` by Ctrl-C.
+    #: `FINISHED`, `EARLY` or `INTERRUPTED`.
     ended: str
 
     @property
@@ -183,7 +186,7 @@ class Training:
             "optimizer_steps": self.optimizer.steps, "log": [asdict(epoch) for epoch in self.log],
         }  # fmt: skip
         write_checkpoint(folder, vectors, facts)
-        write_file(folder / LOG_NAME, [f"{json.dumps(asdict(epoch))}\n".encode() for epoch in self.log])
+        write_log(folder, self.log)
 
     def read(self, folder: Path, of: str) -> None:
         """Go on where the checkpoint in a folder is, if there is one."""
@@ -250,7 +253,7 @@ def train(
     of = fingerprint(asdict(recipe), start, learner.weights.parts, *_data(pictures, validation))
     if resume:
         training.read(folder, of)
-    ended = "finished"
+    ended = FINISHED
     try:
         for epoch in training.log:
             show(epoch)
@@ -260,14 +263,19 @@ def train(
                 training.write(folder, of)
                 show(training.log[-1])
         if len(training.log) < recipe.epochs:
-            ended = "early"
+            ended = EARLY
     except KeyboardInterrupt:
         if not training.log:
             raise
-        ended = "interrupted"
+        ended = INTERRUPTED
     finally:
         training.take_best()
     return Trained(tuple(training.log), ended)
+
+
+def write_log(folder: Path, log: Sequence[Epoch]) -> None:
+    """Write a line of JSON for each epoch."""
+    write_file(folder / LOG_NAME, [f"{json.dumps(asdict(epoch))}\n".encode() for epoch in log])
 
 
 def best_of(log: Sequence[Epoch]) -> Epoch:

@@ -11,7 +11,7 @@ import numpy as np
 
 from npconv.errors import InputError
 from npconv.images import ConvNextImageProcessor
-from npconv.messages import listed, shown
+from npconv.messages import shown
 from npconv.training.checkpoint import FILE_NAME
 from npconv.training.groups import train_only
 from npconv.training.learner import OwnLearner
@@ -22,7 +22,8 @@ from npconv.training.recipe import Recipe
 from npconv.training.torch_learner import TorchLearner
 
 #: What computes the gradients.
-LEARNERS: dict[str, type[OwnLearner]] = {"npconv": OwnLearner, "torch": TorchLearner}
+OWN, TORCH = "npconv", "torch"
+LEARNERS: dict[str, type[OwnLearner]] = {OWN: OwnLearner, TORCH: TorchLearner}
 
 
 class Learned(NamedTuple):
@@ -42,7 +43,7 @@ def train_network(
     folder: Path,
     *,
     stages: int | None = None,
-    by: str = "npconv",
+    gradients: str = OWN,
     resume: bool = False,
     show: Callable[[Epoch], None] = lambda epoch: None,
     advance: Callable[[int], None] = lambda count: None,
@@ -61,22 +62,22 @@ def train_network(
         Of the checkpoint and the log.
     stages : int, optional
         How many of the last stages are trained; all of the network when unset.
-    by : str
-        What computes the gradients: ``"npconv"`` or ``"torch"``.
+    gradients : str
+        What computes them, of `LEARNERS`.
     resume, show, advance
         As of :func:`npconv.training.loop.train`.
 
     Raises
     ------
     NpconvError
-        If the model has fewer stages, `by` is unknown or not installed, or as `train` says.
+        If the model has fewer stages, `gradients` is unknown or not installed, or as `train` says.
     """
-    if by not in LEARNERS:
-        raise InputError(f"expected gradients by {listed(LEARNERS)}, got {shown(by)}")
+    if gradients not in LEARNERS:
+        raise InputError(f"expected gradients of {' or '.join(LEARNERS)}, got {shown(gradients)}")
     train_only(model, stages)
     folder.mkdir(parents=True, exist_ok=True)
     pictures, others = (read_pictures(part, processor, folder)[0] for part in (photos, validation))
-    learner = LEARNERS[by](model, pictures, recipe)
+    learner = LEARNERS[gradients](model, pictures, recipe)
     trained = train(learner, pictures, others, recipe, folder, resume=resume, show=show, advance=advance)
     logits = [learner.logits(x) for x, _ in others.batches(recipe.batch_size)]
     train_only(model, None)

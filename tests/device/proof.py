@@ -4,8 +4,9 @@
 
 Needs CuPy and a GPU; PyTorch and transformers only for the times. Takes about two minutes. Four things are checked,
 in float32 and float64: every golden case whose operations run on a device; every array of a tiny model of each family,
-by its plan; every gradient of one; and the logits of the embedded models, as a user gets them. Then models with random weights are timed, with
-224 x 224 pixels in float32 without TF32, pictures in and logits out. The exit status is 1 if something differs.
+by its plan; every gradient of one; and the logits of the embedded models, as a user gets them. Then models with random
+weights are timed, with 224 x 224 pixels in float32 without TF32, pictures in and logits out. The exit status is 1 if
+something differs.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from support import fast_models, trained_models
 from support.families import CLASSES, CONFIGS
+from support.foreign import TorchTensor
 from support.gradient_cases import STEP
 from support.rounding import UNIT_ROUNDOFF
 
@@ -313,6 +314,38 @@ def test_nothing_of_a_call_stays_alive(model, pixel_values):
     del result
     gc.collect()
     assert not [reference for reference in alive if reference() is not None]
+
+
+def test_tensors_of_other_libraries_are_taken_as_the_model_takes_them(model, pixel_values):
+    labels = np.array([1, 4, 0])
+    loss, gradient = npconv.value_and_grad(model, "pixel_values")(pixel_values, labels)
+    given = npconv.value_and_grad(model, "pixel_values")(TorchTensor(pixel_values), TorchTensor(labels))
+    assert given.loss == loss
+    np.testing.assert_array_equal(given.gradients, gradient)
+    upstream = npconv.value_and_grad(model, "pixel_values")
+    of_tensor = upstream(TorchTensor(pixel_values), grad_outputs=TorchTensor(LOGITS)).gradients
+    np.testing.assert_array_equal(of_tensor, upstream(pixel_values, grad_outputs=LOGITS).gradients)
+
+
+@pytest.mark.parametrize("family", ["convnextv2", "cvt"])
+@pytest.mark.parametrize(
+    "ending", [{"labels": [0, 1, 2]}, {"grad_outputs": np.ones((3, 5))}], ids=["labels", "outputs"]
+)
+def test_on_a_device_it_is_the_same_and_gradients_stay_there(device_stub, family, ending, pixel_values):
+    """What the caller gives is taken there; to look at labels the host waits, and nothing comes back."""
+    here = fast_models.small(family, engine="explicit", dtype="float64")
+    there = type(here)(here.config, here.state_dict(), dtype="float64", device="stub")
+    loss, expected = npconv.value_and_grad(here)(pixel_values, **ending, training=True, rng=1)
+    device_stub.ledger.clear()
+    result = npconv.value_and_grad(there)(pixel_values, **ending, training=True, rng=1)
+    assert device_stub.ledger.to_host == 0
+    assert device_stub.ledger.synchronised == (3 if "labels" in ending else 0)
+    assert result.loss.get() == loss
+    for name, gradient in flatten(result.gradients).items():
+        np.testing.assert_array_equal(gradient.get(), flatten(expected)[name])
+    there.requires_grad_(False)
+    frozen = npconv.value_and_grad(there)(pixel_values, **ending, training=True, rng=1).gradients
+    assert not any(gradient.get().any() for gradient in flatten(frozen).values())
 
 
 def test_what_has_no_gradients_is_refused(pixel_values):

@@ -213,9 +213,7 @@ def _walk(
 ) -> ValueAndGrad:
     """Run the plan and walk it back."""
     params = flatten(model.params)
-    of = (
-        {name for name, parameter in model.named_parameters() if parameter.requires_grad} if wrt == PARAMS else {PIXELS}
-    )
+    of = set(model._trained_names()) if wrt == PARAMS else {PIXELS}
     walk = Walk(plan, params, ending.takes, of, rng)
     results, statistics = {PIXELS: x}, {}
     for name, array in walk.forward({PIXELS: x}):

@@ -88,12 +88,7 @@ def value_and_grad(model: BareModel[Any], wrt: str = PARAMS) -> Callable[..., Va
     The model is left as it is. Stored statistics, and parameters with ``requires_grad = False``, have gradient 0. Of
     the forward pass those arrays are kept that backward functions take, each until it has been used.
     """
-    if not isinstance(model, BareModel):
-        raise InputError(f"expected a model of npconv, got {type(model).__name__}")
-    if model.engine != "explicit":
-        raise InputError(
-            f"expected a model with engine='explicit' for gradients, got engine={model.engine!r}; load it with that"
-        )
+    check_model(model)
     first = _check_wrt(wrt)
 
     def function(
@@ -113,6 +108,16 @@ def value_and_grad(model: BareModel[Any], wrt: str = PARAMS) -> Callable[..., Va
         return _walk(model, plan, x, ending, _check_wrt(wrt), generator)
 
     return function
+
+
+def check_model(model: Any) -> None:
+    """Refuse what has no gradients."""
+    if not isinstance(model, BareModel):
+        raise InputError(f"expected a model of npconv, got {type(model).__name__}")
+    if model.engine != "explicit":
+        raise InputError(
+            f"expected a model with engine='explicit' for gradients, got engine={model.engine!r}; load it with that"
+        )
 
 
 def _check_wrt(wrt: str) -> str:

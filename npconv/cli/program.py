@@ -11,14 +11,28 @@ import sys
 from collections.abc import Sequence
 
 from npconv._version import __version__
-from npconv.cli import bench, classify, convert, diff, export, features, golden, info, inspect, models, trace, verify
+from npconv.cli import (
+    bench,
+    classify,
+    convert,
+    diff,
+    export,
+    features,
+    golden,
+    info,
+    inspect,
+    look,
+    models,
+    trace,
+    verify,
+)
 from npconv.cli.frame import DONE, UNUSABLE, Parser, UsageError, run_program
 from npconv.cli.output import write
 
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
-COMMANDS = (classify, features, info, models, convert, export, inspect, verify, bench, trace, diff, golden)
+COMMANDS = (classify, features, look, info, models, convert, export, inspect, verify, bench, trace, diff, golden)
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\

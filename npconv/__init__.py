@@ -72,7 +72,7 @@ _HOME = {
 }
 
 #: Packages and modules that are used by their own names: ``npconv.golden.trace()``.
-PACKAGES = ("golden", "gradients", "image_utils", "layers", "modeling_outputs", "pipelines")
+PACKAGES = ("golden", "gradients", "image_utils", "layers", "modeling_outputs", "pictures", "pipelines")
 
 __all__ = [
     "ConfigError",

@@ -5,6 +5,7 @@ from npconv import gradients as gradients
 from npconv import image_utils as image_utils
 from npconv import layers as layers
 from npconv import modeling_outputs as modeling_outputs
+from npconv import pictures as pictures
 from npconv import pipelines as pipelines
 from npconv.api.auto import AutoBackbone as AutoBackbone
 from npconv.api.auto import AutoConfig as AutoConfig

@@ -90,7 +90,8 @@ assert keys.shape[1] * 4 == x.shape[2] * x.shape[3]
 # %% [markdown]
 # Batch norm looks like LayerNorm and is something else. Its mean and variance are *stored in the checkpoint*, a pair
 # for each channel, and nothing is averaged over the input. So it is one product and one sum, and it can be folded into
-# the kernel before it. Only in training does it take the statistics of the batch; a port must never.
+# the kernel before it. Only in training does it take the statistics of the batch, and move the stored ones a tenth of
+# the way to them (the variance over n - 1); a port that only answers must never.
 
 # %%
 norm = branch["normalization"]
@@ -101,6 +102,9 @@ normed = batch_norm(convolved, **norm, eps=1e-5)
 assert np.allclose(normed, convolved * factor[:, None, None] + shift[:, None, None], atol=1e-10)
 kernel = branch["convolution"]["weight"] * factor[:, None, None, None]
 assert np.allclose(depthwise_conv2d(x, kernel, shift, stride=2, padding=1), normed, atol=1e-10)
+assert np.allclose(npconv.layers.running_mean(convolved, np.zeros(64)), 0.1 * convolved.mean(axis=(0, 2, 3)))
+assert np.allclose(npconv.layers.running_var(convolved, np.zeros(64)), 0.1 * convolved.var(axis=(0, 2, 3), ddof=1))
+assert npconv.layers.num_batches_tracked(convolved, np.array(7)) == 8
 
 # %% [markdown]
 # A configuration may ask for an average in place of both (`"avg"`). Zeros of the padding count as positions; ONNX and

@@ -14,6 +14,7 @@ import numpy as np
 import npconv
 from npconv.golden import trace
 from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
+from npconv.pictures import grad_cam, saliency
 from showing import colour, sample, show_bars, show_pictures, show_source, show_table
 
 # %% [markdown]
@@ -42,18 +43,13 @@ assert rows[0][2] < rows[2][2]
 # %% [markdown]
 # A model that knows nothing gives each of K classes 1 / K, and has the loss log K. Compare your first loss with it: a
 # trained model with a loss near log K has not got its weights. Far more than log K is worse than guessing: look at the
-# labels. A sample with the label `ignore_index` does not count.
+# labels. A sample with the label `ignore_index` does not count. Adding 100 to all logits changes neither probabilities
+# nor loss. So equal losses do not prove equal logits, and still less do equal labels: compare a port by its logits.
 
 # %%
 nothing = cross_entropy(np.zeros((4, 10)), np.array([0, 3, 9, -100]), ignore_index=-100)
 assert np.isclose(nothing, np.log(10), rtol=1e-9)
 assert rows[0][2] < 0.5 * nothing
-
-# %% [markdown]
-# Adding 100 to all logits changes neither probabilities nor loss. So equal losses do not prove equal logits, and still
-# less do equal labels. A port should be compared by its logits.
-
-# %%
 assert np.isclose(cross_entropy(logits + 100, np.array([label]), ignore_index=-100), rows[0][2], atol=1e-9)
 
 # %% [markdown]
@@ -119,6 +115,19 @@ assert 8 <= column < 24
 assert rise.max() > 5 * np.abs(rise[28:]).max()
 
 # %% [markdown]
+# The gradient (lesson 14) asks without covering: *saliency* is what a little more of each pixel does to a logit.
+# *Grad-CAM* adds up the channels of the last map, each weighted by its mean gradient. Both speak of small changes only.
+# A thousandth of the way to grey does what the gradient says; all the way does not.
+
+# %%
+slopes = saliency(model, pixel_values, "ship")
+small = {"saliency": np.abs(slopes).max(axis=1)[0], "Grad-CAM": grad_cam(model, pixel_values, "ship")[0]}
+show_pictures(small, "convnextv2-cifar10 once more, by its gradients", size=150)
+for step, holds in ((0.001, True), (1, False)):
+    change = model((1 - step) * pixel_values).logits[0, label] - logits[0, label]
+    assert np.isclose(change, -step * (slopes * pixel_values).sum(), rtol=0.1) == holds
+
+# %% [markdown]
 # ## The maps inside
 #
 # `output_hidden_states=True` hands out the map of the stem and of each stage. Here are the two channels of
@@ -131,9 +140,7 @@ for stage, array in enumerate(hidden):
     order = np.argsort(array[0].std(axis=(1, 2)))[::-1]
     for channel in order[:2]:
         pictures[f"map {stage}, {channel}"] = array[0, channel]
-show_pictures(
-    pictures, "The channels that vary most, from the stem (0) to the last stage, each on its own scale", size=96
-)
+show_pictures(pictures, "The channels that vary most, from the stem (0) on, each on its own scale", size=96)
 assert [array.shape[2] for array in hidden] == [16, 16, 8, 4]
 
 # %% [markdown]
@@ -179,7 +186,5 @@ from exercises.lesson_10 import check_1, check_2
 
 my_cross_entropy = None  # your function
 check_1(my_cross_entropy)
-
-# %%
 my_loss = None  # your number
 check_2(my_loss)

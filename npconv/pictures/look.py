@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from npconv.api.gradients import PIXELS
 from npconv.api.heads import ImageClassifier, prepare_pixel_values
 from npconv.errors import InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.images.inputs import picture_to_array
 from npconv.images.settings import STEPS
-from npconv.layers import softmax
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
-from npconv.pictures.occlusion import occlusions
+from npconv.pictures.occlusion import occlusions, scores_of
 from npconv.pictures.overlay import overlay, photo_of
 from npconv.pictures.picture import Picture
-from npconv.pictures.saliency import grad_cam, saliency
+from npconv.pictures.saliency import class_gradients, map_of_stage, weighted
 from npconv.pictures.views import Attention, MapSizes, Shown, bars, is_channelwise, show, show_attention, show_kernels
 from npconv.plan.costs import multiply_adds
 from npconv.plan.operations import OPERATIONS
@@ -156,19 +156,22 @@ def _weights(step: Step, params: Mapping[str, np.ndarray], channels: tuple[int, 
 
 def find_reasons(model: ImageClassifier, quick: ImageClassifier, x: np.ndarray, photo: Picture) -> Iterator[Reason]:
     """Yield what the scores of the likeliest classes rest on."""
-    falls, scores = occlusions(quick, x)
-    for number in np.argsort(-scores, kind="stable")[:CLASSES].tolist():
+    scores = scores_of(quick, x)[0]
+    numbers = np.argsort(-scores, kind="stable")[:CLASSES].tolist()
+    last = map_of_stage(model, -1)
+    for number, fall in zip(numbers, occlusions(quick, x, numbers), strict=True):
+        found = class_gradients(model, [PIXELS, last], x, number)
         pictures = {
-            "covering": overlay(photo, falls[number]),
-            "saliency": overlay(photo, np.abs(saliency(model, x, number)).max(axis=1)[0]),
+            "covering": overlay(photo, fall),
+            "saliency": overlay(photo, np.abs(found[PIXELS][1]).max(axis=1)[0]),
+            "Grad-CAM, last stage": overlay(photo, weighted(*found[last])[0]),
         }
-        pictures["Grad-CAM, last stage"] = overlay(photo, grad_cam(model, x, number)[0])
         yield Reason(str(model.config.id2label[number]), float(scores[number]), pictures)
 
 
 def _scores(model: ImageClassifier, x: np.ndarray) -> dict[str, float]:
     """Return the probability of each class by its name."""
-    scores = softmax(np.asarray(model(x, return_dict=True).logits, np.float64), axis=1)[0]
+    scores = scores_of(model, x)[0]
     return {str(model.config.id2label[number]): float(score) for number, score in enumerate(scores)}
 
 

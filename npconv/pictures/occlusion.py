@@ -48,20 +48,20 @@ def occlusion(
     -----
     Zeiler and Fergus, https://arxiv.org/abs/1311.2901, section 4.2.
     """
-    falls, scores = occlusions(model, pixel_values, patch=patch)
-    return falls[int(scores.argmax()) if label is None else int(class_numbers(label, model, 1))]
-
-
-def occlusions(model: ImageClassifier, pixel_values: Any, *, patch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return :func:`occlusion` for every class (K, H, W), which costs no more than for one, and the scores (K,)."""
     x = to_host(pixel_values)
+    number = int(scores_of(model, x)[0].argmax()) if label is None else int(class_numbers(label, model, 1))
+    return occlusions(model, x, [number], patch=patch)[0]
+
+
+def occlusions(model: ImageClassifier, x: np.ndarray, numbers: list[int], *, patch: int | None = None) -> np.ndarray:
+    """Return :func:`occlusion` for several classes (len(numbers), H, W), which costs no more than for one."""
     if x.ndim != 4 or len(x) != 1:
         raise InputError(f"expected pixel_values of one picture, (1, C, H, W), got {x.shape}")
     height, width = x.shape[2:]
     edge = max(1, min(height, width) // 4) if patch is None else patch
     if not 1 <= edge <= min(height, width):
         raise InputError(f"expected a patch from 1 to {min(height, width)} pixels, got {edge}")
-    scores = _scores(model, x)[0]
+    scores = scores_of(model, x)[0, numbers]
     corners = [(row, column) for row in _places(height, edge) for column in _places(width, edge)]
     total, times = np.zeros((len(scores), height, width)), np.zeros((height, width))
     for start in range(0, len(corners), BATCH):
@@ -69,13 +69,13 @@ def occlusions(model: ImageClassifier, pixel_values: Any, *, patch: int | None =
         covered = np.repeat(x, len(part), axis=0)
         for picture, (row, column) in zip(covered, part, strict=True):
             picture[:, row : row + edge, column : column + edge] = 0
-        for score, (row, column) in zip(_scores(model, covered), part, strict=True):
+        for score, (row, column) in zip(scores_of(model, covered)[:, numbers], part, strict=True):
             total[:, row : row + edge, column : column + edge] += (scores - score)[:, None, None]
             times[row : row + edge, column : column + edge] += 1
-    return total / times, scores
+    return total / times
 
 
-def _scores(model: ImageClassifier, pixel_values: np.ndarray) -> np.ndarray:
+def scores_of(model: ImageClassifier, pixel_values: np.ndarray) -> np.ndarray:
     """Return the probabilities of all classes (N, K)."""
     return softmax(to_host(model(pixel_values, return_dict=True).logits).astype(np.float64), axis=1)
 

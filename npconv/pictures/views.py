@@ -13,8 +13,8 @@ from npconv.pictures.maps import Summary, as_map, maps, strongest, summarize
 from npconv.pictures.picture import Picture
 from npconv.plan.step import Step
 
-#: Channels of a map that are shown: fewer of large ones.
-MOST, MOST_OF_LARGE, LARGE = 16, 9, 28 * 28
+#: Channels of a map that are shown, and positions along each axis.
+MOST, MOST_POSITIONS = 16, 28
 
 #: Most values of a vector that are shown each by itself.
 MOST_BARS = 256
@@ -85,9 +85,21 @@ def show(array: np.ndarray, layout: str, sizes: MapSizes, channels: tuple[int, .
 
 def _show_map(x: np.ndarray, channels: tuple[int, ...]) -> Shown:
     """Return what is shown of a map (C, H, W)."""
-    most = MOST_OF_LARGE if x.shape[1] * x.shape[2] > LARGE else MOST
-    chosen = channels or tuple(strongest(x, most))
-    return Shown({"channels": maps(x, channels=chosen)}, summarize(x), chosen)
+    chosen = channels or tuple(strongest(x, MOST))
+    picture = maps(_reduced(x[list(chosen)]), channels=range(len(chosen)))
+    caption = f"channels {', '.join(map(str, chosen))}"
+    return Shown({"channels": Picture(picture.pixels, caption)}, summarize(x), chosen)
+
+
+def _reduced(x: np.ndarray) -> np.ndarray:
+    """Return a map (C, H, W) with fewer positions, of which many maps fit on a page: means of squares of positions."""
+    times = -(-max(x.shape[1:]) // MOST_POSITIONS)
+    if times == 1:
+        return x
+    rows, columns = (np.arange(0, length, times) for length in x.shape[1:])
+    sums = np.add.reduceat(np.add.reduceat(x, rows, axis=1), columns, axis=2)
+    down, across = np.diff([*rows, x.shape[1]]), np.diff([*columns, x.shape[2]])
+    return sums / np.outer(down, across)
 
 
 def bars(values: np.ndarray, height: int = 32) -> Picture:

@@ -31,10 +31,14 @@ def element(tag: str, *content: str | None, **attributes: str | int | bool | Non
     An attribute that is None or False is left out; of its name, an underscore at the end is, others become dashes.
     """
     named = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-    words = [f' {name}="{_safe(str(value))}"' for name, value in named.items() if value not in (None, False, True)]
-    words += [f" {name}" for name, value in named.items() if value is True]
+    words = ""
+    for name, value in named.items():
+        if value is True:
+            words += f" {name}"
+        elif value is not None and value is not False:
+            words += f' {name}="{_safe(str(value))}"'
     inside = "".join(one if isinstance(one, Markup) else _safe(one) for one in content if one is not None)
-    return Markup(f"<{tag}{''.join(words)}>" + ("" if tag in _EMPTY else f"{inside}</{tag}>"))
+    return Markup(f"<{tag}{words}>" + ("" if tag in _EMPTY else f"{inside}</{tag}>"))
 
 
 def joined(*parts: str | None) -> Markup:

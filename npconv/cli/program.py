@@ -16,6 +16,7 @@ from npconv.cli import (
     classify,
     convert,
     diff,
+<<<<<<< HEAD
     evaluate,
     export,
     features,
@@ -23,6 +24,14 @@ from npconv.cli import (
     golden,
     info,
     inspect,
+=======
+    export,
+    features,
+    golden,
+    info,
+    inspect,
+    look,
+>>>>>>> look
     models,
     trace,
     verify,
@@ -33,6 +42,7 @@ from npconv.cli.output import write
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
+<<<<<<< HEAD
 COMMANDS = (
     classify,
     features,
@@ -49,6 +59,9 @@ COMMANDS = (
     diff,
     golden,
 )
+=======
+COMMANDS = (classify, features, look, info, models, convert, export, inspect, verify, bench, trace, diff, golden)
+>>>>>>> look
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\

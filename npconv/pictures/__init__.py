@@ -1,8 +1,16 @@
-"""What a model looks at, as arrays of which pictures are made.
+"""What a model does to a picture, as arrays and pictures, and the page that shows them.
 
-- ``saliency``: what each pixel does to a class, by its gradient, and where in a stage's map a class is seen (Grad-CAM)
+- ``saliency``: what each pixel does to a class, by its gradient, and where in a stage's map a class is seen (Grad-CAM);
+  ``occlusion``: by how much a score falls where the picture is covered
+- ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map; ``overlay``:
+  numbers over a photo
+- ``look``: everything that ``npconv look`` shows, ``views`` of each array; ``page``: that as ``html``
 """
 
+from npconv.pictures.maps import maps
+from npconv.pictures.occlusion import occlusion
+from npconv.pictures.overlay import overlay
+from npconv.pictures.picture import Picture
 from npconv.pictures.saliency import grad_cam, saliency
 
-__all__ = ["grad_cam", "saliency"]
+__all__ = ["Picture", "grad_cam", "maps", "occlusion", "overlay", "saliency"]

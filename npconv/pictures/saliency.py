@@ -52,8 +52,7 @@ def saliency(model: BareModel[Any], pixel_values: Any, label: Label = None) -> A
     ``abs(saliency(...)).max(axis=1)``. The model is run as for inference, also after ``train()``.
     """
     _check(model)
-    _, gradient = _class_gradient(model, make_plan(model.config, model.task), PIXELS, pixel_values, label)
-    return gradient
+    return class_gradients(model, [PIXELS], pixel_values, label)[PIXELS][1]
 
 
 def grad_cam(model: BareModel[Any], pixel_values: Any, label: Label = None, stage: int = -1) -> Array:
@@ -90,9 +89,12 @@ def grad_cam(model: BareModel[Any], pixel_values: Any, label: Label = None, stag
     map of the block before for 67 %, the map that the stage begins with for 43 %.
     """
     _check(model)
-    plan = make_plan(model.config, model.task)
-    name = _map_of_stage(plan, f"{model.base_model_prefix}.encoder.stages", stage)
-    feature_map, gradient = _class_gradient(model, plan, name, pixel_values, label)
+    name = map_of_stage(model, stage)
+    return weighted(*class_gradients(model, [name], pixel_values, label)[name])
+
+
+def weighted(feature_map: Array, gradient: Array) -> Array:
+    """Return the sum of the channels of a map (N, C, H, W) by their mean gradients, where it is positive: (N, H, W)."""
     weights = gradient.mean(axis=(2, 3), keepdims=True)
     return array_module(feature_map).maximum((weights * feature_map).sum(axis=1), 0)
 
@@ -104,29 +106,30 @@ def _check(model: BareModel[Any]) -> None:
         raise InputError(f"expected a classifier with classes, got a {type(model).__name__} without")
 
 
-def _class_gradient(
-    model: BareModel[Any], plan: Plan, name: str, pixel_values: Any, label: Label
-) -> tuple[Array, Array]:
-    """Return an array of the model, and the gradient of each picture's class with respect to it.
+def class_gradients(
+    model: BareModel[Any], names: Sequence[str], pixel_values: Any, label: Label
+) -> dict[str, tuple[Array, Array]]:
+    """Return arrays of the model by their names, and the gradient of each picture's class with respect to each.
 
     Pictures do not know of each other, so that the gradient of the sum of their logits is each one's own.
     """
+    plan = make_plan(model.config, model.task)
     inputs = {PIXELS: prepare_pixel_values(pixel_values, dtype=model.dtype, device=model.device)}
     (end,) = plan.outputs
-    walk = Walk(plan, flatten(model.params), plan.outputs, {name})
-    kept = inputs | {step: array for step, array in walk.forward(inputs) if step in (name, end)}
+    walk = Walk(plan, flatten(model.params), plan.outputs, names)
+    kept = inputs | {step: array for step, array in walk.forward(inputs) if step in names or step == end}
     upstream = _one_hot(kept[end], label, model)
-    return kept[name], next(gradient for step, gradient in walk.backward({end: upstream}) if step == name)
+    return {name: (kept[name], gradient) for name, gradient in walk.backward({end: upstream}) if name in names}
 
 
 def _one_hot(logits: Array, label: Label, model: BareModel[Any]) -> Array:
     """Return 1 for the class of each picture and 0 for the others (N, K)."""
     xp = array_module(logits)
-    numbers = logits.argmax(axis=1) if label is None else _class_numbers(label, model, len(logits))
+    numbers = logits.argmax(axis=1) if label is None else class_numbers(label, model, len(logits))
     return (xp.broadcast_to(numbers, len(logits))[:, None] == xp.arange(logits.shape[1])).astype(logits.dtype)
 
 
-def _class_numbers(label: int | str | Sequence[int], model: BareModel[Any], batch: int) -> Array:
+def class_numbers(label: int | str | Sequence[int], model: BareModel[Any], batch: int) -> Array:
     """Return the number of a class () or one for each picture (N,)."""
     if isinstance(label, str):
         names = model.config.label2id
@@ -142,8 +145,9 @@ def _class_numbers(label: int | str | Sequence[int], model: BareModel[Any], batc
     return numbers
 
 
-def _map_of_stage(plan: Plan, stages: str, stage: int) -> str:
+def map_of_stage(model: BareModel[Any], stage: int) -> str:
     """Return the name of a stage's map; where only a class token goes on from it, of that in which the token looks."""
+    plan, stages = make_plan(model.config, model.task), f"{model.base_model_prefix}.encoder.stages"
     names = list(takewhile(plan.__contains__, (f"{stages}.{number}" for number in count())))
     if isinstance(stage, bool) or not isinstance(stage, int | np.integer) or not -len(names) <= stage < len(names):
         raise InputError(f"expected a stage from 0 to {len(names) - 1}, or from -1 back; got {shown(stage)}")

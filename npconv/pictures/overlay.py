@@ -1,0 +1,44 @@
+"""Numbers laid over a photo as colours."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from npconv.images import ConvNextImageProcessor
+from npconv.pictures.colours import sequential
+from npconv.pictures.picture import Picture
+
+#: How much of the photo shows through.
+PHOTO_SHARE = 0.4
+
+
+def overlay(photo: Picture, values: np.ndarray) -> Picture:
+    """Lay numbers (H', W') over a photo: dark where they are lowest (or below 0), yellow where they are highest.
+
+    Numbers of a smaller map are stretched to the photo's size.
+    """
+    values = np.maximum(np.asarray(values, np.float64), 0.0)
+    shares = values / (values.max() or 1.0)
+    height, width = photo.pixels.shape[:2]
+    stretched = Image.fromarray(shares.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    colours = sequential(np.asarray(stretched))
+    mixed = PHOTO_SHARE * photo.pixels + (1 - PHOTO_SHARE) * colours
+    return Picture(np.rint(mixed).astype(np.uint8))
+
+
+def photo_of(pixel_values: np.ndarray, processor: ConvNextImageProcessor) -> Picture:
+    """Return the photo that pixel values (1, C, H, W) were made of, as the model sees it."""
+    channels = pixel_values.shape[1]
+    mean, std = (
+        np.asarray(given if enabled else neutral, np.float64).reshape(-1, 1, 1)
+        for given, neutral, enabled in (
+            (processor.image_mean, [0.0] * channels, processor.do_normalize),
+            (processor.image_std, [1.0] * channels, processor.do_normalize),
+        )
+    )
+    pixels = pixel_values[0] * std + mean
+    pixels = pixels if processor.do_rescale else pixels / 255
+    levels = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
+    shown = levels if channels == 3 else np.repeat(levels[:1], 3, axis=0)
+    return Picture(np.ascontiguousarray(np.moveaxis(shown, 0, -1)))

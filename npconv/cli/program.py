@@ -16,7 +16,6 @@ from npconv.cli import (
     classify,
     convert,
     diff,
-<<<<<<< HEAD
     evaluate,
     export,
     features,
@@ -24,14 +23,7 @@ from npconv.cli import (
     golden,
     info,
     inspect,
-=======
-    export,
-    features,
-    golden,
-    info,
-    inspect,
     look,
->>>>>>> look
     models,
     trace,
     verify,
@@ -42,10 +34,10 @@ from npconv.cli.output import write
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
-<<<<<<< HEAD
 COMMANDS = (
     classify,
     features,
+    look,
     finetune,
     evaluate,
     info,
@@ -59,9 +51,6 @@ COMMANDS = (
     diff,
     golden,
 )
-=======
-COMMANDS = (classify, features, look, info, models, convert, export, inspect, verify, bench, trace, diff, golden)
->>>>>>> look
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
 EPILOG = """\

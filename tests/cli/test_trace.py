@@ -212,3 +212,66 @@ def test_a_folder_with_one_picture(capsys, model, photo, tmp_path) -> None:
     assert errors == f"npconv trace: {folder}: 1 picture; 1 file left out, not pictures\n"
     expected, found = np.load(tmp_path / "file.npz"), np.load(tmp_path / "folder.npz")
     np.testing.assert_array_equal(found["pixel_values"], expected["pixel_values"])
+
+
+def test_gradients(capsys, model, photo, tmp_path) -> None:
+    out, mine = tmp_path / "out.safetensors", tmp_path / "mine.npz"
+    status, said, errors = run(capsys, model, photo, "-o", out, "--gradients", "--label", "1")
+    assert (status, errors) == (0, "")
+    found = load_trace(out)
+    assert said.startswith(f"{len(found)} tensors and ")
+    assert found["labels"].tolist() == [1]
+    assert {"loss", "loss.grad", "pixel_values.grad", "classifier.weight.grad"} <= set(found)
+    assert run(capsys, model, photo, "-o", mine, "--gradients", "--label", "1", "--dtype", "float32")[0] == 0
+    assert main(["diff", str(out), str(mine)]) == 0
+    assert run(capsys, model, photo, "-o", mine, "--gradients", "--label", "0", "--dtype", "float32")[0] == 0
+    assert main(["diff", str(out), str(mine)]) == 2
+    assert "different labels: [1] and [0]" in capsys.readouterr().err
+
+
+def test_gradients_of_a_model_that_is_made_have_labels_that_are_drawn(capsys, model, tmp_path) -> None:
+    out = tmp_path / "out.npz"
+    status, _, _ = run(
+        capsys, "--make", model, "-o", out, "--gradients", "--training", "--seed", "2", "--size", "32x40"
+    )
+    assert status == 0
+    assert load_trace(out)["labels"].shape == (2,)
+    status, _, _ = run(capsys, "--make", model, "-o", out, "--gradients", "--label", "0,1", "--size", "32x40")
+    assert status == 0
+    assert load_trace(out)["labels"].tolist() == [0, 1]
+
+
+def test_patterns_of_gradients(capsys, model, photo, tmp_path) -> None:
+    out = tmp_path / "out.npz"
+    words = ("--gradients", "--label", "1", "--only", "classifier*.grad")
+    assert run(capsys, model, photo, "-o", out, *words)[0] == 0
+    assert {name for name in load_trace(out) if name.startswith("classifier")} == {
+        *("classifier.grad", "classifier.weight.grad", "classifier.bias.grad")
+    }
+
+
+def test_the_list_has_gradients(capsys, model) -> None:
+    status, said, _ = run(capsys, model, "--list", "--gradients", "--names", "timm")
+    names = [line.split()[0] for line in said.splitlines()]
+    assert status == 0
+    assert {"head.fc.grad", "stages.0.blocks.0.mlp.fc1.weight.grad", "loss"} <= set(names)
+    assert not any(".grad." in name for name in names)
+    assert ".grad" not in run(capsys, model, "--list")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--gradients"], "expected labels for the gradients of a classifier"),
+        (["--gradients", "--label", "1,2"], "expected 1 integer labels, got shape (2,)"),
+        (["--gradients", "--label", "1000"], "expected labels from 0 to"),
+        (["--gradients", "--label", "cat"], "expected numbers, such as 3 or 3,5, got 'cat'"),
+        (["--label", "1"], "expected --gradients beside --label"),
+        (["--seed", "1"], "expected --make beside --seed"),
+    ],
+)
+def test_labels_that_are_refused(capsys, model, photo, tmp_path, words, message) -> None:
+    status, said, errors = run(capsys, model, photo, "-o", tmp_path / "out.npz", *words)
+    assert (status, said) == (2, "")
+    assert message in errors
+    assert not (tmp_path / "out.npz").exists()

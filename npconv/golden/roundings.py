@@ -76,8 +76,9 @@ def flipped_distance(one: np.ndarray, other: np.ndarray, unit: str) -> float:
 
 def half_places(stored: np.ndarray, unit: str) -> np.ndarray:
     """Return half the distance from each value of a format to the next."""
-    _, exponents = np.frexp(stored)
-    return np.maximum(np.ldexp(ROUNDOFF[unit], exponents - 1), SMALLEST[unit] / 2)
+    fractions, exponents = np.frexp(stored)
+    places = np.where(fractions == 0, 0.0, np.ldexp(ROUNDOFF[unit], exponents - 1))  # the exponent of 0 says nothing
+    return np.maximum(places, SMALLEST[unit] / 2)
 
 
 def perturbed(

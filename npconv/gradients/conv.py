@@ -49,9 +49,9 @@ def conv2d_backward(
     check_count("conv2d_backward", count, x.shape[2:], reach, strides, (pad_h, pad_w))
 
     columns = gather_windows(x, reach, strides, (pad_h, pad_w), dilation)  # (N, C, kh, kw, H', W')
-    columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, -1)
+    columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, count[0] * count[1])
     kernels = weight.reshape(groups, out_channels // groups, columns.shape[2])
-    grad_rows = grad_y.reshape(batch, groups, out_channels // groups, -1)  # (N, groups, O / groups, H' * W')
+    grad_rows = grad_y.reshape(batch, groups, out_channels // groups, count[0] * count[1])
 
     grad_weight = xp.matmul(grad_rows, columns.swapaxes(2, 3)).sum(axis=0).reshape(weight.shape)
     grad_columns = xp.matmul(kernels.swapaxes(1, 2), grad_rows)
@@ -107,8 +107,9 @@ def pointwise_conv2d_backward(grad_y: Array, x: Array, weight: Array) -> tuple[A
     sum of ``grad_y @ x.T`` over samples and positions.
     """
     xp = array_module(x)
-    (batch, channels), out_channels = x.shape[:2], weight.shape[0]
-    positions, grad_positions = x.reshape(batch, channels, -1), grad_y.reshape(batch, out_channels, -1)
+    (batch, channels, height, width), out_channels = x.shape, weight.shape[0]
+    positions = x.reshape(batch, channels, height * width)
+    grad_positions = grad_y.reshape(batch, out_channels, height * width)
     grad_x = xp.matmul(weight.reshape(out_channels, channels).T, grad_positions).reshape(x.shape)
     grad_weight = xp.matmul(grad_positions, positions.swapaxes(1, 2)).sum(axis=0).reshape(weight.shape)
     return grad_x, grad_weight, grad_y.sum(axis=(0, 2, 3))

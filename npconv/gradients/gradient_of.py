@@ -38,8 +38,7 @@ def gradient_of(layer: Callable[..., Any], *gives: str) -> Callable[[Function], 
     """
 
     def decorate(function: Function) -> Function:
-        letters = _letters(layer, function)
-        fit = Fit(function, letters)
+        fit = Fit(function, _letters(layer, function))
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -49,7 +48,7 @@ def gradient_of(layer: Callable[..., Any], *gives: str) -> Callable[[Function], 
             try:
                 dtypes = {name: value.dtype for name, value in given.items() if is_array(value)}
                 fit(given)
-                _check_together(function.__name__, letters, given)
+                _check_together(function.__name__, fit.letters, given)
                 found = function(**{name: _wide(value) for name, value in given.items()})
             except RAW as error:
                 refuse_raw(function.__name__, error)

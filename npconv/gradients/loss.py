@@ -17,16 +17,16 @@ def cross_entropy_backward(grad_y: Array, logits: Array, labels: Array, *, ignor
     """Return the gradient of `logits` of :func:`npconv.layers.cross_entropy`.
 
     ``grad_logits = grad_y * (softmax(logits) - one_hot(labels)) / number of samples that count``, 0 for those that do
-    not: the probabilities that are there less those that should be. Of no samples that count it is NaN, as the loss is.
+    not: the probabilities that are there less those that should be. Where no sample counts, the loss is NaN and the
+    gradient 0, as in PyTorch.
     """
     xp = array_module(logits)
     counted = counted_samples("cross_entropy_backward", logits, labels, ignore_index)
-    if not bool(counted.any()):
-        return xp.full_like(logits, float("nan"))
     classes = xp.arange(logits.shape[1])
     should_be = (labels[:, None] == classes).astype(logits.dtype)
     is_counted = counted[:, None].astype(logits.dtype)
-    return grad_y * (layers.softmax(logits, axis=1) - should_be) * (is_counted / is_counted.sum())
+    share = is_counted / xp.maximum(is_counted.sum(), 1)
+    return grad_y * (layers.softmax(logits, axis=1) - should_be) * share
 
 
 @gradient_of(layers.mean_squared_error, "predictions")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from npconv.errors import ShapeError
@@ -18,19 +19,35 @@ Shape = tuple[int, ...]
 
 def evaluate(term: str, lengths: Mapping[str, Any]) -> int:
     """Return a sum of products of letters and numbers; a letter without a length counts nothing."""
+    if term in lengths:
+        return int(lengths[term])
     factors = (product.split("*") for product in term.split("+"))
     return sum(math.prod(int(f) if f.isdigit() else lengths.get(f, 0) for f in product) for product in factors)
 
 
 def axes_of(text: str, shape: Shape) -> list[str] | None:
     """Return the term of each axis of an array, or None if there are not so many; ``...`` becomes a letter for each."""
-    for form in text.split("|"):
-        form = "..." if form.count("...") > 1 else form
-        others = len(shape) - len(form.split()) + 1
-        axes = form.replace("...", " ".join(f"...{number}" for number in range(others))).split()
-        if len(axes) == len(shape) and all(size == 1 for term, size in zip(axes, shape, strict=True) if term == "1"):
+    for axes in _forms(text, len(shape)):
+        if all(length == 1 for term, length in zip(axes, shape, strict=True) if term == "1"):
             return axes
     return None
+
+
+@cache
+def _forms(text: str, ndim: int) -> list[list[str]]:
+    """Return the terms of each form that has so many axes."""
+    forms = []
+    for form in text.split("|"):
+        form = "..." if form.count("...") > 1 else form
+        others = ndim - len(form.split()) + 1
+        forms.append(form.replace("...", " ".join(f"...{number}" for number in range(others))).split())
+    return [axes for axes in forms if len(axes) == ndim]
+
+
+@cache
+def _letters_in(term: str) -> list[str]:
+    """Return the letters of a term, without its numbers."""
+    return [part for part in re.split("[+*]", term) if not part.isdigit()]
 
 
 def bind(layer: str, name: str, text: str, shape: Shape, lengths: dict[str, Any]) -> None:
@@ -39,10 +56,12 @@ def bind(layer: str, name: str, text: str, shape: Shape, lengths: dict[str, Any]
     if axes is None:
         forms = " or ".join(f"({', '.join(form.split())})" for form in text.split("|"))
         raise ShapeError(f"{layer}: expected {name} of shape {forms}, got {shape}")
+    if "..." in text and lengths.setdefault("...", len(shape)) != len(shape):
+        raise ShapeError(f"{layer}: expected {name} with {lengths['...']} axes like those before it, got {shape}")
     for term, length in zip(axes, shape, strict=True):
-        unknown = [part for part in re.split("[+*]", term) if not part.isdigit() and part not in lengths]
+        unknown = [letter for letter in _letters_in(term) if letter not in lengths]
         if len(unknown) == 1:
-            lengths[unknown[0]] = length - evaluate(term, lengths)
+            lengths[unknown[0]] = max(length - evaluate(term, lengths), 0)
     expected = tuple(evaluate(term, lengths) for term in axes)
     if shape != expected:
-        raise ShapeError(f"{layer}: expected {name} of shape {expected}, as the arrays before it say; got {shape}")
+        raise ShapeError(f"{layer}: expected {name} of shape {expected}, as the arrays before it say, got {shape}")

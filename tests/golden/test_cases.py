@@ -16,6 +16,7 @@ from npconv.golden.blocks import ARGUMENTS, BACKWARD, BLOCKS
 from npconv.golden.case import FOLDER, METADATA, NO_CASES, assert_close, cases, every_case, explain, models, operations
 from npconv.golden.measures import FLOOR, MULTIPLE, last_place
 from npconv.golden.mistakes.catalogue import CATALOGUE
+from npconv.gradients import layer_norm_backward
 from npconv.models import convnext, convnextv2, cvt
 from npconv.models.parameters import nest
 from npconv.plan.operations import OPERATIONS
@@ -144,6 +145,26 @@ def test_a_wrong_result_is_explained():
     difference = np.abs(actual - case.expected)
     place = [int(i) for i in np.unravel_index(difference.argmax(), difference.shape)]
     assert f" at {place}, got {float(actual[tuple(place)]):.9g}, expected " in text
+
+
+@pytest.mark.parametrize("form", ["function of all gradients", "function of one gradient"])
+def test_gradients_are_checked_one_by_one(form):
+    for case in cases("layer_norm_backward"):
+        attributes = dict(case.attributes)
+        if form == "function of one gradient":
+            actual = OPERATIONS["layer_norm_backward"](*case.inputs, weight=case.params["weight"], **attributes)
+        else:
+            index = ("x", "weight", "bias").index(attributes.pop("wrt"))
+            found = layer_norm_backward(*case.inputs, case.params["weight"], **attributes)
+            actual = found[index]
+        assert_close(actual, case.expected, case=case)
+
+
+def test_a_gradient_of_a_weight_in_other_axes_is_no_layout():
+    """Nobody knows what its axes are called."""
+    case = case_of("pointwise_conv2d_backward", "expand_weight")
+    with pytest.raises(AssertionError, match=r"expected shape \(20, 5\), got \(5, 20\); no known mistake explains it"):
+        assert_close(case.expected.T, case.expected, case=case)
 
 
 def test_a_mistake_that_gives_no_numbers_is_named():

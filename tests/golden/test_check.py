@@ -71,6 +71,18 @@ def test_a_wrong_program_is_explained(command):
     assert done.error == np.abs(done.case.inputs[0]).max()
 
 
+def test_a_gradient_is_that_of_the_argument_that_is_asked_for(command):
+    backward = """
+(grad_y, x), weight = inputs, params["weight"]
+rows, grad_rows = (array.reshape(-1, array.shape[-1]) for array in (x, grad_y))
+gradients = {"x": grad_y @ weight, "weight": grad_rows.T @ rows, "bias": grad_rows.%s(0)}
+y = gradients[attributes["wrt"]]
+"""
+    assert all(o.passed for o in check(cases("linear_backward"), command(backward % "sum", FRAME)))
+    done = outcome("linear_backward", command(backward % "mean", FRAME), "tokens_bias")
+    assert "; fits bias gradient averaged over samples and positions: " in done.says
+
+
 def test_a_program_in_half_precision(command):
     half = command("y = (inputs[0] + inputs[1]).astype(np.float16)", FRAME)
     assert not outcome("residual", half).passed

@@ -151,6 +151,7 @@ def test_what_an_array_is_stored_in():
     assert stored_distance(values, to_bfloat16(values), "bfloat16") == 0
     assert stored_distance(values, to_bfloat16(values), "float16") > 0
     assert stored_distance(values, values[:9], "float16") == np.inf
+    assert stored_distance(np.full(3, 1e-3), np.zeros(3), "bfloat16") == pytest.approx(1e-3)  # 0 is not near it
 
 
 def test_a_few_values_may_be_rounded_either_way():

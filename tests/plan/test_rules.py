@@ -64,6 +64,12 @@ def one_step(operation, *inputs, params=None, **attributes):
     return shapes["output"], multiply_adds(step, shapes, params)
 
 
+def conv2d_backward(wrt):
+    """Return what the rules say of the way back through the first convolution below."""
+    options = {"params": {"weight": (5, 3, 4, 2)}, "stride": [2, 3], "padding": 1}
+    return one_step("conv2d_backward", (1, 5, 4, 3), (1, 3, 9, 8), **options, wrt=wrt)
+
+
 @pytest.mark.parametrize(
     ("found", "shape", "cost"),
     [
@@ -80,6 +86,25 @@ def one_step(operation, *inputs, params=None, **attributes):
         (one_step("linear", (7, 4), params={"weight": (6, 4), "bias": (6,)}), (7, 6), 168),
         (one_step("attention_scores", (1, 7, 4), (1, 3, 4), num_heads=2, scale=0.5), (1, 2, 7, 3), 84),
         (one_step("attention_context", (1, 2, 7, 3), (1, 3, 4)), (1, 7, 4), 84),
+        (conv2d_backward("x"), (1, 3, 9, 8), 1440),
+        (conv2d_backward("weight"), (5, 3, 4, 2), 1440),
+        (conv2d_backward("bias"), (5,), 0),
+        (one_step("linear_backward", (7, 6), (7, 4), params={"weight": (6, 4)}, wrt="bias"), (6,), 0),
+        (one_step("attention_context_backward", (1, 7, 4), (1, 2, 7, 3), (1, 3, 4), wrt="value"), (1, 3, 4), 84),
+        (one_step("pad_end_backward", (1, 2, 4, 5), wrt="x"), (1, 2, 3, 4), 0),
+        (one_step("join_features_backward", (3, 9), (3, 4), wrt="y"), (3, 5), 0),
+        (one_step("join_class_token_backward", (2, 7, 5), (1, 1, 5), wrt="x"), (2, 6, 5), 0),
+        (
+            one_step("tokens_backward", (2, 13, 5), (2, 5, 3, 4), params={"cls_token": (1, 1, 5)}, wrt="x"),
+            (2, 5, 3, 4),
+            0,
+        ),
+        (one_step("softmax_backward", (2, 3), (2, 3), axis=-1, wrt="x"), (2, 3), 0),
+        (one_step("half_square", (2, 3)), (), 0),
+        (one_step("cross_entropy", (2, 3), (2,), ignore_index=-100), (), 0),
+        (one_step("sum_gradients", (2, 3), (2, 3)), (2, 3), 0),
+        (one_step("drop_path_mask", (2, 3, 4), rate=0.5), (2,), 0),
+        (one_step("running_var", (2, 3, 4, 5), params={"running_var": (3,)}), (3,), 0),
         (one_step("resize", (3, 9, 8), height=4, width=5, resample=3), (3, 4, 5), 0),
         (one_step("center_crop", (3, 9, 8), height=4, width=5), (3, 4, 5), 0),
         (one_step("normalize", (3, 9, 8), mean=0.5, std=0.5), (3, 9, 8), 0),

@@ -196,7 +196,7 @@ TABLE: dict[str, list[Row]] = {
         norm("large_mean_map", "mean 300: shows how the variance is summed", (1, 32, 2, 3), 1, 1e-6, 1, 300),
         norm("large_mean_tokens", "mean -500: shows how the variance is summed", (1, 3, 24), -1, 1e-5, 1, -500),
         norm("large_values", "deviations beyond 255.9: squares overflow in float16", (2, 7, 2, 3), 1, 1e-6, 400, 0),
-        ("constant", "all channels equal: the bias alone", constant(), {"eps": 1e-6, "axis": 1}),
+        ("constant", "all channels equal: no deviation at all", constant(), {"eps": 1e-6, "axis": 1}),
     ],
     "rms_norm": SCALINGS,
     "simple_norm": SCALINGS,
@@ -233,7 +233,7 @@ TABLE: dict[str, list[Row]] = {
         ("one_sample", "one sample", response(1, 6, 3, 5), GRN_EPS),
         ("tiny", "values of 1e-6: shows eps", response(2, 5, 3, 4, std=2.0**-20), GRN_EPS),
         ("large_values", "squares that overflow in float16", response(1, 4, 5, 3, std=120), GRN_EPS),
-        ("zeros", "a map of zeros: the bias alone", response(1, 4, 2, 3, std=0), GRN_EPS),
+        ("zeros", "a map of zeros: no strength at all", response(1, 4, 2, 3, std=0), GRN_EPS),
     ],
     "layer_scale": [("map", "one factor a channel", arrays((2, 5, 3, 4), layer_scale_parameter=(5,)), {})],
     "residual": [

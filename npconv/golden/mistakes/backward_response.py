@@ -30,6 +30,9 @@ strength("grn-backward-strength-not-divided", "gradient of GRN strength not divi
 strength("grn-backward-strength-squared", "gradient of GRN strength divided by its square", "the root left out")(
     of_strength(lambda grad_y, x, y: grad_y * x / np.where(y > 0, y * y, 1))
 )
+strength("grn-backward-dead-channel", "gradient of a dead channel's strength 0 / 0", "the derivative of a root at 0")(
+    of_strength(lambda grad_y, x, y: grad_y * x / y)
+)
 strength(
     "grn-backward-strength-doubled", "gradient of GRN strength doubled", "the 2 of x * x without the 1 / 2 of the root"
 )(of_strength(lambda grad_y, x, y: 2 * grad_y * x / np.where(y > 0, y, 1)))

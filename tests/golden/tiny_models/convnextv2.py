@@ -18,10 +18,14 @@ MODELS = (
 
 USUAL, _, TANH, TINY, *_ = MODELS
 
+#: GELU is 0 far to the left.
+DEAD = TinyModel("convnextv2", "dead channels", FIELDS, SHAPE, offsets={"pwconv1.bias": -300.0})
+
 GRADIENTS = (
     TinyGradients(USUAL, "gradients", LABELS),
     TinyGradients(USUAL, "gradients, a label ignored", IGNORED),
     TinyGradients(TANH, "gradients, tanh GELU", LABELS),
     TinyGradients(TINY, "gradients, tiny variance", LABELS),
+    TinyGradients(DEAD, "gradients, dead channels", LABELS),
     TinyGradients(replace(DROPPING, family="convnextv2"), "gradients in training", [3, 5, 1], training=True),
 )

@@ -24,8 +24,9 @@ from npconv.models import FAMILIES
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan
-from tests.golden import proof
+from tests.golden.specimens import model_specimen, picture_specimen
 from tests.golden.tiny_models import models_of
+from tests.golden.tiny_models.pictures import PICTURES
 from tests.golden.unlisted import ENTRIES
 from tests.golden.unlisted.entry import outputs_of
 
@@ -35,7 +36,7 @@ LAYER = f"{P}encoder.stages"
 
 @cache
 def specimen(family, says="usual"):
-    return proof.model_specimen(next(tiny for tiny in models_of(family) if tiny.says == says))
+    return model_specimen(next(tiny for tiny in models_of(family) if tiny.says == says))
 
 
 def ported(model, wrong, is_last=False):
@@ -78,7 +79,7 @@ def told(found):
 @pytest.mark.parametrize("family", [*FAMILIES, "picture"])
 def test_one_mistake_is_one(family):
     """A mistake of each operation, wherever a port can make it; ``diagnose`` knows it, so that it is found at once."""
-    model = specimen(family) if family in FAMILIES else proof.picture_specimen(proof.PICTURES[0])
+    model = specimen(family) if family in FAMILIES else picture_specimen(PICTURES[0])
     plan = model.parts[0][0]
     tried = {}
     for mistake in MISTAKES:
@@ -109,7 +110,7 @@ def test_maps_that_are_read_in_the_wrong_order_are_no_mistakes(is_last):
 
 
 def test_a_picture_of_another_shape_is_one_mistake():
-    model = proof.picture_specimen(proof.PICTURES[0])
+    model = picture_specimen(PICTURES[0])
     comparison = compare(model.golden, model.port(BY_NAME["resize-transposed"]))
     assert comparison.first is not None
     assert comparison.first.name == "preprocessing.resized"

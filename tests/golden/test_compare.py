@@ -15,7 +15,7 @@ from npconv.golden.diagnose import diagnose
 from npconv.golden.measures import MULTIPLE, UNMEASURED
 from npconv.golden.preprocessing import DECODED, layouts, record_preprocessing
 from npconv.golden.trace_file import Trace, load_trace
-from tests.golden.proof import model_specimen
+from tests.golden.specimens import model_specimen
 from tests.golden.tiny_models import every_model
 
 pytestmark = pytest.mark.long

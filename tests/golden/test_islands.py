@@ -24,7 +24,7 @@ from npconv.models import FAMILIES
 from npconv.plan.step import Plan
 from tests.golden import foldings
 from tests.golden.foldings import FOLDS
-from tests.golden.proof import Specimen, model_specimen, picture_specimen
+from tests.golden.specimens import Specimen, model_specimen, picture_specimen
 from tests.golden.tiny_models import models_of
 from tests.golden.tiny_models.pictures import PICTURES
 from tests.golden.unlisted.port import Port

@@ -16,6 +16,7 @@ from npconv.models import FAMILIES
 from npconv.models.plans import make_plan
 from npconv.plan.gradient_steps import GRAD
 from tests.golden import proof
+from tests.golden.specimens import PICTURE, gradient_specimen, model_specimen
 from tests.golden.tiny_models import gradients_of, models_of
 
 pytestmark = pytest.mark.long
@@ -39,7 +40,7 @@ def verdicts():
 @pytest.fixture(scope="module")
 def usual():
     """The first ConvNeXt V2."""
-    return proof.model_specimen(models_of("convnextv2")[0])
+    return model_specimen(models_of("convnextv2")[0])
 
 
 def plan_of_gradients(tiny):
@@ -65,7 +66,7 @@ def test_every_family_in_which_a_mistake_can_be_made_has_its_proof(verdicts):
             for family, found in plans.items()
             if any(verdict.mistake.at(step, plan) for plan in found for step in plan)
         }
-        assert set(verdict.best) == (expected or {proof.PICTURE}), verdict.mistake.name
+        assert set(verdict.best) == (expected or {PICTURE}), verdict.mistake.name
     assert any(verdict.best.keys() == set(FAMILIES) for verdict in verdicts)
 
 
@@ -80,12 +81,12 @@ def test_few_mistakes_have_the_same_numbers_as_another_where_they_show(verdicts)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_names_of_modules_alone_are_enough(family):
     """A trace as forward hooks record it: the steps between two modules are diagnosed in one piece."""
-    check_by_modules(proof.model_specimen(models_of(family)[0]))
+    check_by_modules(model_specimen(models_of(family)[0]))
 
 
 @pytest.mark.parametrize("family", ["convnextv2", "cvt"])  # all operations of the four
 def test_gradients_of_modules_alone_are_enough(family):
-    check_by_modules(proof.gradient_specimen(gradients_of(family)[0]))
+    check_by_modules(gradient_specimen(gradients_of(family)[0]))
 
 
 def check_by_modules(specimen):

@@ -13,7 +13,7 @@ from typing import Any
 # The order in which a table shows them.
 from npconv.golden.mistakes import convolution, normalization, activations, response, attention  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import tokens, assembly, preprocessing, precision, training  # noqa: F401  # isort: skip
-from npconv.golden.mistakes import backward_losses, backward_normalization, backward_activations  # noqa: F401  # isort: skip
+from npconv.golden.mistakes import losses, backward_normalization, backward_activations  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import backward_response, backward_convolution, backward_attention  # noqa: F401  # isort: skip
 from npconv.golden.mistakes import backward_tokens, backward_assembly, backward_parameters  # noqa: F401  # isort: skip
 from npconv.golden.mistakes.catalogue import CATALOGUE, Mistake

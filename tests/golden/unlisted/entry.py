@@ -17,8 +17,7 @@ from npconv.golden.measures import distance
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import PIXELS, Trace
 from npconv.plan.step import Plan
-from tests.golden import proof
-from tests.golden.proof import Specimen, model_specimen, picture_specimen
+from tests.golden.specimens import PICTURE, Specimen, model_specimen, picture_specimen
 from tests.golden.tiny_models import models_of
 from tests.golden.tiny_models.pictures import PICTURES
 from tests.golden.unlisted.port import Edit, Port
@@ -88,7 +87,7 @@ class Entry:
     def port(self, traces: str = "full") -> Trace:
         """Return the trace of a port that makes the mistake: of all steps, or of outputs alone (``"coarse"``)."""
         specimen = specimen_of(self.family, self.model)
-        return _PORTS[self.family == proof.PICTURE](specimen, self, traces)
+        return _PORTS[self.family == PICTURE](specimen, self, traces)
 
     def golden(self) -> Trace:
         """Return the golden trace that the port is held against."""
@@ -121,7 +120,7 @@ class Entry:
         for step in plan:
             if not wrong.isdisjoint(step.inputs):
                 wrong.add(step.name)
-        if self.family == proof.PICTURE:
+        if self.family == PICTURE:
             return next(step.name for step in plan if step.name in wrong) if traces == "full" else PIXELS
         names = outputs_of(plan) if traces == "coarse" else [step.name for step in plan]
         return next(name for name in names if name in wrong)
@@ -176,7 +175,7 @@ def is_same(entry: Entry, suspect: Suspect, first: str, reading: Reading = AS_IT
 @cache
 def specimen_of(family: str, model: str) -> Specimen:
     """Return a tiny model, or a tiny picture and what makes it ready, with the golden trace."""
-    if family == proof.PICTURE:
+    if family == PICTURE:
         return picture_specimen(next(tiny for tiny in PICTURES if tiny.says.startswith(model)))
     return model_specimen(next(tiny for tiny in models_of(family) if tiny.says == model))
 

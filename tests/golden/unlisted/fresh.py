@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.layers import gelu, softmax
-from tests.golden import proof
+from tests.golden.specimens import PICTURE
 from tests.golden.unlisted.entry import Entry, reason
 from tests.golden.unlisted.geometry import bordered
 from tests.golden.unlisted.parameters import int8
@@ -202,25 +202,25 @@ ENTRIES = tuple(
             {},
         ),
         (
-            *("preprocessing", "bgr-and-mirrored", proof.PICTURE, "resized"),
+            *("preprocessing", "bgr-and-mirrored", PICTURE, "resized"),
             result(lambda y: y[::-1, :, ::-1].copy()),
             reason("bgr", "mirror"),
             {"model": BICUBIC},
         ),
         (
-            *("preprocessing", "rgb565", proof.PICTURE, "resized"),
+            *("preprocessing", "rgb565", PICTURE, "resized"),
             first_input(of_565),
             reason("bits|565|levels"),
             {"model": BILINEAR},
         ),
         (
-            *("preprocessing", "over-254", proof.PICTURE, "rescaled"),
+            *("preprocessing", "over-254", PICTURE, "rescaled"),
             settings(factor=1 / 254),
             reason(numbers=(1 / 254, 255 / 254, 254.0)),
             {"model": BILINEAR},
         ),
         (
-            *("preprocessing", "brightened", proof.PICTURE, "rescaled"),
+            *("preprocessing", "brightened", PICTURE, "rescaled"),
             result(lambda y: np.clip(y * 1.2, 0, 1).astype(np.float32)),
             reason(numbers=(1.2, 0.2)),
             {"model": BICUBIC},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.golden import proof
+from tests.golden.specimens import PICTURE
 from tests.golden.unlisted.entry import Entry, reason
 from tests.golden.unlisted.geometry import bordered
 from tests.golden.unlisted.parameters import int8_a_channel
@@ -122,19 +122,19 @@ ENTRIES = (
         reason(numbers=(0.8,)),
     ),
     entry(
-        *("preprocessing", "crop-higher-and-left", proof.PICTURE, "cropped"),
+        *("preprocessing", "crop-higher-and-left", PICTURE, "cropped"),
         computed(lambda right, x, *, height, width, **how: right(x[:, :-2, :-2], height=height, width=width, **how)),
         reason("crop|begin"),
         model=HARD,
     ),
     entry(
-        *("preprocessing", "box", proof.PICTURE, "resized"),
+        *("preprocessing", "box", PICTURE, "resized"),
         both(settings(resample=4), first_input(lambda x: x[:, :, ::-1].copy())),
         reason("box", "mirror"),
         model=BILINEAR,
     ),
     entry(
-        *("preprocessing", "green-alone", proof.PICTURE, "resized"),
+        *("preprocessing", "green-alone", PICTURE, "resized"),
         mixed(0.0, 1.0, 0.0),
         reason("green|channel|gr[ae]y"),
         model=BICUBIC,

@@ -15,7 +15,7 @@ from npconv.golden.measures import distance
 from npconv.golden.mistakes import MISTAKES, apply
 from npconv.golden.trace_file import Trace
 from npconv.plan.run import run_plan
-from tests.golden.proof import Specimen, model_specimen
+from tests.golden.specimens import Specimen, model_specimen
 from tests.golden.tiny_models import TinyModel
 from tests.golden.tiny_models.cvt import FIELDS as CVT
 from tests.golden.unlisted.entry import outputs_of

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from npconv.images.transforms import resize, resize_float
-from tests.golden import proof
+from tests.golden.specimens import PICTURE
 from tests.golden.unlisted.entry import Entry, reason
 from tests.golden.unlisted.port import computed, first_input, result, settings
 
@@ -84,152 +84,146 @@ CROP = r"crop|begin|row|column|shift|offset|corner"
 TURNED = r"turn|rotat|flip|upside|mirror|180|revers"
 
 ENTRIES = (
+    entry(*("crop-aslant", PICTURE, "cropped"), cropped_at(1, -1), reason(CROP), "two halves rounded", model=BICUBIC),
     entry(
-        *("crop-aslant", proof.PICTURE, "cropped"), cropped_at(1, -1), reason(CROP), "two halves rounded", model=BICUBIC
-    ),
-    entry(
-        *("crop-two-lower", proof.PICTURE, "cropped"),
+        *("crop-two-lower", PICTURE, "cropped"),
         cropped_at(2, 0),
         reason(CROP),
         "a border counted twice",
         model=BICUBIC,
     ),
     entry(
-        *("crop-at-the-end", proof.PICTURE, "cropped"),
+        *("crop-at-the-end", PICTURE, "cropped"),
         computed(lambda right, image, *, height, width, **how: image[:, -height:, -width:]),
         reason(CROP),
         "[-size:] for the middle",
         model=BILINEAR,
     ),
-    entry(*("sinc", proof.PICTURE, "resized"), settings(resample=1), reason("lanczos"), "ANTIALIAS", model=BILINEAR),
+    entry(*("sinc", PICTURE, "resized"), settings(resample=1), reason("lanczos"), "ANTIALIAS", model=BILINEAR),
+    entry(*("hamming-of-hard", PICTURE, "resized"), settings(resample=5), reason("hamming"), "by number", model=HARD),
+    entry(*("cubic-corners", PICTURE, "resized"), sampled(3), reason("corner"), "zoom of SciPy", model=BICUBIC),
     entry(
-        *("hamming-of-hard", proof.PICTURE, "resized"), settings(resample=5), reason("hamming"), "by number", model=HARD
-    ),
-    entry(*("cubic-corners", proof.PICTURE, "resized"), sampled(3), reason("corner"), "zoom of SciPy", model=BICUBIC),
-    entry(
-        *("corners-of-hard", proof.PICTURE, "resized"),
+        *("corners-of-hard", PICTURE, "resized"),
         sampled(1),
         reason("corner"),
         "align_corners=True",
         model=HARD,
     ),
     entry(
-        *("not-rounded", proof.PICTURE, "resized"),
+        *("not-rounded", PICTURE, "resized"),
         of_floats(lambda y: np.clip(y, 0, 255)),
         reason(r"float|not rounded"),
         "tf.image.resize",
         model=BILINEAR,
     ),
     entry(
-        *("truncated", proof.PICTURE, "resized"),
+        *("truncated", PICTURE, "resized"),
         of_floats(lambda y: np.clip(y, 0, 255).astype(np.uint8)),
         reason(r"trunc|cut|not rounded|floor|down"),
         "astype(uint8) of floats",
         model=BICUBIC,
     ),
     entry(
-        *("squashed", proof.PICTURE, "resized"),
+        *("squashed", PICTURE, "resized"),
         resized(lambda h, w: (28, 28)),
         reason(r"28|square|aspect"),
         "no aspect",
         model=BICUBIC,
     ),
     entry(
-        *("no-margin", proof.PICTURE, "resized"),
+        *("no-margin", PICTURE, "resized"),
         resized(lambda h, w: (h * 25 // 28, w * 25 // 28)),
         reason(r"25|margin|crop|size"),
         "crop_pct 1",
         model=BICUBIC,
     ),
     entry(
-        *("one-more-row", proof.PICTURE, "resized"),
+        *("one-more-row", PICTURE, "resized"),
         resized(lambda h, w: (h + 1, w)),
         reason(r"resized to"),
         "ceil for floor",
         model=BILINEAR,
     ),
     entry(
-        *("resized-twice", proof.PICTURE, "resized"),
+        *("resized-twice", PICTURE, "resized"),
         computed(twice_resized),
         reason(r"twice|between|40"),
         "a thumbnail first",
         model=BILINEAR,
     ),
+    entry(*("luma-601", PICTURE, "resized"), mixed(0.299, 0.587, 0.114), reason(GREY), "convert('L')", model=BICUBIC),
     entry(
-        *("luma-601", proof.PICTURE, "resized"), mixed(0.299, 0.587, 0.114), reason(GREY), "convert('L')", model=BICUBIC
-    ),
-    entry(
-        *("luma-709", proof.PICTURE, "resized"),
+        *("luma-709", PICTURE, "resized"),
         mixed(0.2126, 0.7152, 0.0722),
         reason(GREY),
         "skimage's rgb2gray",
         model=BICUBIC,
     ),
     entry(
-        *("mean-of-channels", proof.PICTURE, "resized"),
+        *("mean-of-channels", PICTURE, "resized"),
         mixed(1 / 3, 1 / 3, 1 / 3),
         reason(GREY),
         "mean(axis=-1)",
         model=BILINEAR,
     ),
     entry(
-        *("ycbcr", proof.PICTURE, "resized"),
+        *("ycbcr", PICTURE, "resized"),
         first_input(luma),
         reason(r"ycbcr|luma|colou?r"),
         "a decoder's own colours",
         model=HARD,
     ),
     entry(
-        *("gbr", proof.PICTURE, "resized"),
+        *("gbr", PICTURE, "resized"),
         first_input(lambda x: x[[1, 2, 0]]),
         reason(r"gbr|order|channel"),
         "planes of a video",
         model=BILINEAR,
     ),
     entry(
-        *("upside-down", proof.PICTURE, "resized"),
+        *("upside-down", PICTURE, "resized"),
         first_input(lambda x: x[:, ::-1].copy()),
         reason(TURNED),
         "rows of a BMP",
         model=HARD,
     ),
     entry(
-        *("turned", proof.PICTURE, "cropped"),
+        *("turned", PICTURE, "cropped"),
         result(lambda y: np.rot90(y, axes=(1, 2)).copy()),
         reason(r"turn|rotat|90|exchanged"),
         "EXIF",
         model=BICUBIC,
     ),
     entry(
-        *("half-turned", proof.PICTURE, "cropped"),
+        *("half-turned", PICTURE, "cropped"),
         result(lambda y: y[:, ::-1, ::-1].copy()),
         reason(TURNED),
         "EXIF",
         model=BILINEAR,
     ),
     entry(
-        *("normalized-twice", proof.PICTURE, "normalized"),
+        *("normalized-twice", PICTURE, "normalized"),
         computed(lambda right, x, *, mean, std: right(right(x, mean=mean, std=std), mean=mean, std=std)),
         reason(r"twice|2 times|again"),
         "by the loader and by the model",
         model=BILINEAR,
     ),
     entry(
-        *("half-then-imagenet", proof.PICTURE, "normalized"),
+        *("half-then-imagenet", PICTURE, "normalized"),
         computed(lambda right, x, *, mean, std: right(x * 2 - 1, mean=mean, std=std)),
         reason(r"2|half|-1"),
         "[-1, 1], then the statistics",
         model=BICUBIC,
     ),
     entry(
-        *("signed-bytes", proof.PICTURE, "rescaled"),
+        *("signed-bytes", PICTURE, "rescaled"),
         computed(lambda right, x, factor: right(x.astype(np.int8), factor)),
         reason(r"int8|sign|wrap|128"),
         "int8 of a runtime",
         model=HARD,
     ),
     entry(
-        *("cut-at-one", proof.PICTURE, "normalized"),
+        *("cut-at-one", PICTURE, "normalized"),
         result(lambda y: np.clip(y, -1, 1)),
         reason(r"cut|clip", numbers=(1.0,)),
         "clip(-1, 1)",

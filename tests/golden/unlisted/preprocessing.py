@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from npconv.images.transforms import normalize, resize_float
-from tests.golden import proof
+from tests.golden.specimens import PICTURE
 from tests.golden.unlisted.entry import Entry, reason
 from tests.golden.unlisted.port import both, computed, result, settings, takes, unrecorded
 
@@ -45,77 +45,77 @@ def one_pixel_higher(right, image, *, height, width, **how):
 
 ENTRIES = (
     entry(
-        *("lanczos", proof.PICTURE, "resized"),
+        *("lanczos", PICTURE, "resized"),
         settings(resample=1),
         reason(r"lanczos"),
         "Image.LANCZOS, once called ANTIALIAS",
         model=HARD,
     ),
     entry(
-        *("hamming", proof.PICTURE, "resized"),
+        *("hamming", PICTURE, "resized"),
         settings(resample=5),
         reason(r"hamming"),
         "another filter by number",
         model=BILINEAR,
     ),
     entry(
-        *("crop-one-higher", proof.PICTURE, "cropped"),
+        *("crop-one-higher", PICTURE, "cropped"),
         computed(one_pixel_higher),
         reason(r"crop|pixel|shift|offset|row|begin", r"\b1\b|\bone\b|\b3\b"),
         "an offset counted from 1",
         model=BICUBIC,
     ),
     entry(
-        *("bgr-after-normalization", proof.PICTURE, "normalized"),
+        *("bgr-after-normalization", PICTURE, "normalized"),
         result(lambda y: y[::-1].copy()),
         reason(BGR, also_kinds=("parameters",)),
         "channels exchanged for a network trained by OpenCV",
         model=BICUBIC,
     ),
     entry(
-        *("bgr-before-resizing", proof.PICTURE, "resized"),
+        *("bgr-before-resizing", PICTURE, "resized"),
         result(lambda y: y[::-1].copy()),
         reason(BGR),
         "cv2.imread",
         model=BILINEAR,
     ),
     entry(
-        *("mirrored", proof.PICTURE, "cropped"),
+        *("mirrored", PICTURE, "cropped"),
         result(lambda y: y[:, :, ::-1].copy()),
         reason(r"mirror|flip|revers"),
         "an augmentation left on",
         model=HARD,
     ),
     entry(
-        *("corners-aligned", proof.PICTURE, "resized"),
+        *("corners-aligned", PICTURE, "resized"),
         computed(corners_aligned),
         reason(r"corner"),
         "align_corners=True",
         model=BILINEAR,
     ),
     entry(
-        *("levels-of-video", proof.PICTURE, "rescaled"),
+        *("levels-of-video", PICTURE, "rescaled"),
         computed(lambda right, image, factor: right(image.astype(np.float32) - 16, 1 / 219)),
         reason(r"offset|level|range|factor|shift|minus|\+|black", numbers=(219, 1 / 219, 255 / 219, 16, 16 / 255)),
         "black is 16 and white 235 in frames of a camera",
         model=BICUBIC,
     ),
     entry(
-        *("wrapped", proof.PICTURE, "resized"),
+        *("wrapped", PICTURE, "resized"),
         computed(wrapped),
         reason(r"wrap|modulo|256|overflow|not clipped"),
         "a cast to uint8 without clipping",
         model=HARD,
     ),
     entry(
-        *("statistics-of-clip", proof.PICTURE, "normalized"),
+        *("statistics-of-clip", PICTURE, "normalized"),
         settings(**CLIP),
         reason(r"mean|std|statistic|clip", r"clip|0\.48145|0\.2686|0\.4814|mean and std|statistics"),
         "mean and standard deviation of CLIP",
         model=BILINEAR,
     ),
     entry(
-        *("normalized-before-rescaling", proof.PICTURE, "normalized"),
+        *("normalized-before-rescaling", PICTURE, "normalized"),
         both(
             takes("cropped"),
             unrecorded("rescaled"),
@@ -126,7 +126,7 @@ ENTRIES = (
         model=BICUBIC,
     ),
     entry(
-        *("linear-light", proof.PICTURE, "rescaled"),
+        *("linear-light", PICTURE, "rescaled"),
         result(lambda y: y ** np.float32(2.2)),
         reason(r"gamma|power|exponent|linear|colou?r space", numbers=(2.2,), also_kinds=("continuous",)),
         "a texture loaded as sRGB",

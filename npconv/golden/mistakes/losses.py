@@ -126,12 +126,14 @@ def sigmoid(x: Any) -> Any:
 
 binary = partial(mistake, "binary_cross_entropy_with_logits_backward")
 binary(
-    "binary-cross-entropy-backward-through-sigmoid", "gradient times the derivative of the sigmoid", "a squared error"
+    "binary-cross-entropy-with-logits-backward-through-sigmoid",
+    "gradient times the derivative of the sigmoid",
+    "a squared error",
 )(
     lambda grad_y, logits, targets, wrt: (
         grad_y * (sigmoid(logits) - targets) * sigmoid(logits) * (1 - sigmoid(logits)) / logits.size
     )
 )
-binary("binary-cross-entropy-backward-no-sigmoid", "gradient without sigmoid", "a line that was left out")(
+binary("binary-cross-entropy-with-logits-backward-no-sigmoid", "gradient without sigmoid", "a line that was left out")(
     lambda grad_y, logits, targets, wrt: grad_y * (logits - targets) / logits.size
 )

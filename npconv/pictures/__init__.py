@@ -2,8 +2,8 @@
 
 - ``saliency``: what each pixel does to a class, by its gradient, and where in a stage's map a class is seen (Grad-CAM);
   ``occlusion``: by how much a score falls where the picture is covered
-- ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map; ``overlay``:
-  numbers over a photo
+- ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map;
+  ``overlay``: numbers over a photo
 - ``look``: everything that ``npconv look`` shows, ``views`` of each array; ``page``: that as ``html``
 """
 

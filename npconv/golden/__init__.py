@@ -3,12 +3,12 @@
 ``README.md`` in this folder is for those who use it. Read the code in this order:
 
 - ``npconv.plan``: a model as a list of steps, and what runs them
-- ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
+- ``course``, ``tracing``, ``truth``, ``preprocessing``: what is recorded, and how far rounding alone may lead
 - ``made``, ``hidden``: models and pictures that hide no mistake, and what does
 - ``trace_file``, ``formats``: traces in files
 - ``listing``, ``renaming``: names without numbers; a trace in the names of a port
 - ``compare``, ``inputs``, ``pairing``, ``spelling``, ``output_names``, ``naming``, ``align``, ``readings``,
-  ``measures``, ``whereabouts``, ``roundings``, ``notes``: two traces side by side
+  ``measures``, ``whereabouts``, ``roundings``, ``notes``, ``gradients``: two traces side by side
 - ``units``, ``elementwise``: the noise of float16, bfloat16 and TF32, and GELU in them
 - ``islands``, ``foldings``, ``exchanged``, ``weights``: what differs and is right, or stands elsewhere; wrong weights
 - ``mistakes``, ``kinds``, ``segment``, ``runs``, ``likely``, ``subsets``, ``judge``, ``layouts``, ``diagnose``,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,9 @@ from npconv.errors import NpconvError
 from npconv.golden.measures import distance, largest_of
 from npconv.golden.segment import FAILURES, Segment, cast, run_changed, run_steps
 from npconv.golden.trace_file import weights_of
+from npconv.layers.letters import Shape
 from npconv.plan.costs import multiply_adds
+from npconv.plan.operations_backward import passed_back
 from npconv.plan.step import Step
 
 if TYPE_CHECKING:
@@ -43,14 +46,17 @@ class Costs:
     def __init__(self, segment: Segment) -> None:
         shapes = {name: array.shape for name, array in segment.results.items()}
         weights = {name: array.shape for name, array in segment.params.items()}
-        self._products = {step.name: multiply_adds(step, shapes, weights) for step in segment.steps}
+        self._products = {step.name: _products(step, shapes, weights) for step in segment.steps}
         self.order = {step.name: place for place, step in enumerate(segment.steps)}
         self._after: dict[str, tuple[int, int]] = {}
         starts = numbers = 0
         for step in reversed(segment.steps):
-            kernel = math.prod(weights[step.params["weight"]][2:]) if step.operation == "depthwise_conv2d" else 0
+            back = passed_back(step.operation)
+            is_depthwise = (back.operation if back else step.operation) == "depthwise_conv2d"
+            kernel = math.prod(weights[step.params["weight"]][2:]) * (2 if back else 1) if is_depthwise else 0
             starts += STARTED * (1 + kernel // TAKEN)
             numbers += math.prod(shapes[step.name]) + self._products[step.name] // PRODUCTS
+            numbers += sum(math.prod(shapes[name]) for name in step.inputs) if back else 0
             numbers += sum(math.prod(weights[name]) for name in step.params.values()) // WEIGHTS
             self._after[step.name] = starts, numbers
 
@@ -64,6 +70,14 @@ class Costs:
         steps = [change.step for change in several]
         slow = sum(self._products[step.name] for step in steps) if mistake is not None and mistake.is_slow else 0
         return self.after(min(steps, key=lambda step: self.order[step.name]), together) + slow
+
+
+def _products(step: Step, shapes: Mapping[str, Shape], weights: Mapping[str, Shape]) -> int:
+    """Return the multiply-adds of a step; a backward function makes the gradients of both factors."""
+    if passed_back(step.operation) is None:
+        return multiply_adds(step, shapes, weights)
+    of_one = step.attributes if step.attributes.get("wrt") != "bias" else {**step.attributes, "wrt": "weight"}
+    return 2 * multiply_adds(replace(step, attributes=of_one), shapes, weights)
 
 
 def small_segment(segment: Segment, reference: Mapping[str, np.ndarray]) -> Segment | None:

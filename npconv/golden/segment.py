@@ -13,6 +13,7 @@ from npconv.errors import InputError
 from npconv.golden.preprocessing import DECODED, IMAGE, image_of
 from npconv.golden.trace_file import PIXELS, Trace, about, weights_of
 from npconv.plan.extent import Allowance, TooMuchError
+from npconv.plan.gradient_steps import forwards
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
 
@@ -136,13 +137,18 @@ def reach(comparison: Comparison, difference: Difference, share: float = 1.0) ->
 
 
 def told_by_weights(comparison: Comparison, plan: Plan, good: Container[str]) -> set[str]:
-    """Return the gradients that mine has not, but of which it made right gradients of weights.
+    """Return what mine has not, but must have had right, as it made right gradients of weights: those that they are of.
 
-    So a port that records gradients of parameters alone is told more than that something is wrong since the loss.
+    These are not right unless all is that is computed forwards, so that is returned too. So a port that records
+    gradients of parameters alone is told more than that something is wrong between the picture and there.
     """
     recorded = {plan.name_of(other.name) for other in comparison.differences}
     made = [step for step in plan if step.operation in OF_WEIGHTS and step.attributes.get("wrt") == "weight"]
-    return {step.inputs[0] for step in made if step.name in good and step.inputs[0] not in recorded}
+    told = {step.inputs[0] for step in made if step.name in good}
+    forward = {step.name for step in forwards(plan)}
+    if told and not any(other.diverges and plan.name_of(other.name) in forward for other in comparison.differences):
+        told |= forward
+    return {name for name in told - recorded if name in comparison.reference}
 
 
 def plan_of(reference: Mapping[str, np.ndarray], name: str) -> Plan | None:

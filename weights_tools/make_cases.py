@@ -4,8 +4,9 @@
     python -m weights_tools.make_cases --check npconv/golden/cases
 
 The first command writes one safetensors file for each operation, layer, block and model of
-``weights_tools.goldens.operations`` and ``tests/golden_cases``, and a golden trace of a small model of each family; the
-second makes them again and compares. They need nothing beyond npconv.
+``weights_tools.goldens.operations`` and ``tests/golden_cases``, one for the gradients of each that
+``weights_tools.goldens.backward`` has, and a golden trace of a small model of each family; the second makes them again
+and compares. They need nothing beyond npconv.
 
 The tensors of a file
     ``CASE.input.0`` and so on, ``CASE.param.NAME``: float16, or uint8 for pictures. ``CASE.expected``: the right result

@@ -11,7 +11,8 @@ and write a test that takes ``golden_case``:
         actual = my_layer_norm(*golden_case.inputs, **golden_case.params, **golden_case.attributes)
         npconv.golden.assert_close(actual, golden_case.expected, case=golden_case)
 
-The mark takes one operation or several; it may also stand on a class.
+The mark takes one operation or several; it may also stand on a class. A case of ``layer_norm_backward`` is one
+gradient: its attribute ``wrt`` names the argument that it is of.
 """
 
 from __future__ import annotations

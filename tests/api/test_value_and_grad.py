@@ -40,7 +40,8 @@ def ending_for(choose, model, pixel_values):
 
 
 def smooth(config):
-    """Leave out what has bends: there differences say nothing."""
+    """Leave out what has bends: there differences say nothing. A pooling gives as many features as before."""
+    assume(getattr(config, "pooling", "avg") != "catavgmax")
     if config.hidden_act in ("relu", "hardswish", "selu"):
         config.hidden_act = "gelu"
     if getattr(config, "pooling", "avg") != "avg":
@@ -53,7 +54,9 @@ def smooth(config):
 def test_the_slope_of_the_loss_along_any_direction(family, task, data):
     """Central differences of the whole model in float64, of all parameters at once, and of the pixels.
 
-    Two steps, one twice the other, show the truncation; a loss is off by some thousand roundings of its size.
+    Three steps, each twice the one before, show the truncation: twice the step makes four times of it. Where it does
+    not, a bend is near (a GRN has one where a channel dies), and nothing is asked. A loss is off by some thousand
+    roundings of its size.
     """
     model, pixel_values = data.draw(trained_models.models(family, task))
     smooth(model.config)
@@ -66,17 +69,20 @@ def test_the_slope_of_the_loss_along_any_direction(family, task, data):
 
     def loss_at(step, directions):
         moved = {name: array + step * directions.get(name, 0) for name, array in own.items()}
-        other = type(model)(model.config, moved, dtype="float64")
+        other = type(model)(model.config, moved, dtype="float64").requires_grad_(False)  # no way back is needed
         pixels = pixel_values + step * directions.get("pixel_values", 0)
         return float(npconv.value_and_grad(other)(pixels, **call).loss)
 
     params = [name for name in own if not is_buffer(name)]
     for names in (params, ["pixel_values"]):
         directions = {name: rng.choice([-1.0, 1.0], gradients[name].shape) for name in names}
-        near, far = ((loss_at(h, directions) - loss_at(-h, directions)) / (2 * h) for h in (STEP, 2 * STEP))
+        near, far, farther = (
+            (loss_at(h, directions) - loss_at(-h, directions)) / (2 * h) for h in (STEP, 2 * STEP, 4 * STEP)
+        )
         slope = sum((gradients[name] * directions[name]).sum() for name in names)
         size = sum(np.abs(gradients[name]).sum() for name in names)
         rounding = 5000 * UNIT_ROUNDOFF[np.dtype("float64")] * max(abs(float(result.loss)), size, 1) / STEP
+        assume(3 * abs(far - near) <= abs(farther - far) + rounding)
         tolerance = abs(far - near) + rounding
         assume(tolerance <= 1e-2 * max(size, 1e-3))
         assert abs(slope - near) <= tolerance

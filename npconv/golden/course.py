@@ -17,7 +17,7 @@ import numpy as np
 
 from npconv.api.heads import prepare_labels
 from npconv.api.loss import IGNORE_INDEX, infer_problem_type
-from npconv.backend import to_device
+from npconv.backend import array_module, to_device
 from npconv.errors import GoldenError
 from npconv.golden.trace_file import PIXELS
 from npconv.models import PretrainedConfig
@@ -86,7 +86,7 @@ class Course:
 
     def inputs(self, pixel_values: Any) -> dict[str, Any]:
         """Return what a run starts from."""
-        one = np.ones((), pixel_values.dtype)
+        one = array_module(pixel_values).ones((), pixel_values.dtype)
         labels = {} if self.labels is None else {LABELS: self.labels}
         return {PIXELS: pixel_values, **labels, **dict.fromkeys(self.upstream, one)}
 

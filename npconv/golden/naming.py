@@ -150,9 +150,12 @@ def names_in(reference: Mapping[str, Any], dialect: str, mine: Iterable[str] = (
         for theirs, ours in kind.items()
         if all(other.get(theirs, ours) == ours for other in best)
     }
-    params = {name for step in steps for name in step.params.values()}
     known = {name.removesuffix(GRAD) for name in ours if is_gradient(name)}
-    of_params = parameter_names(family, dialect, params & known) if params & known else {}
+    params = known & {name for step in steps for name in step.params.values()}
+    # Of parameters the library's own tables know most; others are those of the modules that mine has them of.
+    of_modules = {f"{path}.{kind}": f"{name}.{kind}" for path, name in found.items() for kind in ("weight", "bias")}
+    of_params = {path: name for path, name in of_modules.items() if f"{path}{GRAD}" in there}
+    of_params |= parameter_names(family, dialect, params) if params else {}
     return found | {f"{theirs}{GRAD}": f"{name}{GRAD}" for theirs, name in (of_params | found).items() if name in known}
 
 

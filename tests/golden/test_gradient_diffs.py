@@ -22,10 +22,12 @@ from npconv.golden.births import also_born
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
+from npconv.golden.likely import Costs
 from npconv.golden.origin import origin
 from npconv.golden.renaming import rename
 from npconv.golden.report import to_text, why
 from npconv.golden.repro import save_repro
+from npconv.golden.segment import make_segment
 from npconv.golden.truth import record
 from npconv.golden.values import to_values
 from npconv.plan.gradient_steps import is_gradient
@@ -274,3 +276,16 @@ def test_a_trace_in_training_is_compared_as_others_are():
     found = record(small("cvt"), pixels("cvt"), gradients=True, labels=[1, 0], training=True)
     mine = {name: array.astype(np.float32) for name, array in found.items() if array.dtype.kind == "f"}
     assert compare(found, mine).first is None
+
+
+def test_a_gradient_of_a_bias_costs_what_its_backward_function_does():
+    """Which makes those of the input and of the weight as well: the budget of the search counts them."""
+    names = [f"{BLOCK}.dwconv.{kind}.grad" for kind in ("weight", "bias")]
+    wrong = {
+        name: lambda *inputs, **settings: OPERATIONS["depthwise_conv2d_backward"](*inputs, **settings) * 2
+        for name in names
+    }
+    comparison = compare(golden(), port(wrong=wrong, keep=lambda name: True))
+    segments = [make_segment(comparison, comparison[name]) for name in names]
+    weight, bias = (Costs(segment).after(segment.target) for segment in segments)
+    assert bias >= 0.9 * weight

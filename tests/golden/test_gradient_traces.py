@@ -94,7 +94,7 @@ def test_noise_of_gradients_is_measured_and_small(family):
         assert noise["perturbed"] < 1e-3 * largest, name
 
 
-@pytest.mark.parametrize(("kind", "family"), [(kind, family) for kind, family in KINDS if family != "dinov3_convnext"])
+@pytest.mark.parametrize(("kind", "family"), KINDS)
 def test_models_without_classes_have_half_the_sum_of_squares_for_a_loss(kind, family):
     model = in_float64(small_of(family, kind, engine="explicit"))
     labels = draw_labels(model.config, len(X)) if "Classification" in type(model).__name__ else None

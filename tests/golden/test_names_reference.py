@@ -40,20 +40,24 @@ def compare_both(golden, mine, dialect, unnamed=()):
     for names in (dialect, None):
         comparison = compare(golden, mine, names=names)
         assert comparison.first is None, comparison.first
-        assert [name for name in comparison.extra if not name.endswith(tuple(unnamed) or " ")] == []
+        extra = [name.removesuffix(".grad") for name in comparison.extra]
+        assert [name for name in extra if not name.endswith(tuple(unnamed) or " ")] == []
         assert comparison.named.dialect == dialect
 
 
 def check(torch, model, dialect, folder, unnamed=(), task="image_classification", rename=None, **given):
-    """Hook the modules of a model, convert its weights, and compare."""
+    """Hook the modules of a model, convert its weights, and compare; of a classifier its gradients too."""
     theirs = {key: value.numpy() for key, value in timm_models.randomize(torch, model).float().state_dict().items()}
     detected = translate.detect(theirs, **({"model_type": given.pop("model_type")} if "model_type" in given else {}))
     ours = translate.to_hugging_face(theirs, detected)
     config, _ = infer_config(ours, dialect=detected, **given)
     pixels = np.random.default_rng(3).standard_normal((2, config.num_channels, 45, 67)).astype(np.float32)
-    with record_pytorch(model, folder / "mine.safetensors"), torch.no_grad():
-        model(torch.from_numpy(pixels))
-    golden = record(CLASSES[config.model_type, task](config, ours), pixels)
+    labels = [3, 1] if task == "image_classification" and rename is None else None
+    with record_pytorch(model, folder / "mine.safetensors", gradients=bool(labels)):
+        logits = model(torch.from_numpy(pixels))
+        if labels:
+            torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
+    golden = record(CLASSES[config.model_type, task](config, ours), pixels, gradients=bool(labels), labels=labels)
     mine = load_trace(folder / "mine.safetensors")
     if rename is not None:
         dialect, name = rename

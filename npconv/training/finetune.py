@@ -30,12 +30,9 @@ from npconv.training.photo_tables import REGRESSION
 from npconv.training.photos import LabelledPhotos
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
-from npconv.training.unfrozen import OWN, remove_training, train_network, training_folder
+from npconv.training.unfrozen import ALL, HEAD, OWN, remove_training, train_network, training_folder
 from npconv.workers.batches import usual_workers
 from npconv.workers.pool import WorkerPool
-
-#: What may be trained: the head alone, everything, or so many of the last stages.
-HEAD, ALL = "head", "all"
 
 #: What is written.
 NAMES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD_NAME, FACTS_NAME, LOG_NAME, *PICTURES)

@@ -21,6 +21,9 @@ from npconv.training.pictures import read_pictures
 from npconv.training.recipe import Recipe
 from npconv.training.torch_learner import TorchLearner
 
+#: What may be trained: the head alone, everything, or so many of the last stages.
+HEAD, ALL = "head", "all"
+
 #: What computes the gradients.
 OWN, TORCH = "npconv", "torch"
 LEARNERS: dict[str, type[OwnLearner]] = {OWN: OwnLearner, TORCH: TorchLearner}

@@ -65,7 +65,7 @@ def list_table(path: str, problem_type: str | None = None) -> PhotoList:
     table = _read_table(path)
     photos = PhotoList()
     table, photos.problem_type = _kind_of(table, problem_type)
-    if not table.has_names_of_classes:
+    if photos.problem_type == REGRESSION or not table.has_names_of_classes:
         photos.classes = tuple(table.columns[column] for column in table.labels)
     _add_rows(photos, table, os.path.dirname(path))
     if not photos.entries:

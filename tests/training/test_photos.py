@@ -235,6 +235,19 @@ def test_a_name_that_leads_out_of_the_zip_file_is_refused(tmp_path, name):
         read_photos(tmp_path / "out.zip")
 
 
+def test_names_as_windows_writes_them_are_read(tmp_path):
+    """Letters that the IBM PC had are one byte, and no flag says that they are UTF-8."""
+    content = draw(tmp_path / "1.png", (1, 2, 3)).read_bytes()
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("K?fer/1.png", content)
+        archive.writestr("Bienen/1.png", content + b"another")
+    whole = (tmp_path / "photos.zip").read_bytes()
+    (tmp_path / "photos.zip").write_bytes(whole.replace(b"K?fer", b"K\x84fer"))
+    photos = read_photos(tmp_path / "photos.zip")["all"]
+    assert photos.classes == ("Bienen", "Käfer")
+    assert read_photo(photos.files[1]) == content
+
+
 def test_a_zip_file_that_is_cut_off_or_encrypted_is_refused(tmp_path):
     archive = zip_folder(draw_classes(tmp_path / "photos", {"cat": 2}), tmp_path / "photos.zip")
     whole = archive.read_bytes()

@@ -162,9 +162,12 @@ def _evaluate(args: argparse.Namespace, photos: LabelledPhotos) -> Evaluation:
             photos,
             batch_size=args.batch_size,
             workers=workers,
+            dtype=args.dtype,
+            device=args.device,
+            cache=args.cache,
             max_memory=sharing.max_memory(args),
+            dtype_option="--dtype ",
             watch=watch,
-            **{name: getattr(args, name) for name in ("dtype", "device", "cache")},
         )
 
 

@@ -337,6 +337,17 @@ def test_a_model_without_classes_is_refused(run, labelled, tmp_path):
     assert "expected a model with classes, got one with num_labels 0" in errors[0]
 
 
+def test_an_overflow_is_named_with_the_way_out(run, colours, labelled, tmp_path):
+    loaded = npconv.AutoModelForImageClassification.from_pretrained(colours)
+    loaded.classifier.weight[:] *= 6e4  # times the square root of 2 it is above 65504, the largest number of float16
+    loaded.save_pretrained(tmp_path / "large")
+    npconv.AutoImageProcessor.from_pretrained(colours).save_pretrained(tmp_path / "large")
+    status, _, errors = run(tmp_path / "large", labelled, "--dtype", "float16")
+    assert status == 2
+    assert "numbers overflowed inside the model in float16; try --dtype float32" in errors[-1]
+    assert run(tmp_path / "large", labelled)[0] == 0
+
+
 def test_weights_with_nan_are_named(run, colours, labelled, tmp_path):
     loaded = npconv.AutoModelForImageClassification.from_pretrained(colours)
     loaded.classifier.bias[0] = np.nan

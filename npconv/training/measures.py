@@ -135,7 +135,7 @@ def share(right: int, total: int) -> Share:
     p = right / total
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total)) / (1 + z * z / total)
-    return Share(right, total, max(0.0, middle - half), min(1.0, middle + half))
+    return Share(right, total, max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half)))  # as rounded
 
 
 def calibration(answers: Answers, bins: int = BINS) -> list[Bin]:
@@ -215,10 +215,10 @@ def average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
         Any numbers that grow with the probability of the label, and whether a photo has it. Photos of one score are
         taken together.
     """
+    if not (targets > 0).any():
+        return math.nan
     order = np.argsort(-scores, kind="stable")
     is_last = np.append(np.diff(scores[order]) != 0, True)
     found = np.cumsum(targets[order] > 0)[is_last]
-    if len(scores) == 0 or found[-1] == 0:
-        return math.nan
     precision = found / (np.flatnonzero(is_last) + 1)
     return float(np.sum(np.diff(found, prepend=0) * precision) / found[-1])

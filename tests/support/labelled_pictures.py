@@ -59,14 +59,12 @@ def colour_model(folder: Path, **fields) -> Path:
 
 
 def draw_colours(folder: Path, parts: tuple[str, ...] = ("train", "test")) -> Path:
-    """Write four pictures of each colour into each part, the brightness of each another; one called red is green."""
+    """Write four pictures of each colour into each part, no two of them alike; one that is called red is green."""
     for name, colour in COLOURS.items():
         for part in parts:
             for number in range(4):
                 is_odd_one = name == "red" and number == 3
+                darkness = 100 if is_odd_one else 20 * number
                 shown = COLOURS["green"] if is_odd_one else colour
-                draw(
-                    folder / part / name / f"{number}.png",
-                    tuple(value - 20 * number if value else 0 for value in shown),
-                )
+                draw(folder / part / name / f"{number}.png", tuple(value - darkness if value else 0 for value in shown))
     return folder

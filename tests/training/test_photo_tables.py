@@ -103,7 +103,7 @@ def test_numbers_in_a_column_of_labels_are_names_unless_the_call_says_otherwise(
     path = write("file,label\na/0.png,10\na/1.png,9\na/2.png,9\n")
     assert read(path).classes == ("9", "10")
     photos = read(path, problem_type=REGRESSION)
-    assert photos.targets.tolist() == [10, 9, 9]
+    assert (photos.classes, photos.targets.tolist()) == (("label",), [10, 9, 9])
     assert photos.problem_type == REGRESSION
 
 
@@ -116,9 +116,7 @@ def test_a_row_without_a_number_is_left_out_of_a_regression(write):
 def test_parts_stand_in_a_column(write):
     found = read_photos(write("file,label,split\na/0.png,cat,train\na/1.png,cat,VAL\na/2.png,dog,train\n"))
     assert {part: photos.targets.tolist() for part, photos in found.items()} == {"train": [0, 1], "validation": [0]}
-    with pytest.raises(
-        InputError, match="row 3: expected train, validation or test in the column 'split', got 'later'"
-    ):
+    with pytest.raises(InputError, match="row 3: expected train, validation or test in the column 'split', got 'la"):
         read_photos(write("file,label,split\na/0.png,cat,train\na/1.png,cat,later\n"))
 
 
@@ -153,13 +151,13 @@ def test_other_columns_beside_labels_are_left_out(write):
         ("file,label\n", "a row for each photo below the names of the columns, got none"),
         (
             "file\na/0.png\n",
-            r"and one of labels \(label, class\), or of 1 and 0 for each class; got the columns 'file'",
+            r"of labels \(label, class\), or of 1 and 0 for each class; got the columns 'file'",
         ),
         ("id,breed\n7,dog\n", r"a column of files \(file, path, image\) .* got the columns 'id', 'breed'"),
         ("file,label\na/9.png,cat\na/8.png,cat\n", r"none in 2 rows; the first: .*9.png: there is no such file"),
         (
             "file,age\na/0.png,3\na/1.png,old\n",
-            "columns with other text, such as 'old': call the column of labels label",
+            "columns with other text, such as 'old': call the column of labels la",
         ),
         ("file,age,name\na/0.png,3,me\n", "columns with other text, such as 'me'"),
         ("file,label\na/0.png,x\0y\n", "a table in text, got other bytes; save it as CSV in UTF-8"),
@@ -177,6 +175,29 @@ def test_a_wish_that_a_table_does_not_fit_is_refused(write):
         read_photos(write("a/0.png,cat,black\na/1.png,dog\n"), problem_type=SINGLE)
     with pytest.raises(InputError, match="columns with other text, such as 'cat'"):
         read_photos(write("file,label\na/0.png,cat\n"), problem_type=REGRESSION)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"), [(SINGLE, "1,0"), (MULTI, "1,7"), (REGRESSION, "1,much"), (SINGLE, "cat,dog"), (MULTI, "cat,0")]
+)
+def test_columns_of_classes_that_do_not_fit_a_wish_are_refused(write, wanted, text):
+    with pytest.raises(InputError, match="got columns with other text, such as '"):
+        read_photos(write(f"file,a,b\na/0.png,{text}\n"), problem_type=wanted)
+
+
+def test_a_single_column_is_read_as_it_is_wished(write):
+    path = write("file,ripe\na/0.png,1\na/1.png,0\n")
+    assert read(path, problem_type=SINGLE).classes == ("0", "1")
+    assert read(path, problem_type=REGRESSION).targets.tolist() == [1, 0]
+    with pytest.raises(InputError, match=r"expected problem_type single_label_classification, .* got 'ranking'"):
+        read(path, problem_type="ranking")
+
+
+def test_a_row_without_a_file_and_columns_of_one_name_are_told(write):
+    photos = read(write("file,label\n,cat\na,cat\na/0.png,cat\n"))
+    assert [problem.kind for problem in photos.problems] == ["missing", "missing"]
+    with pytest.raises(InputError, match="a name of its own for each column, got one twice"):
+        read(write("file,cat,cat\na/0.png,1,0\n"))
 
 
 def test_a_table_that_cannot_be_read_or_is_huge_is_refused(write, monkeypatch):

@@ -6,6 +6,7 @@ SOURCE holds ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``, or ``<class>/*.
 ``config.json``, ``model.safetensors`` (float16), ``preprocessor_config.json`` and a model card ``README.md``: what
 npconv and transformers load. Needs the extra ``train``. A run of some seed on one CPU and number of threads can be
 repeated; a stopped run goes on with ``--resume``. Nothing is chosen by the test part: it is looked at once, at the end.
+The loop is that of ``npconv finetune --layers all``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,24 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from string import Template
+from typing import Any
 
+from npconv.api.families import class_for
 from npconv.cli.frame import positive
 from npconv.errors import InputError, UnavailableError
 from npconv.models import find_family
 from npconv.training.accuracy import versions_text
+from npconv.training.groups import parameter_groups
+from npconv.training.learner import Learner
+from npconv.training.loop import INTERRUPTED, Epoch, train
+from npconv.training.pictures import Pictures
 from weights_tools.commands import parser_of, run_command
 from weights_tools.training.families import FIELDS, build
-from weights_tools.training.pictures import Dataset, colour_statistics, read_dataset, split_off
-from weights_tools.training.recipe import Recipe, check_recipe
+from weights_tools.training.pictures import Dataset, read_dataset
+from weights_tools.training.recipe import EmbeddedRecipe
 
 MODEL_CARD = Template("""\
 ---
@@ -47,12 +54,12 @@ $depths blocks. It tells apart $count classes: $classes.
 
 ## Training
 
-- Data: $source, $trained_on pictures to train on, $watched more to watch the progress on, $tested_on to test on.
-- $epochs epochs of AdamW: batches of $batch_size, learning rate up to $learning_rate in $warmup epochs and down by a
-  cosine, weight decay $weight_decay, label smoothing $label_smoothing.$early
+- Data: $source, $trained_on pictures to train on, $watched more to choose the best epoch by, $tested_on to test on.
+- $epochs epochs of AdamW: batches of $batch_size, learning rate up to $rate in $warmup_epochs epochs and down by a
+  cosine, weight decay $weight_decay, label smoothing $label_smoothing.
 - Variations: half of the pictures moved by some pixels, half random cut-outs of other scale and shape; mirroring,
   brightness, contrast and saturation; in the share $cover a rectangle is covered, in $exchange it is another picture's.
-- The weights are a running average (decay $average_decay a step), rounded to float16. Seed $seed.
+- The weights are a running average over about $average_epochs epochs, rounded to float16. Seed $seed.
 - Nothing was chosen by the test pictures.
 
 Command:
@@ -84,14 +91,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--depths", type=_numbers, default=[2, 4, 1], help="blocks a stage (2,4,1)")
     parser.add_argument("--size", type=int, default=32, help="edge of the pictures in pixels (%(default)s)")
     parser.add_argument("--epochs", type=int, default=38, help="passes over the pictures (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=0.0, help="train for so long, whatever --epochs says")
-    parser.add_argument("--early-size", type=int, default=24, help="edge in the first epochs (%(default)s)")
-    parser.add_argument("--early-epochs", type=int, default=22, help="how many epochs that is (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=128, help="pictures a step (%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate (%(default)s)")
     parser.add_argument("--weight-decay", type=float, default=0.05, help="decay of matrices (%(default)s)")
     parser.add_argument(
-        "--watch", type=float, default=0.02, help="share of the pictures kept apart for progress (%(default)s)"
+        "--watch", type=float, default=0.02, help="share of the pictures to choose the best epoch by (%(default)s)"
     )
     parser.add_argument("--cover", type=float, default=0.25, help="share of pictures with a part covered (%(default)s)")
     parser.add_argument(
@@ -103,16 +107,43 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", action="store_true", help="let PyTorch compile the network's blocks")
     parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 only")
     parser.add_argument("--data-name", help="what the model card calls the pictures (the file name of SOURCE)")
-    parser.add_argument("--resume", action="store_true", help="go on from DIRECTORY/checkpoint.pt")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIRECTORY")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and write a model."""
+    prepare_torch(arguments)
+    from weights_tools.training.learner import DeviceLearner
+    from weights_tools.training.saving import rounded_to_float16, save_model
+
+    start = time.monotonic()
+    folder: Path = arguments.directory
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = read_dataset(arguments.source, arguments.size, folder, watch=arguments.watch, seed=arguments.seed)
+    recipe = make_recipe(arguments, dataset)
+    model = build(arguments.family, list(dataset.classes), arguments.size, arguments.widths, arguments.depths)
+    groups = parameter_groups(in_npconv(model))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{count} parameters, {len(dataset.train)} pictures to train on, {len(dataset.test)} to test on", flush=True)
+    learner = DeviceLearner(model, groups, dataset.train, recipe)
+    trained = train(learner, dataset.train, dataset.watch, recipe, folder, resume=arguments.resume, show=say_epoch)
+    if trained.ended == INTERRUPTED:
+        raise KeyboardInterrupt
+    exact = accuracy(learner, dataset.test)
+    model.load_state_dict(rounded_to_float16(model))
+    learner.weights.take_statistics()
+    rounded = accuracy(learner, dataset.test)
+    save_model(model, folder, dataset.processor, write_card(arguments, dataset, recipe, count, rounded))
+    print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
+    print(f"{folder} written, {(time.monotonic() - start) / 60:.1f} minutes")
+
+
+def prepare_torch(arguments: argparse.Namespace) -> None:
+    """Set PyTorch up as the arguments say, or refuse what cannot be."""
     try:
         import torch
-
-        from weights_tools.training import loop
+        import transformers  # noqa: F401 - to know that it is there
     except ImportError as error:
         raise UnavailableError(f"training needs an extra: pip install '.[train]' ({error})") from error
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -124,48 +155,51 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    start = time.monotonic()
-    dataset = read_dataset(arguments.source, arguments.size, seed=arguments.seed)
-    recipe = make_recipe(arguments, dataset)
-    train, watch = split_off(dataset.train, arguments.watch, arguments.seed)
-    check_recipe(recipe, len(train))
-    model = build(arguments.family, dataset.classes, arguments.size, arguments.widths, arguments.depths)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{parameters} parameters, {len(train)} pictures to train on, {len(dataset.test)} to test on", flush=True)
-    arguments.directory.mkdir(parents=True, exist_ok=True)
-    average, epochs = loop.train(model, train, watch, recipe, arguments.directory, arguments.resume)
-    exact = loop.accuracy(average, dataset.test, recipe)
-    average.load_state_dict(loop.rounded_to_float16(average))
-    rounded = loop.accuracy(average, dataset.test, recipe)
-    card = write_card(arguments, dataset, replace(recipe, epochs=epochs), parameters, len(train), rounded)
-    loop.save_model(average, arguments.directory, arguments.size, recipe.mean, recipe.std, card)
-    print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
-    print(f"{arguments.directory} written, {(time.monotonic() - start) / 60:.1f} minutes")
 
 
-def make_recipe(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
+def say_epoch(epoch: Epoch) -> None:
+    """Print what is known after an epoch."""
+    watched = epoch.validation_accuracy
+    seen = "" if watched is None else f"accuracy on the watched part {watched:.4f}, "
+    print(f"epoch {epoch.epoch}/{epoch.epochs}: loss {epoch.loss:.4f}, {seen}{epoch.seconds:.2f} s", flush=True)
+
+
+def accuracy(learner: Learner, pictures: Pictures) -> float:
+    """Return the share of pictures whose class has the highest output."""
+    right = sum(int((learner.logits(x).argmax(1) == labels).sum()) for x, labels in pictures.batches(500))
+    return right / len(pictures)
+
+
+def in_npconv(model: Any) -> Any:
+    """Return the model of npconv of the same configuration as one of transformers, with weights of its own."""
+    config = find_family(model.config.model_type).config_class(**model.config.to_dict())
+    return class_for(find_family(config.model_type), "image_classification")(config)
+
+
+def make_recipe(arguments: argparse.Namespace, dataset: Dataset) -> EmbeddedRecipe:
     """Return how to train, from the arguments and the colours of the training pictures."""
-    mean, std = colour_statistics(dataset.train.pixels)
+    settings = dataset.processor.settings()
     given = vars(arguments)
-    return Recipe(
-        **{field.name: given[field.name] for field in fields(Recipe) if field.name in given},
+    return EmbeddedRecipe(
+        **{field.name: given[field.name] for field in fields(EmbeddedRecipe) if field.name in given},
         warmup_epochs=2,
         label_smoothing=0.1,
-        average_decay=0.999,
-        mean=mean,
-        std=[max(value, 1e-3) for value in std],
+        average_epochs=3.0,
+        layer_decay=1.0,
+        patience=arguments.epochs,
+        mean=list(settings.image_mean),
+        std=list(settings.image_std),
         bfloat16=not arguments.no_bfloat16,
     )
 
 
 def write_card(
-    arguments: argparse.Namespace, dataset: Dataset, recipe: Recipe, parameters: int, trained_on: int, accuracy: float
+    arguments: argparse.Namespace, dataset: Dataset, recipe: EmbeddedRecipe, parameters: int, accuracy: float
 ) -> str:
     """Return the model card."""
     import torch
 
     source = arguments.data_name or Path(arguments.source).name
-    early, edge = min(recipe.early_epochs, recipe.epochs), recipe.early_size
     return MODEL_CARD.substitute(
         vars(recipe),
         name=arguments.directory.name,
@@ -177,12 +211,10 @@ def write_card(
         classes=", ".join(dataset.classes),
         source=source,
         quoted_source=json.dumps(source, ensure_ascii=False),
-        watched=len(dataset.train) - trained_on,
-        trained_on=trained_on,
+        watched=0 if dataset.watch is None else len(dataset.watch),
+        trained_on=len(dataset.train),
         tested_on=len(dataset.test),
         command=command_of(arguments),
-        warmup=recipe.warmup_epochs,
-        early=f"\n- The first {early} epochs saw {edge} x {edge} pixels." if early else "",
         accuracy=f"{100 * accuracy:.2f}",
         versions=versions_text({"torch": str(torch.__version__)}),
         computer=torch.cuda.get_device_name() if recipe.device == "cuda" else "CPU",

@@ -22,8 +22,12 @@ class Loss(NamedTuple):
     options: Mapping[str, Any]
 
 
-#: By ``config.problem_type``.
+#: What a single-label classification becomes with a probability for each class in place of a label.
+SOFT = "soft_classification"
+
+#: By ``config.problem_type``, or :data:`SOFT`.
 LOSSES = {
+    SOFT: Loss(layers.soft_cross_entropy, gradients.soft_cross_entropy_backward, {}),
     "regression": Loss(layers.mean_squared_error, gradients.mean_squared_error_backward, {}),
     "single_label_classification": Loss(
         layers.cross_entropy, gradients.cross_entropy_backward, {"ignore_index": IGNORE_INDEX}
@@ -42,7 +46,8 @@ def image_classification_loss(logits: Any, labels: Any, config: PretrainedConfig
     here each call infers its own.)
 
     The labels of a regression are numbers (N,) or (N, K); of a single-label classification integers (N,), of which -100
-    is not counted; of a multi-label one numbers from 0 to 1, (N, K). Labels that do not fit are an `InputError`.
+    is not counted, or the probabilities that the classes should have, (N, K); of a multi-label one numbers from 0 to 1,
+    (N, K). Labels that do not fit are an `InputError`.
     """
     loss, logits, targets = _choose(logits, labels, config)
     return loss.forward(logits, targets, **loss.options)
@@ -65,6 +70,8 @@ def _choose(logits: Any, labels: Any, config: PretrainedConfig) -> tuple[Loss, A
     problem_type = config.problem_type or infer_problem_type(labels, config)
     if problem_type == "regression" and config.num_labels == 1:
         logits, labels = logits.reshape(-1), labels.reshape(-1)
+    elif problem_type == "single_label_classification" and labels.ndim == 2 and labels.dtype.kind == "f":
+        problem_type = SOFT
     elif problem_type == "single_label_classification":
         labels = labels.reshape(-1)
     return LOSSES[problem_type], logits, labels

@@ -17,7 +17,9 @@ from npconv.workers.batches import MANY
 
 if TYPE_CHECKING:
     from npconv.training.finetune import FineTuned, Watch
+    from npconv.training.loop import Epoch
     from npconv.training.problems import Problem
+    from npconv.training.recipe import Recipe
 
 DESCRIPTION = """\
 Make a classifier for your own photos of a model that was trained on others.
@@ -37,11 +39,14 @@ A CSV file has a column file, and label (label_2, ... for more of them), or a
 column of 1 and 0 for each class; and part, if the photos are divided.
 
 The features of the photos are kept on disk, so that another run on the same
-photos is quick, and one that was interrupted goes on where it was.
+photos is quick, and one that was interrupted goes on where it was. To train
+the network takes longer: an epoch shows a line on stderr, Ctrl-C ends it with
+the best model so far, and --resume goes on with it.
 
 examples:
   npconv finetune holiday -o my-model
   npconv finetune holiday -o my-model --model facebook/convnextv2-tiny-1k-224
+  npconv finetune holiday -o my-model --layers all
   npconv classify --model my-model photo.jpg
 """
 
@@ -59,13 +64,14 @@ def add_parser(subparsers: Any) -> None:
         type=layers,
         default="head",
         metavar="LAYERS",
-        help="what is trained; head: a classifier on the features of a network that stays as it is (default head)",
+        help="what is trained; head: a classifier on the features of a network that stays as it is; all: the network "
+        "too; N: its last N stages (default head)",
     )
     parser.add_argument(
         "--stages",
         type=positive,
         metavar="N",
-        help="how many stages of the network are kept (default: cross-validation decides)",
+        help="how many stages of the network are kept (default: cross-validation decides; all if they are trained)",
     )
     parser.add_argument(
         "--validation",
@@ -82,7 +88,13 @@ def add_parser(subparsers: Any) -> None:
         "multi_label_classification (default: what its columns say)",
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of what is drawn at random (default 0)")
-    parser.add_argument("--batch-size", type=positive, default=8, metavar="N", help="photos at a time (default 8)")
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="photos at a time (default 8, or 32 to train the network)",
+    )
+    add_recipe(parser)
     parser.add_argument(
         "--workers",
         type=positive,
@@ -93,6 +105,33 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--no-cache", action="store_true", help="neither keep features of photos nor take kept ones")
     parser.add_argument("--force", action="store_true", help="replace the model that FOLDER holds")
     parser.set_defaults(run=run, command="finetune")
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the network is trained."""
+    group = parser.add_argument_group("to train the network, with --layers all or N")
+    group.add_argument("--epochs", type=positive, metavar="N", help="passes over the photos, at most (default 30)")
+    group.add_argument("--rate", type=float, metavar="R", help="highest learning rate (default 0.001)")
+    group.add_argument("--no-flip", action="store_true", help="mirror no photo: for letters, digits, left and right")
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a training that was stopped, by whatever: it ends as one that was not",
+    )
+    group.add_argument(
+        "--gradients",
+        default="npconv",
+        metavar="BY",
+        help="what computes them: npconv, or torch where PyTorch and transformers are installed (default npconv)",
+    )
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """Return how the network is trained."""
+    from npconv.training.recipe import Recipe
+
+    given = {name: getattr(args, name) for name in ("epochs", "rate", "batch_size")}
+    return Recipe(flip=not args.no_flip, **{name: value for name, value in given.items() if value is not None})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,7 +149,10 @@ def run(args: argparse.Namespace) -> int:
         validation=args.validation,
         problem_type=args.problem_type,
         seed=args.seed,
-        batch_size=args.batch_size,
+        recipe=recipe_of(args),
+        gradients=args.gradients,
+        resume=args.resume,
+        batch_size=args.batch_size or 8,
         workers=args.workers,
         cache=not args.no_cache,
         max_memory=sharing.max_memory(args),
@@ -127,6 +169,9 @@ def text_of(done: FineTuned) -> str:
     from npconv.training.problems import counted
 
     lines = [text(done.evaluation)]
+    if done.trained is not None and done.trained.ended == "interrupted":
+        epoch = done.trained.best.epoch
+        lines.append(f"interrupted; the model is that of epoch {epoch}, the best so far. --resume goes on\n")
     if done.duplicates:
         nearly = counted(len(done.duplicates), "photo of the part validation is", "photos of the part validation are")
         lines.append(f"{nearly} nearly the same as one that was trained on; see finetune.json\n")
@@ -154,7 +199,21 @@ def make_watch() -> Watch:
         def end(self) -> None:
             self.progress.close()
 
+        def epoch(self, epoch: Epoch) -> None:
+            self.progress.clear()
+            write(sys.stderr, f"{epoch_text(epoch)}\n", flush=True)
+
     return Shown()
+
+
+def epoch_text(epoch: Epoch) -> str:
+    """Return what is known after an epoch, on one line."""
+    words = [f"epoch {epoch.epoch} of {epoch.epochs}: loss {epoch.loss:.4f}"]
+    if epoch.validation_loss is not None:
+        words.append(f"of the part validation {epoch.validation_loss:.4f}")
+    if epoch.validation_accuracy is not None:
+        words.append(f"{100 * epoch.validation_accuracy:.2f} % right")
+    return ", ".join([*words, f"{epoch.seconds:.1f} s", *(["the best so far"] if epoch.is_best else [])])
 
 
 def layers(text: str) -> str | int:

@@ -33,6 +33,7 @@ from npconv.gradients.loss import (
     binary_cross_entropy_with_logits_backward,
     cross_entropy_backward,
     mean_squared_error_backward,
+    soft_cross_entropy_backward,
 )
 from npconv.gradients.normalization import (
     batch_norm_backward,
@@ -110,6 +111,7 @@ __all__ = [
     "selu_backward",
     "silu_backward",
     "simple_norm_backward",
+    "soft_cross_entropy_backward",
     "softmax_backward",
     "token_mean_backward",
 ]

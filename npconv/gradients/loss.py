@@ -28,6 +28,18 @@ def cross_entropy_backward(grad_y: Array, logits: Array, labels: Array, *, ignor
     return grad_y * (layers.softmax(logits, axis=1) - should_be) * (is_counted / is_counted.sum())
 
 
+@gradient_of(layers.soft_cross_entropy, "logits")
+def soft_cross_entropy_backward(grad_y: Array, logits: Array, targets: Array) -> Array:
+    """Return the gradient of `logits` of :func:`npconv.layers.soft_cross_entropy`.
+
+    ``grad_logits = grad_y * (softmax(logits) * sum(targets) - targets) / number of samples``; a sample's targets sum to
+    1 if they are probabilities.
+    """
+    should_be = targets.astype(logits.dtype, copy=False)
+    total = should_be.sum(axis=1, keepdims=True)
+    return grad_y * (layers.softmax(logits, axis=1) * total - should_be) / len(logits)
+
+
 @gradient_of(layers.mean_squared_error, "predictions")
 def mean_squared_error_backward(grad_y: Array, predictions: Array, targets: Array) -> Array:
     """Return the gradient of `predictions` of :func:`npconv.layers.mean_squared_error`.

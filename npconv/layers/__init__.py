@@ -23,7 +23,12 @@ from npconv.layers.activations import (
     silu,
 )
 from npconv.layers.conv import average_pool2d, conv2d, depthwise_conv2d, pad_end, pointwise_conv2d
-from npconv.layers.loss import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
+from npconv.layers.loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    mean_squared_error,
+    soft_cross_entropy,
+)
 from npconv.layers.normalization import (
     NORMS,
     batch_norm,
@@ -69,4 +74,4 @@ __all__ += ["attention", "attention_context", "attention_scores", "linear", "sof
 __all__ += ["class_token", "join_class_token", "map_tokens", "positions_map"]
 __all__ += ["batch_norm_training", "num_batches_tracked", "running_mean", "running_var"]
 __all__ += ["drop", "drop_path", "drop_path_mask", "dropout", "dropout_mask"]
-__all__ += ["binary_cross_entropy_with_logits", "cross_entropy", "mean_squared_error"]
+__all__ += ["binary_cross_entropy_with_logits", "cross_entropy", "mean_squared_error", "soft_cross_entropy"]

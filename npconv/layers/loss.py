@@ -25,11 +25,19 @@ def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     if not bool(counted.any()):
         return xp.asarray(float("nan"), logits.dtype)[()]
 
-    scores = logits[counted]
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    log_probabilities = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
-    chosen = xp.take_along_axis(log_probabilities, labels[counted].astype("int64")[:, None], axis=1)
+    chosen = xp.take_along_axis(_log_softmax(logits[counted]), labels[counted].astype("int64")[:, None], axis=1)
     return -chosen.mean()
+
+
+@shapes(logits="N K", result="")
+def soft_cross_entropy(logits: Array, targets: Array) -> Array:
+    """Mean of ``-sum(targets * log softmax(logits))`` over the samples: cross-entropy with more than one right class.
+
+    Targets (N, K) are the probabilities that the K classes should have, of any real dtype. Label smoothing and mixup
+    make such targets; those with a single 1 in each row give :func:`cross_entropy`.
+    """
+    t = _like(logits, targets, "soft_cross_entropy")
+    return -(t * _log_softmax(logits)).sum(axis=1).mean()
 
 
 @shapes(predictions="...", result="")
@@ -49,6 +57,13 @@ def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> Array:
     xp = array_module(logits)
     t = _like(logits, targets, "binary_cross_entropy_with_logits")
     return (xp.maximum(logits, 0) - logits * t + xp.log1p(xp.exp(-xp.abs(logits)))).mean()
+
+
+def _log_softmax(logits: Array) -> Array:
+    """Return the logarithms of the probabilities that logits (N, K) mean; no exponential overflows."""
+    xp = array_module(logits)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _like(predictions: Array, targets: Array, layer: str) -> Array:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -14,21 +17,34 @@ from npconv.files.disk import write_file
 from npconv.images.versions import library_versions
 from npconv.messages import escape
 from npconv.training.accuracy import PICTURE_NAME, accuracy_table, percent, versions_text
+from npconv.training.curves import draw_curves
 from npconv.training.figures import draw_confusion
+from npconv.training.loop import EARLY, FINISHED, INTERRUPTED, LOG_NAME, Epoch, Trained
 from npconv.training.measures import top
 from npconv.training.mistakes import draw_mistakes
 from npconv.training.photo_tables import MULTI, SINGLE
 from npconv.training.problems import counted, describe
+from npconv.training.recipe import Recipe
 from npconv.training.report import report
+from npconv.training.unfrozen import ALL, OWN
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from npconv.training.finetune import FineTuned
+    from npconv.training.finetune import Call, FineTuned
 
 CARD_NAME, FACTS_NAME, MISTAKES_NAME = "README.md", "finetune.json", "mistakes.png"
 
-PICTURES = (PICTURE_NAME, MISTAKES_NAME)
+CURVES_NAME = "learning.png"
+
+#: What each picture shows, by its name.
+CAPTIONS = {
+    PICTURE_NAME: "What each class is taken for",
+    MISTAKES_NAME: "The worst mistakes",
+    CURVES_NAME: "Loss and accuracy by epoch",
+}
+
+PICTURES = tuple(CAPTIONS)
 
 #: Photos on the contact sheet, and of what else is listed.
 MOST_MISTAKES, MOST_LISTED = 10, 10
@@ -95,13 +111,29 @@ model-index:
 
 
 def draw_pictures(folder: Path, done: FineTuned) -> tuple[str, ...]:
-    """Draw what is taken for what, and the worst mistakes; return the names of the files. Of no classes, none."""
-    evaluation = done.evaluation
-    if evaluation.answers is None:
-        return ()
-    _save(folder / PICTURE_NAME, draw_confusion(evaluation.photos.classes, evaluation.answers))
-    _save(folder / MISTAKES_NAME, draw_mistakes(evaluation, MOST_MISTAKES))
-    return PICTURES
+    """Draw what is taken for what, the worst mistakes and how the network learned, as far as there is such a thing.
+
+    The names of the files are returned.
+    """
+    evaluation, drawn = done.evaluation, {}
+    if evaluation.answers is not None:
+        drawn[PICTURE_NAME] = draw_confusion(evaluation.photos.classes, evaluation.answers)
+        drawn[MISTAKES_NAME] = draw_mistakes(evaluation, MOST_MISTAKES)
+    if done.trained is not None:
+        drawn[CURVES_NAME] = draw_curves(_curves(done.trained.epochs))
+    for name, picture in drawn.items():
+        _save(folder / name, picture)
+    return tuple(drawn)
+
+
+def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, list[float]]]:
+    """Return what is drawn over the epochs."""
+    panels = {"loss": {"train": [epoch.loss for epoch in epochs]}}
+    losses = [epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None]
+    accuracies = [epoch.validation_accuracy for epoch in epochs if epoch.validation_accuracy is not None]
+    if losses:
+        panels["loss"]["validation"] = losses
+    return panels | ({"accuracy": {"validation": accuracies}} if accuracies else {})
 
 
 def _save(path: Path, picture: Image.Image) -> None:
@@ -137,7 +169,7 @@ def card_text(done: FineTuned, pictures: tuple[str, ...]) -> str:
         accuracy=_accuracy_text(done),
         versions=versions_text(),
         table=_table(done),
-        pictures="".join(f"\n![{_caption(picture)}]({picture})\n" for picture in pictures),
+        pictures="".join(f"\n![{CAPTIONS[picture]}]({picture})\n" for picture in pictures),
         command=command_of(done),
     )
 
@@ -148,7 +180,8 @@ def facts_of(done: FineTuned) -> dict[str, Any]:
     return {
         "written_by": f"npconv {__version__}",
         "versions": library_versions(),
-        "call": vars(done.call),
+        "call": asdict(done.call),
+        "epochs": [asdict(epoch) for epoch in done.trained.epochs] if done.trained else [],
         "classes": list(done.train.classes),
         "train_photos": len(done.train),
         "stages": best.stages,
@@ -175,10 +208,27 @@ def command_of(done: FineTuned) -> str:
         "validation": Path(call.validation).name if isinstance(call.validation, str) else call.validation,
         "problem-type": call.problem_type,
         "seed": call.seed or None,
+        **_recipe_options(call),
     }
     for option, value in options.items():
-        words += [] if value is None else [f"--{option}", str(value)]
+        words += [] if value is None else [f"--{option}", *([] if value is True else [str(value)])]
     return escape(shlex.join(words))
+
+
+def _recipe_options(call: Call) -> dict[str, Any]:
+    """Return the options that say how the network was trained, where it is not the usual way."""
+    if call.recipe is None:
+        return {}
+    usual, own = Recipe(), call.recipe
+    names = {"epochs": "epochs", "rate": "rate", "batch-size": "batch_size"}
+    changed = {
+        option: getattr(own, name) for option, name in names.items() if getattr(own, name) != getattr(usual, name)
+    }
+    return {
+        **changed,
+        "no-flip": None if own.flip else True,
+        "gradients": None if call.gradients == OWN else call.gradients,
+    }
 
 
 def _title(done: FineTuned) -> str:
@@ -222,8 +272,35 @@ def _findings_text(done: FineTuned) -> str:
     return "\n".join([*lines, ""])
 
 
+def _learning_text(done: FineTuned, trained: Trained) -> str:
+    """Return how the network was trained."""
+    recipe, layers = done.call.recipe, done.call.layers
+    assert recipe is not None
+    what = "The whole network was"
+    if layers != ALL:
+        count = "stage" if layers == 1 else f"{layers} stages"
+        what = f"The last {count} of the network and its classifier were"
+    ended = {
+        FINISHED: "Then it was over",
+        EARLY: f"Then {counted(recipe.patience, 'epoch was', 'epochs were')} no better",
+        INTERRUPTED: "Then it was interrupted",
+    }
+    text = (
+        f"{what} trained by AdamW: batches of {recipe.batch_size}, learning rate up to {recipe.rate:g} and down by a "
+        f"cosine, {recipe.layer_decay:g} times as high for each block before the last, weight decay "
+        f"{recipe.weight_decay:g}, stochastic depth {recipe.drop_path:g}, label smoothing {recipe.label_smoothing:g}. "
+        f"The photos were varied: other parts of them, {'mirrored or not, ' if recipe.flip else ''}in other colours, "
+        f"mixed with each other (mixup {recipe.mixup:g}). The weights are a running average; they are those of epoch "
+        f"{trained.best.epoch} of {len(trained.epochs)}, the best on the photos to validate with. "
+        f"{ended[trained.ended]}. `{LOG_NAME}` has a line for each epoch."
+    )
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
+
+
 def _training_text(done: FineTuned) -> str:
-    """Return how the head came about."""
+    """Return how the model came about."""
+    if done.trained is not None:
+        return _learning_text(done, done.trained)
     best, *others = done.choices
     text = (
         "The network stays as it was; its classifier is new: a logistic regression on its features, fitted by L-BFGS,\n"
@@ -265,8 +342,3 @@ def _table(done: FineTuned) -> str:
         ]
         lines.append("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _caption(picture: str) -> str:
-    """Return what a picture shows."""
-    return {PICTURE_NAME: "What each class is taken for", MISTAKES_NAME: "The worst mistakes"}[picture]

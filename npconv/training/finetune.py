@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from npconv.api import AutoImageProcessor
 from npconv.api.pipelines import DEFAULT_MODEL
 from npconv.convert.writing import check_free, publish
-from npconv.errors import InputError, UnavailableError
+from npconv.errors import InputError
 from npconv.files.disk import locate, write_file
 from npconv.files.locks import staged
 from npconv.images import ConvNextImageProcessor
@@ -24,17 +24,18 @@ from npconv.training.duplicates import Duplicate, near_duplicates
 from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
 from npconv.training.frozen import Choice, build_model, choose_stages
+from npconv.training.loop import INTERRUPTED, LOG_NAME, Epoch, Trained, write_log
 from npconv.training.parts import Parts, check_classes, train_and_validation
+from npconv.training.photo_tables import REGRESSION
 from npconv.training.photos import LabelledPhotos
 from npconv.training.problems import Problem
+from npconv.training.recipe import Recipe
+from npconv.training.unfrozen import ALL, HEAD, OWN, remove_training, train_network, training_folder
 from npconv.workers.batches import usual_workers
 from npconv.workers.pool import WorkerPool
 
-#: What may be trained: the head alone, everything, or so many of the last stages.
-HEAD, ALL = "head", "all"
-
 #: What is written.
-NAMES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD_NAME, FACTS_NAME, *PICTURES)
+NAMES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD_NAME, FACTS_NAME, LOG_NAME, *PICTURES)
 
 
 class Watch:
@@ -52,6 +53,9 @@ class Watch:
     def end(self) -> None:
         """Take that it is done."""
 
+    def epoch(self, epoch: Epoch) -> None:
+        """Take what is known after an epoch of training the network."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -64,6 +68,9 @@ class Call:
     validation: float | str | None = None
     problem_type: str | None = None
     seed: int = 0
+    #: How the network is trained, and by what; None if it stays as it is.
+    recipe: Recipe | None = None
+    gradients: str = OWN
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,8 @@ class FineTuned:
         Photos of the validation part that are nearly the same as one of the training part, by their places.
     problems : tuple of Problem
         What was wrong with the photos.
+    trained : Trained, optional
+        What came of the training of the network, if it was trained.
     """
 
     directory: Path
@@ -101,6 +110,7 @@ class FineTuned:
     was_split: bool
     duplicates: tuple[Duplicate, ...]
     problems: tuple[Problem, ...]
+    trained: Trained | None = None
 
 
 def finetune(
@@ -113,6 +123,9 @@ def finetune(
     validation: float | str | Path | None = None,
     problem_type: str | None = None,
     seed: int = 0,
+    recipe: Recipe | None = None,
+    gradients: str = OWN,
+    resume: bool = False,
     batch_size: int = 8,
     workers: int | Executor | None = None,
     cache: bool = True,
@@ -132,19 +145,26 @@ def finetune(
     model : str or Path
         An embedded model's name, a directory, a ``.safetensors`` file or a hub id.
     layers : str or int
-        ``"head"``: a new classifier on the features of a network that stays as it is.
+        ``"head"``: a new classifier on the features of a network that stays as it is. ``"all"``: the network is trained
+        as well, or with a number its last stages.
     stages : int, optional
-        How many stages of the network are kept. When unset, cross-validation decides: those that come last may be left
-        off, where the photos are unlike those that the model was trained on.
+        How many stages of the network are kept. When unset, all where the network is trained; else cross-validation
+        decides: those that come last may be left off, where the photos are unlike those that the model was trained on.
     validation : float, str or Path, optional
         Share of the photos to validate with, or where these are. When unset, the part ``validation`` of the source, or
         a fifth of the photos.
     problem_type : str, optional
         Of a CSV file, where its columns do not say it.
     seed : int
-        Of the split and of cross-validation: with it, the result is the same each time.
+        Of the split, cross-validation and training: with it, the result is the same each time.
+    recipe : Recipe, optional
+        How the network is trained; its `seed` is that of above.
+    gradients : str
+        What computes them: ``"npconv"``, or ``"torch"`` where PyTorch is installed (extra ``train``).
+    resume : bool
+        Go on with a training of the network that was stopped, by whatever: beside `output`, in a folder ``.training``.
     batch_size : int
-        Photos at a time.
+        Photos at a time, where the network is not trained.
     workers : int or Executor, optional
         As of :func:`npconv.pipeline`; a process for each core when unset, if there are many photos.
     cache : bool
@@ -169,9 +189,11 @@ def finetune(
     directory = Path(output)
     _check_layers(layers)
     _check_output(directory, [source, locate(model), *([validation] if isinstance(validation, str | Path) else [])])
+    force = force or (resume and training_folder(directory).exists())
     check_free(directory, NAMES, force)
     own = str(validation) if isinstance(validation, Path) else validation
-    call = Call(str(source), str(model), layers, stages, own, problem_type, seed)
+    recipe = None if layers == HEAD else replace(recipe or Recipe(), seed=seed)
+    call = Call(str(source), str(model), layers, stages, own, problem_type, seed, recipe, gradients)
     processor = AutoImageProcessor.from_pretrained(model)
     with staged(directory) as staging:
         parts = train_and_validation(source, validation, seed=seed, problem_type=problem_type)
@@ -192,19 +214,20 @@ def finetune(
             watch.end()
             watch.problems(features.problems)
             made, done = _fit(directory, call, features, parts, executor)
+        if recipe is not None:
+            done = _train_network(made, done, processor, recipe, resume, watch)
         _write(staging, made, processor, done)
         publish(staging, directory, NAMES, force)
+    if done.trained is not None and done.trained.ended != INTERRUPTED:
+        remove_training(training_folder(directory))
     return done
 
 
 def _check_layers(layers: str | int) -> None:
     """Refuse what cannot be trained."""
-    if layers == HEAD:
-        return
     is_count = isinstance(layers, int) and not isinstance(layers, bool) and layers > 0
-    if layers != ALL and not is_count:
+    if layers not in (HEAD, ALL) and not is_count:
         raise InputError(f"expected layers to be head, all or a number of stages, got {shown(layers)}")
-    raise UnavailableError("layers can be head alone so far")
 
 
 def _check_output(directory: Path, inputs: Sequence[Any]) -> None:
@@ -244,7 +267,8 @@ def _fit(
         raise InputError(f"expected photos that can be read in both parts, got none in one: {listed(reasons, 1)}")
     train = parts.train.take(places)
     check_classes(train)
-    choices = choose_stages(features, places, train, stages=call.stages, seed=call.seed, executor=executor)
+    stages = call.stages if call.recipe is None else call.stages or max(features.columns)
+    choices = choose_stages(features, places, train, stages=stages, seed=call.seed, executor=executor)
     made = build_model(call.model, choices[0], train)
     layer = made.params["classifier"]
     logits = features.of_stages(choices[0].stages, others) @ layer["weight"].T + layer["bias"]
@@ -262,10 +286,40 @@ def _fit(
     return made, done
 
 
+def _train_network(
+    made: Any, done: FineTuned, processor: ConvNextImageProcessor, recipe: Recipe, resume: bool, watch: Watch
+) -> FineTuned:
+    """Train the network of a classifier too, in place; return what came of it then."""
+    call, validation = done.call, done.evaluation.photos
+    if done.train.problem_type != REGRESSION:
+        # On varied photos a fitted head is much too sure; of numbers it knows how large they are.
+        for array in made.params["classifier"].values():
+            array[...] = 0
+    watch.begin(recipe.epochs * len(done.train), "photos")
+    learned = train_network(
+        made,
+        done.train,
+        validation,
+        processor,
+        recipe,
+        training_folder(done.directory),
+        stages=None if call.layers == ALL else int(call.layers),
+        gradients=call.gradients,
+        resume=resume,
+        show=watch.epoch,
+        advance=watch.advance,
+    )
+    watch.end()
+    evaluation = evaluation_of(str(done.directory), validation, learned.logits)
+    return replace(done, evaluation=evaluation, trained=learned.trained)
+
+
 def _write(staging: Path, made: Any, processor: ConvNextImageProcessor, done: FineTuned) -> None:
     """Write model, preprocessing, pictures, card and facts into a folder that is moved to its place then."""
     made.save_pretrained(staging)
     processor.save_pretrained(staging)
+    if done.trained is not None:
+        write_log(staging, done.trained.epochs)
     drawn = draw_pictures(staging, done)
     write_file(staging / CARD_NAME, [card_text(done, drawn).encode()])
     write_file(staging / FACTS_NAME, [(json.dumps(facts_of(done), indent=2) + "\n").encode()])

@@ -41,6 +41,16 @@ def test_numbers_are_a_multi_label():
     assert image_classification_loss(LOGITS, targets, config(3)) == pytest.approx(sum(terms) / 6)
 
 
+def test_numbers_of_a_single_label_classification_are_probabilities():
+    single = config(3, "single_label_classification")
+    soft = np.array([[0.7, 0.3, 0.0], [0.1, 0.0, 0.9]])
+    hard = [image_classification_loss(LOGITS, [a, b], single) for a, b in ((0, 0), (1, 2))]
+    of_rows = [image_classification_loss(LOGITS[k : k + 1], [label], single) for k in range(2) for label in range(3)]
+    expected = sum(share * loss for share, loss in zip(soft.ravel(), of_rows, strict=True)) / 2
+    assert image_classification_loss(LOGITS, soft, single) == pytest.approx(expected)
+    assert image_classification_loss(LOGITS, np.eye(3)[[1, 2]], single) == pytest.approx(hard[1])
+
+
 def test_the_configuration_decides_before_the_labels_do():
     targets = np.array([[1, 0, 0], [0, 1, 1]])
     multi = image_classification_loss(LOGITS, targets, config(3, "multi_label_classification"))

@@ -97,6 +97,7 @@ def torch_layers(torch):
         "simple_norm": normalize_by_deviation,
         "average_pool2d": pool,
         "cross_entropy": functional.cross_entropy,
+        "soft_cross_entropy": functional.cross_entropy,
         "mean_squared_error": functional.mse_loss,
         "binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
     }

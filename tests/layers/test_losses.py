@@ -8,7 +8,8 @@ from support import naive_layers as naive
 from support.rounding import FLOATS, LIBRARY, assert_rounded, normal
 
 from npconv.errors import InputError
-from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
+from npconv.gradients import cross_entropy_backward, soft_cross_entropy_backward
+from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error, soft_cross_entropy
 
 dtypes = st.sampled_from(FLOATS)
 seeds = st.integers(0, 2**32 - 1)
@@ -30,6 +31,41 @@ def test_cross_entropy(batch, classes, spread, data, dtype, seed):
     magnitude = np.asarray(1 + np.log(classes) + 2 * (logits.max() - logits.min()).astype(np.float64))
     expected = naive.cross_entropy(logits, labels, ignore_index=-100)
     assert_rounded(loss, expected, magnitude, operations=batch + classes + 4 + 2 * LIBRARY)
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.sampled_from([0.1, 3.0, 50.0]), dtypes, seeds)
+def test_soft_cross_entropy(batch, classes, spread, dtype, seed):
+    logits = normal(seed, batch, classes, dtype=dtype, spread=spread)
+    targets = np.random.default_rng(seed).dirichlet(np.ones(classes), batch).astype(dtype)
+    loss = np.asarray(soft_cross_entropy(logits, targets))
+    assert loss.dtype == dtype
+    assert loss.shape == ()
+    # As of one label, but that each of the K logarithms is multiplied by a share, and the K are added.
+    magnitude = np.asarray(1 + np.log(classes) + 2 * (logits.max() - logits.min()).astype(np.float64))
+    expected = naive.soft_cross_entropy(logits, targets)
+    assert_rounded(loss, expected, magnitude, operations=batch + 2 * classes + 5 + 2 * LIBRARY)
+
+
+def test_soft_targets_with_a_single_1_are_labels():
+    logits, labels = normal(0, 6, 5), np.array([2, 0, 4, 4, 1, 3])
+    one = np.ones(())
+    soft, hard = soft_cross_entropy(logits, np.eye(5)[labels]), cross_entropy(logits, labels, ignore_index=-100)
+    assert soft == pytest.approx(hard, rel=1e-14)  # some roundings of float64
+    np.testing.assert_allclose(
+        soft_cross_entropy_backward(one, logits, np.eye(5)[labels]),
+        cross_entropy_backward(one, logits, labels, ignore_index=-100),
+        atol=1e-16,
+    )
+
+
+def test_the_gradient_of_soft_cross_entropy_is_its_slope():
+    logits, targets = normal(0, 3, 4), np.random.default_rng(1).random((3, 4))  # whose rows add up to other than 1
+    gradient = soft_cross_entropy_backward(np.full((), 2.0), logits, targets)
+    for place in np.ndindex(*logits.shape):
+        step = np.zeros_like(logits)
+        step[place] = 1e-5
+        slope = soft_cross_entropy(logits + step, targets) - soft_cross_entropy(logits - step, targets)
+        assert gradient[place] == pytest.approx(2 * slope / 2e-5, abs=1e-9)  # 1e-5 squared, and roundings by 1e-5
 
 
 @given(shapes, dtypes, seeds)
@@ -64,6 +100,7 @@ def test_losses_keep_the_dtype_of_the_logits_whatever_the_targets_have(dtype):
         targets = np.arange(12).reshape(3, 4).astype(other) % 2
         assert mean_squared_error(logits, targets).dtype == dtype
         assert binary_cross_entropy_with_logits(logits, targets).dtype == dtype
+        assert soft_cross_entropy(logits, targets).dtype == dtype
     assert cross_entropy(logits, np.array([0, 3, 1], np.uint8), ignore_index=-100).dtype == dtype
     assert cross_entropy(logits, np.array([-1, -1, -1]), ignore_index=-1).dtype == dtype
 
@@ -128,6 +165,8 @@ LOGITS, LABELS = normal(0, 3, 4), np.array([0, 1, 3])
         (lambda: cross_entropy(LOGITS, LABELS + 1, ignore_index=-100), "expected labels from 0 to 3 or -100, got one"),
         (lambda: cross_entropy(LOGITS, LABELS - 1, ignore_index=-100), "expected labels from 0 to 3 or -100, got one"),
         (lambda: cross_entropy(LOGITS.astype(int), LABELS, ignore_index=-100), "expected a floating-point array"),
+        (lambda: soft_cross_entropy(LOGITS, LABELS), r"soft_cross_entropy: expected targets of shape \(3, 4\), got \(3,\)"),
+        (lambda: soft_cross_entropy(LOGITS[0], LOGITS[0]), r"soft_cross_entropy: expected x of shape \(N, K\)"),
         (lambda: mean_squared_error(LOGITS, LOGITS[0]), r"mean_squared_error: expected targets of shape \(3, 4\), got"),
         (lambda: mean_squared_error(LOGITS, LOGITS.T), r"expected targets of shape \(3, 4\), got \(4, 3\)"),
         (lambda: mean_squared_error(LOGITS.astype(int), LOGITS), "expected a floating-point array, got int64"),

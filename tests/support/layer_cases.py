@@ -185,6 +185,9 @@ CASES = [
         {"ignore_index": -1},
     ),
     Case(
+        "soft_cross_entropy", layers.soft_cross_entropy, {"logits": 3 * _normal(4, 5), "targets": _positive(4, 5) / 5}
+    ),
+    Case(
         "mean_squared_error", layers.mean_squared_error, {"predictions": _normal(4, 5), "targets": _normal(4, 5) ** 2}
     ),
     Case(

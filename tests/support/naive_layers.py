@@ -360,6 +360,16 @@ def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     return np.array(fsum(losses) / len(losses) if losses else math.nan)
 
 
+def soft_cross_entropy(logits: Array, targets: Array) -> Array:
+    logits, targets = _float64(logits, targets)
+    losses = []
+    for scores, row in zip(logits, targets, strict=True):
+        largest = max(scores)
+        total = largest + math.log(fsum(math.exp(score - largest) for score in scores))
+        losses.append(fsum(t * (total - score) for score, t in zip(scores, row, strict=True)))
+    return np.array(fsum(losses) / len(losses))
+
+
 def mean_squared_error(predictions: Array, targets: Array) -> Array:
     predictions, targets = _float64(predictions, targets)
     return np.array(

@@ -2,11 +2,9 @@
 
 import copy
 
-import numpy as np
 import pytest
 
 from weights_tools import train
-from weights_tools.training.recipe import LOWEST_RATE, Recipe, learning_rate
 
 
 @pytest.mark.reference
@@ -15,7 +13,7 @@ def test_variations_have_the_asked_size_and_repeat_with_the_seed(size):
     torch = pytest.importorskip("torch")
     from weights_tools.training.augment import augment
 
-    pixels = torch.randint(256, (40, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     before = pixels.clone()
     first, again, other = (augment(pixels, size) for seed in (4, 4, 5) if torch.manual_seed(seed))
     assert first.shape == (40, 3, size, size)
@@ -101,7 +99,7 @@ def test_every_block_is_compiled_that_is_to_be(family):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from weights_tools.training.families import build
-    from weights_tools.training.step import compile_blocks
+    from weights_tools.training.learner import compile_blocks
 
     model = build(family, ["a", "b"], 16, [4, 6, 8], [1, 2, 3])
     compile_blocks(model)
@@ -143,16 +141,3 @@ def test_a_copy_with_fast_grn_computes_with_its_own_weights():
     torch.nn.init.constant_(other.bias, 0.5)
     x = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(other(x) - layer(x), torch.full_like(x, 0.5))
-
-
-def test_learning_rate_rises_then_falls():
-    recipe = Recipe(
-        16, 16, 0, 10, 0.0, 4, 2, 0.5, 0.05, 0.1, 0.25, 0.0, 0.99, [0.5] * 3, [0.5] * 3, False, 0, "cpu", False
-    )
-    rates = [learning_rate(step, 20, step / 200, recipe) for step in range(200)]
-    assert rates[0] == pytest.approx(0.5 * LOWEST_RATE)
-    assert rates[40] == max(rates)
-    assert 0.4 < rates[40] < 0.5
-    assert np.all(np.diff(rates[:41]) > 0)
-    assert np.all(np.diff(rates[40:]) < 0)
-    assert rates[-1] == pytest.approx(0.5 * LOWEST_RATE, rel=0.02)

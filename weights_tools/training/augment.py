@@ -29,8 +29,8 @@ COVERED = (0.2, 0.5)
 
 
 def augment(pixels: Tensor, size: int) -> Tensor:
-    """Return a random variation of each picture: (N, H, H, 3) uint8 to (N, 3, size, size) float32 between 0 and 1."""
-    return vary_colours(random_cuts(pixels.permute(0, 3, 1, 2) / 255, size))
+    """Return a random variation of each picture: (N, 3, H, H) uint8 to (N, 3, size, size) float32 between 0 and 1."""
+    return vary_colours(random_cuts(pixels / 255, size))
 
 
 def random_cuts(pictures: Tensor, size: int) -> Tensor:

@@ -8,7 +8,7 @@ before a command runs. What several of them share:
 - ``photos``, ``sharing``, ``progress``: the photos of a call, who works on them, and how far it has come
 - ``formats``, ``features_file``: the files that results are written to, and what earlier runs have written there;
   ``overwriting``: what may be replaced
-- ``facts``, ``info_text``, ``bench_text``: what is found out, and the text of it
+- ``facts``, ``info_text``, ``bench_text``, ``evaluate_formats``: what is found out, and the text of it
 - ``weights``: how a weight file is to be read; ``names``: what a port calls its tensors;
   ``trace_call``: the arguments of ``trace``, and which go together
 """

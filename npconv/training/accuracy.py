@@ -55,6 +55,18 @@ def percent(part: int, whole: int, digits: int = 1) -> str:
     return f"{100 * part / whole:.{digits}f} %" if whole else "no picture"
 
 
+def read_card(folder: Path) -> str:
+    """Return the text of a model's ``README.md``; an `InputError` if there is none with a section for the accuracy."""
+    card = folder / "README.md"
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{card}: cannot be read ({error}); give the folder of a model with a model card") from error
+    if not _SECTION.search(text):
+        raise InputError(f"{card}: expected a section '## Accuracy' to write the table into; add the heading")
+    return text
+
+
 def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
     """Write the section "Accuracy" of a folder's ``README.md`` and the picture that it shows.
 
@@ -63,7 +75,6 @@ def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
     InputError
         If there is no such file with such a section, it cannot be written, or the model does not tell one class.
     """
-    card = folder / "README.md"
     answers, classes = _one_class(evaluation)
     all_ = top(answers, 1)
     section = (
@@ -73,17 +84,13 @@ def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
         f"{versions_text()}\n\n"
         f"{accuracy_table(evaluation)}\n\n![What each class is taken for]({PICTURE_NAME})\n\n"
     )
+    text = _FACT.sub(f"{100 * all_.value:.2f}", read_card(folder), count=1)
+    text = _SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n"
     try:
-        text = card.read_text(encoding="utf-8")
-        if not _SECTION.search(text):
-            raise InputError(f"{card}: expected a section '## Accuracy' to write the table into; add the heading")
         draw_confusion(classes, answers).save(folder / PICTURE_NAME, optimize=True)
-        text = _FACT.sub(f"{100 * all_.value:.2f}", text, count=1)
-        card.write_text(_SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{card}: cannot be written ({error}); give the folder of a model with a model card"
-        ) from error
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); copy the model to another folder") from error
 
 
 def _one_class(evaluation: Evaluation) -> tuple[Answers, tuple[str, ...]]:

@@ -15,7 +15,7 @@ In the end the standardization goes into weight and bias, so the head takes the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ FOLDS = 5
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(0, -17, -1))
 
 #: How small the largest slope of the objective must become: of a head that is compared, and of the one that is kept.
-COMPARED, KEPT = 5e-4, 1e-6
+COMPARED, KEPT = 1e-3, 1e-6
 
 #: Steps of L-BFGS at most; a few hundred are usual for the weakest strengths.
 MOST_STEPS = 2000
@@ -58,7 +58,7 @@ class Head:
     strength : float
         That was chosen.
     loss : float
-        What cross-validation found with it.
+        The smallest that cross-validation found.
     tried : tuple of Tried
         All strengths that were tried.
     """
@@ -122,11 +122,12 @@ class Objective(NamedTuple):
     def outcome(self, parameters: np.ndarray) -> np.ndarray:
         """Return what a head gives for the features: (N, K)."""
         weight, bias = self.layer(parameters)
-        return self.z @ weight.T + bias
+        return self.z @ weight + bias
 
     def layer(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return weight (K, C) and bias (K,), which stand one after the other in the vector that L-BFGS changes."""
-        return parameters[: -self.outputs].reshape(self.outputs, -1), parameters[-self.outputs :]
+        """Return weight (C, K) and bias (K,): the rows of the table that L-BFGS changes as one vector."""
+        table = parameters.reshape(-1, self.outputs)
+        return table[:-1], table[-1]
 
     def value_and_gradient(self, parameters: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
         """Return the objective at the top of this module, and its gradient."""
@@ -135,12 +136,12 @@ class Objective(NamedTuple):
         outcome = self.outcome(parameters)
         loss = kind.forward(outcome, self.targets, **kind.options) + strength / 2 * np.vdot(weight, weight)
         grad_outcome = kind.backward(np.ones(()), outcome, self.targets, **kind.options)
-        grad_weight = grad_outcome.T @ self.z + strength * weight
+        grad_weight = self.z.T @ grad_outcome + strength * weight
         return float(loss), np.concatenate([grad_weight.ravel(), grad_outcome.sum(axis=0)])
 
     def first(self) -> np.ndarray:
         """Return the parameters from which the fit starts: zeros."""
-        return np.zeros(self.outputs * (self.z.shape[1] + 1))
+        return np.zeros((self.z.shape[1] + 1) * self.outputs)
 
 
 def fit_head(
@@ -184,13 +185,15 @@ def fit_head(
         targets_scaling = Scaling.of(targets)
         targets = targets_scaling.apply(targets)
     objective = Objective(z, targets, outputs, problem_type)
-    tried = tuple(_compare(objective, _folds(objective, folds, seed)))
-    best = min(tried, key=lambda each: each.loss)
-    weight, bias = scaling.fold(*objective.layer(minimize(objective, best.strength, objective.first(), KEPT)))
+    left_out = _folds(objective, folds, seed)
+    tried = tuple(_compare(objective, left_out))
+    strength = _strength(tried) * (1 - 1 / len(left_out))  # in the same proportion to more photos
+    weight, bias = objective.layer(minimize(objective, strength, objective.first(), KEPT))
+    weight, bias = scaling.fold(weight.T, bias)
     if is_regression:
         size = np.where(np.isfinite(targets_scaling.scale), targets_scaling.scale, 0)
         weight, bias = weight * size[:, None], bias * size + targets_scaling.mean
-    return Head(weight, bias, best.strength, best.loss, tried)
+    return Head(weight, bias, strength, min(each.loss for each in tried), tried)
 
 
 def minimize(objective: Objective, strength: float, start: np.ndarray, tolerance: float) -> np.ndarray:
@@ -221,6 +224,16 @@ def _compare(objective: Objective, left_out: list[np.ndarray]) -> Iterator[Tried
         if loss > smallest:
             return
         smallest = loss
+
+
+def _strength(tried: Sequence[Tried]) -> float:
+    """Return the strength at the lowest point of the parabola through the smallest loss and those beside it."""
+    place = min(range(len(tried)), key=lambda each: tried[each].loss)
+    if not 0 < place < len(tried) - 1:
+        return tried[place].strength
+    before, least, after = (each.loss for each in tried[place - 1 : place + 2])
+    steps = (before - after) / (2 * (before - 2 * least + after))
+    return tried[place].strength * (tried[place + 1].strength / tried[place].strength) ** steps
 
 
 def _folds(objective: Objective, folds: int, seed: int) -> list[np.ndarray]:

@@ -63,21 +63,21 @@ def _outer_folder(names: list[str]) -> str:
     """Return the folders, with a slash, that lie around those of parts and classes: most photos lie deeper."""
     outer = ""
     while True:
-        inner = [name.removeprefix(outer) for name in names]
-        first = inner[0].partition("/")[0]
-        around = f"{first}/"
-        deeper = sum(name.count("/") > 1 for name in inner)
-        if first.lower() in PARTS or deeper * 2 < len(inner) or not all(name.startswith(around) for name in inner):
+        inside = [name.removeprefix(outer) for name in names if "/" in name.removeprefix(outer)]
+        around = {name.partition("/")[0] for name in inside}
+        deeper = sum(name.count("/") > 1 for name in inside)
+        if len(around) != 1 or {name.lower() for name in around} & PARTS.keys() or deeper * 2 < len(inside):
             return outer
-        outer += around
+        outer += f"{around.pop()}/"
 
 
 def _has_parts(root: str, names: list[str]) -> bool:
     """Tell whether the first folders are those of parts; an InputError if only some of them are."""
     inside = [name.split("/") for name in names if "/" in name]
     named = {parts[0] for parts in inside if parts[0].lower() in PARTS}
-    if not named or any(parts[0] in named and len(parts) == 2 for parts in inside):
-        return False  # no such names, or a class that is called so: its photos lie in it
+    directly = [len(parts) == 2 for parts in inside if parts[0] in named]
+    if 2 * sum(directly) > len(directly) or not named:
+        return False  # no such names, or a class that is called so: most photos lie right in it
     others = {parts[0] for parts in inside} - named
     if others:
         raise InputError(

@@ -65,8 +65,10 @@ def list_table(path: str, problem_type: str | None = None) -> PhotoList:
     table = _read_table(path)
     photos = PhotoList()
     table, photos.problem_type = _kind_of(table, problem_type)
-    if photos.problem_type == REGRESSION or not table.has_names_of_classes:
+    if not table.has_names_of_classes:
         photos.classes = tuple(table.columns[column] for column in table.labels)
+        if len(set(photos.classes)) < len(photos.classes):
+            raise InputError(f"{table.name}: expected a name of its own for each column, got one twice")
     _add_rows(photos, table, os.path.dirname(path))
     if not photos.entries:
         raise InputError(
@@ -88,7 +90,7 @@ def _add_rows(photos: PhotoList, table: Table, folder: str) -> None:
         labels = _labels(table, row, photos.problem_type)
         if is_url(file):
             photos.problems.append(Problem("url", file))
-        elif not os.path.exists(file):
+        elif not os.path.isfile(file):
             photos.problems.append(Problem("missing", file))
         elif labels is None:
             photos.problems.append(Problem("no_label", file))
@@ -165,25 +167,24 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _kind_of(table: Table, wanted: str | None) -> tuple[Table, str]:
-    """Return the problem type of a table, and the table with the columns that hold its labels."""
-    cells = {place: {row[place].lower() for row in table.rows} for place in table.labels}
+    """Return the problem type of a table, and the table with whether its cells are names of classes."""
     if table.has_names_of_classes and wanted != REGRESSION:
-        several = any(sum(map(bool, (row[place] for place in table.labels))) > 1 for row in table.rows)
+        several = any(sum(bool(row[place]) for place in table.labels) > 1 for row in table.rows)
         if several and wanted == SINGLE:
             raise InputError(f"{table.name}: expected one label for each photo, got several in a row")
         return table, wanted or (MULTI if several else SINGLE)
-    if wanted != REGRESSION and all(found <= {*YES, *NO} for found in cells.values()):
-        return table, MULTI
-    are_numbers = [_number(cell) is not None for found in cells.values() for cell in found if cell]
-    if all(are_numbers):
-        return table, REGRESSION
-    if len(table.labels) == 1 and wanted in (None, SINGLE) and (wanted == SINGLE or not any(are_numbers)):
-        return table._replace(has_names_of_classes=True), SINGLE
-    odd = next(cell for found in cells.values() for cell in sorted(found) if cell and _number(cell) is None)
-    raise InputError(
-        f"{table.name}: expected {EXPECTED}; got columns with other text, such as {quoted(odd)}: call the column of "
-        "labels label, and more of them label_2 and so on"
-    )
+    cells = {row[place].lower() for row in table.rows for place in table.labels}
+    words = sorted(cell for cell in cells if cell and _number(cell) is None)
+    are_names = len(table.labels) == 1 and (wanted == SINGLE or len(words) == len(cells - {""}))
+    fits = {MULTI: cells <= {*YES, *NO}, REGRESSION: not words, SINGLE: are_names}
+    kind = next((kind for kind, does in fits.items() if does and wanted in (None, kind)), None)
+    if kind is None:
+        odd = (words or sorted(cells))[0]
+        raise InputError(
+            f"{table.name}: expected {EXPECTED}; got columns with other text, such as {quoted(odd)}: call the column "
+            "of labels label, and more of them label_2 and so on"
+        )
+    return table._replace(has_names_of_classes=kind == SINGLE), kind
 
 
 def _labels(table: Table, row: list[str], problem_type: str) -> tuple[str, ...] | tuple[float, ...] | None:

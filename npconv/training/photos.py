@@ -18,7 +18,7 @@ import numpy as np
 from npconv.errors import ImageError, InputError
 from npconv.images.decode import read_picture_file
 from npconv.images.folder import is_picture, natural_key
-from npconv.messages import escape, quoted
+from npconv.messages import escape, quoted, shown
 from npconv.training.photo_archives import archive_of, is_archive, list_archive, read_member
 from npconv.training.photo_folders import list_folder
 from npconv.training.photo_lists import ALL, Entry, PhotoList
@@ -88,7 +88,11 @@ def read_photos(source: str | Path, *, problem_type: str | None = None) -> dict[
     InputError
         If there is no such source, or nothing in it that can be used.
     """
-    path = os.fspath(source)
+    if problem_type not in (None, SINGLE, MULTI, REGRESSION):
+        raise InputError(f"expected problem_type {SINGLE}, {MULTI} or {REGRESSION}, got {shown(problem_type)}")
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"expected the path of labelled photos, got {type(source).__name__}")
+    path = os.fsdecode(source)
     if os.path.isdir(path):
         photos = list_folder(path)
     elif not os.path.exists(path):

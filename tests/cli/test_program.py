@@ -31,7 +31,7 @@ def test_the_help_names_the_commands_that_are_there(capsys: pytest.CaptureFixtur
     names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
     weights = ["convert", "export", "inspect", "verify"]
     assert sorted(names) == sorted(
-        ["bench", "classify", "diff", "features", "golden", "info", "models", "trace", *weights]
+        ["bench", "classify", "diff", "evaluate", "features", "golden", "info", "models", "trace", *weights]
     )
     assert all(f"\n    {name} " in text for name in names)
 

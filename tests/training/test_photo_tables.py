@@ -177,6 +177,29 @@ def test_a_wish_that_a_table_does_not_fit_is_refused(write):
         read_photos(write("file,label\na/0.png,cat\n"), problem_type=REGRESSION)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "text"), [(SINGLE, "1,0"), (MULTI, "1,7"), (REGRESSION, "1,much"), (SINGLE, "cat,dog"), (MULTI, "cat,0")]
+)
+def test_columns_of_classes_that_do_not_fit_a_wish_are_refused(write, wanted, text):
+    with pytest.raises(InputError, match="got columns with other text, such as '"):
+        read_photos(write(f"file,a,b\na/0.png,{text}\n"), problem_type=wanted)
+
+
+def test_a_single_column_is_read_as_it_is_wished(write):
+    path = write("file,ripe\na/0.png,1\na/1.png,0\n")
+    assert read(path, problem_type=SINGLE).classes == ("0", "1")
+    assert read(path, problem_type=REGRESSION).targets.tolist() == [1, 0]
+    with pytest.raises(InputError, match=r"expected problem_type single_label_classification, .* got 'ranking'"):
+        read(path, problem_type="ranking")
+
+
+def test_a_row_without_a_file_and_columns_of_one_name_are_told(write):
+    photos = read(write("file,label\n,cat\na,cat\na/0.png,cat\n"))
+    assert [problem.kind for problem in photos.problems] == ["missing", "missing"]
+    with pytest.raises(InputError, match="a name of its own for each column, got one twice"):
+        read(write("file,cat,cat\na/0.png,1,0\n"))
+
+
 def test_a_table_that_cannot_be_read_or_is_huge_is_refused(write, monkeypatch):
     path = write("file,label\na/0.png,cat\n")
     monkeypatch.setattr("npconv.training.photo_tables.MAX_TABLE", 10)

@@ -100,6 +100,13 @@ def test_what_is_no_photo_of_a_class_is_named(tmp_path, as_source):
     assert describe(photos.problems[2]).endswith(": 2 files left out, not pictures")
 
 
+def test_a_photo_beside_the_classes_of_a_part_does_not_make_the_part_a_class(tmp_path, as_source):
+    folder = draw_classes(tmp_path / "photos", {"data/test/a": 2, "data/test/b": 1, ".": 1, "data": 1, "data/test": 1})
+    (photos,) = read_photos(as_source(folder)).values()
+    assert (photos.part, photos.classes) == ("test", ("a", "b"))
+    assert [kind for kind, _ in kinds(photos)] == ["no_class"] * 3
+
+
 def test_a_class_that_is_empty_in_one_part_is_named(tmp_path, as_source):
     folder = draw_classes(tmp_path / "photos", {"train/a": 1, "train/b": 1, "val/a": 1})
     (folder / "val" / "b").mkdir()
@@ -149,6 +156,7 @@ def test_without_folders_of_classes_that_is_said(tmp_path, as_source, counts):
         read_photos(source)
 
 
+@pytest.mark.long
 def test_2000_classes_are_read(tmp_path, as_source):
     source = as_source(draw_classes(tmp_path / "photos", {f"class {number}": 1 for number in range(2000)}))
     (photos,) = read_photos(source).values()
@@ -227,6 +235,19 @@ def test_a_name_that_leads_out_of_the_zip_file_is_refused(tmp_path, name):
         read_photos(tmp_path / "out.zip")
 
 
+def test_names_as_windows_writes_them_are_read(tmp_path):
+    """Letters that the IBM PC had are one byte, and no flag says that they are UTF-8."""
+    content = draw(tmp_path / "1.png", (1, 2, 3)).read_bytes()
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("K?fer/1.png", content)
+        archive.writestr("Bienen/1.png", content + b"another")
+    whole = (tmp_path / "photos.zip").read_bytes()
+    (tmp_path / "photos.zip").write_bytes(whole.replace(b"K?fer", b"K\x84fer"))
+    photos = read_photos(tmp_path / "photos.zip")["all"]
+    assert photos.classes == ("Bienen", "Käfer")
+    assert read_photo(photos.files[1]) == content
+
+
 def test_a_zip_file_that_is_cut_off_or_encrypted_is_refused(tmp_path):
     archive = zip_folder(draw_classes(tmp_path / "photos", {"cat": 2}), tmp_path / "photos.zip")
     whole = archive.read_bytes()
@@ -250,6 +271,11 @@ def test_what_is_no_source_is_said(tmp_path):
         read_photos(draw(tmp_path / "1.png", (1, 2, 3)))
     with pytest.raises(InputError, match="is a pipe or a device"):
         read_photos(os.devnull)
+    for odd in ("", "a\0b", "\ud800", "x" * 5000):
+        with pytest.raises(InputError, match="no such folder or file"):
+            read_photos(odd)
+    with pytest.raises(InputError, match="expected the path of labelled photos, got int"):
+        read_photos(3)
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links")

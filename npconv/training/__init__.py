@@ -14,5 +14,6 @@ Read in this order:
 
 from npconv.training.photos import LabelledPhotos, check_trainable, read_photo, read_photos, split
 from npconv.training.problems import Problem, describe
+from npconv.training.recipe import Recipe
 
-__all__ = ["LabelledPhotos", "Problem", "check_trainable", "describe", "read_photo", "read_photos", "split"]
+__all__ = ["LabelledPhotos", "Problem", "Recipe", "check_trainable", "describe", "read_photo", "read_photos", "split"]

@@ -6,10 +6,14 @@ Read in this order:
   ``photo_tables``: where they are found; ``problems``: what is wrong with them
 - ``labels``, ``evaluate``: a model on such photos; ``measures``, ``label_measures``: how good its answers are;
   ``report``, ``accuracy``: that as data, and in a model card
+- ``recipe``, ``pictures``, ``augment``: how a network is trained, and on what; ``groups``, ``weights``, ``learner`` and
+  ``torch_learner``: the network, what of it is trained, and its gradients; ``optimizer``, ``schedule``, ``average``,
+  ``checkpoint`` and ``loop``: the training itself
 - ``figures``, ``mistakes``, ``curves``: pictures of it
 """
 
 from npconv.training.photos import LabelledPhotos, check_trainable, read_photo, read_photos, split
 from npconv.training.problems import Problem, describe
+from npconv.training.recipe import Recipe
 
-__all__ = ["LabelledPhotos", "Problem", "check_trainable", "describe", "read_photo", "read_photos", "split"]
+__all__ = ["LabelledPhotos", "Problem", "Recipe", "check_trainable", "describe", "read_photo", "read_photos", "split"]

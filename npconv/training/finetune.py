@@ -30,7 +30,7 @@ from npconv.training.photo_tables import REGRESSION
 from npconv.training.photos import LabelledPhotos
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
-from npconv.training.unfrozen import ALL, HEAD, OWN, remove_training, train_network, training_folder
+from npconv.training.unfrozen import ALL, HEAD, OWN, check_gradients, remove_training, train_network, training_folder
 from npconv.workers.batches import usual_workers
 from npconv.workers.pool import WorkerPool
 
@@ -189,6 +189,8 @@ def finetune(
     directory = Path(output)
     _check_layers(layers)
     _check_output(directory, [source, locate(model), *([validation] if isinstance(validation, str | Path) else [])])
+    if layers != HEAD:
+        check_gradients(gradients)
     force = force or (resume and training_folder(directory).exists())
     check_free(directory, NAMES, force)
     own = str(validation) if isinstance(validation, Path) else validation

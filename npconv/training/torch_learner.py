@@ -32,7 +32,7 @@ class TorchLearner(OwnLearner):
 
     def gradient(self, pixel_values: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> tuple[Any, Array]:
         """Return the loss of a batch and its gradient (P,); PyTorch renews the stored statistics where they lie."""
-        import torch
+        import torch  # noqa: F401
 
         torch.manual_seed(int(rng.integers(2**63)))
         self._theirs.zero_grad()
@@ -45,13 +45,20 @@ class TorchLearner(OwnLearner):
         return loss.detach().numpy(), self.weights.gather(gradients)
 
 
-def in_transformers(model: Any) -> Any:
-    """Return the model of transformers with the arrays of one of npconv, in training mode."""
+def check_installed() -> None:
+    """Raise an `UnavailableError` if PyTorch or transformers is not installed."""
     try:
-        import torch
-        import transformers
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
     except ImportError as error:
         raise UnavailableError(f"training by PyTorch needs an extra: pip install 'npconv[train]' ({error})") from error
+
+
+def in_transformers(model: Any) -> Any:
+    """Return the model of transformers with the arrays of one of npconv, in training mode."""
+    check_installed()
+    import torch
+    import transformers
 
     config = getattr(transformers, model.family.config_name)(**model.config.to_dict())
     theirs = getattr(transformers, type(model).__name__)(config)

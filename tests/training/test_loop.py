@@ -211,6 +211,19 @@ def test_numbers_and_several_labels_are_trained_too(tmp_path, problem_type, targ
     assert trained.best.validation_accuracy is None
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: small_model(dtype="float16"), "a model in float32 or float64 to train, got float16"),
+        (lambda: small_model().requires_grad_(False), "got all of them with requires_grad = False"),
+        (lambda: small_model("cvt", engine="fast"), "engine='explicit' for gradients"),
+    ],
+)
+def test_models_that_cannot_learn_are_refused(model, message):
+    with pytest.raises(InputError, match=message):
+        OwnLearner(model(), small_pictures(), RECIPE)
+
+
 def test_fewer_photos_than_a_batch_are_one_batch(tmp_path):
     model = small_model()
     trained = train_model(tmp_path, model, small_pictures(3), replace(RECIPE, batch_size=64), None)

@@ -1,6 +1,7 @@
 """``finetune`` with the network trained: what is written, what is said of it, how it is stopped and resumed."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from support.small_training import small_model
 
 import npconv
-from npconv.errors import InputError
+from npconv.errors import InputError, UnavailableError
 from npconv.training import finetune as module
 from npconv.training.finetune import finetune
 from npconv.training.learner import OwnLearner
@@ -162,6 +163,14 @@ def test_calls_that_make_no_sense_are_refused(tmp_path, photos, model, options, 
     with pytest.raises(InputError, match=message):
         train(photos, model, tmp_path / "mine", **options)
     assert not (tmp_path / "mine").exists()
+    assert not (tmp_path / "mine.training").exists()
+
+
+def test_without_pytorch_its_gradients_are_refused_before_the_work(tmp_path, photos, model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(module, "work_out_features", None)
+    with pytest.raises(UnavailableError, match="training by PyTorch needs an extra"):
+        train(photos, model, tmp_path / "mine", gradients="torch")
 
 
 def test_the_usual_call_trains_no_network(tmp_path, photos, model, monkeypatch):

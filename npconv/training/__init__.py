@@ -9,7 +9,20 @@ Read in this order:
 - ``figures``, ``mistakes``, ``curves``: pictures of it
 """
 
+from npconv.training.evaluate import Evaluation, evaluate
 from npconv.training.photos import LabelledPhotos, check_trainable, read_photo, read_photos, split
 from npconv.training.problems import Problem, describe
+from npconv.training.report import report
 
-__all__ = ["LabelledPhotos", "Problem", "check_trainable", "describe", "read_photo", "read_photos", "split"]
+__all__ = [
+    "Evaluation",
+    "LabelledPhotos",
+    "Problem",
+    "check_trainable",
+    "describe",
+    "evaluate",
+    "read_photo",
+    "read_photos",
+    "report",
+    "split",
+]

@@ -13,6 +13,7 @@ from npconv.messages import escape
 from npconv.training.evaluate import Evaluation
 from npconv.training.figures import draw_confusion
 from npconv.training.measures import Answers, per_class, top
+from npconv.training.photo_lists import ALL
 
 PICTURE_NAME = "confusion.png"
 
@@ -77,12 +78,12 @@ def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
     """
     answers, classes = _one_class(evaluation)
     all_ = top(answers, 1)
+    part = "" if evaluation.photos.part == ALL else f" of the {evaluation.photos.part} part"
     section = (
-        f"## Accuracy\n\n{percent(all_.right, all_.total, 2)} top-1 on the {all_.total:,} pictures of the "
-        f"{evaluation.photos.part} part, measured by npconv from\nthe weights as stored, with `npconv evaluate`; "
-        f"{100 * all_.low:.2f} to {100 * all_.high:.2f} % with a confidence of 95 %.\n\n"
-        f"{versions_text()}\n\n"
-        f"{accuracy_table(evaluation)}\n\n![What each class is taken for]({PICTURE_NAME})\n\n"
+        f"## Accuracy\n\n{percent(all_.right, all_.total, 2)} top-1 on the {all_.total:,} pictures{part}, measured by "
+        f"npconv from\nthe weights as stored, with `npconv evaluate`; {100 * all_.low:.2f} to {100 * all_.high:.2f} % with "
+        f"a confidence of 95 %.\n\n{versions_text()}\n\n{accuracy_table(evaluation)}\n\n"
+        f"![What each class is taken for]({PICTURE_NAME})\n\n"
     )
     text = _FACT.sub(f"{100 * all_.value:.2f}", read_card(folder), count=1)
     text = _SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n"

@@ -12,6 +12,7 @@ from npconv.images import open_image
 from npconv.training.evaluate import Evaluation
 from npconv.training.figures import THUMBNAIL, Caption, contact_sheet
 from npconv.training.photos import photo_source
+from npconv.training.problems import counted
 
 
 def worst(evaluation: Evaluation, most: int) -> np.ndarray:
@@ -41,7 +42,7 @@ def draw_mistakes(evaluation: Evaluation, most: int = 10) -> Image.Image:
         lines = (truth, f"taken for {answer}, {answers.confidence[place]:.0%}", os.path.basename(file))
         captions.append(Caption(_thumbnail(file), lines))
     wrong = int(np.count_nonzero(~answers.is_right))
-    title = f"The {len(places)} photos of {wrong:,} with a wrong answer that the model is most wrong about"
+    title = f"{counted(len(places), 'photo', 'photos')} of {wrong:,} with a wrong answer, the worst first"
     return contact_sheet(captions, title if wrong else "No photo has a wrong answer")
 
 

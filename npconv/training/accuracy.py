@@ -81,8 +81,9 @@ def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
     part = "" if evaluation.photos.part == ALL else f" of the {evaluation.photos.part} part"
     section = (
         f"## Accuracy\n\n{percent(all_.right, all_.total, 2)} top-1 on the {all_.total:,} pictures{part}, measured by "
-        f"npconv from\nthe weights as stored, with `npconv evaluate`; {100 * all_.low:.2f} to {100 * all_.high:.2f} % with "
-        f"a confidence of 95 %.\n\n{versions_text()}\n\n{accuracy_table(evaluation)}\n\n"
+        "npconv from\nthe weights as stored, with `npconv evaluate`; "
+        f"{100 * all_.low:.2f} to {100 * all_.high:.2f} % with a confidence of 95 %.\n\n"
+        f"{versions_text()}\n\n{accuracy_table(evaluation)}\n\n"
         f"![What each class is taken for]({PICTURE_NAME})\n\n"
     )
     text = _FACT.sub(f"{100 * all_.value:.2f}", read_card(folder), count=1)

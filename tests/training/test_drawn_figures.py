@@ -13,6 +13,7 @@ from npconv.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves, ticks
 from npconv.training.figures import (
     CELL,
     DARK,
+    FRAME,
     LIGHT,
     MARGIN,
     MOST_CLASSES,
@@ -102,6 +103,13 @@ def test_curves_have_one_colour_for_a_name_in_all_panels():
     top, bottom = np.asarray(image)[:HEIGHT], np.asarray(image)[HEIGHT:]
     has = [[bool((half == colour).all(axis=2).any()) for colour in COLOURS] for half in (top, bottom)]
     assert has == [[True, True, False], [False, True, False]]
+
+
+def test_each_number_at_an_axis_has_its_line():
+    image = np.asarray(draw_curves({"loss": {"train": [0.0, 3.0]}}))
+    rows = np.flatnonzero((image == FRAME).all(axis=2).sum(axis=1) > 200)
+    assert len(rows) == len(ticks(0, 3))
+    np.testing.assert_allclose(np.diff(rows), np.diff(rows).mean(), atol=1)  # rounded to pixels
 
 
 def test_a_line_rises_where_its_values_do():

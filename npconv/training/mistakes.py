@@ -7,7 +7,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from npconv.errors import ImageError, InputError
+from npconv.errors import ImageError
 from npconv.images import open_image
 from npconv.training.evaluate import Evaluation
 from npconv.training.figures import THUMBNAIL, Caption, contact_sheet
@@ -20,9 +20,7 @@ def worst(evaluation: Evaluation, most: int) -> np.ndarray:
 
     The evaluation is of a model that tells one class; of another it is an `InputError`.
     """
-    answers = evaluation.answers
-    if answers is None:
-        raise InputError(f"expected a model that tells one class, got one of {evaluation.photos.problem_type}")
+    answers = evaluation.answers_of_one_class()
     order = np.argsort(-answers.loss, kind="stable")
     return order[~answers.is_right[order]][:most]
 
@@ -32,9 +30,8 @@ def draw_mistakes(evaluation: Evaluation, most: int = 10) -> Image.Image:
 
     A photo that cannot be read any more is a grey square. Without a wrong answer, the sheet says so.
     """
-    photos, answers = evaluation.photos, evaluation.answers
+    photos, answers = evaluation.photos, evaluation.answers_of_one_class()
     places = worst(evaluation, most)
-    assert answers is not None
     captions = []
     for place in places.tolist():
         file = photos.files[place]

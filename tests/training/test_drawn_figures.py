@@ -144,6 +144,8 @@ def test_numbers_at_an_axis_are_round_and_around_the_values(low, high):
     assert found[0] <= low
     assert found[-1] >= high
     assert 2 <= len(found) <= 8
+    if high > low:  # a step is at most 5 / 8 of the range, and one may be added at each end
+        assert found[-1] - found[0] <= 2.25 * (high - low) * (1 + 1e-6)
     steps = np.diff(found)
     # sums of a step in float64
     assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-6)

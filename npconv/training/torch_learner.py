@@ -32,7 +32,7 @@ class TorchLearner(OwnLearner):
 
     def gradient(self, pixel_values: np.ndarray, targets: np.ndarray, rng: np.random.Generator) -> tuple[Any, Array]:
         """Return the loss of a batch and its gradient (P,); PyTorch renews the stored statistics where they lie."""
-        import torch  # noqa: F401
+        import torch
 
         torch.manual_seed(int(rng.integers(2**63)))
         self._theirs.zero_grad()

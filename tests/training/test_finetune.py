@@ -261,7 +261,7 @@ def test_whatever_ends_it_nothing_unfinished_is_left(photos, model, tmp_path):
 
 def test_one_class_is_told(tmp_path, model):
     draw_photos(tmp_path / "photos", names=("red",))
-    with pytest.raises(InputError, match="expected photos of two classes at least, got those of 'red' alone"):
+    with pytest.raises(InputError, match=r"expected photos of two classes or more, .* got \d of 'red' alone"):
         finetune(tmp_path / "photos", tmp_path / "made", model=model)
 
 
@@ -269,7 +269,7 @@ def test_a_class_that_loses_its_photos_is_told(tmp_path, model):
     photos = draw_photos(tmp_path / "photos", names=("red", "blue"))
     for file in (photos / "blue").iterdir():
         file.write_bytes(b"no picture at all, but long enough")
-    with pytest.raises(InputError, match="expected photos of two classes at least, got those of 'red' alone"):
+    with pytest.raises(InputError, match=r"expected photos of two classes or more, .* got \d of 'red' alone"):
         finetune(photos, tmp_path / "made", model=model)
 
 

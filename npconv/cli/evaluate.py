@@ -173,8 +173,8 @@ def _draw(args: argparse.Namespace, evaluation: Evaluation) -> None:
     from npconv.training.figures import draw_confusion
     from npconv.training.mistakes import draw_mistakes
 
-    if args.confusion is not None and evaluation.answers is not None:
-        _save(args.confusion, draw_confusion(evaluation.photos.classes, evaluation.answers))
+    if args.confusion is not None:
+        _save(args.confusion, draw_confusion(evaluation.photos.classes, evaluation.answers_of_one_class()))
     if args.mistakes is not None:
         _save(args.mistakes, draw_mistakes(evaluation, MOST_MISTAKES))
     if args.card:

@@ -67,6 +67,12 @@ class Evaluation:
     answers: Answers | None = None
     scores: np.ndarray | None = None
 
+    def answers_of_one_class(self) -> Answers:
+        """Return `answers`; of a model that does not tell one class, it is an `InputError`."""
+        if self.answers is None:
+            raise InputError(f"expected a model that tells one class, got one of {self.photos.problem_type}")
+        return self.answers
+
 
 @dataclass(frozen=True)
 class ScoreWork(Work[Photo, Result]):

@@ -25,9 +25,9 @@ from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
 from npconv.training.frozen import Choice, build_model, choose_stages
 from npconv.training.loop import INTERRUPTED, LOG_NAME, Epoch, Trained, write_log
-from npconv.training.parts import Parts, check_classes, train_and_validation
+from npconv.training.parts import Parts, train_and_validation
 from npconv.training.photo_tables import REGRESSION
-from npconv.training.photos import LabelledPhotos
+from npconv.training.photos import LabelledPhotos, check_trainable
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
 from npconv.training.unfrozen import ALL, HEAD, OWN, check_gradients, remove_training, train_network, training_folder
@@ -268,7 +268,8 @@ def _fit(
         reasons = [f"{escape(each.file)}: {each.detail}" for each in features.problems]
         raise InputError(f"expected photos that can be read in both parts, got none in one: {listed(reasons, 1)}")
     train = parts.train.take(places)
-    check_classes(train)
+    if (train.targets == train.targets[0]).all():
+        check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
     choices = choose_stages(features, places, train, stages=stages, seed=call.seed, executor=executor)
     made = build_model(call.model, choices[0], train)

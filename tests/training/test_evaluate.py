@@ -261,6 +261,13 @@ def test_the_card_gets_table_and_picture_and_keeps_the_rest(photos, tmp_path):
         assert picture.width > 200
 
 
+def test_a_card_names_no_part_of_photos_that_are_not_divided(photos, tmp_path):
+    model = colour_model(tmp_path / "model")
+    (model / "README.md").write_text("## Accuracy\n", encoding="utf-8")
+    write_accuracy(model, evaluate(model, photos / "test"))
+    assert "top-1 on the 12 pictures, measured by npconv" in (model / "README.md").read_text(encoding="utf-8")
+
+
 def test_a_class_without_photos_has_no_accuracy(model, tmp_path):
     draw(tmp_path / "photos/red/1.png", (255, 0, 0))
     assert "| blue | no picture |  |" in accuracy_table(evaluate(model, tmp_path / "photos"))

@@ -286,6 +286,19 @@ def test_a_link_to_nothing_stops_no_other_photo(tmp_path):
     assert len(read_photos(folder)["all"]) == 6  # named when it is to be read
 
 
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links")
+def test_links_to_the_folders_of_classes_are_followed(tmp_path):
+    elsewhere = draw_classes(tmp_path / "elsewhere", {"cat": 2, "dog": 3})
+    folder = draw(tmp_path / "photos/train/cow/1.png", (99, 9, 9)).parents[2]
+    for name in ("cat", "dog"):
+        os.symlink(elsewhere / name, folder / "train" / name)
+    os.symlink(folder, elsewhere / "cat" / "loop")
+    photos = read_photos(folder)["train"]
+    assert photos.classes == ("cat", "cow", "dog")
+    assert np.bincount(photos.targets).tolist() == [2, 1, 3]
+    assert photos.problems == ()
+
+
 def test_every_kind_of_problem_has_a_sentence_on_one_line():
     for kind in SENTENCES:
         said = describe(Problem(kind, "a\nb", "c\nd"))

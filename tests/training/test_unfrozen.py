@@ -10,11 +10,13 @@ from support.small_training import small_model
 
 import npconv
 from npconv.errors import InputError, UnavailableError
-from npconv.training import finetune as module
 from npconv.training.finetune import finetune
 from npconv.training.learner import OwnLearner
 from npconv.training.loop import EARLY, FINISHED, INTERRUPTED
 from npconv.training.recipe import Recipe
+
+#: The module, whose name in the package is that of the function.
+module = sys.modules[finetune.__module__]
 
 COLOURS = {"blue": (10, 40, 190), "green": (20, 160, 40), "red": (200, 30, 20)}
 RECIPE = Recipe(epochs=3, batch_size=6, rate=1e-2)

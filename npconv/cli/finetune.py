@@ -44,10 +44,10 @@ the network takes longer: an epoch shows a line on stderr, Ctrl-C ends it with
 the best model so far, and --resume goes on with it.
 
 examples:
-  npconv finetune holiday -o my-model
-  npconv finetune holiday -o my-model --model facebook/convnextv2-tiny-1k-224
-  npconv finetune holiday -o my-model --layers all
-  npconv classify --model my-model photo.jpg
+  npconv finetune flowers -o flower-model
+  npconv finetune flowers -o flower-model --model facebook/convnextv2-tiny-1k-224
+  npconv finetune flowers -o flower-model --layers all --epochs 10
+  npconv classify --model flower-model photo.jpg
 """
 
 

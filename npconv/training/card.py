@@ -186,9 +186,9 @@ def facts_of(done: FineTuned) -> dict[str, Any]:
         "classes": list(done.train.classes),
         "train_photos": len(done.train),
         "stages": best.stages,
-        "strength": best.head.strength,
+        "strength": best.comparison.strength,
         "compared": [
-            {"stages": stages, "tried": [each._asdict() for each in head.tried]} for stages, head in done.choices
+            {"stages": stages, "tried": [each._asdict() for each in found.tried]} for stages, found in done.choices
         ],
         "duplicates": [
             {"file": validated.files[each.place], "of": done.train.files[each.of], "likeness": each.likeness}
@@ -305,14 +305,15 @@ def _training_text(done: FineTuned) -> str:
     best, *others = done.choices
     text = (
         "The network stays as it was; its classifier is new: a logistic regression on its features, fitted by L-BFGS,\n"
-        f"its strength of regularization ({best.head.strength:.2g}) chosen by cross-validation on the training photos."
+        f"its strength of regularization ({best.comparison.strength:.2g}) chosen by cross-validation on the training "
+        "photos."
     )
     if done.train.problem_type == "regression":
         text = text.replace("a logistic regression", "a linear regression")
     for other in others:
         text += (
             f"\nWith {counted(other.stages, 'stage', 'stages')} of the network the loss there was "
-            f"{other.head.loss:.4f}, with {best.stages} it was {best.head.loss:.4f}."
+            f"{other.comparison.loss:.4f}, with {best.stages} it was {best.comparison.loss:.4f}."
         )
     return text
 

@@ -23,7 +23,7 @@ from npconv.training.card import CARD_NAME, FACTS_NAME, PICTURES, card_text, dra
 from npconv.training.duplicates import Duplicate, near_duplicates
 from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
-from npconv.training.frozen import Choice, build_model, choose_stages
+from npconv.training.frozen import Choice, build_model, choose_stages, fit_choice
 from npconv.training.loop import INTERRUPTED, LOG_NAME, Epoch, Trained, write_log
 from npconv.training.parts import Parts, train_and_validation
 from npconv.training.photo_tables import REGRESSION
@@ -88,7 +88,7 @@ class FineTuned:
     evaluation : Evaluation
         What it answers for the photos of the validation part.
     choices : tuple of Choice
-        The heads that were fitted, the chosen one first.
+        What cross-validation compared, the chosen one first.
     family : str
         What kind of model it is: ``"ConvNeXt"``.
     was_split : bool
@@ -272,7 +272,8 @@ def _fit(
         check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
     choices = choose_stages(features, places, train, stages=stages, seed=call.seed, executor=executor)
-    made = build_model(call.model, choices[0], train)
+    head = fit_choice(choices[0], features, places, train, executor)
+    made = build_model(call.model, choices[0].stages, head, train)
     layer = made.params["classifier"]
     logits = features.of_stages(choices[0].stages, others) @ layer["weight"].T + layer["bias"]
     done = FineTuned(

@@ -15,7 +15,7 @@ from support.labelled_pictures import colour_model, draw, draw_colours, zip_fold
 
 import npconv
 from npconv.cli import main
-from npconv.cli.evaluate import MOST_LINES
+from npconv.cli.problems import MOST_LINES
 from npconv.training.evaluate import evaluate
 from npconv.training.photo_tables import MULTI, REGRESSION
 from npconv.training.report import report

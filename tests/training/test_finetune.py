@@ -111,7 +111,7 @@ def test_as_few_stages_are_kept_as_asked_for(photos, model, tmp_path):
 
 
 def test_stages_are_left_off_while_the_loss_becomes_smaller(done):
-    losses = {choice.stages: choice.head.loss for choice in done.choices}
+    losses = {choice.stages: choice.comparison.loss for choice in done.choices}
     best = min(losses, key=losses.get)
     assert done.choices[0].stages == best == npconv.AutoConfig.from_pretrained(done.directory).num_stages
     assert set(losses) == set(range(max(1, best - 1), 4))  # from the last to the first that was worse

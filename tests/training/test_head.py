@@ -10,7 +10,7 @@ from scipy.optimize import minimize as scipy_minimize
 
 from npconv.errors import InputError
 from npconv.training import head as module
-from npconv.training.head import KEPT, STRENGTHS, Objective, Scaling, Tried, fit_head, minimize
+from npconv.training.head import KEPT, STRENGTHS, Objective, Scaling, Tried, compare_strengths, fit_head, minimize
 from npconv.training.measures import answers_of
 from npconv.training.photo_tables import MULTI, REGRESSION, SINGLE
 
@@ -93,22 +93,21 @@ def test_scaling_goes_into_weight_and_bias():
 def test_a_head_takes_features_as_they_are(problem_type):
     features = make_features()
     targets = make_targets(features, problem_type)
-    head = fit_head(features, targets, OUTPUTS[problem_type], problem_type)
+    head = fit_head(features, targets, OUTPUTS[problem_type], problem_type, strength=1e-2)
     scaling = Scaling.of(features.astype(np.float64))
     numbers = targets.astype(np.float64)
     own = Scaling.of(numbers.reshape(len(features), -1))
     wanted = own.apply(numbers) if problem_type == REGRESSION else targets
     objective = Objective(scaling.apply(features), wanted, OUTPUTS[problem_type], problem_type)
-    outcome = objective.outcome(minimize(objective, head.strength, objective.first(), KEPT))
+    outcome = objective.outcome(minimize(objective, 1e-2, objective.first(), KEPT))
     if problem_type == REGRESSION:
         outcome = outcome * own.scale + own.mean
-    # from another start: a slope of KEPT, where the objective is as flat as the strength
-    np.testing.assert_allclose(head(features.astype(np.float64)), outcome, atol=1e-3)
+    np.testing.assert_allclose(head(features.astype(np.float64)), outcome, atol=1e-9)
 
 
 def test_a_head_separates_what_can_be_separated():
     features = np.repeat(np.eye(3), 20, axis=0) + np.random.default_rng(0).normal(0, 0.05, (60, 3))
-    head = fit_head(features, np.repeat([2, 0, 1], 20), 3, SINGLE)
+    head = fit_head(features, np.repeat([2, 0, 1], 20), 3, SINGLE, strength=1e-3)
     assert (head(features).argmax(axis=1) == np.repeat([2, 0, 1], 20)).all()
 
 
@@ -116,55 +115,66 @@ def test_a_number_of_any_size_is_predicted():
     features = make_features()
     z = Scaling.of(features.astype(np.float64)).apply(features)
     targets = 1e6 + 1e4 * z[:, 0]
-    head = fit_head(features, targets, 1, REGRESSION)
-    # float32 targets and the weakest strength, 1e-8 of a variance of 1
+    head = fit_head(features, targets, 1, REGRESSION, strength=1e-8)
+    # the strength, and a slope of KEPT, of a variance of 1
     np.testing.assert_allclose(head(features.astype(np.float64))[:, 0], targets, atol=10)
 
 
 def test_targets_that_are_all_the_same_are_predicted():
-    head = fit_head(make_features(), np.full(60, 5.0), 1, REGRESSION)
+    head = fit_head(make_features(), np.full(60, 5.0), 1, REGRESSION, strength=1e-2)
     assert (head(make_features(seed=4).astype(np.float64)) == 5).all()
 
 
 def test_a_seed_decides_everything():
     features = make_features()
     targets = make_targets(features, SINGLE)
-    one, again, other = (fit_head(features, targets, 4, SINGLE, seed=seed) for seed in (7, 7, 8))
-    np.testing.assert_array_equal(one.weight, again.weight)
-    assert one.tried == again.tried
+    one, again, other = (compare_strengths(features, targets, 4, SINGLE, seed=seed) for seed in (7, 7, 8))
+    assert one == again
     assert one.tried != other.tried
 
 
-def test_every_fold_has_photos_of_every_class():
-    targets = np.array([0] * 10 + [1] * 50 + [2] * 5)
-    objective = Objective(np.zeros((65, 1)), targets, 3, SINGLE)
-    folds = module._folds(objective, 5, seed=0)
-    assert (np.sum(folds, axis=0) == 1).all()
-    for fold in folds:
-        assert np.bincount(targets[fold], minlength=3).tolist() == [2, 10, 1]
+def test_every_n_th_photo_has_its_share_of_each_class():
+    targets = np.random.default_rng(1).permutation([0] * 10 + [1] * 50 + [2] * 5)
+    order = module._mixed(Objective(np.zeros((65, 1)), targets, 3, SINGLE), seed=0)
+    assert sorted(order) == list(range(65))
+    for start in range(5):
+        assert np.bincount(targets[order[start::5]], minlength=3).tolist() == [2, 10, 1]
 
 
 def test_two_photos_are_enough():
-    head = fit_head(np.array([[0.0, 1], [1, 0]]), np.array([0, 1]), 2, SINGLE)
-    assert head(np.array([[0.0, 1], [1, 0]])).argmax(axis=1).tolist() == [0, 1]
+    features, targets = np.array([[0.0, 1], [1, 0]]), np.array([0, 1])
+    strength = compare_strengths(features, targets, 2, SINGLE).strength
+    assert fit_head(features, targets, 2, SINGLE, strength=strength)(features).argmax(axis=1).tolist() == [0, 1]
 
 
 def test_the_strengths_end_where_the_loss_rises():
     features = make_features()
-    head = fit_head(features, make_targets(features, SINGLE), 4, SINGLE)
-    losses = [each.loss for each in head.tried]
-    assert [each.strength for each in head.tried] == list(STRENGTHS[: len(losses)])
+    found = compare_strengths(features, make_targets(features, SINGLE), 4, SINGLE)
+    losses = [each.loss for each in found.tried]
+    assert [each.strength for each in found.tried] == list(STRENGTHS[: len(losses)])
     assert losses[:-1] == sorted(losses[:-1], reverse=True)
     assert losses[-1] > losses[-2]
-    assert head.loss == losses[-2]
+    assert found.loss == losses[-2]
+
+
+def test_of_many_photos_some_are_compared_and_the_strength_is_that_for_all(monkeypatch):
+    features = np.tile(make_features(), (4, 1))
+    targets = np.tile(make_targets(make_features(), SINGLE), 4)
+    parts: list[int] = []
+    part = Objective.part
+    monkeypatch.setattr(Objective, "part", lambda self, chosen: parts.append(len(chosen)) or part(self, chosen))
+    monkeypatch.setattr(module, "MOST_COMPARED", 100)
+    found = compare_strengths(features, targets, 4, SINGLE)
+    assert set(parts) == {64, 16}  # every third of 240, in five parts
+    assert found.strength == pytest.approx(module._strength(found.tried) * 64 / 240)
 
 
 def test_features_that_say_nothing_get_next_to_no_weight():
     rng = np.random.default_rng(0)
-    head = fit_head(rng.normal(size=(200, 50)), rng.integers(0, 2, 200), 2, SINGLE)
+    found = compare_strengths(rng.normal(size=(200, 50)), rng.integers(0, 2, 200), 2, SINGLE)
     # of half a chance each; without anything that holds them back, 50 weights fit noise
-    assert head.strength > 0.1
-    assert head.loss == pytest.approx(np.log(2), rel=0.05)
+    assert found.strength > 0.1
+    assert found.loss == pytest.approx(np.log(2), rel=0.05)
 
 
 def test_the_strength_is_at_the_lowest_point_of_the_parabola():
@@ -178,9 +188,9 @@ def test_numbers_that_are_none_are_refused():
     features = make_features()
     features[3, 1] = np.nan
     with pytest.raises(InputError, match="expected finite features"):
-        fit_head(features, make_targets(make_features(), SINGLE), 4, SINGLE)
+        compare_strengths(features, make_targets(make_features(), SINGLE), 4, SINGLE)
     with pytest.raises(InputError, match="at least 2 photos"):
-        fit_head(features[:1], np.array([0]), 2, SINGLE)
+        fit_head(features[:1], np.array([0]), 2, SINGLE, strength=1.0)
 
 
 @pytest.mark.reference
@@ -209,7 +219,8 @@ def test_it_is_as_good_as_the_choice_of_scikit_learn():
             warnings.simplefilter("ignore", FutureWarning)  # of its next version
             model = linear_model.LogisticRegressionCV(max_iter=1000)
             model.fit(scaling.apply(digits.data[train]), digits.target[train])
-        head = fit_head(digits.data[train], digits.target[train], 10, SINGLE)
+        own = (digits.data[train], digits.target[train], 10, SINGLE)
+        head = fit_head(*own, strength=compare_strengths(*own).strength)
         theirs = model.predict_log_proba(scaling.apply(digits.data[test]))
         for scores in (head(digits.data[test]), theirs):
             answers = answers_of(scores, digits.target[test])

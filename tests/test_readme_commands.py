@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from support import readmes
 from support.conversion_files import in_dialect, pickled_tensors
+from support.labelled_pictures import draw_classes
 
 from npconv.cli import main
 from npconv.cli.program import COMMANDS, make_parser
@@ -37,6 +38,7 @@ STANDS_FOR = {
     "convert model.safetensors checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
     "convert model.keras checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
     **{"evaluate MODEL PHOTOS": "evaluate my-model labelled", "FILE.png": "new.png"},
+    "finetune PHOTOS -o FOLDER": "finetune flowers -o flower-model",
     "trace checkpoint": f"trace {MODEL}",
     "mine.npz --names keras": "mine.npz",  # there is no V2 in Keras
     "convert SOURCE DIRECTORY --prefix": "convert two.pth converted --prefix",
@@ -142,6 +144,7 @@ def folder(tmp_path_factory):
     (place / "npconv").symlink_to(readmes.ROOT / "npconv")
     (place / "holiday").mkdir()
     (place / "labelled/test/ship").mkdir(parents=True)
+    draw_classes(place / "flowers", {"lily": 4, "rose": 4})
     from PIL import Image
 
     with Image.open(readmes.ROOT / "npconv/zoo/samples/ship.png") as ship:
@@ -151,7 +154,7 @@ def folder(tmp_path_factory):
     own = in_dialect("convnext", "facebook")
     two = {f"{whose}.{name}": array for whose in ("student", "teacher") for name, array in own.items()}
     (place / "two.pth").write_bytes(pickled_tensors(two))
-    for name in ("my-model", "model"):
+    for name in ("my-model", "model", "flower-model"):
         shutil.copytree(readmes.ROOT / "npconv/zoo" / MODEL, place / name)
     (place / "labels.txt").write_text("one\ntwo\nthree\nfour\n")
     (place / "names.json").write_text('{"classifier": "classifier"}')
@@ -191,6 +194,9 @@ def test_a_line_that_is_shown_runs(words, folder, tmp_path, monkeypatch, capsys)
             path.unlink(missing_ok=True)  # what is to be written must not be there
     if list(words[:2]) == ["convert", "convnext_tiny_1k_224_ema.pth"] and Path(words[2]).exists():
         Path(words[2]).unlink()
+    if words[0] == "finetune":
+        Path(words[words.index("-o") + 1]).unlink()
+        monkeypatch.setenv("NPCONV_CACHE", str(tmp_path / "cache"))
     status = main(words)
     out, error = capsys.readouterr()
     assert status == 0, f"{error}{out[-500:]}"

@@ -113,11 +113,37 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and write a model."""
+    prepare_torch(arguments)
+    from weights_tools.training.learner import DeviceLearner
+    from weights_tools.training.saving import rounded_to_float16, save_model
+
+    start = time.monotonic()
+    folder: Path = arguments.directory
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = read_dataset(arguments.source, arguments.size, folder, watch=arguments.watch, seed=arguments.seed)
+    recipe = make_recipe(arguments, dataset)
+    model = build(arguments.family, list(dataset.classes), arguments.size, arguments.widths, arguments.depths)
+    groups = parameter_groups(in_npconv(model))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{count} parameters, {len(dataset.train)} pictures to train on, {len(dataset.test)} to test on", flush=True)
+    learner = DeviceLearner(model, groups, dataset.train, recipe)
+    trained = train(learner, dataset.train, dataset.watch, recipe, folder, resume=arguments.resume, show=say_epoch)
+    if trained.ended == INTERRUPTED:
+        raise KeyboardInterrupt
+    exact = accuracy(learner, dataset.test)
+    model.load_state_dict(rounded_to_float16(model))
+    learner.weights.take_statistics()
+    rounded = accuracy(learner, dataset.test)
+    save_model(model, folder, dataset.processor, write_card(arguments, dataset, recipe, count, rounded))
+    print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
+    print(f"{folder} written, {(time.monotonic() - start) / 60:.1f} minutes")
+
+
+def prepare_torch(arguments: argparse.Namespace) -> None:
+    """Set PyTorch up as the arguments say, or refuse what cannot be."""
     try:
         import torch
-
-        from weights_tools.training.learner import DeviceLearner
-        from weights_tools.training.saving import rounded_to_float16, save_model
+        import transformers  # noqa: F401 - to know that it is there
     except ImportError as error:
         raise UnavailableError(f"training needs an extra: pip install '.[train]' ({error})") from error
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -129,33 +155,6 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.threads > 0:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    start = time.monotonic()
-    arguments.directory.mkdir(parents=True, exist_ok=True)
-    dataset = read_dataset(
-        arguments.source, arguments.size, arguments.directory, watch=arguments.watch, seed=arguments.seed
-    )
-    recipe = make_recipe(arguments, dataset)
-    model = build(arguments.family, list(dataset.classes), arguments.size, arguments.widths, arguments.depths)
-    groups = parameter_groups(in_npconv(model))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(
-        f"{parameters} parameters, {len(dataset.train)} pictures to train on, {len(dataset.test)} to test on",
-        flush=True,
-    )
-    learner = DeviceLearner(model, groups, dataset.train, recipe)
-    trained = train(
-        learner, dataset.train, dataset.watch, recipe, arguments.directory, resume=arguments.resume, show=say_epoch
-    )
-    if trained.ended == INTERRUPTED:
-        raise KeyboardInterrupt
-    exact = accuracy(learner, dataset.test)
-    model.load_state_dict(rounded_to_float16(model))
-    rounded = accuracy(learner, dataset.test)
-    save_model(
-        model, arguments.directory, dataset.processor, write_card(arguments, dataset, recipe, parameters, rounded)
-    )
-    print(f"accuracy on the test part: {exact:.4f} in float32, {rounded:.4f} with weights rounded to float16")
-    print(f"{arguments.directory} written, {(time.monotonic() - start) / 60:.1f} minutes")
 
 
 def say_epoch(epoch: Epoch) -> None:

@@ -6,7 +6,6 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,8 @@ from npconv.messages import escape
 if TYPE_CHECKING:
     from PIL import Image
 
+    from npconv.models import PretrainedConfig
+    from npconv.training import LabelledPhotos
     from npconv.training.evaluate import Evaluation, Result
 
 DESCRIPTION = """\
@@ -96,19 +97,34 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the measures; return 1 if photos were lost, else 0."""
+    from npconv.api import AutoConfig
+    from npconv.training.evaluate import photos_for
     from npconv.training.problems import LOSSES
 
-    _check_outputs(args)
+    config = AutoConfig.from_pretrained(args.model)
+    _check_outputs(args, config)
     with Output(args.output, is_own=is_evaluation) as output:
-        evaluation = _evaluate(args)
+        source = args.source if args.scheduler is None else os.path.abspath(args.source)
+        photos = photos_for(source, config, args.part)
+        say_problems("evaluate", photos.problems, "--format json names all")
+        evaluation = _evaluate(args, photos)
         output.write(FORMATS[args.format](evaluation))
         output.flush()
     _draw(args, evaluation)
     return FAILED_IN_PART if any(each.kind in LOSSES for each in evaluation.photos.problems) else DONE
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuse outputs that would cost something, before anything is computed."""
+def _check_outputs(args: argparse.Namespace, config: PretrainedConfig) -> None:
+    """Refuse outputs that would cost something or cannot be, before anything is computed."""
+    from npconv.api.classification import check_classes
+    from npconv.files.disk import locate
+    from npconv.training.accuracy import read_card
+    from npconv.training.labels import problem_type_of
+    from npconv.training.photo_tables import SINGLE
+
+    check_classes(config)
+    if problem_type_of(config) != SINGLE and (args.confusion or args.mistakes or args.card):
+        raise InputError("expected a model that tells one class for --confusion, --mistakes and --card")
     inputs = [args.source, args.model]
     if args.output is not None:
         check_output(args.output, is_evaluation, inputs=inputs, force=args.force, streams=True)
@@ -116,21 +132,14 @@ def _check_outputs(args: argparse.Namespace) -> None:
         path = getattr(args, option)
         if path is not None:
             check_output(path, is_drawn, inputs=inputs, force=args.force, option=f"--{option}")
+    if args.card:
+        read_card(locate(args.model))
 
 
-def _evaluate(args: argparse.Namespace) -> Evaluation:
-    """Let the model answer, and say on stderr what is left out."""
-    from npconv.api import AutoConfig
-    from npconv.api.classification import check_classes
-    from npconv.training.evaluate import evaluate, photos_for
+def _evaluate(args: argparse.Namespace, photos: LabelledPhotos) -> Evaluation:
+    """Let the model answer; photos that fail are named on stderr as they come."""
+    from npconv.training.evaluate import evaluate
 
-    config = AutoConfig.from_pretrained(args.model)
-    check_classes(config)
-    source = args.source if args.scheduler is None else os.path.abspath(args.source)
-    photos = photos_for(source, config, args.part)
-    say_problems("evaluate", photos.problems, "--format json names all")
-    loading = {name: getattr(args, name) for name in ("dtype", "device", "cache")}
-    memory = sharing.max_memory(args)
     with (
         sharing.workers_for(args, len(photos)) as workers,
         closing(make_progress(len(photos), "photos", output_is_elsewhere=True)) as progress,
@@ -148,9 +157,12 @@ def _evaluate(args: argparse.Namespace) -> Evaluation:
             photos,
             batch_size=args.batch_size,
             workers=workers,
-            max_memory=memory,
+            dtype=args.dtype,
+            device=args.device,
+            cache=args.cache,
+            max_memory=sharing.max_memory(args),
+            dtype_option="--dtype ",
             watch=watch,
-            **loading,
         )
 
 
@@ -161,18 +173,10 @@ def _draw(args: argparse.Namespace, evaluation: Evaluation) -> None:
     from npconv.training.figures import draw_confusion
     from npconv.training.mistakes import draw_mistakes
 
-    drawn: list[tuple[str, Callable[[], Image.Image]]] = []
-    answers = evaluation.answers
-    if answers is None:
-        if args.confusion or args.mistakes or args.card:
-            raise InputError("expected a model that tells one class for --confusion, --mistakes and --card")
-        return
     if args.confusion is not None:
-        drawn.append((args.confusion, lambda: draw_confusion(evaluation.photos.classes, answers)))
+        _save(args.confusion, draw_confusion(evaluation.photos.classes, evaluation.answers_of_one_class()))
     if args.mistakes is not None:
-        drawn.append((args.mistakes, lambda: draw_mistakes(evaluation, MOST_MISTAKES)))
-    for path, draw in drawn:
-        _save(path, draw())
+        _save(args.mistakes, draw_mistakes(evaluation, MOST_MISTAKES))
     if args.card:
         write_accuracy(locate(args.model), evaluation)
 

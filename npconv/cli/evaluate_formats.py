@@ -121,8 +121,7 @@ def csv(evaluation: Evaluation) -> str:
 
 def _answer_rows(evaluation: Evaluation) -> Iterator[list[Any]]:
     """Yield the row of each photo with one class."""
-    classes, answers = [escape(name) for name in evaluation.photos.classes], evaluation.answers
-    assert answers is not None
+    classes, answers = [escape(name) for name in evaluation.photos.classes], evaluation.answers_of_one_class()
     for file, truth, answer, rank, score, _ in zip(evaluation.photos.files, *map(_plain, answers), strict=True):
         yield [escape(file), classes[truth], classes[answer], score, rank + 1, ""]
 

@@ -29,6 +29,8 @@ _LOCATOR = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _CHUNK = 1 << 22
+#: The flag of a member whose name is UTF-8.
+_UTF8 = 1 << 11
 
 
 class Member(NamedTuple):
@@ -151,7 +153,7 @@ def _member(directory: memoryview, position: int, source: str, any_name: bool) -
     if mark != b"PK\x01\x02" or stop > len(directory):
         raise WeightsError(f"{source} has a damaged directory; download it again")
     raw_name = bytes(directory[name_start : name_start + name_length])
-    name = _checked_name(raw_name, source, any_name)
+    name = _checked_name(raw_name, bool(flags & _UTF8), source, any_name)
     extra = directory[name_start + name_length : stop - comment]
     size, packed, at = _wide(extra, [size, packed, at], name, source)
     if flags & 1 or method not in (0, 8) or disk or (method == 0 and size != packed):
@@ -179,12 +181,16 @@ def _wide(extra: memoryview, values: list[int], name: str, source: str) -> list[
     return values
 
 
-def _checked_name(raw: bytes, source: str, any_name: bool) -> str:
-    """Return a member's name if it stays in its folder on any system."""
+def _checked_name(raw: bytes, is_utf8: bool, source: str, any_name: bool) -> str:
+    """Return a member's name if it stays in its folder on any system.
+
+    It is UTF-8 where the member says so, and also where it does not and could be; else it is of the IBM PC, which the
+    format began with and Windows still writes (APPNOTE, appendix D).
+    """
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
-        name = ""
+        name = "" if is_utf8 else raw.decode("cp437")
     parts = name.split("/")
     leads_out = not name.isprintable() or "" in parts[:-1] or {".", ".."} & set(parts) or {"\\", ":"} & set(name)
     if not name or (leads_out and not any_name):

@@ -11,17 +11,17 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
 ``configuration.py``
     - the class ``NameConfig(PretrainedConfig)``, with Name as in FAMILIES: ``model_type``, ``stage_names`` (of its
       hidden states), ``num_channels``, ``image_size``, ``hidden_act``, ``initializer_range``; for a backbone also
-      ``out_features``, ``out_indices`` and ``feature_sizes``, as in ``npconv/models/backbone.py``; of a family that
-      classifies, ``first_stages(count)``;
-    - if need be ``added_fields``, ``implied_fields`` and ``first_values`` of :class:`PretrainedConfig`.
+      ``out_features``, ``out_indices`` and ``feature_sizes``, as in ``npconv/models/backbone.py``;
+    - if need be ``added_fields``, ``implied_fields``, ``first_values`` and ``first_stages`` of
+      :class:`PretrainedConfig`.
 ``model.py``
     - ``TASK(pixel_values, **params, config, rng=None)``: what the task gives out (features, logits, or a list of
       feature maps) and the list of hidden states, of the tree of parameters;
     - ``TASK_shapes(config)``: the shape of each parameter by its name in a checkpoint;
     - ``name_outputs(features, hidden_states)``: the outputs of the bare model by their names in transformers, without
       the hidden states;
-    - of a family that classifies, ``pool_stage(x, config)``: what the classifier of a model gets that ends after any
-      stage, given the map of that;
+    - if ``first_stages`` of the configuration gives any, ``pool_stage(x, config)``: what the classifier of a model gets
+      that ends after a stage, given the map of that;
     - ``OF_OTHER_TASKS``: for each task patterns of the names in checkpoints that it has no use for.
 ``plan.py``
     - ``TASK(config)``: the same as a :class:`npconv.plan.step.Plan`. Its outputs are what ``TASK`` gives out; of the

@@ -171,6 +171,13 @@ class PretrainedConfig:
         """What parameters of some names begin with, by how the names end, where it is not what is usual."""
         return {}
 
+    def first_stages(self: Self, count: int) -> Self | None:
+        """Return the configuration of the model that ends after so many stages; None if transformers would not run it.
+
+        So it is with CvT: its classifier there asks for a class token, which only the last stage has.
+        """
+        return None
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, unknown ones included, as plain values; of `added_fields`, those that are not usual."""
         usual = {name for name, value in self.added_fields.items() if vars(self)[name] == value}

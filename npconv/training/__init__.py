@@ -6,10 +6,34 @@ Read in this order:
   ``photo_tables``: where they are found; ``problems``: what is wrong with them
 - ``labels``, ``evaluate``: a model on such photos; ``measures``, ``label_measures``: how good its answers are;
   ``report``, ``accuracy``: that as data, and in a model card
-- ``figures``, ``mistakes``, ``curves``: pictures of it
+- ``parts``, ``features`` (with ``feature_cache``), ``duplicates``: what is known of photos before anything is trained;
+  ``shortened``, ``head`` and ``frozen``: a new head for a network that stays as it is
+- ``recipe``, ``pictures``, ``augment``: how a network is trained, and on what; ``groups``, ``weights``, ``learner`` and
+  ``torch_learner``: the network, what of it is trained, and its gradients; ``optimizer``, ``schedule``, ``average``,
+  ``checkpoint`` and ``loop``: the training itself; ``unfrozen``: a network that learns, beginning with such a head
+- ``figures``, ``mistakes``, ``curves``: pictures of it; ``card``: what is said of a model that was made
+- ``finetune``: all of it, from photos to the folder of a model
 """
 
+from npconv.training.evaluate import Evaluation, evaluate
+from npconv.training.finetune import FineTuned, finetune
 from npconv.training.photos import LabelledPhotos, check_trainable, read_photo, read_photos, split
 from npconv.training.problems import Problem, describe
+from npconv.training.recipe import Recipe
+from npconv.training.report import report
 
-__all__ = ["LabelledPhotos", "Problem", "check_trainable", "describe", "read_photo", "read_photos", "split"]
+__all__ = [
+    "Evaluation",
+    "FineTuned",
+    "LabelledPhotos",
+    "Problem",
+    "Recipe",
+    "check_trainable",
+    "describe",
+    "evaluate",
+    "finetune",
+    "read_photo",
+    "read_photos",
+    "report",
+    "split",
+]

@@ -12,7 +12,8 @@ from npconv.images.versions import library_versions
 from npconv.messages import escape
 from npconv.training.evaluate import Evaluation
 from npconv.training.figures import draw_confusion
-from npconv.training.measures import Answers, per_class, top
+from npconv.training.measures import per_class, top
+from npconv.training.photo_lists import ALL
 
 PICTURE_NAME = "confusion.png"
 
@@ -28,7 +29,7 @@ def accuracy_table(evaluation: Evaluation) -> str:
 
     The evaluation is of a model that tells one class.
     """
-    answers, classes = _one_class(evaluation)
+    answers, classes = evaluation.answers_of_one_class(), evaluation.photos.classes
     lines = ["| class | right | most often taken for |", "|---|---|---|"]
     for name, each in zip(classes, per_class(answers, len(classes)), strict=True):
         mistaken = ""
@@ -55,6 +56,18 @@ def percent(part: int, whole: int, digits: int = 1) -> str:
     return f"{100 * part / whole:.{digits}f} %" if whole else "no picture"
 
 
+def read_card(folder: Path) -> str:
+    """Return the text of a model's ``README.md``; an `InputError` if there is none with a section for the accuracy."""
+    card = folder / "README.md"
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{card}: cannot be read ({error}); give the folder of a model with a model card") from error
+    if not _SECTION.search(text):
+        raise InputError(f"{card}: expected a section '## Accuracy' to write the table into; add the heading")
+    return text
+
+
 def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
     """Write the section "Accuracy" of a folder's ``README.md`` and the picture that it shows.
 
@@ -63,34 +76,23 @@ def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
     InputError
         If there is no such file with such a section, it cannot be written, or the model does not tell one class.
     """
-    card = folder / "README.md"
-    answers, classes = _one_class(evaluation)
+    answers, classes = evaluation.answers_of_one_class(), evaluation.photos.classes
     all_ = top(answers, 1)
+    part = "" if evaluation.photos.part == ALL else f" of the {evaluation.photos.part} part"
     section = (
-        f"## Accuracy\n\n{percent(all_.right, all_.total, 2)} top-1 on the {all_.total:,} pictures of the "
-        f"{evaluation.photos.part} part, measured by npconv from\nthe weights as stored, with `npconv evaluate`; "
+        f"## Accuracy\n\n{percent(all_.right, all_.total, 2)} top-1 on the {all_.total:,} pictures{part}, measured by "
+        "npconv from\nthe weights as stored, with `npconv evaluate`; "
         f"{100 * all_.low:.2f} to {100 * all_.high:.2f} % with a confidence of 95 %.\n\n"
-        f"{versions_text()}\n\n"
-        f"{accuracy_table(evaluation)}\n\n![What each class is taken for]({PICTURE_NAME})\n\n"
+        f"{versions_text()}\n\n{accuracy_table(evaluation)}\n\n"
+        f"![What each class is taken for]({PICTURE_NAME})\n\n"
     )
+    text = _FACT.sub(f"{100 * all_.value:.2f}", read_card(folder), count=1)
+    text = _SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n"
     try:
-        text = card.read_text(encoding="utf-8")
-        if not _SECTION.search(text):
-            raise InputError(f"{card}: expected a section '## Accuracy' to write the table into; add the heading")
         draw_confusion(classes, answers).save(folder / PICTURE_NAME, optimize=True)
-        text = _FACT.sub(f"{100 * all_.value:.2f}", text, count=1)
-        card.write_text(_SECTION.sub(lambda _: section, text, count=1).rstrip() + "\n", encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{card}: cannot be written ({error}); give the folder of a model with a model card"
-        ) from error
-
-
-def _one_class(evaluation: Evaluation) -> tuple[Answers, tuple[str, ...]]:
-    """Return the answers and classes of a model that tells one class; of another, it is an InputError."""
-    if evaluation.answers is None:
-        raise InputError(f"expected a model that tells one class, got one of {evaluation.photos.problem_type}")
-    return evaluation.answers, evaluation.photos.classes
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); copy the model to another folder") from error
 
 
 def _cell(text: str) -> str:

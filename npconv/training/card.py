@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ from npconv.training.photo_tables import MULTI, SINGLE
 from npconv.training.problems import counted, describe
 from npconv.training.recipe import Recipe
 from npconv.training.report import report
-from npconv.training.unfrozen import OWN
+from npconv.training.unfrozen import ALL, OWN
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -180,13 +181,14 @@ def facts_of(done: FineTuned) -> dict[str, Any]:
         "written_by": f"npconv {__version__}",
         "versions": library_versions(),
         "call": asdict(done.call),
+        "ended": done.trained.ended if done.trained else None,
         "epochs": [asdict(epoch) for epoch in done.trained.epochs] if done.trained else [],
         "classes": list(done.train.classes),
         "train_photos": len(done.train),
         "stages": best.stages,
-        "strength": best.head.strength,
+        "strength": best.comparison.strength,
         "compared": [
-            {"stages": stages, "tried": [each._asdict() for each in head.tried]} for stages, head in done.choices
+            {"stages": stages, "tried": [each._asdict() for each in found.tried]} for stages, found in done.choices
         ],
         "duplicates": [
             {"file": validated.files[each.place], "of": done.train.files[each.of], "likeness": each.likeness}
@@ -275,21 +277,25 @@ def _learning_text(done: FineTuned, trained: Trained) -> str:
     """Return how the network was trained."""
     recipe, layers = done.call.recipe, done.call.layers
     assert recipe is not None
-    what = "The whole network was" if layers == "all" else f"The last {layers} of its stages and its classifier were"
+    what = "The whole network was"
+    if layers != ALL:
+        count = "stage" if layers == 1 else f"{layers} stages"
+        what = f"The last {count} of the network and its classifier were"
     ended = {
         FINISHED: "Then it was over",
-        EARLY: f"Then {recipe.patience} epochs were no better",
+        EARLY: f"Then {counted(recipe.patience, 'epoch was', 'epochs were')} no better",
         INTERRUPTED: "Then it was interrupted",
     }
-    varied = "other parts of them, mirrored or not, in other colours, " if recipe.flip else "other parts and colours, "
-    return (
-        f"{what} trained by AdamW: batches of {recipe.batch_size}, learning rate up to {recipe.rate:g} and down by a\n"
+    text = (
+        f"{what} trained by AdamW: batches of {recipe.batch_size}, learning rate up to {recipe.rate:g} and down by a "
         f"cosine, {recipe.layer_decay:g} times as high for each block before the last, weight decay "
-        f"{recipe.weight_decay:g},\nstochastic depth {recipe.drop_path:g}, label smoothing {recipe.label_smoothing:g}. "
-        f"The photos were varied:\n{varied}mixed with each other (mixup {recipe.mixup:g}). The weights\n"
-        f"are a running average; they are those of epoch {trained.best.epoch} of {len(trained.epochs)}, which was the "
-        f"best on the\nphotos to validate with. {ended[trained.ended]}. `{LOG_NAME}` has a line for each epoch."
+        f"{recipe.weight_decay:g}, stochastic depth {recipe.drop_path:g}, label smoothing {recipe.label_smoothing:g}. "
+        f"The photos were varied: other parts of them, {'mirrored or not, ' if recipe.flip else ''}in other colours, "
+        f"mixed with each other (mixup {recipe.mixup:g}). The weights are a running average; they are those of epoch "
+        f"{trained.best.epoch} of {len(trained.epochs)}, the best on the photos to validate with. "
+        f"{ended[trained.ended]}. `{LOG_NAME}` has a line for each epoch."
     )
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def _training_text(done: FineTuned) -> str:
@@ -299,14 +305,15 @@ def _training_text(done: FineTuned) -> str:
     best, *others = done.choices
     text = (
         "The network stays as it was; its classifier is new: a logistic regression on its features, fitted by L-BFGS,\n"
-        f"its strength of regularization ({best.head.strength:.2g}) chosen by cross-validation on the training photos."
+        f"its strength of regularization ({best.comparison.strength:.2g}) chosen by cross-validation on the training "
+        "photos."
     )
     if done.train.problem_type == "regression":
         text = text.replace("a logistic regression", "a linear regression")
     for other in others:
         text += (
             f"\nWith {counted(other.stages, 'stage', 'stages')} of the network the loss there was "
-            f"{other.head.loss:.4f}, with {best.stages} it was {best.head.loss:.4f}."
+            f"{other.comparison.loss:.4f}, with {best.stages} it was {best.comparison.loss:.4f}."
         )
     return text
 

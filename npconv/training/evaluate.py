@@ -67,6 +67,12 @@ class Evaluation:
     answers: Answers | None = None
     scores: np.ndarray | None = None
 
+    def answers_of_one_class(self) -> Answers:
+        """Return `answers`; of a model that does not tell one class, it is an `InputError`."""
+        if self.answers is None:
+            raise InputError(f"expected a model that tells one class, got one of {self.photos.problem_type}")
+        return self.answers
+
 
 @dataclass(frozen=True)
 class ScoreWork(Work[Photo, Result]):
@@ -74,6 +80,7 @@ class ScoreWork(Work[Photo, Result]):
 
     problem_type: str
     max_memory: int | None = None  #: what reading a photo may take, in bytes
+    dtype_option: str = "dtype="  #: how another dtype is asked for, in what is said of an overflow
 
     def prepare(self, tool: Any, item: Photo) -> np.ndarray:
         """Return the pixel values of a photo."""
@@ -91,7 +98,7 @@ class ScoreWork(Work[Photo, Result]):
             values = list(zip(*answers_of(finite, np.array([item.target for item in items])), strict=True))
         else:
             values = list(scores_of(logits, self.problem_type))
-        flaw = "" if is_finite.all() else tool.flaw(math.nan)
+        flaw = "" if is_finite.all() else tool.flaw(math.nan, self.dtype_option)
         return [
             Result(item.file, value) if is_good else Result(item.file, error=flaw)
             for item, value, is_good in zip(items, values, is_finite, strict=True)
@@ -145,9 +152,12 @@ def evaluate(
     part: str | None = None,
     batch_size: int = 8,
     workers: int | Executor = 1,
+    dtype: Any = "float32",
+    device: Any = "cpu",
+    cache: bool = False,
     max_memory: int | None = None,
+    dtype_option: str = "dtype=",
     watch: Callable[[list[Result]], None] = lambda results: None,
-    **loading: Any,
 ) -> Evaluation:
     """Let a model answer for labelled photos.
 
@@ -156,14 +166,16 @@ def evaluate(
     model : str, Path or model
         As of :func:`npconv.pipeline`.
     source : str, Path or LabelledPhotos
-        What :func:`npconv.training.read_photos` takes, or what it gives, with the classes of the model.
+        What :func:`npconv.training.read_photos` takes, or what it gives for one part.
     part : str, optional
         ``"test"``, ``"validation"``, ``"train"`` or ``"all"``; the first that is there, in this order but ``"train"``
         last, when unset.
-    batch_size, workers, **loading
-        As of :func:`npconv.pipeline`.
+    batch_size, workers, dtype, device, cache
+        As of :func:`npconv.pipeline`; the last three not of a model that is loaded already.
     max_memory : int, optional
         What reading one photo may take, in bytes; see `open_image`.
+    dtype_option : str
+        How another dtype is asked for, in what is said of photos whose numbers overflow.
     watch : callable, optional
         Is given the results of each batch when they are there.
 
@@ -178,14 +190,15 @@ def evaluate(
         If the model cannot be loaded, the photos do not fit it, or none of them could be read.
     """
     config = model.config if isinstance(model, BareModel) else AutoConfig.from_pretrained(model)
-    photos = source if isinstance(source, LabelledPhotos) else photos_for(source, config, part)
+    loading = {} if isinstance(model, BareModel) else {"dtype": dtype, "device": device, "cache": cache}
+    photos = _fitting(source, config) if isinstance(source, LabelledPhotos) else photos_for(source, config, part)
     targets = photos.targets if photos.problem_type == SINGLE else np.zeros(len(photos), int)
     items = (Photo(file, int(target)) for file, target in zip(photos.files, targets, strict=True))
     values: list[Any] = []
     kept: list[int] = []
     failed: list[Problem] = []
     with pipeline("image-classification", model=model, workers=workers, **loading) as tool:
-        work = ScoreWork(tool.loader(), photos.problem_type, max_memory)
+        work = ScoreWork(tool.loader(), photos.problem_type, max_memory, dtype_option)
         with closing(work.share(items, batch_size=batch_size, executor=tool.executor())) as batches:
             for place, result in enumerate(_watched(batches, watch)):
                 if result.error:
@@ -194,6 +207,12 @@ def evaluate(
                     values.append(result.value)
                     kept.append(place)
     return _gathered(str(getattr(model, "name_or_path", model)), photos, values, kept, failed)
+
+
+def _fitting(photos: LabelledPhotos, config: PretrainedConfig) -> LabelledPhotos:
+    """Return photos with the classes of a model, which they may have already."""
+    is_fitting = (photos.problem_type, photos.classes) == (problem_type_of(config), tuple(config.id2label.values()))
+    return photos if is_fitting else in_classes_of(photos, config)
 
 
 def _watched(batches: Iterable[list[Result]], watch: Callable[[list[Result]], None]) -> Iterator[Result]:

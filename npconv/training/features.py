@@ -116,10 +116,10 @@ def _features(tool: Any, pixel_values: np.ndarray) -> np.ndarray:
     """Return the features of all stages: (N, C, H, W) -> (N, D)."""
     output = tool.forward({"pixel_values": pixel_values})
     config = tool.model.config
-    pool_stage = family_of(config).part("model").pool_stage
+    family = family_of(config).part("model")
     maps = output.hidden_states[-len(stage_names(config)) : -1]
     ends = [first_stages(config, count) for count in range(1, len(maps) + 1)]
-    earlier = [pool_stage(x, config=end) for x, end in zip(maps, ends, strict=True) if end is not None]
+    earlier = [family.pool_stage(x, config=end) for x, end in zip(maps, ends, strict=True) if end is not None]
     return np.concatenate([*earlier, pooled_features(output, tool.model)], axis=1, dtype=np.float32)
 
 

@@ -23,19 +23,16 @@ from npconv.training.card import CARD_NAME, FACTS_NAME, PICTURES, card_text, dra
 from npconv.training.duplicates import Duplicate, near_duplicates
 from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
-from npconv.training.frozen import Choice, build_model, choose_stages
+from npconv.training.frozen import Choice, build_model, choose_stages, fit_choice
 from npconv.training.loop import INTERRUPTED, LOG_NAME, Epoch, Trained, write_log
-from npconv.training.parts import Parts, check_classes, train_and_validation
+from npconv.training.parts import Parts, train_and_validation
 from npconv.training.photo_tables import REGRESSION
-from npconv.training.photos import LabelledPhotos
+from npconv.training.photos import LabelledPhotos, check_trainable
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
-from npconv.training.unfrozen import OWN, remove_training, train_network, training_folder
+from npconv.training.unfrozen import ALL, HEAD, OWN, check_gradients, remove_training, train_network, training_folder
 from npconv.workers.batches import usual_workers
 from npconv.workers.pool import WorkerPool
-
-#: What may be trained: the head alone, everything, or so many of the last stages.
-HEAD, ALL = "head", "all"
 
 #: What is written.
 NAMES = ("config.json", "model.safetensors", "preprocessor_config.json", CARD_NAME, FACTS_NAME, LOG_NAME, *PICTURES)
@@ -91,7 +88,7 @@ class FineTuned:
     evaluation : Evaluation
         What it answers for the photos of the validation part.
     choices : tuple of Choice
-        The heads that were fitted, the chosen one first.
+        What cross-validation compared, the chosen one first.
     family : str
         What kind of model it is: ``"ConvNeXt"``.
     was_split : bool
@@ -192,6 +189,8 @@ def finetune(
     directory = Path(output)
     _check_layers(layers)
     _check_output(directory, [source, locate(model), *([validation] if isinstance(validation, str | Path) else [])])
+    if layers != HEAD:
+        check_gradients(gradients)
     force = force or (resume and training_folder(directory).exists())
     check_free(directory, NAMES, force)
     own = str(validation) if isinstance(validation, Path) else validation
@@ -269,10 +268,12 @@ def _fit(
         reasons = [f"{escape(each.file)}: {each.detail}" for each in features.problems]
         raise InputError(f"expected photos that can be read in both parts, got none in one: {listed(reasons, 1)}")
     train = parts.train.take(places)
-    check_classes(train)
+    if (train.targets == train.targets[0]).all():
+        check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
     choices = choose_stages(features, places, train, stages=stages, seed=call.seed, executor=executor)
-    made = build_model(call.model, choices[0], train)
+    head = fit_choice(choices[0], features, places, train, executor)
+    made = build_model(call.model, choices[0].stages, head, train)
     layer = made.params["classifier"]
     logits = features.of_stages(choices[0].stages, others) @ layer["weight"].T + layer["bias"]
     done = FineTuned(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,16 +16,18 @@ from npconv.api.families import class_for
 from npconv.errors import InputError, NpconvWarning
 from npconv.models import family_of
 from npconv.training.features import Features
-from npconv.training.head import Head, fit_head
+from npconv.training.head import Comparison, Head, compare_strengths, fit_head
 from npconv.training.photos import LabelledPhotos
 from npconv.training.shortened import first_stages, shortened_state
 
+Result = TypeVar("Result")
+
 
 class Choice(NamedTuple):
-    """A head on the features that a model has which ends after so many stages."""
+    """What cross-validation found for a head on the features of a model that ends after so many stages."""
 
     stages: int
-    head: Head
+    comparison: Comparison
 
 
 def choose_stages(
@@ -37,7 +39,7 @@ def choose_stages(
     seed: int = 0,
     executor: Executor | None = None,
 ) -> list[Choice]:
-    """Return the heads that were fitted, the best one first: by the loss in cross-validation.
+    """Return what was compared, the best first: by the loss in cross-validation.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def choose_stages(
     seed : int
         Of cross-validation.
     executor : Executor, optional
-        What fits several heads at the same time; this process fits one after another when unset.
+        What compares several at the same time; this process does one after another when unset.
 
     Raises
     ------
@@ -64,23 +66,36 @@ def choose_stages(
         raise InputError(f"expected stages to be one of {known}, after which this model can end; got {stages}")
     counts = [stages] if stages is not None else sorted(features.columns, reverse=True)
     choices: list[Choice] = []
-    fit = partial(
-        fit_head, targets=photos.targets, outputs=len(photos.classes), problem_type=photos.problem_type, seed=seed
-    )
+    compare = partial(compare_strengths, **_problem(photos), seed=seed)
     tables = (features.of_stages(count, places) for count in counts)
-    for count, head in zip(counts, _each(fit, tables, executor), strict=True):
-        choices.append(Choice(count, head))
-        if len(choices) > 1 and head.loss >= choices[-2].head.loss:
+    for count, comparison in zip(counts, _each(compare, tables, executor), strict=True):
+        choices.append(Choice(count, comparison))
+        if len(choices) > 1 and comparison.loss >= choices[-2].comparison.loss:
             break
-    return sorted(choices, key=lambda each: each.head.loss)
+    return sorted(choices, key=lambda each: each.comparison.loss)
 
 
-def _each(fit: Callable[..., Head], tables: Iterator[np.ndarray], executor: Executor | None) -> Iterator[Head]:
-    """Yield the head of each table; with an executor, the next ones are fitted meanwhile, and given up at the end."""
+def fit_choice(
+    choice: Choice, features: Features, places: np.ndarray, photos: LabelledPhotos, executor: Executor | None = None
+) -> Head:
+    """Return the head of a choice, fitted to all photos; the arguments are those of :func:`choose_stages`."""
+    fit = partial(fit_head, **_problem(photos), strength=choice.comparison.strength)
+    return next(_each(fit, iter([features.of_stages(choice.stages, places)]), executor))
+
+
+def _problem(photos: LabelledPhotos) -> dict[str, Any]:
+    """Return what a head is to do, as the functions of ``head`` take it."""
+    return {"targets": photos.targets, "outputs": len(photos.classes), "problem_type": photos.problem_type}
+
+
+def _each(
+    work: Callable[[np.ndarray], Result], tables: Iterator[np.ndarray], executor: Executor | None
+) -> Iterator[Result]:
+    """Yield what comes of each table; with an executor, the next ones are begun meanwhile, and given up at the end."""
     if executor is None:
-        yield from map(fit, tables)
+        yield from map(work, tables)
         return
-    waiting = [executor.submit(fit, table) for table in tables]
+    waiting = [executor.submit(work, table) for table in tables]
     try:
         for future in waiting:
             yield future.result()
@@ -89,17 +104,16 @@ def _each(fit: Callable[..., Head], tables: Iterator[np.ndarray], executor: Exec
             future.cancel()
 
 
-def build_model(model: str | Path, choice: Choice, photos: LabelledPhotos) -> Any:
-    """Return the classifier: the stages of a model that were chosen, and the head, in float32."""
+def build_model(model: str | Path, stages: int, head: Head, photos: LabelledPhotos) -> Any:
+    """Return the classifier: so many stages of a model, and the head, in float32."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NpconvWarning)  # of the classifier that is left out
         whole = AutoModelForImageClassification.from_pretrained(model, num_labels=0, strict=False)
-    shortened = first_stages(whole.config, choice.stages)
+    shortened = first_stages(whole.config, stages)
     assert shortened is not None
     config = shortened.from_dict(
         shortened.to_dict(), id2label=dict(enumerate(photos.classes)), problem_type=photos.problem_type
     )
     state = shortened_state(whole, config)
-    head = {"classifier.weight": choice.head.weight, "classifier.bias": choice.head.bias}
-    state |= {name: array.astype(np.float32) for name, array in head.items()}
+    state |= {f"classifier.{name}": array.astype(np.float32) for name, array in head._asdict().items()}
     return class_for(family_of(config), "image_classification")(config, state)

@@ -15,14 +15,14 @@ In the end the standardization goes into weight and bias, so the head takes the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from npconv.api.loss import LOSSES
 from npconv.errors import InputError
+from npconv.training.photo_tables import REGRESSION, SINGLE
 
 #: Parts of the photos in cross-validation: each is left out once.
 FOLDS = 5
@@ -31,7 +31,10 @@ FOLDS = 5
 STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(0, -17, -1))
 
 #: How small the largest slope of the objective must become: of a head that is compared, and of the one that is kept.
-COMPARED, KEPT = 5e-4, 1e-6
+COMPARED, KEPT = 2e-4, 1e-6
+
+#: More photos than that tell no better how strong is best.
+MOST_COMPARED = 5000
 
 #: Steps of L-BFGS at most; a few hundred are usual for the weakest strengths.
 MOST_STEPS = 2000
@@ -47,27 +50,19 @@ class Tried(NamedTuple):
     loss: float
 
 
-@dataclass(frozen=True)
-class Head:
-    """A linear layer from features to logits, or to the numbers of a regression.
+class Comparison(NamedTuple):
+    """What cross-validation found: the strength to fit with, the smallest loss, and all strengths that were tried."""
 
-    Attributes
-    ----------
-    weight : array (K, C), float64
-    bias : array (K,), float64
-    strength : float
-        That was chosen.
-    loss : float
-        What cross-validation found with it.
-    tried : tuple of Tried
-        All strengths that were tried.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray
     strength: float
     loss: float
     tried: tuple[Tried, ...]
+
+
+class Head(NamedTuple):
+    """A linear layer from features to logits, or to the numbers of a regression; both arrays are float64."""
+
+    weight: np.ndarray  #: (K, C)
+    bias: np.ndarray  #: (K,)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Return the logits (N, K) of features (N, C)."""
@@ -111,8 +106,8 @@ class Objective(NamedTuple):
     problem_type: str
 
     def part(self, chosen: np.ndarray) -> Objective:
-        """Return the problem of some of the photos."""
-        return self._replace(z=self.z[chosen], targets=self.targets[chosen])
+        """Return the problem of some of the photos, in float32: for what is only compared, in half the time."""
+        return self._replace(z=self.z[chosen].astype(np.float32), targets=self.targets[chosen])
 
     def loss(self, parameters: np.ndarray) -> float:
         """Return the mean loss of a head, without what holds its weights back."""
@@ -122,11 +117,12 @@ class Objective(NamedTuple):
     def outcome(self, parameters: np.ndarray) -> np.ndarray:
         """Return what a head gives for the features: (N, K)."""
         weight, bias = self.layer(parameters)
-        return self.z @ weight.T + bias
+        return self.z @ weight + bias
 
     def layer(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return weight (K, C) and bias (K,), which stand one after the other in the vector that L-BFGS changes."""
-        return parameters[: -self.outputs].reshape(self.outputs, -1), parameters[-self.outputs :]
+        """Return weight (C, K) and bias (K,): the rows of the table that L-BFGS changes as one vector."""
+        table = parameters.reshape(-1, self.outputs).astype(self.z.dtype, copy=False)
+        return table[:-1], table[-1]
 
     def value_and_gradient(self, parameters: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
         """Return the objective at the top of this module, and its gradient."""
@@ -134,19 +130,21 @@ class Objective(NamedTuple):
         weight, _ = self.layer(parameters)
         outcome = self.outcome(parameters)
         loss = kind.forward(outcome, self.targets, **kind.options) + strength / 2 * np.vdot(weight, weight)
-        grad_outcome = kind.backward(np.ones(()), outcome, self.targets, **kind.options)
-        grad_weight = grad_outcome.T @ self.z + strength * weight
-        return float(loss), np.concatenate([grad_weight.ravel(), grad_outcome.sum(axis=0)])
+        grad_outcome = kind.backward(np.ones((), outcome.dtype), outcome, self.targets, **kind.options)
+        grad_weight = self.z.T @ grad_outcome + strength * weight
+        return float(loss), np.concatenate([grad_weight.ravel(), grad_outcome.sum(axis=0)], dtype=np.float64)
 
     def first(self) -> np.ndarray:
         """Return the parameters from which the fit starts: zeros."""
-        return np.zeros(self.outputs * (self.z.shape[1] + 1))
+        return np.zeros((self.z.shape[1] + 1) * self.outputs)
 
 
-def fit_head(
+def compare_strengths(
     features: np.ndarray, targets: np.ndarray, outputs: int, problem_type: str, *, seed: int = 0, folds: int = FOLDS
-) -> Head:
-    """Fit a head, its strength chosen by cross-validation.
+) -> Comparison:
+    """Return how strongly the weights of a head are to be held back, by cross-validation.
+
+    Of many photos, `MOST_COMPARED` are drawn for it, and the strength is that in proportion to all of them.
 
     Parameters
     ----------
@@ -159,38 +157,50 @@ def fit_head(
         K.
     problem_type : str
     seed : int
-        Of the parts of cross-validation; with it, the result is the same each time.
+        Of what is drawn; with it, the result is the same each time.
     folds : int
         Parts of cross-validation, as far as there are photos for them.
-
-    Returns
-    -------
-    Head
 
     Raises
     ------
     InputError
         If there are fewer than two photos, or numbers that are not finite.
     """
+    objective, _, _ = _standardized(features, targets, outputs, problem_type)
+    order = _mixed(objective, seed)
+    drawn = order[:: -(-len(order) // MOST_COMPARED)]
+    left_out = [drawn[fold :: min(folds, len(drawn))] for fold in range(min(folds, len(drawn)))]
+    tried = tuple(_compare(objective, left_out))
+    fitted = len(drawn) - len(drawn) / len(left_out)  # photos that a head was fitted to
+    return Comparison(_strength(tried) * fitted / len(order), min(each.loss for each in tried), tried)
+
+
+def fit_head(features: np.ndarray, targets: np.ndarray, outputs: int, problem_type: str, *, strength: float) -> Head:
+    """Fit a head; the arguments are those of :func:`compare_strengths`, which finds the strength."""
+    objective, scaling, targets_scaling = _standardized(features, targets, outputs, problem_type)
+    weight, bias = objective.layer(minimize(objective, strength, objective.first(), KEPT))
+    weight, bias = scaling.fold(weight.T, bias)
+    if targets_scaling is not None:
+        size = np.where(np.isfinite(targets_scaling.scale), targets_scaling.scale, 0)
+        weight, bias = weight * size[:, None], bias * size + targets_scaling.mean
+    return Head(weight, bias)
+
+
+def _standardized(
+    features: np.ndarray, targets: np.ndarray, outputs: int, problem_type: str
+) -> tuple[Objective, Scaling, Scaling | None]:
+    """Return what is to be made smallest, and what was done to the features, and to the targets of a regression."""
     if len(features) < 2:
         raise InputError(f"expected at least 2 photos to fit a head to, got {len(features)}")
     scaling = Scaling.of(np.asarray(features, np.float64))
     z = scaling.apply(features)
     if not np.isfinite(z).all():
         raise InputError("expected finite features, got NaN or infinity; are these the weights of this model?")
-    is_regression = problem_type == "regression"
-    if is_regression:
-        targets = np.asarray(targets, np.float64).reshape(len(features), outputs)
-        targets_scaling = Scaling.of(targets)
-        targets = targets_scaling.apply(targets)
-    objective = Objective(z, targets, outputs, problem_type)
-    tried = tuple(_compare(objective, _folds(objective, folds, seed)))
-    best = min(tried, key=lambda each: each.loss)
-    weight, bias = scaling.fold(*objective.layer(minimize(objective, best.strength, objective.first(), KEPT)))
-    if is_regression:
-        size = np.where(np.isfinite(targets_scaling.scale), targets_scaling.scale, 0)
-        weight, bias = weight * size[:, None], bias * size + targets_scaling.mean
-    return Head(weight, bias, best.strength, best.loss, tried)
+    if problem_type != REGRESSION:
+        return Objective(z, targets, outputs, problem_type), scaling, None
+    numbers = np.asarray(targets, np.float64).reshape(len(features), outputs)
+    targets_scaling = Scaling.of(numbers)
+    return Objective(z, targets_scaling.apply(numbers), outputs, problem_type), scaling, targets_scaling
 
 
 def minimize(objective: Objective, strength: float, start: np.ndarray, tolerance: float) -> np.ndarray:
@@ -206,30 +216,38 @@ def minimize(objective: Objective, strength: float, start: np.ndarray, tolerance
 
 
 def _compare(objective: Objective, left_out: list[np.ndarray]) -> Iterator[Tried]:
-    """Yield strengths from the strongest on, each with its loss, until that rises.
+    """Yield strengths from the strongest on, each with its loss, until that rises; given the photos of each part.
 
     Each fit starts from the result of the last one, which is near.
     """
     starts = [objective.first() for _ in left_out]
+    count = sum(map(len, left_out))
     smallest = np.inf
     for strength in STRENGTHS:
         loss = 0.0
         for place, out in enumerate(left_out):
-            starts[place] = minimize(objective.part(~out), strength, starts[place], COMPARED)
-            loss += objective.part(out).loss(starts[place]) * np.count_nonzero(out) / len(objective.z)
+            others = np.concatenate(left_out[:place] + left_out[place + 1 :])
+            starts[place] = minimize(objective.part(others), strength, starts[place], COMPARED)
+            loss += objective.part(out).loss(starts[place]) * len(out) / count
         yield Tried(strength, loss)
         if loss > smallest:
             return
         smallest = loss
 
 
-def _folds(objective: Objective, folds: int, seed: int) -> list[np.ndarray]:
-    """Return masks (N,) of the photos that are left out in turn: of each class about as many in each."""
-    count = len(objective.z)
-    order = np.random.default_rng(seed).permutation(count)
-    if objective.problem_type == "single_label_classification":
+def _strength(tried: Sequence[Tried]) -> float:
+    """Return the strength at the lowest point of the parabola through the smallest loss and those beside it."""
+    place = min(range(len(tried)), key=lambda each: tried[each].loss)
+    if not 0 < place < len(tried) - 1:
+        return tried[place].strength
+    before, least, after = (each.loss for each in tried[place - 1 : place + 2])
+    steps = (before - after) / (2 * (before - 2 * least + after))
+    return tried[place].strength * (tried[place + 1].strength / tried[place].strength) ** steps
+
+
+def _mixed(objective: Objective, seed: int) -> np.ndarray:
+    """Return the places of the photos (N,) at random, one class after the other: every n-th has its share of each."""
+    order = np.random.default_rng(seed).permutation(len(objective.z))
+    if objective.problem_type == SINGLE:
         order = order[np.argsort(objective.targets[order], kind="stable")]
-    folds = min(folds, count)
-    fold_of = np.empty(count, np.int64)
-    fold_of[order] = np.arange(count) % folds
-    return [fold_of == fold for fold in range(folds)]
+    return order

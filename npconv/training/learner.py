@@ -13,6 +13,7 @@ import numpy as np
 
 from npconv.api.gradients import value_and_grad
 from npconv.backend import Array, to_host
+from npconv.errors import InputError
 from npconv.models import PretrainedConfig
 from npconv.models.parameters import flatten
 from npconv.training.groups import parameter_groups
@@ -49,15 +50,25 @@ class OwnLearner:
     pictures : Pictures
         To train on.
     recipe : Recipe
+
+    Raises
+    ------
+    InputError
+        If the model has another engine or is in float16, or nothing in it is to be trained.
     """
 
     def __init__(self, model: Any, pictures: Pictures, recipe: Recipe) -> None:
         self.model = copy.copy(model)  # with the same arrays
         self.model.config = with_drop_path(model.config, recipe.drop_path)
         self.config = self.model.config
-        self.weights = Weights(model, parameter_groups(model))
-        self.pictures, self.recipe = pictures, recipe
         self._value_and_grad = value_and_grad(self.model)
+        if model.dtype.itemsize < 4:
+            raise InputError(f"expected a model in float32 or float64 to train, got {model.dtype}; load it so")
+        groups = parameter_groups(model)
+        if not groups:
+            raise InputError("expected a parameter to train, got all of them with requires_grad = False")
+        self.weights = Weights(model, groups)
+        self.pictures, self.recipe = pictures, recipe
 
     def step(self, places: np.ndarray, rng: np.random.Generator) -> tuple[Any, Array]:
         """Vary photos, and take the loss and its gradient."""

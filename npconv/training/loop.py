@@ -250,7 +250,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     training = Training(learner, len(pictures), validation, recipe)
     start = learner.weights.to_host(learner.weights.vector)
-    of = fingerprint(asdict(recipe), start, learner.weights.parts, *_data(pictures, validation))
+    kind = type(learner).__name__
+    of = fingerprint(kind, asdict(recipe), start, learner.weights.parts, *_data(pictures, validation))
     if resume:
         training.read(folder, of)
     ended = FINISHED

@@ -7,11 +7,12 @@ import os
 import numpy as np
 from PIL import Image
 
-from npconv.errors import ImageError, InputError
+from npconv.errors import ImageError
 from npconv.images import open_image
 from npconv.training.evaluate import Evaluation
 from npconv.training.figures import THUMBNAIL, Caption, contact_sheet
 from npconv.training.photos import photo_source
+from npconv.training.problems import counted
 
 
 def worst(evaluation: Evaluation, most: int) -> np.ndarray:
@@ -19,9 +20,7 @@ def worst(evaluation: Evaluation, most: int) -> np.ndarray:
 
     The evaluation is of a model that tells one class; of another it is an `InputError`.
     """
-    answers = evaluation.answers
-    if answers is None:
-        raise InputError(f"expected a model that tells one class, got one of {evaluation.photos.problem_type}")
+    answers = evaluation.answers_of_one_class()
     order = np.argsort(-answers.loss, kind="stable")
     return order[~answers.is_right[order]][:most]
 
@@ -31,9 +30,8 @@ def draw_mistakes(evaluation: Evaluation, most: int = 10) -> Image.Image:
 
     A photo that cannot be read any more is a grey square. Without a wrong answer, the sheet says so.
     """
-    photos, answers = evaluation.photos, evaluation.answers
+    photos, answers = evaluation.photos, evaluation.answers_of_one_class()
     places = worst(evaluation, most)
-    assert answers is not None
     captions = []
     for place in places.tolist():
         file = photos.files[place]
@@ -41,7 +39,7 @@ def draw_mistakes(evaluation: Evaluation, most: int = 10) -> Image.Image:
         lines = (truth, f"taken for {answer}, {answers.confidence[place]:.0%}", os.path.basename(file))
         captions.append(Caption(_thumbnail(file), lines))
     wrong = int(np.count_nonzero(~answers.is_right))
-    title = f"The {len(places)} photos of {wrong:,} with a wrong answer that the model is most wrong about"
+    title = f"{counted(len(places), 'photo', 'photos')} of {wrong:,} with a wrong answer, the worst first"
     return contact_sheet(captions, title if wrong else "No photo has a wrong answer")
 
 

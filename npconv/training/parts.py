@@ -6,15 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from npconv.errors import InputError
 from npconv.messages import escape
 from npconv.models import PretrainedConfig
 from npconv.training.evaluate import choose_part
 from npconv.training.labels import in_classes_of
-from npconv.training.photo_tables import SINGLE
-from npconv.training.photos import LabelledPhotos, read_photos, split
+from npconv.training.photos import LabelledPhotos, check_trainable, read_photos, split
 
 #: The share of the photos that is kept apart where nothing else is said.
 SHARE = 0.2
@@ -54,6 +51,7 @@ def train_and_validation(
     if "train" not in parts and "all" not in parts:
         raise InputError(f"{escape(str(source))}: expected a part train, got {', '.join(parts)} alone")
     train = choose_part(parts, "train" if "train" in parts else "all")
+    check_trainable(train)
     has_own, was_split = "validation" in parts, False
     if isinstance(validation, str | Path):
         classes = dict(enumerate(train.classes))
@@ -67,16 +65,4 @@ def train_and_validation(
     else:
         train, other = split(train, SHARE if validation is None else validation, seed)
         was_split = True
-    check_classes(train)
     return Parts(replace(train, part="train"), other, was_split)
-
-
-def check_classes(train: LabelledPhotos) -> None:
-    """Raise `InputError` if there is nothing to tell apart: no photo, or all of one class."""
-    if not len(train):
-        raise InputError("expected photos to train on, got none")
-    if train.problem_type == SINGLE and len(found := np.unique(train.targets)) < 2:
-        raise InputError(
-            f"expected photos of two classes at least, got those of {escape(train.classes[found[0]])!r} alone; put "
-            "what is something else into a folder of its own"
-        )

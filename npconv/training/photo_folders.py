@@ -13,20 +13,25 @@ from npconv.training.problems import Problem, counted
 
 
 def list_folder(folder: str) -> PhotoList:
-    """Return the photos of a folder of classes.
+    """Return the photos of a folder of classes; links to folders in it are followed, those in such a folder are not.
 
     Raises
     ------
     InputError
         If it cannot be read, or there are no folders of classes in it.
     """
-    try:
-        pictures, others = pictures_in(folder)
-    except ImageError as error:
-        raise InputError(str(error)) from error
-    names = [_below(folder, picture) for picture in pictures]
+    folders = _folders_in(folder)
+    links = [path for path in (os.path.join(folder, name) for name in folders) if os.path.islink(path)]
+    names, others = [], 0
+    for place in (folder, *links):
+        try:
+            pictures, rest = pictures_in(place)
+        except ImageError as error:
+            raise InputError(str(error)) from error
+        names += [_below(folder, picture) for picture in pictures]
+        others += rest
     photos = PhotoList()
-    add_layout(photos, folder, names, _folders_in(folder))
+    add_layout(photos, folder, names, folders)
     if others:
         photos.problems.append(Problem("not_pictures", folder, counted(others, "file", "files")))
     return photos

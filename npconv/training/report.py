@@ -41,8 +41,7 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
 
 def _of_one_class(evaluation: Evaluation) -> dict[str, Any]:
     """Return the measures of a model that tells one class."""
-    answers, classes = evaluation.answers, evaluation.photos.classes
-    assert answers is not None
+    answers, classes = evaluation.answers_of_one_class(), evaluation.photos.classes
     bins = calibration(answers)
     return {
         "top_1": _share(top(answers, 1)),

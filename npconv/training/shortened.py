@@ -6,13 +6,11 @@ say more of how things look and less of what they are.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from npconv.errors import ConfigError
 from npconv.models import PretrainedConfig, family_of
 from npconv.models.parameters import random_parameters
 
@@ -24,12 +22,7 @@ def stage_names(config: PretrainedConfig) -> list[str]:
 
 def first_stages(config: PretrainedConfig, count: int) -> PretrainedConfig | None:
     """Return the configuration of a model that ends after so many of the stages of another; None if there is none."""
-    if count == len(stage_names(config)):
-        return config
-    with suppress(ConfigError):
-        shortened: PretrainedConfig = config.first_stages(count)
-        return shortened
-    return None
+    return config if count == len(stage_names(config)) else config.first_stages(count)
 
 
 def shortened_state(model: Any, config: PretrainedConfig) -> dict[str, np.ndarray]:

@@ -45,13 +45,20 @@ class TorchLearner(OwnLearner):
         return loss.detach().numpy(), self.weights.gather(gradients)
 
 
-def in_transformers(model: Any) -> Any:
-    """Return the model of transformers with the arrays of one of npconv, in training mode."""
+def check_installed() -> None:
+    """Raise an `UnavailableError` if PyTorch or transformers is not installed."""
     try:
-        import torch
-        import transformers
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
     except ImportError as error:
         raise UnavailableError(f"training by PyTorch needs an extra: pip install 'npconv[train]' ({error})") from error
+
+
+def in_transformers(model: Any) -> Any:
+    """Return the model of transformers with the arrays of one of npconv, in training mode."""
+    check_installed()
+    import torch
+    import transformers
 
     config = getattr(transformers, model.family.config_name)(**model.config.to_dict())
     theirs = getattr(transformers, type(model).__name__)(config)

@@ -19,7 +19,10 @@ from npconv.training.loop import LOG_NAME, Epoch, Trained, train
 from npconv.training.photos import LabelledPhotos
 from npconv.training.pictures import read_pictures
 from npconv.training.recipe import Recipe
-from npconv.training.torch_learner import TorchLearner
+from npconv.training.torch_learner import TorchLearner, check_installed
+
+#: What may be trained: the head alone, everything, or so many of the last stages.
+HEAD, ALL = "head", "all"
 
 #: What computes the gradients.
 OWN, TORCH = "npconv", "torch"
@@ -72,16 +75,26 @@ def train_network(
     NpconvError
         If the model has fewer stages, `gradients` is unknown or not installed, or as `train` says.
     """
-    if gradients not in LEARNERS:
-        raise InputError(f"expected gradients of {' or '.join(LEARNERS)}, got {shown(gradients)}")
+    check_gradients(gradients)
     train_only(model, stages)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures, others = (read_pictures(part, processor, folder)[0] for part in (photos, validation))
-    learner = LEARNERS[gradients](model, pictures, recipe)
-    trained = train(learner, pictures, others, recipe, folder, resume=resume, show=show, advance=advance)
+    try:
+        pictures, others = (read_pictures(part, processor, folder)[0] for part in (photos, validation))
+        learner = LEARNERS[gradients](model, pictures, recipe)
+        trained = train(learner, pictures, others, recipe, folder, resume=resume, show=show, advance=advance)
+    finally:
+        _remove_if_empty(folder)
     logits = [learner.logits(x) for x, _ in others.batches(recipe.batch_size)]
     train_only(model, None)
     return Learned(trained, np.concatenate(logits))
+
+
+def check_gradients(gradients: str) -> None:
+    """Refuse what cannot compute gradients: an unknown name is an `InputError`, what is missing `UnavailableError`."""
+    if gradients not in LEARNERS:
+        raise InputError(f"expected gradients of {' or '.join(LEARNERS)}, got {shown(gradients)}")
+    if gradients == TORCH:
+        check_installed()
 
 
 def training_folder(directory: Path) -> Path:
@@ -93,5 +106,10 @@ def remove_training(folder: Path) -> None:
     """Remove what a training that is done no longer needs."""
     for name in (FILE_NAME, LOG_NAME):
         (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):  # something else is in it
+    _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a folder in which nothing is."""
+    with suppress(OSError):
         folder.rmdir()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from npconv.cores import available_cores
+from npconv import cores
 from npconv.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ GIVEN_UP = ("WorkerError", "KilledWorker")
 
 def usual_workers(items: int, batch_size: int) -> int:
     """Return how many processes share the work on so many items where nobody says; 1 for none but this one."""
-    return min(available_cores(), -(-items // batch_size)) if items >= MANY else 1
+    return min(cores.available_cores(), -(-items // batch_size)) if items >= MANY else 1
 
 
 @dataclass(frozen=True)

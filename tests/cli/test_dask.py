@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.cli_samples import PHOTOS, classify
+from support.labelled_pictures import colour_model, draw_colours
 
 from npconv.cli import main
 from npconv.cli.features_file import LOG
@@ -116,6 +117,20 @@ def test_features_with_a_killed_process_lose_and_double_nothing(capsys, model, m
     for name, rows in load_file(out).items():
         # float32, in batches of other photos; the values are of some units
         np.testing.assert_allclose(rows, expected[name][[kinds.index(file) for file in many]], atol=1e-5)
+
+
+def test_evaluation_on_a_cluster_is_that_of_this_machine(capsys, cluster, tmp_path, monkeypatch) -> None:
+    model, folder = colour_model(tmp_path / "model"), draw_colours(tmp_path / "photos")
+    (folder / "test/red/0.png").write_bytes(b"not a picture, but sixteen bytes")
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for words in ((), ("--scheduler", cluster.scheduler_address)):
+        assert main(["evaluate", str(model), "photos", "--batch-size", "3", "--format", "json", *words]) == 1
+        said = capsys.readouterr()
+        assert said.err.count("\n") == 1
+        found.append(said.out.replace(f"{tmp_path}{os.sep}", ""))  # on a cluster, photos have paths from the root
+    assert json.loads(found[0])["photos"] == 11
+    assert found[0].replace(str(model), "model") == found[1]
 
 
 def test_an_address_where_nobody_answers(capsys, model, photos, monkeypatch) -> None:

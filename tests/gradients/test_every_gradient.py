@@ -134,7 +134,13 @@ def test_runs_on_cupy_with_the_values_of_numpy(dtype):
 
 
 #: What takes a mean over the batch, of which an empty one has none.
-MEANS_OF_BATCHES = ("batch_norm_training", "cross_entropy", "mean_squared_error", "binary_cross_entropy_with_logits")
+MEANS_OF_BATCHES = (
+    "batch_norm_training",
+    "cross_entropy",
+    "soft_cross_entropy",
+    "mean_squared_error",
+    "binary_cross_entropy_with_logits",
+)
 
 
 @pytest.mark.parametrize(

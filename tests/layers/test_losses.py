@@ -165,7 +165,10 @@ LOGITS, LABELS = normal(0, 3, 4), np.array([0, 1, 3])
         (lambda: cross_entropy(LOGITS, LABELS + 1, ignore_index=-100), "expected labels from 0 to 3 or -100, got one"),
         (lambda: cross_entropy(LOGITS, LABELS - 1, ignore_index=-100), "expected labels from 0 to 3 or -100, got one"),
         (lambda: cross_entropy(LOGITS.astype(int), LABELS, ignore_index=-100), "expected a floating-point array"),
-        (lambda: soft_cross_entropy(LOGITS, LABELS), r"soft_cross_entropy: expected targets of shape \(3, 4\), got"),
+        (
+            lambda: soft_cross_entropy(LOGITS, LABELS),
+            r"soft_cross_entropy: expected targets of shape \(3, 4\), got \(3,\)",
+        ),
         (lambda: soft_cross_entropy(LOGITS[0], LOGITS[0]), r"soft_cross_entropy: expected x of shape \(N, K\)"),
         (lambda: mean_squared_error(LOGITS, LOGITS[0]), r"mean_squared_error: expected targets of shape \(3, 4\), got"),
         (lambda: mean_squared_error(LOGITS, LOGITS.T), r"expected targets of shape \(3, 4\), got \(4, 3\)"),

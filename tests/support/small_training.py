@@ -38,11 +38,11 @@ CLASSES = 3
 RECIPE = Recipe(epochs=3, batch_size=5, rate=3e-3, average_epochs=0.5)
 
 
-def small_model(family: str = "convnextv2", dtype: str = "float32", **fields: Any) -> Any:
+def small_model(family: str = "convnextv2", dtype: str = "float32", engine: str = "explicit", **fields: Any) -> Any:
     """Return a classifier with random weights."""
     given = {"num_labels": CLASSES, "problem_type": "single_label_classification", **FIELDS[family], **fields}
     config = getattr(npconv, f"{NAMES[family]}Config")(initializer_range=0.2, **given)
-    return getattr(npconv, f"{NAMES[family]}ForImageClassification")(config, dtype=dtype, seed=1)
+    return getattr(npconv, f"{NAMES[family]}ForImageClassification")(config, dtype=dtype, engine=engine, seed=1)
 
 
 def finish(pictures: np.ndarray) -> np.ndarray:

@@ -77,6 +77,16 @@ def test_a_loaded_model_and_photos_that_were_read_before_will_do(model, photos):
     assert top(found.answers, 1)[:2] == (11, 12)
 
 
+def test_photos_with_classes_in_another_order_get_those_of_the_model(model, photos):
+    given = read_photos(photos)["test"]
+    order = np.array([2, 0, 1])  # red, blue, green
+    turned = replace(given, classes=("green", "red", "blue"), targets=order[given.targets])
+    assert [turned.classes[number] for number in turned.targets] == [given.classes[number] for number in given.targets]
+    found = evaluate(model, turned)
+    assert found.photos.classes == tuple(CLASSES)
+    assert top(found.answers, 1)[:2] == (11, 12)
+
+
 def test_photos_that_cannot_be_read_are_named_and_left_out(model, tmp_path):
     folder = draw_colours(tmp_path / "photos", ("test",))
     (folder / "test/red/0.png").write_bytes(b"no picture at all, but long enough")
@@ -249,6 +259,13 @@ def test_the_card_gets_table_and_picture_and_keeps_the_rest(photos, tmp_path):
         assert "old" not in card
     with Image.open(model / PICTURE_NAME) as picture:
         assert picture.width > 200
+
+
+def test_a_card_names_no_part_of_photos_that_are_not_divided(photos, tmp_path):
+    model = colour_model(tmp_path / "model")
+    (model / "README.md").write_text("## Accuracy\n", encoding="utf-8")
+    write_accuracy(model, evaluate(model, photos / "test"))
+    assert "top-1 on the 12 pictures, measured by npconv" in (model / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_class_without_photos_has_no_accuracy(model, tmp_path):

@@ -99,6 +99,7 @@ def stopping(after):
                 raise KeyboardInterrupt
             return super().step(places, rng)
 
+    Stopping.__name__ = OwnLearner.__name__  # which a checkpoint is of
     return Stopping
 
 
@@ -209,6 +210,19 @@ def test_numbers_and_several_labels_are_trained_too(tmp_path, problem_type, targ
     trained = train_model(tmp_path, model, pictures, recipe, validation)
     assert trained.epochs[-1].validation_loss < 0.8 * trained.epochs[0].validation_loss
     assert trained.best.validation_accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: small_model(dtype="float16"), "a model in float32 or float64 to train, got float16"),
+        (lambda: small_model().requires_grad_(False), "got all of them with requires_grad = False"),
+        (lambda: small_model("cvt", engine="fast"), "engine='explicit' for gradients"),
+    ],
+)
+def test_models_that_cannot_learn_are_refused(model, message):
+    with pytest.raises(InputError, match=message):
+        OwnLearner(model(), small_pictures(), RECIPE)
 
 
 def test_fewer_photos_than_a_batch_are_one_batch(tmp_path):

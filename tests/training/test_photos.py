@@ -235,6 +235,19 @@ def test_a_name_that_leads_out_of_the_zip_file_is_refused(tmp_path, name):
         read_photos(tmp_path / "out.zip")
 
 
+def test_names_as_windows_writes_them_are_read(tmp_path):
+    """Letters that the IBM PC had are one byte, and no flag says that they are UTF-8."""
+    content = draw(tmp_path / "1.png", (1, 2, 3)).read_bytes()
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("K?fer/1.png", content)
+        archive.writestr("Bienen/1.png", content + b"another")
+    whole = (tmp_path / "photos.zip").read_bytes()
+    (tmp_path / "photos.zip").write_bytes(whole.replace(b"K?fer", b"K\x84fer"))
+    photos = read_photos(tmp_path / "photos.zip")["all"]
+    assert photos.classes == ("Bienen", "Käfer")
+    assert read_photo(photos.files[1]) == content
+
+
 def test_a_zip_file_that_is_cut_off_or_encrypted_is_refused(tmp_path):
     archive = zip_folder(draw_classes(tmp_path / "photos", {"cat": 2}), tmp_path / "photos.zip")
     whole = archive.read_bytes()
@@ -271,6 +284,19 @@ def test_a_link_to_nothing_stops_no_other_photo(tmp_path):
     for name in ("cat", "dog"):
         os.symlink(tmp_path / "nothing", folder / name / "9.png")
     assert len(read_photos(folder)["all"]) == 6  # named when it is to be read
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links")
+def test_links_to_the_folders_of_classes_are_followed(tmp_path):
+    elsewhere = draw_classes(tmp_path / "elsewhere", {"cat": 2, "dog": 3})
+    folder = draw(tmp_path / "photos/train/cow/1.png", (99, 9, 9)).parents[2]
+    for name in ("cat", "dog"):
+        os.symlink(elsewhere / name, folder / "train" / name)
+    os.symlink(folder, elsewhere / "cat" / "loop")
+    photos = read_photos(folder)["train"]
+    assert photos.classes == ("cat", "cow", "dog")
+    assert np.bincount(photos.targets).tolist() == [2, 1, 3]
+    assert photos.problems == ()
 
 
 def test_every_kind_of_problem_has_a_sentence_on_one_line():

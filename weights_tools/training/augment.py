@@ -1,7 +1,7 @@
 """Random variations of training pictures: another cut-out, mirrored, other colours, parts covered or exchanged.
 
-A whole batch is varied at once, on the device that it is on. Everything is drawn from PyTorch's generator of that
-device, so a run of some seed can be repeated.
+A whole batch is varied at once, on the device that it is on, as ``npconv.training.augment`` does it on the CPU.
+Everything is drawn from PyTorch's generator of that device, so a run of some seed can be repeated.
 """
 
 from __future__ import annotations
@@ -12,18 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-#: Share of the edge by which a cut-out may lie outside of the picture, which is mirrored there.
-MARGIN = 1 / 8
-#: Edge of the part that is cut out, as a multiple of the picture's own edge.
-SCALES = (0.65, 1.2)
-#: Width to height of that part.
-RATIOS = (0.8, 1.25)
-#: Share of the pictures that are only moved by whole pixels: a finished network sees pictures that are not resampled.
-MOVED_ONLY = 0.5
-#: Brightness, contrast and saturation are multiplied by a factor in this range.
-COLOUR_FACTORS = (0.7, 1.3)
-#: The three colours are weighted like this for the brightness of a pixel (ITU-R BT.601).
-LUMA = (0.299, 0.587, 0.114)
+from npconv.training.augment import COLOUR_FACTORS, LUMA, MARGIN, MOVED_ONLY, RATIOS, SCALES
+
 #: Edges of the part that is covered, as shares of the picture's edge.
 COVERED = (0.2, 0.5)
 

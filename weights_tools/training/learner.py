@@ -58,6 +58,7 @@ class DeviceLearner:
     @torch.no_grad()
     def logits(self, pixel_values: np.ndarray) -> np.ndarray:
         """Return the logits (M, K) of pictures (M, C, H, W), computed in float32."""
+        self.weights.give_statistics()
         self.model.eval()
         logits = self.model(torch.from_numpy(pixel_values).to(self.recipe.device)).logits.cpu().numpy()
         self.model.train()
@@ -81,6 +82,7 @@ class DeviceLearner:
     def _compute(self, places: Tensor) -> Tensor:
         """Vary pictures, and compute the loss and its gradient."""
         recipe = self.recipe
+        self.weights.give_statistics()
         x, targets = (
             normalise(augment(self._pixels[places], recipe.size), recipe.mean, recipe.std),
             self._targets[places],
@@ -94,6 +96,7 @@ class DeviceLearner:
         loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
         self.weights.gradient.zero_()
         loss.backward()
+        self.weights.take_statistics()
         return loss.detach()
 
 

@@ -15,6 +15,9 @@ from npconv.training.weights import places_of
 class DeviceWeights:
     """What :class:`npconv.training.weights.Weights` is, of PyTorch: the network computes with views of the vector.
 
+    Its stored statistics alone have memory of their own, since a compiled network cannot write to what shares it;
+    `give_statistics` and `take_statistics` copy them from the vector and into it.
+
     Attributes
     ----------
     vector : tensor (P + S,)
@@ -37,12 +40,25 @@ class DeviceWeights:
         first = next(iter(tensors.values()))
         self.vector = torch.empty(sum(tensor.numel() for tensor in tensors.values()), device=first.device)
         self.gradient = torch.zeros(self.trained, device=first.device)
-        for name, place in places.items():
-            view = self.vector[place].view(shapes[name])
+        views = {name: self.vector[place].view(shapes[name]) for name, place in places.items()}
+        for name, view in views.items():
             view.copy_(tensors[name].data)
-            tensors[name].data = view
-            if name in parameters:
-                parameters[name].grad = self.gradient[place].view(shapes[name])
+        for name, parameter in parameters.items():
+            parameter.data = views[name]
+            parameter.grad = self.gradient[places[name]].view(shapes[name])
+        self._buffers, self._statistics = list(buffers.values()), [views[name] for name in buffers]
+
+    @torch.no_grad()
+    def give_statistics(self) -> None:
+        """Let the network have the stored statistics of the vector."""
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._statistics)
+
+    @torch.no_grad()
+    def take_statistics(self) -> None:
+        """Take the stored statistics of the network into the vector."""
+        if self._buffers:
+            torch._foreach_copy_(self._statistics, self._buffers)
 
     def count_batches(self, steps: int) -> None:
         """Let the counters of batches be of so many steps."""

@@ -23,9 +23,6 @@ from npconv.models.configuration import PretrainedConfig
 #: A wrong file must not ask for terabytes of zeros; no published model has more than 2.
 LARGEST_PADDING = 256
 
-#: The lists of which every entry counts; of the others, further ones are not used.
-PER_STAGE = ("depth", "embed_dim", "cls_token")
-
 QKV_PROJECTION_METHODS = ("dw_bn", "avg", "linear")
 
 
@@ -143,16 +140,6 @@ class CvtConfig(PretrainedConfig):
     def stage_names(self) -> list[str]:
         """Names of the maps of the stages."""
         return [f"stage{number}" for number in range(1, len(self.depth) + 1)]
-
-    def first_stages(self, count: int) -> CvtConfig:
-        """Return the configuration of the model that ends after so many stages.
-
-        A class token in one of them is a ConfigError: it would be what is classified, and nothing was learned for that.
-        """
-        if any(self.cls_token[:count]):
-            raise ConfigError(f"expected no class token in the first {count} stages, got cls_token {self.cls_token}")
-        lists = {name: value[:count] for name, value in self.to_dict().items() if name in PER_STAGE}
-        return self.from_dict({**self.to_dict(), **lists})
 
     def layer_drop_path_rate(self, stage_index: int) -> float:
         """Return the rate of stochastic depth in the blocks of a stage.

@@ -289,13 +289,6 @@ def classify(
     return x if config.num_labels == 0 else linear(x, **classifier)
 
 
-def pool_stage(x: Array, *, config: CvtConfig) -> Array:
-    """Summarize the map of any stage, (N, D, H, W) -> (N, D), as a model that ends there does before it is trained."""
-    channels = x.shape[1]
-    x = layer_norm(map_tokens(x), np.ones(channels, x.dtype), np.zeros(channels, x.dtype), eps=LAYER_NORM_EPS, axis=-1)
-    return token_mean(x)
-
-
 def name_outputs(cls_token: Array | None, hidden_states: Sequence[Array]) -> dict[str, Any]:
     """Return what the bare model gives out by its names in transformers."""
     return {"last_hidden_state": hidden_states[-1], "cls_token_value": cls_token}

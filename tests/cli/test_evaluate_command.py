@@ -15,7 +15,7 @@ from support.labelled_pictures import colour_model, draw, draw_colours, zip_fold
 
 import npconv
 from npconv.cli import main
-from npconv.cli.evaluate import MOST_LINES
+from npconv.cli.problems import MOST_LINES
 from npconv.training.evaluate import evaluate
 from npconv.training.photo_tables import MULTI, REGRESSION
 from npconv.training.report import report
@@ -289,7 +289,7 @@ def test_the_card_of_the_model_gets_its_accuracy(run, tmp_path, labelled):
     status, out, errors = run(model, labelled, "--card")
     assert status == 2
     assert "give the folder of a model with a model card" in errors[0]
-    assert out.startswith("model  ")  # what was measured is not lost
+    assert out == ""  # told before anything is computed
 
 
 @pytest.mark.parametrize(
@@ -335,6 +335,17 @@ def test_a_model_without_classes_is_refused(run, labelled, tmp_path):
     status, _, errors = run(tmp_path / "bare", labelled)
     assert status == 2
     assert "expected a model with classes, got one with num_labels 0" in errors[0]
+
+
+def test_an_overflow_is_named_with_the_way_out(run, colours, labelled, tmp_path):
+    loaded = npconv.AutoModelForImageClassification.from_pretrained(colours)
+    loaded.classifier.weight[:] *= 6e4  # times the square root of 2 it is above 65504, the largest number of float16
+    loaded.save_pretrained(tmp_path / "large")
+    npconv.AutoImageProcessor.from_pretrained(colours).save_pretrained(tmp_path / "large")
+    status, _, errors = run(tmp_path / "large", labelled, "--dtype", "float16")
+    assert status == 2
+    assert "numbers overflowed inside the model in float16; try --dtype float32" in errors[-1]
+    assert run(tmp_path / "large", labelled)[0] == 0
 
 
 def test_weights_with_nan_are_named(run, colours, labelled, tmp_path):

@@ -13,6 +13,7 @@ from npconv.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves, ticks
 from npconv.training.figures import (
     CELL,
     DARK,
+    FRAME,
     LIGHT,
     MARGIN,
     MOST_CLASSES,
@@ -104,6 +105,13 @@ def test_curves_have_one_colour_for_a_name_in_all_panels():
     assert has == [[True, True, False], [False, True, False]]
 
 
+def test_each_number_at_an_axis_has_its_line():
+    image = np.asarray(draw_curves({"loss": {"train": [0.0, 3.0]}}))
+    rows = np.flatnonzero((image == FRAME).all(axis=2).sum(axis=1) > 200)
+    assert len(rows) == len(ticks(0, 3))
+    np.testing.assert_allclose(np.diff(rows), np.diff(rows).mean(), atol=1)  # rounded to pixels
+
+
 def test_a_line_rises_where_its_values_do():
     image = np.asarray(draw_curves({"accuracy": {"train": np.linspace(0.2, 0.9, 20)}}))
     rows, columns = np.nonzero((image == COLOURS[0]).all(axis=2))
@@ -136,6 +144,8 @@ def test_numbers_at_an_axis_are_round_and_around_the_values(low, high):
     assert found[0] <= low
     assert found[-1] >= high
     assert 2 <= len(found) <= 8
+    if high > low:  # a step is at most 5 / 8 of the range, and one may be added at each end
+        assert found[-1] - found[0] <= 2.25 * (high - low) * (1 + 1e-6)
     steps = np.diff(found)
     # sums of a step in float64
     assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-6)

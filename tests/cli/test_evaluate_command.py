@@ -250,11 +250,12 @@ def test_pictures_are_drawn_and_written_over_only_if_they_are_its_own(run, colou
     draw(confusion, (1, 2, 3))
     mistakes.write_text("mine")
     for path in (confusion, mistakes):
-        words = (colours, labelled, f"--{'confusion' if path == confusion else 'mistakes'}", path)
+        option = f"--{'confusion' if path == confusion else 'mistakes'}"
+        words = (colours, labelled, option, path)
         before = path.read_bytes()
         status, out, errors = run(*words)
         assert (status, out, path.read_bytes()) == (2, "", before)
-        assert "so it is not written over; give another --" in errors[0]
+        assert f"so it is not written over; give another {option}, or --force replaces it" in errors[0]
         assert run(*words, "--force")[0] == 0
         assert path.read_bytes() != before
 

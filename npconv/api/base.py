@@ -46,8 +46,9 @@ class PreTrainedModel(ParameterHolder):
 
     What is typed on a ``torch.nn.Module`` works (:class:`npconv.api.module.Module`), and parts are attributes:
     ``model.classifier.weight`` is an array that the model computes with. It may be written to in place, or set; a part
-    is set by arrays of the same names and shapes, or a layer that has them. There are no gradients: ``requires_grad``
-    is a mark that is counted, and ``zero_grad`` does nothing.
+    is set by arrays of the same names and shapes, or a layer that has them. Gradients are what
+    :func:`npconv.value_and_grad` returns, 0 where ``requires_grad`` is False; no parameter holds one, and ``zero_grad``
+    does nothing.
 
     Parameters
     ----------

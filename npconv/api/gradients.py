@@ -10,8 +10,8 @@ import numpy as np
 
 from npconv.api.heads import BareModel, ImageClassifier, prepare_labels, prepare_pixel_values, random_generator
 from npconv.api.loss import image_classification_loss, image_classification_loss_backward
-from npconv.backend import array_module, to_device
-from npconv.errors import InputError
+from npconv.backend import array_module, to_device, widen
+from npconv.errors import GoldenError, InputError
 from npconv.messages import nearest, quoted, shown
 from npconv.models.parameters import flatten, nest
 from npconv.models.plans import make_plan
@@ -108,9 +108,12 @@ def value_and_grad(model: BareModel[Any], wrt: str = PARAMS) -> Callable[..., Va
         training = model.training if training is None else training
         generator = random_generator(training, rng)
         x = prepare_pixel_values(pixel_values, dtype=model.dtype, device=model.device)
-        plan = make_plan(model.config, model.task, generator is not None)
+        plan = _plan_of(model, generator is not None)
         ending = _beginning(model, plan, labels, grad_outputs)
-        return _walk(model, plan, x, ending, _check_wrt(wrt), generator)
+        try:
+            return _walk(model, plan, x, ending, _check_wrt(wrt), generator)
+        except GoldenError as error:  # which a plan raises, since it may come from a file; here the model's is fine
+            raise InputError(str(error)) from error
 
     return function
 
@@ -120,6 +123,16 @@ def _check_wrt(wrt: str) -> str:
     if wrt not in (PARAMS, PIXELS):
         raise InputError(f"expected wrt to be {PARAMS!r} or {PIXELS!r}, got {shown(wrt)}")
     return wrt
+
+
+def _plan_of(model: BareModel[Any], training: bool) -> Plan:
+    """Return the steps of a model."""
+    if not isinstance(model.config.hidden_act, str):
+        raise InputError(
+            "expected hidden_act to be the name of an activation for gradients, got a function, whose derivative is "
+            "not known"
+        )
+    return make_plan(model.config, model.task, training)
 
 
 class Ending(NamedTuple):
@@ -155,7 +168,10 @@ def _of_labels(model: BareModel[Any], plan: Plan, labels: Any) -> Ending:
 def _of_gradients(model: BareModel[Any], plan: Plan, grad_outputs: Any) -> Ending:
     """End with gradients that are given."""
     if isinstance(grad_outputs, Mapping):
-        named = {_find(plan, name, model.base_model_prefix): gradient for name, gradient in grad_outputs.items()}
+        names = [_find(plan, name, model.base_model_prefix) for name in grad_outputs]
+        if len(set(names)) != len(names) or not names:
+            raise InputError(f"expected grad_outputs for one or more arrays of the model, each once; got {names}")
+        named = dict(zip(names, grad_outputs.values(), strict=True))
     else:
         given = grad_outputs if isinstance(grad_outputs, list | tuple) else [grad_outputs]
         if len(given) != len(plan.outputs):
@@ -170,17 +186,20 @@ def _of_gradients(model: BareModel[Any], plan: Plan, grad_outputs: Any) -> Endin
         for name, gradient in upstream.items():
             if gradient.shape != results[name].shape:
                 raise InputError(f"expected a gradient of shape {results[name].shape} for {name}, got {gradient.shape}")
-        return sum((results[name] * gradient).sum() for name, gradient in upstream.items()), upstream
+        terms = [(widen(results[name]) * widen(gradient)).sum() for name, gradient in upstream.items()]
+        return sum(terms[1:], terms[0]).astype(model.dtype, copy=False), upstream
 
     return Ending(tuple(upstream), run)
 
 
 def _find(plan: Plan, name: str, prefix: str) -> str:
-    """Return the name of the step that a name stands for, with or without the family's name in front."""
+    """Return the name of the array that a name stands for, with or without the family's name in front."""
+    if name == PIXELS:
+        return name
     for spelling in (name, f"{prefix}.{name}"):
         if spelling in plan:
             return plan.resolve(spelling)
-    near = nearest(name, [step.name for step in plan], alike=0) or plan.outputs[0]
+    near = nearest(str(name), [step.name for step in plan], alike=0) or plan.outputs[0]
     raise InputError(f"expected names of arrays of the model in grad_outputs, such as {near}; got {quoted(name)}")
 
 
@@ -189,21 +208,19 @@ def _walk(
 ) -> ValueAndGrad:
     """Run the plan and walk it back."""
     params = flatten(model.params)
-    of = (
-        {name for name, parameter in model.named_parameters() if parameter.requires_grad} if wrt == PARAMS else {PIXELS}
-    )
+    of = set(model._trained_names()) if wrt == PARAMS else {PIXELS}
     walk = Walk(plan, params, ending.takes, of, rng)
-    results, statistics = {}, {}
+    results, statistics = {PIXELS: x}, {}
     for name, array in walk.forward({PIXELS: x}):
         if name in ending.takes or name in plan.outputs:
             results[name] = array
-        elif name in params:  # a stored statistic, renewed
+        if name in params:  # a stored statistic, renewed
             statistics[name] = array
     loss, upstream = ending.run(results)
     outputs = tuple(results[name] for name in plan.outputs)
     del results
     found = {name: gradient for name, gradient in walk.backward(upstream) if name in of}
     if wrt == PIXELS:
-        return ValueAndGrad(loss, found[PIXELS], statistics, outputs)
+        return ValueAndGrad(loss, found.get(PIXELS, array_module(x).zeros_like(x)), statistics, outputs)
     tree = nest({name: found.get(name, array_module(array).zeros_like(array)) for name, array in params.items()})
     return ValueAndGrad(loss, tree, statistics, outputs)

@@ -19,7 +19,7 @@ from npconv.files.dtypes import DeferredArray
 from npconv.forks import kept_property, whole_to_forks
 from npconv.messages import hint, quoted, shown
 from npconv.models import Family, PretrainedConfig
-from npconv.models.parameters import Shapes, count_parameters, flatten, map_tree, nest
+from npconv.models.parameters import Shapes, count_parameters, flatten, is_buffer, map_tree, nest
 from npconv.models.tree import rows
 
 #: Why a part of a model is not converted.
@@ -104,8 +104,13 @@ class ParameterHolder(Module):
         """
         shapes = self.parameter_shapes(self.config)
         if only_trainable:
-            shapes = {name: shape for name, shape in shapes.items() if self._prefix + name not in self._marks.frozen}
+            shapes = {name: shapes[name] for name in self._trained_names()}
         return count_parameters(shapes)
+
+    def _trained_names(self) -> list[str]:
+        """Return the names of the parameters that are not marked with ``requires_grad = False``."""
+        names = self.parameter_shapes(self.config)
+        return [name for name in names if not is_buffer(name) and self._prefix + name not in self._marks.frozen]
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
         """Return the bytes of the parameters, and of the stored statistics unless told otherwise."""

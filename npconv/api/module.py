@@ -123,7 +123,7 @@ class Module:
         return self.to(dtype="bfloat16")
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
-        """Mark all parameters as to be trained, or not to be; no call looks at the marks."""
+        """Mark all parameters as to be trained, or not to be: then ``npconv.value_and_grad`` gives 0 for them."""
         names = [self._prefix + name for name in self._shapes() if not is_buffer(name)]
         mark(self._marks, names, requires_grad)
         return self

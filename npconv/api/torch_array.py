@@ -135,9 +135,10 @@ class TorchArray(np.ndarray):
         return Device("cpu")
 
     def backward(self, *args: Any, **kwargs: Any) -> None:
-        """Say that there are no gradients here."""
+        """Say where gradients come from."""
         raise UnavailableError(
-            "a call keeps no gradients: model.save_pretrained(folder), and train with transformers, which reads it"
+            "a loss does not know what made it: npconv.value_and_grad(model)(pixel_values, labels=labels) returns it "
+            "with its gradients"
         )
 
     def __getattr__(self, name: str) -> Any:

@@ -166,12 +166,17 @@ def run(args: argparse.Namespace) -> int:
 def text_of(done: FineTuned) -> str:
     """Return what came of it, in lines."""
     from npconv.cli.evaluate_formats import text
+    from npconv.messages import escape
     from npconv.training.problems import counted
+    from npconv.training.unfrozen import training_folder
 
     lines = [text(done.evaluation)]
     if done.trained is not None and done.trained.ended == "interrupted":
         epoch = done.trained.best.epoch
-        lines.append(f"interrupted; the model is that of epoch {epoch}, the best so far. --resume goes on\n")
+        lines.append(
+            f"interrupted; the model is that of epoch {epoch}, the best so far. --resume goes on; until then\n"
+            f"{escape(str(training_folder(done.directory)))} keeps what it needs\n"
+        )
     if done.duplicates:
         nearly = counted(len(done.duplicates), "photo of the part validation is", "photos of the part validation are")
         lines.append(f"{nearly} nearly the same as one that was trained on; see finetune.json\n")

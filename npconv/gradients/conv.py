@@ -10,8 +10,18 @@ from collections.abc import Sequence
 
 from npconv import layers
 from npconv.backend import Array, array_module
+from npconv.errors import ShapeError
 from npconv.gradients.gradient_of import gradient_of
-from npconv.layers.conv import gather_windows, pair, place_windows, under, window_reach
+from npconv.layers.conv import (
+    Pair,
+    check_padding,
+    count_windows,
+    gather_windows,
+    pair,
+    place_windows,
+    under,
+    window_reach,
+)
 
 
 @gradient_of(layers.conv2d, "x", "weight", "bias")
@@ -35,12 +45,13 @@ def conv2d_backward(
     out_channels, group_channels, kernel_h, kernel_w = weight.shape
     (batch, channels, height, width), count = x.shape, grad_y.shape[2:]
     reach = window_reach("conv2d_backward", weight.shape[2:], dilation)
-    strides, (pad_h, pad_w) = place_windows("conv2d_backward", x, reach, stride, padding)
+    strides, (pad_h, pad_w) = place_windows("conv2d_backward", x.shape[2:], reach, stride, padding)
+    check_count("conv2d_backward", count, x.shape[2:], reach, strides, (pad_h, pad_w))
 
     columns = gather_windows(x, reach, strides, (pad_h, pad_w), dilation)  # (N, C, kh, kw, H', W')
-    columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, -1)
+    columns = columns.reshape(batch, groups, group_channels * kernel_h * kernel_w, count[0] * count[1])
     kernels = weight.reshape(groups, out_channels // groups, columns.shape[2])
-    grad_rows = grad_y.reshape(batch, groups, out_channels // groups, -1)  # (N, groups, O / groups, H' * W')
+    grad_rows = grad_y.reshape(batch, groups, out_channels // groups, count[0] * count[1])
 
     grad_weight = xp.matmul(grad_rows, columns.swapaxes(2, 3)).sum(axis=0).reshape(weight.shape)
     grad_columns = xp.matmul(kernels.swapaxes(1, 2), grad_rows)
@@ -73,7 +84,8 @@ def depthwise_conv2d_backward(
     xp = array_module(x)
     (height, width), (kernel_h, kernel_w), count = x.shape[2:], weight.shape[2:], grad_y.shape[2:]
     reach = window_reach("depthwise_conv2d_backward", weight.shape[2:], dilation)
-    strides, (pad_h, pad_w) = place_windows("depthwise_conv2d_backward", x, reach, stride, padding)
+    strides, (pad_h, pad_w) = place_windows("depthwise_conv2d_backward", x.shape[2:], reach, stride, padding)
+    check_count("depthwise_conv2d_backward", count, x.shape[2:], reach, strides, (pad_h, pad_w))
 
     x_padded = xp.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
     grad_padded, grad_weight = xp.zeros_like(x_padded), xp.empty_like(weight)
@@ -95,8 +107,9 @@ def pointwise_conv2d_backward(grad_y: Array, x: Array, weight: Array) -> tuple[A
     sum of ``grad_y @ x.T`` over samples and positions.
     """
     xp = array_module(x)
-    (batch, channels), out_channels = x.shape[:2], weight.shape[0]
-    positions, grad_positions = x.reshape(batch, channels, -1), grad_y.reshape(batch, out_channels, -1)
+    (batch, channels, height, width), out_channels = x.shape, weight.shape[0]
+    positions = x.reshape(batch, channels, height * width)
+    grad_positions = grad_y.reshape(batch, out_channels, height * width)
     grad_x = xp.matmul(weight.reshape(out_channels, channels).T, grad_positions).reshape(x.shape)
     grad_weight = xp.matmul(grad_positions, positions.swapaxes(1, 2)).sum(axis=0).reshape(weight.shape)
     return grad_x, grad_weight, grad_y.sum(axis=(0, 2, 3))
@@ -125,9 +138,10 @@ def average_pool2d_backward(
     """
     xp = array_module(grad_y)
     kernel = pair("average_pool2d_backward", "kernel_size", kernel_size, minimum=1)
-    strides = pair("average_pool2d_backward", "stride", stride, minimum=1)
-    pad_h, pad_w = pair("average_pool2d_backward", "padding", padding, minimum=0)
     (batch, channels, height, width), count = x_shape, grad_y.shape[2:]
+    strides, (pad_h, pad_w) = place_windows("average_pool2d_backward", (height, width), kernel, stride, padding)
+    check_padding("average_pool2d_backward", kernel, (pad_h, pad_w))
+    check_count("average_pool2d_backward", count, (height, width), kernel, strides, (pad_h, pad_w), ceil_mode)
 
     inside = (height + 2 * pad_h, width + 2 * pad_w)
     reached = [(n - 1) * s + k for n, s, k in zip(count, strides, kernel, strict=True)]
@@ -141,3 +155,21 @@ def average_pool2d_backward(
     for place in places:
         under(grad_padded, place, strides, count)[...] += share
     return grad_padded[:, :, pad_h : pad_h + height, pad_w : pad_w + width]
+
+
+def check_count(
+    function: str,
+    count: Sequence[int],
+    size: Sequence[int],
+    kernel: Pair,
+    strides: Pair,
+    pads: Pair,
+    ceil_mode: bool = False,
+) -> None:
+    """Refuse an upstream gradient of another number of windows, down and across, than the layer has."""
+    axes = zip(size, kernel, strides, pads, strict=True)
+    expected = tuple(count_windows(*axis, ceil_mode) for axis in axes)
+    if tuple(count) != expected:
+        raise ShapeError(
+            f"{function}: expected grad_y of {expected[0]} x {expected[1]} windows, got {count[0]} x {count[1]}"
+        )

@@ -13,16 +13,21 @@ the layer's arguments by their names, ``y`` for the layer's result, and ``x_shap
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from npconv.backend import is_array, widen
+from npconv.layers.letters import bind
 from npconv.layers.shapes import RAW, Fit, refuse_raw
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: What an upstream gradient is called among the arguments.
 UPSTREAM = "grad_y"
+
+#: How an argument is called that is the shape of another.
+SHAPE = "_shape"
 
 
 def gradient_of(layer: Callable[..., Any], *gives: str) -> Callable[[Function], Function]:
@@ -43,6 +48,7 @@ def gradient_of(layer: Callable[..., Any], *gives: str) -> Callable[[Function], 
             try:
                 dtypes = {name: value.dtype for name, value in given.items() if is_array(value)}
                 fit(given)
+                _check_together(function.__name__, fit.letters, given)
                 found = function(**{name: _wide(value) for name, value in given.items()})
             except RAW as error:
                 refuse_raw(function.__name__, error)
@@ -60,13 +66,22 @@ def gradient_of(layer: Callable[..., Any], *gives: str) -> Callable[[Function], 
 
 
 def _letters(layer: Callable[..., Any], function: Callable[..., Any]) -> dict[str, str]:
-    """Return the shapes of the arrays that a backward function takes, in the letters of its layer."""
-    said = dict(getattr(layer, "shapes", {}))
-    result = said.pop("result", "...")
-    taken = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
-    return {name: text for name, text in said.items() if name in taken} | {
-        name: result for name in ("y", UPSTREAM) if name in taken
-    }
+    """Return the shapes of what a backward function takes, in the letters of its layer; the upstream gradient last."""
+    said = dict(getattr(layer, "shapes", {"result": "..."}))
+    result = said.pop("result")
+    taken = inspect.signature(function).parameters
+    letters = {name: text for name, text in said.items() if {name, f"{name}{SHAPE}"} & set(taken)}
+    return letters | {name: result for name in ("y", UPSTREAM) if name in taken}
+
+
+def _check_together(function: str, letters: Mapping[str, str], given: Mapping[str, Any]) -> None:
+    """Refuse arrays in which a letter has two lengths: stretched to fit each other, they give a wrong gradient."""
+    lengths = {name: value for name, value in given.items() if isinstance(value, int)}
+    for name, text in letters.items():
+        if name in given:
+            bind(function, name, text, given[name].shape, lengths)
+        elif f"{name}{SHAPE}" in given:
+            bind(function, name, text, tuple(given[f"{name}{SHAPE}"]), lengths)
 
 
 def _wide(value: Any) -> Any:

@@ -53,7 +53,7 @@ def attention_backward(
     Its parts, last to first. `mask` is what dropout multiplied the probabilities by, (N, h, T, S).
     """
     probabilities = layers.softmax(layers.attention_scores(query, key, num_heads=num_heads, scale=scale), axis=-1)
-    kept = probabilities if mask is None else probabilities * mask
+    kept = probabilities if mask is None else layers.drop(probabilities, mask)
     grad_probabilities, grad_value = attention_context_backward(grad_y, kept, value)
     if mask is not None:
         grad_probabilities = dropout_backward(grad_probabilities, mask)

@@ -2,7 +2,7 @@
 
 Read in this order: ``conv``, ``normalization``, ``activations``, ``tokens``, ``stochastic``, ``loss``.
 ``@shapes`` above a layer says and checks the shapes of its arrays (``shapes``), in letters that are explained at the
-top of the package, in ``npconv/__init__.py``.
+top of the package, in ``npconv/__init__.py``; ``@guarded`` says them only. ``letters`` works out what they come to.
 
 A layer returns the dtype of its first array. float16 is computed in float32, where sums neither overflow nor stop
 growing; a layer's named parts (``grn_strength``, ``attention_scores``) stay in float32 until the last returns. Arrays

@@ -46,7 +46,7 @@ def quick_gelu(x: Array) -> Array:
     return x * special_functions(x).expit(1.702 * x)
 
 
-@guarded
+@guarded(x="...", result="...")
 def relu(x: Array) -> Array:
     """Rectified linear unit: ``max(x, 0)``."""
     return array_module(x).maximum(x, 0)

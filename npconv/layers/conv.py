@@ -39,7 +39,7 @@ def conv2d(
     xp = array_module(x)
     out_channels, group_channels, kernel_h, kernel_w = weight.shape
     reach = window_reach("conv2d", weight.shape[2:], dilation)
-    strides, pads = place_windows("conv2d", x, reach, stride, padding)
+    strides, pads = place_windows("conv2d", x.shape[2:], reach, stride, padding)
 
     columns = gather_windows(x, reach, strides, pads, dilation)  # (N, C, kh, kw, H', W')
     batch, (height, width) = x.shape[0], columns.shape[4:]
@@ -71,7 +71,7 @@ def depthwise_conv2d(
     xp = array_module(x)
     (batch, channels), (kernel_h, kernel_w) = x.shape[:2], weight.shape[2:]
     reach = window_reach("depthwise_conv2d", weight.shape[2:], dilation)
-    strides, (pad_h, pad_w) = place_windows("depthwise_conv2d", x, reach, stride, padding)
+    strides, (pad_h, pad_w) = place_windows("depthwise_conv2d", x.shape[2:], reach, stride, padding)
 
     x_padded = xp.pad(x, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
     height = (x_padded.shape[2] - reach[0]) // strides[0] + 1
@@ -130,9 +130,8 @@ def average_pool2d(
     """
     xp = array_module(x)
     kernel = pair("average_pool2d", "kernel_size", kernel_size, minimum=1)
-    strides, pads = place_windows("average_pool2d", x, kernel, stride, padding)
-    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
-        raise InputError(f"average_pool2d: expected a padding of at most half the window {kernel}, got {pads}")
+    strides, pads = place_windows("average_pool2d", x.shape[2:], kernel, stride, padding)
+    check_padding("average_pool2d", kernel, pads)
 
     axes = list(zip(x.shape[2:], kernel, strides, pads, strict=True))
     height, width = (count_windows(*axis, ceil_mode) for axis in axes)
@@ -187,12 +186,18 @@ def check_window(layer: str, size: Sequence[int], kernel: Sequence[int], padding
         )
 
 
+def check_padding(layer: str, kernel: Pair, pads: Pair) -> None:
+    """Refuse a padding in which a window of an average could lie whole."""
+    if any(2 * p > k for p, k in zip(pads, kernel, strict=True)):
+        raise InputError(f"{layer}: expected a padding of at most half the window {kernel}, got {pads}")
+
+
 def place_windows(
-    layer: str, x: Array, kernel: Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int]
+    layer: str, size: Sequence[int], kernel: Sequence[int], stride: int | Sequence[int], padding: int | Sequence[int]
 ) -> tuple[Pair, Pair]:
-    """Return `stride` and `padding` as (vertical, horizontal), if the window fits into the map at least once."""
+    """Return `stride` and `padding` as (vertical, horizontal), if the window fits into a map (H, W) at least once."""
     strides, pads = pair(layer, "stride", stride, minimum=1), pair(layer, "padding", padding, minimum=0)
-    check_window(layer, x.shape[2:], kernel, pads)
+    check_window(layer, size, kernel, pads)
     return strides, pads
 
 

@@ -15,13 +15,7 @@ def cross_entropy(logits: Array, labels: Array, *, ignore_index: int) -> Array:
     `InputError`. The mean is NaN if no sample counts, as in PyTorch.
     """
     xp = array_module(logits)
-    array_module(labels)
-    batch, classes = logits.shape
-    if labels.shape != (batch,) or labels.dtype.kind not in "iu":
-        raise ShapeError(f"cross_entropy: expected {batch} integer labels, got shape {labels.shape} of {labels.dtype}")
-    counted = labels != ignore_index
-    if bool(((labels < 0) | (labels >= classes))[counted].any()):
-        raise InputError(f"cross_entropy: expected labels from 0 to {classes - 1} or {ignore_index}, got one outside")
+    counted = counted_samples("cross_entropy", logits, labels, ignore_index)
     if not bool(counted.any()):
         return xp.asarray(float("nan"), logits.dtype)[()]
 
@@ -36,14 +30,14 @@ def soft_cross_entropy(logits: Array, targets: Array) -> Array:
     Targets (N, K) are the probabilities that the K classes should have, of any real dtype. Label smoothing and mixup
     make such targets; those with a single 1 in each row give :func:`cross_entropy`.
     """
-    t = _like(logits, targets, "soft_cross_entropy")
+    t = in_dtype_of(logits, targets, "soft_cross_entropy")
     return -(t * _log_softmax(logits)).sum(axis=1).mean()
 
 
 @shapes(predictions="...", result="")
 def mean_squared_error(predictions: Array, targets: Array) -> Array:
     """Mean of ``(predictions - targets)**2`` over all elements. Targets are of any real dtype."""
-    difference = predictions - _like(predictions, targets, "mean_squared_error")
+    difference = predictions - in_dtype_of(predictions, targets, "mean_squared_error")
     return (difference * difference).mean()
 
 
@@ -55,8 +49,20 @@ def binary_cross_entropy_with_logits(logits: Array, targets: Array) -> Array:
     probabilities from 0 to 1, of any real dtype.
     """
     xp = array_module(logits)
-    t = _like(logits, targets, "binary_cross_entropy_with_logits")
+    t = in_dtype_of(logits, targets, "binary_cross_entropy_with_logits")
     return (xp.maximum(logits, 0) - logits * t + xp.log1p(xp.exp(-xp.abs(logits)))).mean()
+
+
+def counted_samples(layer: str, logits: Array, labels: Array, ignore_index: int) -> Array:
+    """Return which samples count in the mean, after a look at the labels."""
+    array_module(labels)
+    batch, classes = logits.shape
+    if labels.shape != (batch,) or labels.dtype.kind not in "iu":
+        raise ShapeError(f"{layer}: expected {batch} integer labels, got shape {labels.shape} of {labels.dtype}")
+    counted: Array = labels != ignore_index
+    if bool(((labels < 0) | (labels >= classes))[counted].any()):
+        raise InputError(f"{layer}: expected labels from 0 to {classes - 1} or {ignore_index}, got one outside")
+    return counted
 
 
 def _log_softmax(logits: Array) -> Array:
@@ -66,7 +72,7 @@ def _log_softmax(logits: Array) -> Array:
     return shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def _like(predictions: Array, targets: Array, layer: str) -> Array:
+def in_dtype_of(predictions: Array, targets: Array, layer: str) -> Array:
     """Return targets in the dtype of the predictions. Of another shape, broadcast, they would give a wrong mean."""
     array_module(targets)
     if predictions.shape != targets.shape:

@@ -142,7 +142,7 @@ def running_var(x: Array, running_var: Array, *, momentum: float = MOMENTUM) -> 
     return (1 - momentum) * running_var + momentum * variance
 
 
-@guarded
+@guarded(x="...", num_batches_tracked="", result="")
 def num_batches_tracked(x: Array, num_batches_tracked: Array) -> Array:
     """Return the count of training batches after a batch `x`."""
     return num_batches_tracked + 1
@@ -169,20 +169,20 @@ def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) ->
     return grn_apply(x, relative, weight, bias)
 
 
-@guarded
+@guarded(x="N C H W", result="N C 1 1")
 def grn_strength(x: Array) -> Array:
     """First part of GRN: ``sqrt(sum over i, j of x**2)``, (N, C, H, W) -> (N, C, 1, 1); of float16 in float32."""
     x_wide = widen(x)
     return array_module(x).sqrt((x_wide * x_wide).sum(axis=(2, 3), keepdims=True))
 
 
-@guarded
+@guarded(strength="...", result="...")
 def grn_relative(strength: Array, *, eps: float) -> Array:
     """Second part of GRN: the strength (N, C, 1, 1) by the mean strength of all channels of the same sample."""
     return strength / (strength.mean(axis=1, keepdims=True) + eps)
 
 
-@guarded
+@guarded(x="N C H W", relative="N C 1 1", weight=PER_CHANNEL, bias=PER_CHANNEL, result="N C H W")
 def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
     """Last part of GRN: ``weight * (x * relative) + bias + x``, in the dtype of `x`."""
     x_wide = widen(x)
@@ -190,7 +190,7 @@ def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
     return y.astype(x.dtype, copy=False)
 
 
-@guarded
+@guarded(x="N C H W", layer_scale_parameter="C", result="N C H W")
 def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
     """Multiply each channel of a map (N, C, H, W) by its own trained number, of (C,).
 

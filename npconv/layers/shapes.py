@@ -70,17 +70,24 @@ def shapes(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], C
     return decorate
 
 
-def guarded(function: Callable[P, Array]) -> Callable[P, Array]:
-    """Let a layer of which no shapes are said raise an `InputError` too, where its arguments make no sense."""
+def guarded(*, result: str, **arguments: str) -> Callable[[Callable[P, Array]], Callable[P, Array]]:
+    """Say the shapes of a layer's arrays as :func:`shapes` does, but check none before it runs.
 
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Array:
-        try:
-            return function(*args, **kwargs)
-        except RAW as error:
-            refuse_raw(function.__name__, error)
+    It raises an `InputError` too, where its arguments make no sense.
+    """
 
-    return call
+    def decorate(function: Callable[P, Array]) -> Callable[P, Array]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Array:
+            try:
+                return function(*args, **kwargs)
+            except RAW as error:
+                refuse_raw(function.__name__, error)
+
+        vars(call)["shapes"] = {**arguments, "result": result}
+        return call
+
+    return decorate
 
 
 def refuse_raw(layer: str, error: Exception) -> NoReturn:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from npconv.backend import Array, accumulation_dtype, array_module, widen
-from npconv.errors import InputError
+from npconv.errors import InputError, ShapeError
 from npconv.layers.shapes import guarded
 
 
-@guarded
+@guarded(x="...", result="...")
 def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Drop the whole array of a sample (N, ...) with probability `rate` (stochastic depth).
 
@@ -26,7 +26,7 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
     return x if rng is None or rate == 0 else drop(x, drop_path_mask(x, rate=rate, rng=rng))
 
 
-@guarded
+@guarded(x="...", result="...")
 def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     """Set each element to zero with probability `rate`, and divide the others by ``1 - rate``.
 
@@ -36,21 +36,25 @@ def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
     return x if rng is None or rate == 0 else drop(x, dropout_mask(x, rate=rate, rng=rng))
 
 
-@guarded
+@guarded(x="N ...", result="N")
 def drop_path_mask(x: Array, *, rate: float, rng: np.random.Generator) -> Array:
     """Draw what :func:`drop_path` multiplies the samples of `x` by, (N,): 0, or ``1 / (1 - rate)``."""
+    check_rate("drop_path_mask", rate)
     return _mask(x, x.shape[:1], rate, rng)
 
 
-@guarded
+@guarded(x="...", result="...")
 def dropout_mask(x: Array, *, rate: float, rng: np.random.Generator) -> Array:
     """Draw what :func:`dropout` multiplies the elements of `x` by: 0, or ``1 / (1 - rate)``."""
+    check_rate("dropout_mask", rate)
     return _mask(x, x.shape, rate, rng)
 
 
-@guarded
+@guarded(x="...", result="...")
 def drop(x: Array, mask: Array) -> Array:
     """Multiply samples or elements by the mask that was drawn for them. The dtype is that of `x`."""
+    if mask.shape not in (x.shape[:1], x.shape):
+        raise ShapeError(f"drop: expected a mask of shape {x.shape[:1]} or {x.shape}, got {mask.shape}")
     factors = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
     return (widen(x) * factors).astype(x.dtype, copy=False)
 

@@ -53,7 +53,7 @@ def attention(
     return attention_context(probabilities, value)
 
 
-@guarded
+@guarded(query="N T D", key="N S D", result="N num_heads T S")
 def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) -> Array:
     """First part of attention: ``query @ key.T * scale`` in each head, (N, T, D), (N, S, D) -> (N, h, T, S).
 
@@ -63,7 +63,7 @@ def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) 
     return array_module(query).matmul(split_heads(query, num_heads), keys) * scale
 
 
-@guarded
+@guarded(probabilities="N h T S", value="N S D", result="N T D")
 def attention_context(probabilities: Array, value: Array) -> Array:
     """Last part of attention: the values (N, S, D) weighted by probabilities, the heads side by side: (N, T, D).
 
@@ -81,27 +81,27 @@ def split_heads(x: Array, num_heads: int) -> Array:
     return widen(x).reshape(batch, length, num_heads, embed_dim // num_heads).transpose(0, 2, 1, 3)
 
 
-@guarded
+@guarded(x="N D H W", result="N H*W D")
 def map_tokens(x: Array) -> Array:
     """Lay the positions of a map out one after another, row by row: (N, D, H, W) -> (N, H * W, D)."""
     batch, embed_dim, height, width = x.shape
     return x.reshape(batch, embed_dim, height * width).transpose(0, 2, 1)
 
 
-@guarded
+@guarded(x="N T D", result="N D height width")
 def positions_map(x: Array, height: int, width: int) -> Array:
     """Lay the last H * W tokens out as a map, row by row: (N, T, D) -> (N, D, H, W)."""
     batch, _, embed_dim = x.shape
     return x[:, -height * width :].transpose(0, 2, 1).reshape(batch, embed_dim, height, width)
 
 
-@guarded
+@guarded(x="N T D", result="N t D")
 def class_token(x: Array, height: int, width: int) -> Array:
     """Take what stands before the last H * W tokens: (N, T, D) -> (N, 1, D), or (N, 0, D) without a class token."""
     return x[:, : -height * width]
 
 
-@guarded
+@guarded(cls_token="1 1 D | N 1 D | N D", x="N T D", result="N 1+T D")
 def join_class_token(cls_token: Array, x: Array) -> Array:
     """Put the class token, (N, 1, D), (N, D) or one for all samples (1, 1, D), before the T tokens: (N, 1 + T, D)."""
     xp = array_module(x)

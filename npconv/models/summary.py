@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from npconv.errors import InputError
+from npconv.layers.letters import Shape
 from npconv.models import PretrainedConfig, family_of
 from npconv.models.parameters import count_parameters
 from npconv.plan.costs import multiply_adds
-from npconv.plan.shapes import Shape, as_pair, result_shapes
+from npconv.plan.shapes import as_pair, result_shapes
 from npconv.plan.step import Plan, Step
 
 

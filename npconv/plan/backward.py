@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from npconv.backend import Array
-from npconv.plan.operations_backward import SHAPE, Rule, rule_of
+from npconv.gradients.gradient_of import SHAPE
+from npconv.plan.operations_backward import Rule, rule_of
 from npconv.plan.operations_forward import FORWARD
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan, Step

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from npconv.plan.shapes import Shape
+from npconv.gradients.gradient_of import UPSTREAM
+from npconv.layers.letters import Shape
+from npconv.plan.operations_backward import passed_back
 from npconv.plan.step import Step
 
 #: Last parts of the names of stored statistics: they are in the checkpoint but are not trained parameters.
@@ -27,11 +29,18 @@ def count_parameters(shapes: Mapping[str, Shape]) -> int:
 
 
 def multiply_adds(step: Step, shapes: Mapping[str, Shape], params: Mapping[str, Shape]) -> int:
-    """Return the multiply-adds of a step, from the shapes of the model's results and those of its parameters."""
-    rule = MULTIPLY_ADDS.get(step.operation)
-    if rule is None:
+    """Return the multiply-adds of a step, from the shapes of the model's results and those of its parameters.
+
+    The gradient of each factor of a product takes as many as the product.
+    """
+    back = passed_back(step.operation)
+    rule = MULTIPLY_ADDS.get(back.operation if back else step.operation)
+    if rule is None or step.attributes.get("wrt") == "bias":
         return 0
     inputs = [shapes[name] for name in step.inputs]
+    if back:
+        given = back.given(step, inputs, params)
+        return rule(given.pop(UPSTREAM), **given)
     return rule(shapes[step.name], *inputs, **{name: params[full] for name, full in step.params.items()})
 
 

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npconv.errors import GoldenError, InputError
+from npconv.layers.letters import Shape
 from npconv.plan.costs import multiply_adds
-from npconv.plan.shapes import Shape, as_pair, result_shape
+from npconv.plan.operations_backward import passed_back
+from npconv.plan.shapes import as_pair, result_shape
 from npconv.plan.step import Step
 
 #: Numbers that steps may hold for each number in the file, and in any case: a model of few weights may make large maps
@@ -26,7 +28,7 @@ WORK_FOR_EACH, WORK_ANYWAY = 1 << 14, 1 << 32
 
 
 #: Operations whose arrays are stretched to fit each other, and those that only put numbers into other places.
-STRETCHED = ("residual", "grn_apply", "layer_scale")
+STRETCHED = ("residual", "grn_apply", "layer_scale", "sum_gradients")
 MOVED = ("map_tokens", "tokens", "positions_map", "class_token", "join_class_token", "join_nothing")
 
 
@@ -89,12 +91,18 @@ def extent_of(step: Step, inputs: Sequence[Shape], params: Mapping[str, Shape]) 
     if step.operation in ("attention_scores", "attention_context"):
         made = made // max(inputs[1][0], 1) * max(inputs[0][0], inputs[1][0], 1)
     work = multiply_adds(step, {step.name: result, **dict(zip(step.inputs, inputs, strict=True))}, params)
+    x, y, ways = inputs[0], result, 1
+    if passed_back(step.operation):
+        x, y, ways = inputs[-1], inputs[0], 2  # to the input and to the weight, which each sample has a gradient of
+        held += size_of(y[:1]) * size_of(given.get("weight", ()))
+        work *= ways
     if "padding" in step.attributes:
         kernel = step.attributes.get("kernel_size") or given["weight"][2:]
-        padded = _padded(inputs[0], as_pair(kernel), as_pair(step.attributes["padding"]))
+        padded = _padded(x, as_pair(kernel), as_pair(step.attributes["padding"]))
         area = math.prod(as_pair(kernel))
-        windows = size_of(inputs[0][:2]) * area * size_of(result[2:])
-        return Extent(made, held + padded + windows * ("kernel_size" not in step.attributes), max(work, windows))
+        windows = size_of(x[:2]) * area * size_of(y[2:])
+        held += ways * (padded + windows * ("kernel_size" not in step.attributes))
+        return Extent(made, held, max(work, ways * windows))
     if "height" in step.attributes:
         held = max(held, size_of((*inputs[0][:-1], result[-1])))  # Pillow resizes one axis after the other
     return Extent(made, held, work)

@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from npconv.gradients.gradient_of import SHAPE
 from npconv.plan.backward import on_the_way
-from npconv.plan.operations_backward import SHAPE, Rule
+from npconv.plan.operations_backward import Rule
 from npconv.plan.step import Plan, Step
 
 GRAD, LOSS, LABELS = ".grad", "loss", "labels"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from npconv import gradients
 from npconv.backend import Array
-from npconv.gradients.gradient_of import gradient_of
+from npconv.gradients.gradient_of import SHAPE, UPSTREAM, gradient_of
 from npconv.plan import operations_forward as forward
 from npconv.plan.step import Step
 
@@ -32,9 +32,11 @@ def residual_backward(grad_y: Array) -> tuple[Array, Array]:
 
 @gradient_of(forward.tokens, "x", "cls_token")
 def tokens_backward(
-    grad_y: Array, x_shape: Sequence[int], cls_token_shape: Sequence[int] = (1, 0, 1)
+    grad_y: Array, x_shape: Sequence[int], cls_token_shape: Sequence[int] | None = None
 ) -> tuple[Array, Array]:
     """Return the gradients of a map and of the class token, which is none if there was none."""
+    if cls_token_shape is None:
+        return gradients.map_tokens_backward(grad_y, x_shape), grad_y[:, :0]
     grad_token, grad_positions = gradients.join_class_token_backward(grad_y, cls_token_shape)
     return gradients.map_tokens_backward(grad_positions, x_shape), grad_token
 
@@ -58,13 +60,11 @@ BACKWARD: dict[str, Callable[..., Any]] = {
     if (function := globals().get(f"{name}_backward") or getattr(gradients, f"{name}_backward", None)) is not None
 }
 
-#: How an argument is called that is the shape of another.
-SHAPE = "_shape"
-
 
 class Rule(NamedTuple):
     """How gradients pass a kind of step: the backward function, what it takes and what it gives, by argument."""
 
+    operation: str
     function: Callable[..., Any]
     takes: tuple[str, ...]
     gives: tuple[str, ...]
@@ -92,6 +92,11 @@ class Rule(NamedTuple):
         found = self.function(grad_y, **given, **step.attributes)
         return dict(zip(self.gives, found if len(self.gives) > 1 else (found,), strict=True))
 
+    def given(self, step: Step, inputs: Sequence[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the step of a backward operation takes, by argument; whole arrays in place of shapes."""
+        names = (name.removesuffix(SHAPE) for name in (UPSTREAM, *self.takes))
+        return dict(zip(names, inputs, strict=False)) | {name: params[full] for name, full in step.params.items()}
+
 
 @cache
 def rule_of(operation: str) -> Rule | None:
@@ -101,7 +106,14 @@ def rule_of(operation: str) -> Rule | None:
         return None
     takes = tuple(inspect.signature(function).parameters)[1:]
     arguments = inspect.signature(forward.FORWARD[operation]).parameters.values()
-    return Rule(function, takes, function.gives, tuple(p.name for p in arguments if p.kind is not p.KEYWORD_ONLY))
+    return Rule(
+        operation, function, takes, function.gives, tuple(p.name for p in arguments if p.kind is not p.KEYWORD_ONLY)
+    )
+
+
+def passed_back(operation: str) -> Rule | None:
+    """Return the rule of the operation that a backward operation is of; None for operations of a model."""
+    return rule_of(operation.removesuffix("_backward")) if operation.endswith("_backward") else None
 
 
 def single(operation: str) -> Callable[..., Array]:

@@ -112,7 +112,6 @@ FORWARD: dict[str, Callable[..., Any]] = {
         drop_path,
         dropout,
         layers.cross_entropy,
-        layers.soft_cross_entropy,
         layers.mean_squared_error,
         layers.binary_cross_entropy_with_logits,
         half_square,

@@ -181,6 +181,7 @@ def facts_of(done: FineTuned) -> dict[str, Any]:
         "written_by": f"npconv {__version__}",
         "versions": library_versions(),
         "call": asdict(done.call),
+        "ended": done.trained.ended if done.trained else None,
         "epochs": [asdict(epoch) for epoch in done.trained.epochs] if done.trained else [],
         "classes": list(done.train.classes),
         "train_photos": len(done.train),

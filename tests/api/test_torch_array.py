@@ -11,6 +11,7 @@ import pytest
 from support.builders import BACKBONES, CLASSIFIERS, CONFIGS, filled_model, pictures
 from support.foreign import JaxArray, TorchTensor
 
+import npconv
 from npconv import InputError, UnavailableError
 from npconv.api.parameter import Parameter
 from npconv.api.torch_array import TorchArray
@@ -107,11 +108,16 @@ def test_one_number_is_a_number_in_any_shape(logits):
     assert (int(best), "abc"[best], float(logits[:1, :1])) == (1, "b", 0.5)
 
 
-def test_a_loss_is_one_of_them_and_says_that_there_are_no_gradients():
-    loss = filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"])(TorchTensor(pictures()), labels=[0, 1]).loss
+def test_a_loss_is_one_of_them_and_says_where_gradients_come_from():
+    """Its advice, as it is typed, gives the same loss."""
+    model, pixel_values, labels = filled_model(CLASSIFIERS["cvt"], CONFIGS["cvt"]), TorchTensor(pictures()), [0, 1]
+    loss = model(pixel_values, labels=labels).loss
     assert (type(loss), loss.shape, loss.item()) == (TorchArray, (), float(loss))
-    with pytest.raises(UnavailableError, match=r"save_pretrained\(folder\), and train with transformers"):
+    with pytest.raises(UnavailableError, match=r"npconv\.value_and_grad\(model\)\(.* returns it") as refusal:
         loss.backward()
+    advice = str(refusal.value).partition(": ")[2].partition(" returns")[0]
+    names = {"npconv": npconv, "model": model, "pixel_values": pixel_values, "labels": labels}
+    assert eval(advice, names).loss == loss.item()
 
 
 def test_without_torch_there_are_the_methods_of_numpy_alone(monkeypatch):

@@ -103,5 +103,6 @@ def test_ctrl_c_leaves_the_best_model_so_far(labelled, model, tmp_path):
     out, _ = process.communicate()
     assert process.returncode == 0
     assert "interrupted; the model is that of epoch" in out
+    assert f"{mine}.training keeps what it needs" in out
     assert (mine / "model.safetensors").exists()
     assert (mine.with_name("mine.training") / "checkpoint.safetensors").exists()

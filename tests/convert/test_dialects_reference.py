@@ -111,50 +111,10 @@ def test_what_timm_has_and_npconv_has_not_or_must_be_told(timm, options, stem_ty
         convert({key: value.numpy() for key, value in theirs.items()})
 
 
-#: Options of timm, and what says in npconv what no shape shows.
-OPTIONS = {
-    "overlap": ({"stem_type": "overlap"}, {}),
-    "overlap_tiered": ({"stem_type": "overlap_tiered", "dims": (40, 12, 16, 20)}, {}),
-    "overlap_act": ({"stem_type": "overlap_act", "act_layer": "silu"}, {"hidden_act": "silu"}),
-    "norm first": ({"head_norm_first": True, "norm_eps": 1e-3}, {"norm_eps": 1e-3}),
-    "hidden head": ({"head_hidden_size": 11, "act_layer": "relu"}, {"hidden_act": "relu"}),
-    "hidden head, no classes": ({"head_hidden_size": 11, "num_classes": 0}, {}),
-    "norm first, no classes": ({"head_norm_first": True, "num_classes": 0}, {}),
-    "kernels": ({"kernel_sizes": (3, 5, 7, 9)}, {}),
-    "RMS norm": ({"norm_layer": "rmsnorm2d", "norm_eps": 1e-2}, {"norm_eps": 1e-2, "norm_type": "rms_norm"}),
-    "simple norm": (
-        {"norm_layer": "simplenorm", "conv_mlp": True, "stem_type": "overlap_act", "head_norm_first": True},
-        {"norm_type": "simple_norm"},
-    ),
-    "maximum": ({"global_pool": "max"}, {"pooling": "max"}),
-    "average and maximum": ({"global_pool": "avgmax", "head_hidden_size": 11}, {"pooling": "avgmax"}),
-    "both": ({"global_pool": "catavgmax", "head_norm_first": True}, {}),
-    "both, told": ({"global_pool": "fastcatavgmax", "head_norm_first": True}, {"pooling": "catavgmax"}),
-    "stride 16": ({"output_stride": 16}, {"output_stride": 16}),
-    "stride 8": ({"output_stride": 8, "kernel_sizes": (7, 5, 3, 9)}, {"output_stride": 8}),
-    "stride 8 of patches of 16": ({"output_stride": 8, "patch_size": 16}, {"output_stride": 8}),
-    "stride 8, RMS norm": (
-        {"output_stride": 8, "stem_type": "overlap", "norm_layer": "rmsnorm"},
-        {"output_stride": 8, "norm_type": "rms_norm"},
-    ),
-    "quick GELU": ({"act_layer": "quick_gelu", "conv_mlp": True}, {"hidden_act": "quick_gelu"}),
-    "all": (
-        {
-            "stem_type": "overlap",
-            "head_norm_first": True,
-            "kernel_sizes": 5,
-            "norm_eps": 1e-2,
-            "act_layer": "gelu_tanh",
-        },
-        {"norm_eps": 1e-2, "hidden_act": "gelu_new"},
-    ),
-}
-
-
 @pytest.mark.parametrize("use_grn", [False, True])
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", timm_models.OPTIONS)
 def test_timm_options(torch, timm, use_grn, options):
-    theirs, given = OPTIONS[options]
+    theirs, given = timm_models.OPTIONS[options]
     scale = None if use_grn else 1e-6
     model = timm.models.convnext.ConvNeXt(
         **{"num_classes": 7, **STAGES, **theirs}, use_grn=use_grn, ls_init_value=scale

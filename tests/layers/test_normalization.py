@@ -8,7 +8,15 @@ from support import naive_layers as naive
 from support.rounding import FLOATS, UNIT_ROUNDOFF, assert_rounded, gamma, normal
 
 from npconv.errors import InputError
-from npconv.layers import batch_norm, global_response_norm, layer_norm
+from npconv.layers import (
+    batch_norm,
+    batch_norm_training,
+    global_response_norm,
+    layer_norm,
+    num_batches_tracked,
+    running_mean,
+    running_var,
+)
 
 small = st.integers(1, 4)
 dtypes = st.sampled_from(FLOATS)
@@ -21,12 +29,18 @@ def layer_norm_magnitude(x, weight, bias, *, eps, axis):
     The mean is off by up to gamma(C) * mean|x|, a shift of every deviation; scaled by the standard deviation, that is
     the first term. The same shift, doubled, changes the variance; the rest is relative to the result itself.
     """
-    x = np.moveaxis(np.asarray(x, np.float64), axis, -1)
-    deviation = x - x.mean(-1, keepdims=True)
-    spread = np.sqrt((deviation**2).mean(-1, keepdims=True) + eps)
-    shift = np.abs(x).mean(-1, keepdims=True) / spread
+    moved = np.moveaxis(unit_magnitude(x, eps=eps, axis=axis), axis, -1)
+    return np.moveaxis(moved * np.abs(weight) + np.abs(bias), -1, axis)
+
+
+def unit_magnitude(x, *, eps, axis):
+    """Return what the roundings act on before the weights and biases, of statistics over an axis or several."""
+    x = np.asarray(x, np.float64)
+    deviation = x - x.mean(axis, keepdims=True)
+    spread = np.sqrt((deviation**2).mean(axis, keepdims=True) + eps)
+    shift = np.abs(x).mean(axis, keepdims=True) / spread
     unit = np.abs(deviation) / spread
-    return np.moveaxis((shift + unit * (1 + 2 * shift)) * np.abs(weight) + np.abs(bias), -1, axis)
+    return shift + unit * (1 + 2 * shift)
 
 
 @given(
@@ -153,6 +167,63 @@ def test_batch_norm_eps_shows_at_tiny_variance():
     assert y.item() == pytest.approx(0.01 / np.sqrt(1.1e-4), rel=1e-12)  # five operations of 1e-16
 
 
+@given(st.integers(1, 3), st.integers(1, 5), st.tuples(small, small), st.sampled_from([1e-5, 1e-3]), dtypes, seeds)
+@example(2, 5, (3, 4), 1e-5, "float16", 0)
+@example(1, 5, (1, 1), 1e-5, "float32", 0)
+def test_batch_norm_training(batch, channels, size, eps, dtype, seed):
+    x = normal(seed, batch, channels, *size, dtype=dtype)
+    weight, bias = normal(seed, channels, dtype=dtype), normal(seed + 1, channels, dtype=dtype)
+    y = batch_norm_training(x, weight, bias, eps=eps)
+    assert y.dtype == dtype
+    expected = naive.batch_norm_training(x, weight, bias, eps=eps)
+    unit = unit_magnitude(x, eps=eps, axis=(0, 2, 3))
+    magnitude = unit * np.abs(weight)[:, None, None] + np.abs(bias)[:, None, None]
+    assert_rounded(y, expected, 2 * magnitude, operations=batch * size[0] * size[1] + 8)  # as for a layer norm
+
+
+@given(st.integers(2, 3), st.integers(1, 5), st.tuples(small, small), st.sampled_from([0.1, 0.5, 1.0]), dtypes, seeds)
+@example(2, 5, (3, 4), 0.1, "float16", 0)
+def test_running_statistics(batch, channels, size, momentum, dtype, seed):
+    x = normal(seed, batch, channels, *size, dtype=dtype)
+    mean, variance = normal(seed, channels, dtype=dtype), np.abs(normal(seed + 1, channels, dtype=dtype))
+    operations = batch * size[0] * size[1] + 8
+    new_mean = running_mean(x, mean, momentum=momentum)
+    assert new_mean.dtype == dtype
+    magnitude = naive.running_mean(np.abs(x), np.abs(mean), momentum=momentum)
+    assert_rounded(new_mean, naive.running_mean(x, mean, momentum=momentum), magnitude, operations)
+    new_variance = running_var(x, variance, momentum=momentum)
+    assert new_variance.dtype == dtype
+    # A deviation is off by the mean's error, which mean|x| bounds: relative to the squares it counts twice.
+    deviation = np.abs(x.astype(np.float64)).max(axis=(0, 2, 3)) * 2
+    magnitude = variance + 2 * batch * size[0] * size[1] * deviation**2
+    assert_rounded(new_variance, naive.running_var(x, variance, momentum=momentum), magnitude, operations)
+
+
+def test_running_statistics_by_hand():
+    """A tenth of the batch: of 1, 2, 3 and 6 the mean is 3, and the squared deviations add up to 14."""
+    x = np.array([1.0, 2, 3, 6]).reshape(2, 1, 1, 2)
+    assert running_mean(x, np.array([5.0])).item() == pytest.approx(0.9 * 5 + 0.1 * 3, rel=1e-15)
+    assert running_var(x, np.array([2.0])).item() == pytest.approx(0.9 * 2 + 0.1 * 14 / 3, rel=1e-15)  # by n - 1
+    assert num_batches_tracked(x, np.array(41)) == 42
+
+
+def test_batch_norm_takes_the_newest_statistics_as_batch_norm_training_does():
+    """With a momentum of 1, and the variance by n in place of n - 1, they are those of the batch."""
+    x, weight, bias = normal(0, 2, 3, 4, 5), normal(1, 3), normal(2, 3)
+    mean, variance = running_mean(x, np.zeros(3), momentum=1.0), running_var(x, np.zeros(3), momentum=1.0)
+    stored = batch_norm(x, weight, bias, mean, variance * 39 / 40, eps=1e-5)
+    # Some 40 roundings of 1.1e-16 on values below 10.
+    np.testing.assert_allclose(batch_norm_training(x, weight, bias, eps=1e-5), stored, rtol=0, atol=1e-13)
+
+
+def test_one_number_a_channel_has_no_variance():
+    x, one = np.ones((1, 3, 1, 1)), np.ones(3)
+    with pytest.raises(InputError, match=r"running_var: expected at least 2 numbers a channel, got 1; use a larger"):
+        running_var(x, one)
+    np.testing.assert_array_equal(batch_norm_training(x, one, 2 * one, eps=1e-5), 2 * x)
+    np.testing.assert_allclose(running_mean(x, 0 * one), 0.1 * one, rtol=1e-15)
+
+
 @given(st.integers(1, 2), st.integers(1, 6), st.tuples(small, small), st.sampled_from([1e-6, 1e-2]), dtypes, seeds)
 @example(2, 5, (3, 4), 1e-6, "float16", 0)
 @example(1, 5, (1, 1), 1e-6, "float32", 0)
@@ -238,6 +309,12 @@ X, ONES = normal(0, 2, 4, 5, 6), np.ones(4)
         (lambda: batch_norm(X, ONES, ONES, ONES, ONES[:1], eps=1e-5), "running_var"),
         (lambda: batch_norm(X, ONES[None], ONES, ONES, ONES, eps=1e-5), "weight"),
         (lambda: batch_norm(X.astype(int), ONES, ONES, ONES, ONES, eps=1e-5), "expected a floating-point array"),
+        (lambda: batch_norm_training(X[0], ONES, ONES, eps=1e-5), r"batch_norm_training: expected x of shape"),
+        (lambda: batch_norm_training(X, ONES[:3], ONES, eps=1e-5), "the weights expect 3 channels on axis 1"),
+        (lambda: batch_norm_training(X, ONES, ONES[:1], eps=1e-5), "bias"),
+        (lambda: running_mean(X, ONES[:3]), r"running_mean: expected running_mean of shape \(4,\), got \(3,\)"),
+        (lambda: running_var(X, ONES[:, None]), r"running_var: expected running_var of shape \(4,\), got \(4, 1\)"),
+        (lambda: running_var(X.astype(int), ONES), "expected a floating-point array"),
         (lambda: global_response_norm(X[0], ONES, ONES, eps=1e-6), r"global_response_norm: expected x of shape"),
         (lambda: global_response_norm(X, ONES[:3], ONES, eps=1e-6), "the weights expect 3 channels on axis 1"),
         (lambda: global_response_norm(X, ONES, ONES[:3], eps=1e-6), "bias"),

@@ -129,7 +129,7 @@ def test_the_result_has_the_letters_that_are_said(case):
     said = {name: text.split("|") for name, text in case.function.shapes.items()}
     for name, array in case.arrays.items():
         for letters in (form.split() for form in said.get(name, [])):
-            if letters[0] == "..." or len(letters) == array.ndim:
+            if letters[:1] == ["..."] or len(letters) == array.ndim:
                 lengths.update(zip(reversed(letters), reversed(array.shape), strict=False))
     (result,) = (text.split() for text in said["result"])
     if result[:1] == ["..."]:
@@ -163,7 +163,7 @@ def test_a_layer_is_one_frame_away_from_its_caller(case):
 @every_case
 def test_source_and_signature_are_those_of_the_mathematics(case):
     source = inspect.getsource(case.function)
-    assert source.startswith(("@shapes(", "@elementwise\n"))
+    assert source.startswith(("@shapes(", "@guarded(", "@elementwise\n"))
     assert f"def {case.function.__name__}(" in source
     assert "return " in source
     assert inspect.signature(case.function) == inspect.signature(inspect.unwrap(case.function))

@@ -10,9 +10,13 @@ from support import naive_layers as naive
 from support.rounding import FLOATS, assert_rounded, normal
 
 from npconv.errors import InputError
-from npconv.layers import drop_path, dropout
+from npconv.layers import drop, drop_path, drop_path_mask, dropout, dropout_mask
 
 both = pytest.mark.parametrize("function", [drop_path, dropout], ids=lambda function: function.__name__)
+masks = pytest.mark.parametrize(
+    ("function", "mask_of"), [(drop_path, drop_path_mask), (dropout, dropout_mask)], ids=["drop_path", "dropout"]
+)
+seeds = st.integers(0, 2**32 - 1)
 
 
 @both
@@ -77,6 +81,35 @@ def test_rate_one_drops_everything_without_a_warning(function, dtype):
 def test_each_call_draws_anew(function):
     x, rng = np.ones((200, 1)), np.random.default_rng(0)
     assert (function(x, rate=0.5, rng=rng) != function(x, rate=0.5, rng=rng)).any()  # alike with a chance of 1e-60
+
+
+@masks
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.floats(0, 1), st.sampled_from(FLOATS), seeds)
+def test_a_mask_drops_what_the_layer_drops(function, mask_of, shape, rate, dtype, seed):
+    """The mask by itself, and the layer with the same generator, to the bit."""
+    x = normal(seed, *shape, dtype=dtype)
+    mask = mask_of(x, rate=rate, rng=np.random.default_rng(seed))
+    assert mask.shape == (x.shape[:1] if function is drop_path else x.shape)
+    assert mask.dtype == ("float32" if dtype == "float16" else dtype)
+    assert set(np.unique(mask)) <= {0, (1 / (1 - rate) if rate < 1 else 0) * np.ones((), mask.dtype)}
+    expected = function(x, rate=rate, rng=np.random.default_rng(seed))
+    np.testing.assert_array_equal(drop(x, mask), expected)
+    assert drop(x, mask).dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (2, 1), (3, 2), (2, 3, 1), ()])
+def test_a_mask_of_another_shape_is_refused(shape):
+    """Also one that could be stretched."""
+    with pytest.raises(InputError, match=r"drop: expected a mask of shape \(2,\) or \(2, 3\), got ") as refusal:
+        drop(np.ones((2, 3)), np.ones(shape))
+    assert "\n" not in str(refusal.value)
+
+
+@masks
+@pytest.mark.parametrize("rate", [-0.1, 1.1, math.nan, math.inf])
+def test_a_mask_refuses_what_is_no_probability(function, mask_of, rate):
+    with pytest.raises(InputError, match=f"{mask_of.__name__}: expected a rate from 0 to 1, got {rate}"):
+        mask_of(np.ones((2, 3)), rate=rate, rng=np.random.default_rng(0))
 
 
 @both

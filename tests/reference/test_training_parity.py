@@ -7,6 +7,7 @@ pytest.importorskip("transformers")
 
 import numpy as np
 import parity
+import same_masks
 import torch
 
 pytestmark = pytest.mark.reference
@@ -19,44 +20,17 @@ CVT = {
     "patch_stride": [2, 2, 2],
     "drop_rate": [0.1, 0.2, 0.3],
     "attention_drop_rate": [0.3, 0.2, 0.1],
-    "drop_path_rate": [0.0, 0.0, 0.0],
+    "drop_path_rate": [0.3, 0.2, 0.1],
 }
 
 
-@pytest.mark.parametrize("family", ["convnext", "convnextv2"])
-def test_drop_path(monkeypatch, family):
-    # Five blocks: these rates are exact in float32, to which transformers rounds them.
-    pair = parity.make_pair(family, "image_classification", {**STAGED, "drop_path_rate": 0.5}, (7, 3, 16, 19))
-    numbers = np.random.default_rng(3)
-    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.tensor(numbers.random(tuple(shape))))
-    with torch.no_grad():
-        theirs = pair.theirs.train()(torch.tensor(pair.pixel_values).double(), output_hidden_states=True)
-    ours = pair.ours(pair.pixel_values, output_hidden_states=True, training=True, rng=np.random.default_rng(3))
-    inference = pair.ours(pair.pixel_values)
-    assert parity.distance(ours.logits, theirs.logits.numpy()) <= 1e-10
-    assert parity.distance(ours.logits, inference.logits) > 1e-3
+FIELDS = {"convnext": {**STAGED, "drop_path_rate": 0.4}, "convnextv2": {**STAGED, "drop_path_rate": 0.4}, "cvt": CVT}
 
 
-class SameDropout(torch.nn.Module):
-    """Dropout that draws from a generator of NumPy, as npconv does."""
-
-    def __init__(self, rate, rng):
-        super().__init__()
-        self.rate, self.rng = rate, rng
-
-    def forward(self, x):
-        kept = torch.tensor(self.rng.random(tuple(x.shape)) >= self.rate)
-        return x * kept / (1 - self.rate)
-
-
-def test_dropout_of_cvt():
-    """Without drop path, which transformers lets act on the sum with the residual as well."""
-    pair = parity.make_pair("cvt", "image_classification", CVT, (3, 3, 16, 19))
-    numbers = np.random.default_rng(3)
-    for module in list(pair.theirs.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, torch.nn.Dropout):
-                setattr(module, name, SameDropout(child.p, numbers))
+@pytest.mark.parametrize("family", FIELDS)
+def test_drop_path_dropout_and_batch_statistics(family):
+    pair = parity.make_pair(family, "image_classification", FIELDS[family], (7, 3, 16, 19))
+    same_masks.train(pair.theirs, pair.ours, np.random.default_rng(3))
     with torch.no_grad():
         theirs = pair.theirs(torch.tensor(pair.pixel_values).double(), output_hidden_states=True)
     ours = pair.ours(pair.pixel_values, output_hidden_states=True, training=True, rng=np.random.default_rng(3))
@@ -64,6 +38,17 @@ def test_dropout_of_cvt():
     for mine, yours in zip(ours.hidden_states, theirs.hidden_states, strict=True):
         assert parity.distance(mine, yours.numpy()) <= 1e-10
     assert parity.distance(ours.logits, pair.ours(pair.pixel_values).logits) > 1e-3
+
+
+def test_drop_path_draws_as_that_of_transformers(monkeypatch):
+    """With its own modules. Five blocks: these rates are exact in float32, to which transformers rounds them."""
+    pair = parity.make_pair("convnext", "image_classification", {**STAGED, "drop_path_rate": 0.5}, (7, 3, 16, 19))
+    numbers = np.random.default_rng(3)
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.tensor(numbers.random(tuple(shape))))
+    with torch.no_grad():
+        theirs = pair.theirs.train()(torch.tensor(pair.pixel_values).double())
+    ours = pair.ours(pair.pixel_values, training=True, rng=np.random.default_rng(3))
+    assert parity.distance(ours.logits, theirs.logits.numpy()) <= 1e-10
 
 
 def test_drop_path_rates():

@@ -19,7 +19,8 @@ from support import naive_layers as naive
 class Case:
     """A call of a layer; `arrays` are its arguments in float64 (or integers), `seed` that of its random generator.
 
-    `stays_wide`: the layer is a part of another, and leaves in float32 what came in float16.
+    `stays_wide`: the layer is a part of another, and leaves in float32 what came in float16. `counts`: it gives an
+    integer.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     stays_wide: bool = False
+    counts: bool = False
 
     def arrays_as(self, dtype: str) -> dict[str, np.ndarray]:
         """Return the arrays in `dtype`; integers stay."""
@@ -35,6 +37,8 @@ class Case:
 
     def result_dtype(self, dtype: str) -> str:
         """Return the dtype of the result for arrays in `dtype`."""
+        if self.counts:
+            return "int64"
         return "float32" if self.stays_wide and dtype == "float16" else dtype
 
     def run(self, arrays: dict[str, Any], function: Callable[..., Any] | None = None) -> Any:
@@ -107,6 +111,15 @@ CASES = [
         )
     ],
     Case("batch_norm", layers.batch_norm, {"x": _MAP, **_AFFINE, **_STATISTICS}, {"eps": 1e-5}),
+    Case("batch_norm_training", layers.batch_norm_training, {"x": _MAP, **_AFFINE}, {"eps": 1e-5}),
+    Case("running_mean", layers.running_mean, {"x": _MAP, "running_mean": _normal(6)}),
+    Case("running_var", layers.running_var, {"x": _MAP, "running_var": _positive(6)}, {"momentum": 0.3}),
+    Case(
+        "num_batches_tracked",
+        layers.num_batches_tracked,
+        {"x": _MAP, "num_batches_tracked": np.array(12)},
+        counts=True,
+    ),
     Case(
         "global_response_norm",
         layers.global_response_norm,
@@ -175,6 +188,10 @@ CASES = [
     ),
     Case("drop_path", layers.drop_path, {"x": _normal(7, 2, 3)}, {"rate": 0.4}, seed=3),
     Case("dropout", layers.dropout, {"x": _normal(7, 2, 3)}, {"rate": 0.4}, seed=4),
+    Case("drop of samples", layers.drop, {"x": _normal(7, 2, 3), "mask": _positive(7)}),
+    Case("drop of elements", layers.drop, {"x": _normal(7, 2, 3), "mask": _positive(7, 2, 3)}),
+    Case("drop_path_mask", layers.drop_path_mask, {"x": _normal(7, 2, 3)}, {"rate": 0.4}, seed=3, stays_wide=True),
+    Case("dropout_mask", layers.dropout_mask, {"x": _normal(7, 2, 3)}, {"rate": 0.4}, seed=4, stays_wide=True),
     Case(
         "cross_entropy", layers.cross_entropy, {"logits": 3 * _normal(4, 5), "labels": _LABELS}, {"ignore_index": -100}
     ),

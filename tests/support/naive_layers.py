@@ -123,6 +123,43 @@ def batch_norm(x: Array, weight: Array, bias: Array, running_mean: Array, runnin
     return y
 
 
+def _channels(x: Array) -> list[list[float]]:
+    """Return the numbers of each channel of a map, of all samples and positions."""
+    (x,) = _float64(x)
+    return [[*x[:, c].ravel()] for c in range(x.shape[1])]
+
+
+def _mean_and_squares(values: list[float]) -> tuple[float, float]:
+    """Return the mean of numbers, and the sum of squared deviations from it."""
+    mean = fsum(values) / len(values)
+    return mean, fsum((value - mean) ** 2 for value in values)
+
+
+def batch_norm_training(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
+    statistics = []
+    for values in _channels(x):
+        mean, squares = _mean_and_squares(values)
+        statistics.append((mean, squares / len(values)))
+    mean, variance = np.array(statistics).reshape(-1, 2).T
+    return batch_norm(x, weight, bias, mean, variance, eps=eps)
+
+
+def running_mean(x: Array, running_mean: Array, *, momentum: float = 0.1) -> Array:
+    (running_mean,) = _float64(running_mean)
+    means = [_mean_and_squares(values)[0] for values in _channels(x)]
+    return np.array([fsum([old, momentum * (new - old)]) for old, new in zip(running_mean, means, strict=True)])
+
+
+def running_var(x: Array, running_var: Array, *, momentum: float = 0.1) -> Array:
+    (running_var,) = _float64(running_var)
+    variances = [_mean_and_squares(values)[1] / (len(values) - 1) for values in _channels(x)]
+    return np.array([fsum([old, momentum * (new - old)]) for old, new in zip(running_var, variances, strict=True)])
+
+
+def num_batches_tracked(x: Array, num_batches_tracked: Array) -> Array:
+    return np.array(int(num_batches_tracked) + 1)
+
+
 def global_response_norm(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
     x, weight, bias = _float64(x, weight.reshape(-1), bias.reshape(-1))
     batch, channels = x.shape[:2]
@@ -331,20 +368,38 @@ def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
 
 
 def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
-    return _drop(x, (len(x), *[1] * (x.ndim - 1)), rate, rng)
+    return _drop(x, x.shape[:1], rate, rng)
+
+
+def dropout_mask(x: Array, *, rate: float, rng: np.random.Generator) -> Array:
+    return _mask(x.shape, rate, rng)
+
+
+def drop_path_mask(x: Array, *, rate: float, rng: np.random.Generator) -> Array:
+    return _mask(x.shape[:1], rate, rng)
+
+
+def drop(x: Array, mask: Array) -> Array:
+    x, mask = _float64(x, mask)
+    y = np.empty(x.shape)
+    for place in np.ndindex(*x.shape):
+        y[place] = x[place] * mask[place[: mask.ndim]]
+    return y
 
 
 def _drop(x: Array, draws_shape: tuple[int, ...], rate: float, rng: np.random.Generator | None) -> Array:
-    """Keep what draws at least `rate`, divided by ``1 - rate``: one draw for each place of `draws_shape`."""
+    """Drop by one draw for each place of `draws_shape`."""
     (x,) = _float64(x)
-    if rng is None or rate == 0:
-        return x
-    draws = np.broadcast_to(rng.random(draws_shape), x.shape)
-    y = np.zeros(x.shape)
-    for place in np.ndindex(*x.shape):
+    return x if rng is None or rate == 0 else drop(x, _mask(draws_shape, rate, rng))
+
+
+def _mask(shape: tuple[int, ...], rate: float, rng: np.random.Generator) -> Array:
+    """Keep what draws at least `rate`, divided by ``1 - rate``."""
+    draws, mask = rng.random(shape), np.zeros(shape)
+    for place in np.ndindex(*shape):
         if draws[place] >= rate:
-            y[place] = x[place] / (1 - rate)
-    return y
+            mask[place] = 1 / (1 - rate)
+    return mask
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------

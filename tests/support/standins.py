@@ -260,6 +260,14 @@ def zeros_like(a: Any, dtype: Any = None) -> DeviceArray:
     return _wrap(np.zeros_like(_data(a), dtype))
 
 
+def empty_like(a: Any, dtype: Any = None) -> DeviceArray:
+    return _wrap(np.empty_like(_data(a), dtype))
+
+
+def full_like(a: Any, fill_value: Any, dtype: Any = None) -> DeviceArray:
+    return _wrap(np.full_like(_data(a), _operand(fill_value), dtype))
+
+
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> DeviceArray:
     return _wrap(np.arange(start, stop, step, dtype) if stop is not None else np.arange(0, start, step, dtype))
 
@@ -290,6 +298,10 @@ def moveaxis(a: Any, source: Any, destination: Any) -> DeviceArray:
 
 def matmul(x1: Any, x2: Any) -> DeviceArray:
     return _wrap(np.matmul(_data(x1), _data(x2)))
+
+
+def einsum(subscripts: str, *operands: Any) -> DeviceArray:
+    return _wrap(np.einsum(subscripts, *[_data(operand) for operand in operands]))
 
 
 def where(condition: Any, x: Any, y: Any) -> DeviceArray:
@@ -324,8 +336,8 @@ def make_device_stub() -> ModuleType:
     """Return the module ``device_stub``, with a ledger that starts empty."""
     LEDGER.clear()
     functions = [
-        *(asarray, asnumpy, zeros, ones, full, zeros_like, arange, pad, concatenate, stack, broadcast_to, expand_dims),
-        *(moveaxis, matmul, where, clip, take_along_axis),
+        *(asarray, asnumpy, zeros, ones, full, zeros_like, empty_like, full_like, arange, pad, concatenate, stack),
+        *(broadcast_to, expand_dims, moveaxis, matmul, einsum, where, clip, take_along_axis),
     ]
     stride_tricks = _namespace("device_stub.lib.stride_tricks", sliding_window_view=sliding_window_view)
     return _namespace(

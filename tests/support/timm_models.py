@@ -11,6 +11,45 @@ from typing import Any
 
 import pytest
 
+#: Options of timm, and what says in npconv what no shape shows.
+OPTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "overlap": ({"stem_type": "overlap"}, {}),
+    "overlap_tiered": ({"stem_type": "overlap_tiered", "dims": (40, 12, 16, 20)}, {}),
+    "overlap_act": ({"stem_type": "overlap_act", "act_layer": "silu"}, {"hidden_act": "silu"}),
+    "norm first": ({"head_norm_first": True, "norm_eps": 1e-3}, {"norm_eps": 1e-3}),
+    "hidden head": ({"head_hidden_size": 11, "act_layer": "relu"}, {"hidden_act": "relu"}),
+    "hidden head, no classes": ({"head_hidden_size": 11, "num_classes": 0}, {}),
+    "norm first, no classes": ({"head_norm_first": True, "num_classes": 0}, {}),
+    "kernels": ({"kernel_sizes": (3, 5, 7, 9)}, {}),
+    "RMS norm": ({"norm_layer": "rmsnorm2d", "norm_eps": 1e-2}, {"norm_eps": 1e-2, "norm_type": "rms_norm"}),
+    "simple norm": (
+        {"norm_layer": "simplenorm", "conv_mlp": True, "stem_type": "overlap_act", "head_norm_first": True},
+        {"norm_type": "simple_norm"},
+    ),
+    "maximum": ({"global_pool": "max"}, {"pooling": "max"}),
+    "average and maximum": ({"global_pool": "avgmax", "head_hidden_size": 11}, {"pooling": "avgmax"}),
+    "both": ({"global_pool": "catavgmax", "head_norm_first": True}, {}),
+    "both, told": ({"global_pool": "fastcatavgmax", "head_norm_first": True}, {"pooling": "catavgmax"}),
+    "stride 16": ({"output_stride": 16}, {"output_stride": 16}),
+    "stride 8": ({"output_stride": 8, "kernel_sizes": (7, 5, 3, 9)}, {"output_stride": 8}),
+    "stride 8 of patches of 16": ({"output_stride": 8, "patch_size": 16}, {"output_stride": 8}),
+    "stride 8, RMS norm": (
+        {"output_stride": 8, "stem_type": "overlap", "norm_layer": "rmsnorm"},
+        {"output_stride": 8, "norm_type": "rms_norm"},
+    ),
+    "quick GELU": ({"act_layer": "quick_gelu", "conv_mlp": True}, {"hidden_act": "quick_gelu"}),
+    "all": (
+        {
+            "stem_type": "overlap",
+            "head_norm_first": True,
+            "kernel_sizes": 5,
+            "norm_eps": 1e-2,
+            "act_layer": "gelu_tanh",
+        },
+        {"norm_eps": 1e-2, "hidden_act": "gelu_new"},
+    ),
+}
+
 
 class _Anything(type):
     """Classes that have every attribute, as an enumeration or a base class may be asked for."""

@@ -99,6 +99,7 @@ def stopping(after):
                 raise KeyboardInterrupt
             return super().step(places, rng)
 
+    Stopping.__name__ = OwnLearner.__name__  # which a checkpoint is of
     return Stopping
 
 

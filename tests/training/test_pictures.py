@@ -1,5 +1,7 @@
 """Photos decoded to train on: as the model's own preprocessing makes them, and what cannot be read left out."""
 
+import errno
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image
 from support.small_training import RECIPE, small_pictures
 
-from npconv.errors import InputError
+from npconv.errors import InputError, UnavailableError
 from npconv.images import ConvNextImageProcessor
 from npconv.images.decode import open_image
 from npconv.training.photos import LabelledPhotos
@@ -77,6 +79,16 @@ def test_the_decoded_photos_leave_no_file_behind(tmp_path):
     pictures, _ = read_pictures(photos, PROCESSORS["usual"], tmp_path)
     assert pictures.pixels.dtype == np.uint8
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system gives no room beforehand")
+def test_a_full_disk_is_told_before_photos_are_read(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UnavailableError, match=r"room for 12,288 bytes of decoded photos .No space left on device"):
+        read_pictures(labelled(tmp_path), PROCESSORS["usual"], tmp_path)
 
 
 def test_batches_to_train_with_are_varied_smoothed_and_mixed():

@@ -128,6 +128,7 @@ def test_ctrl_c_writes_the_best_model_so_far_and_can_be_resumed(tmp_path, photos
         stopping(patch, 7, KeyboardInterrupt())
         done = train(photos, model, tmp_path / "parts")
     assert done.trained.ended == INTERRUPTED
+    assert json.loads((tmp_path / "parts" / "finetune.json").read_text())["ended"] == INTERRUPTED
     assert len(done.trained.epochs) == 2
     assert "Then it was interrupted" in card_of(tmp_path / "parts")
     with pytest.raises(InputError, match="holds"):

@@ -32,10 +32,20 @@ def answers_with(confusion: np.ndarray) -> Answers:
     return Answers(truth, answer, (truth != answer).astype(int), np.ones(len(truth)), np.zeros(len(truth)))
 
 
+def corner(image: Image.Image, classes: int) -> tuple[int, int]:
+    """Return where the squares begin: their left and upper edge."""
+    top = image.height - MARGIN - CELL * classes
+    return int((np.asarray(image)[top + 3] != PAPER).any(axis=1).argmax()), top
+
+
+def has_ink(pixels: np.ndarray) -> bool:
+    """Tell whether something dark is written on paper."""
+    return bool((pixels < 128).all(axis=2).any())
+
+
 def cell(image: Image.Image, classes: int, row: int, column: int) -> tuple[int, ...]:
     """Return the colour in the corner of a square."""
-    top = image.height - MARGIN - CELL * classes
-    left = int((np.asarray(image)[top + 3] != PAPER).any(axis=1).argmax())
+    left, top = corner(image, classes)
     return image.getpixel((left + CELL * column + 3, top + CELL * row + 3))
 
 
@@ -87,6 +97,20 @@ def test_a_contact_sheet_has_each_photo_in_its_place():
         for column in range(5 if row == 0 else 2)
     ]
     assert found == colours
+    assert sheet.height < 2 * (THUMBNAIL + 90)
+    assert sheet.width == MARGIN + 5 * (THUMBNAIL + MARGIN)
+
+
+@pytest.mark.parametrize("name", ["cat", "a name that is wider than a square"])
+def test_a_name_stands_on_the_left_of_its_row_and_above_its_column(name):
+    image = draw_confusion([name, "dog"], answers_with(np.array([[0, 0], [0, 0]])))
+    pixels, (left, top) = np.asarray(image), corner(image, 2)
+    title = MARGIN + 20
+    assert not has_ink(pixels[top:, left:])
+    for place in range(2):
+        beside = slice(CELL * place, CELL * (place + 1))
+        assert has_ink(pixels[top:][beside, :left])
+        assert has_ink(pixels[title:top, left:][:, beside])
 
 
 def test_a_contact_sheet_of_nothing_is_its_title():
@@ -131,6 +155,12 @@ def test_curves_of_nothing_or_of_too_many_are_refused():
             draw_curves(panels)
     with pytest.raises(InputError, match="expected at most 3 names of lines, got 4"):
         draw_curves({"loss": {name: [1.0] for name in "abcd"}})
+
+
+def test_names_of_lines_that_end_together_stand_above_each_other():
+    image = np.asarray(draw_curves({"loss": {"train": [2.0, 1.0], "validation": [3.0, 1.0]}}))[:, WIDTH - 90 :]
+    first, second = (np.flatnonzero((image == colour).all(axis=2).any(axis=1)) for colour in COLOURS[:2])
+    assert second.max() < first.min()
 
 
 def test_a_panel_without_values_stands_empty():

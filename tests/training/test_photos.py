@@ -278,6 +278,17 @@ def test_what_is_no_source_is_said(tmp_path):
         read_photos(3)
 
 
+def test_a_folder_that_cannot_be_read_is_an_error_of_the_call(tmp_path, monkeypatch):
+    folder = draw_classes(tmp_path / "photos", {"cat": 1})
+
+    def refuse(path):
+        raise ImageError(f"{path}: cannot be opened (Permission denied); check the path")
+
+    monkeypatch.setattr("npconv.training.photo_folders.pictures_in", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        read_photos(folder)
+
+
 @pytest.mark.skipif(not hasattr(os, "symlink") or os.name == "nt", reason="links")
 def test_a_link_to_nothing_stops_no_other_photo(tmp_path):
     folder = draw_classes(tmp_path / "photos", {"cat": 2, "dog": 2})

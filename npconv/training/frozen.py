@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -91,17 +92,12 @@ def _problem(photos: LabelledPhotos) -> dict[str, Any]:
 def _each(
     work: Callable[[np.ndarray], Result], tables: Iterator[np.ndarray], executor: Executor | None
 ) -> Iterator[Result]:
-    """Yield what comes of each table; with an executor, the next ones are begun meanwhile, and given up at the end."""
+    """Yield what comes of each table; with an executor, two are worked on at a time."""
     if executor is None:
         yield from map(work, tables)
         return
-    waiting = [executor.submit(work, table) for table in tables]
-    try:
-        for future in waiting:
-            yield future.result()
-    finally:
-        for future in waiting:
-            future.cancel()
+    while pair := [executor.submit(work, table) for table in islice(tables, 2)]:
+        yield from (future.result() for future in pair)
 
 
 def build_model(model: str | Path, stages: int, head: Head, photos: LabelledPhotos) -> Any:

@@ -34,7 +34,7 @@ STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(0, -17, -1))
 COMPARED, KEPT = 2e-4, 1e-6
 
 #: More photos than that tell no better how strong is best.
-MOST_COMPARED = 5000
+MOST_COMPARED = 3000
 
 #: Steps of L-BFGS at most; a few hundred are usual for the weakest strengths.
 MOST_STEPS = 2000

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.long
 LIMITS = {
     ("classify", "fast"): 27,
     ("classify", "explicit"): 27,
-    ("diff", "equal"): 38,  # names of libraries, readings, islands, weights and units are a file each
-    ("diff", "wrong"): 66,  # of a mistake in no catalogue: kinds of mistakes, runs and subsets are a file each
+    ("diff", "equal"): 40,  # names of libraries, readings, islands, weights, units and gradients are a file each
+    ("diff", "wrong"): 69,  # of a mistake in no catalogue: kinds of mistakes, runs and subsets are a file each
     ("convert", "bin"): 64,
 }
 

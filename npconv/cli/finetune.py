@@ -45,7 +45,7 @@ the best model so far, and --resume goes on with it.
 
 examples:
   npconv finetune flowers -o flower-model
-  npconv finetune flowers -o flower-model --model facebook/convnextv2-tiny-1k-224
+  npconv finetune flowers -o flower-model --model facebook/convnext-tiny-224
   npconv finetune flowers -o flower-model --layers all --epochs 10
   npconv classify --model flower-model photo.jpg
 """

@@ -49,7 +49,7 @@ class Walk:
         of: Container[str],
         rng: np.random.Generator | None = None,
     ) -> None:
-        self._plan, self._params, self._rng = plan, params, rng
+        self._plan, self._params, self._of, self._rng = plan, params, of, rng
         self._steps, self._wanted = on_the_way(plan, outputs, of)
         needed = [pair for step, rule in self._steps for pair in rule.kept(step).items()]
         self._whole = {name for argument, name in needed if not argument.endswith(SHAPE)}
@@ -90,7 +90,7 @@ class Walk:
                 else:
                     waiting[name] = waiting[name] + gradient if name in waiting else gradient
                 del gradient
-        yield from waiting.items()
+        yield from ((name, gradient) for name, gradient in waiting.items() if name in self._of or name in self._wanted)
 
     def _keep(self, name: str, array: Array) -> None:
         if name in self._uses:

@@ -43,11 +43,12 @@ def run(folder: str) -> None:
     logits.append(loaded(pixels).logits)
     maps.append(n.AutoBackbone.from_pretrained(folder)(pixels).feature_maps)
     n.TFAutoModel.from_pretrained(folder)(pixels), n.TFAutoModelForImageClassification.from_pretrained(folder)(pixels)
+    loss: float = n.value_and_grad(loaded)(pixels, labels=[1]).loss
     features: n.ImageFeatureExtractionPipeline = n.pipeline("image-feature-extraction", model=folder)
     pipe: n.ImageClassificationPipeline = n.pipeline("image-classification", model=loaded)
     best: str = pipe(np.zeros((40, 50, 3), np.uint8), top_k=1)[0]["label"]
     print(best, len(configs), n.AutoConfig.from_pretrained(folder).num_labels, len(maps), len(logits), len(shapes))
-    print(features.task, n.TensorType.NUMPY, batch["pixel_values"].shape, isinstance(tf, n.TFPreTrainedModel))
+    print(loss, features.task, n.TensorType.NUMPY, batch["pixel_values"].shape, isinstance(tf, n.TFPreTrainedModel))
     try:
         n.AutoModel.from_pretrained("no-such-model")
     except n.ModelNotFoundError as error:

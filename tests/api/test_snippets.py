@@ -83,6 +83,7 @@ def names(tmp_path, hub_cache, monkeypatch, torch):
     """What the codes of the table are written with: a model, a pipeline and what they gave."""
     typed.install(monkeypatch, tmp_path, hub_cache, cuda=False, torch=torch == "stand-in")
     given = """
+import npconv
 import scipy.special
 import gradio as gr
 import torch
@@ -96,6 +97,7 @@ loss, logits, maps = outputs.loss, outputs.logits, outputs.hidden_states[-1]
 features = a = b = maps.mean((2, 3))
 pixel_values = torch.rand(1, 3, 224, 224)
 name = folder = "mine"
+labels = [281]
 """
     names = {}
     exec(typed.replace_import(given), names)

@@ -152,7 +152,7 @@ def test_debug_shows_where(capsys, tmp_path):
 def test_help_and_nothing_at_all(capsys):
     assert main([]) == 2
     assert "convert" in capsys.readouterr().out
-    for words in (["--help"], ["convert", "--help"], ["train", "--help"], ["evaluate", "--help"]):
+    for words in (["--help"], ["convert", "--help"], ["train", "--help"]):
         assert main(words) == 0
         assert "usage" in capsys.readouterr().out
     assert "invalid choice" in refusal(capsys, "translate")

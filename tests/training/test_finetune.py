@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.labelled_pictures import zip_folder
 
 import npconv
 from npconv.errors import InputError
@@ -150,6 +151,12 @@ def test_other_photos_validate_whatever_the_order_of_their_classes(photos, model
     assert done.evaluation.photos.targets.tolist() == [0] * 3 + [2] * 3
     assert done.evaluation.answers.is_right.all()
     assert "The photos to validate with are those of others." in (done.directory / "README.md").read_text()
+
+
+def test_a_zip_file_gives_the_same_as_the_folder_in_it(done, photos, model, tmp_path):
+    again = finetune(zip_folder(photos, tmp_path / "photos.zip"), tmp_path / "zipped", model=model)
+    assert contents(again.directory)["model.safetensors"] == contents(done.directory)["model.safetensors"]
+    np.testing.assert_array_equal(again.evaluation.answers.loss, done.evaluation.answers.loss)
 
 
 def test_near_duplicates_are_named(photos, model, tmp_path):

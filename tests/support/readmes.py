@@ -37,7 +37,7 @@ FENCE = re.compile(
 
 SIDE_FILES = re.compile(r"<!-- side files -->\n.*?<!-- end -->\n", re.DOTALL)
 
-COMMAND = re.compile(r"^\s*(?:\$ )?(?P<program>npconv|python -m [\w.]+)(?P<words>[^#\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\$ )?(?P<program>npconv(?!\S)|python -m [\w.]+)(?P<words>[^#\n]*)", re.MULTILINE)
 
 #: Programs whose commands and options are checked, and where their parsers are made.
 PROGRAMS = {"npconv": "npconv.cli.program", "python -m weights_tools": "weights_tools.__main__"} | {

@@ -310,8 +310,8 @@ def _training_text(done: FineTuned) -> str:
     )
     text = (
         f"Kept as it was: the network up to its stage {best.stages}. The classifier after it is new, a {kind} "
-        f"regression on the features, fitted by L-BFGS; its strength of regularization, {best.comparison.strength:.2g}, "
-        f"was chosen by cross-validation on the training photos. The loss there: {', '.join(losses)}."
+        f"regression on the features, fitted by L-BFGS; its strength of regularization, {best.comparison.strength:.2g}"
+        f", was chosen by cross-validation on the training photos. The loss there: {', '.join(losses)}."
     )
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 

@@ -177,6 +177,11 @@ def text_of(done: FineTuned) -> str:
             f"interrupted; the model is that of epoch {epoch}, the best so far. --resume goes on; until then\n"
             f"{escape(str(training_folder(done.directory)))} keeps what it needs\n"
         )
+    kept, most = done.choices[0].stages, max(choice.stages for choice in done.choices)
+    if kept < most:
+        lines.append(
+            f"the first {kept} of {most} stages are kept: these photos are told apart better without the others\n"
+        )
     if done.duplicates:
         nearly = counted(len(done.duplicates), "photo of the part validation is", "photos of the part validation are")
         lines.append(f"{nearly} nearly the same as one that was trained on; see finetune.json\n")

@@ -302,20 +302,18 @@ def _training_text(done: FineTuned) -> str:
     """Return how the model came about."""
     if done.trained is not None:
         return _learning_text(done, done.trained)
-    best, *others = done.choices
-    text = (
-        "The network stays as it was; its classifier is new: a logistic regression on its features, fitted by L-BFGS,\n"
-        f"its strength of regularization ({best.comparison.strength:.2g}) chosen by cross-validation on the training "
-        "photos."
+    best = done.choices[0]
+    kind = "linear" if done.train.problem_type == "regression" else "logistic"
+    losses = (
+        f"{comparison.loss:.4f} with {counted(stages, 'stage', 'stages')}"
+        for stages, comparison in sorted(done.choices)
     )
-    if done.train.problem_type == "regression":
-        text = text.replace("a logistic regression", "a linear regression")
-    for other in others:
-        text += (
-            f"\nWith {counted(other.stages, 'stage', 'stages')} of the network the loss there was "
-            f"{other.comparison.loss:.4f}, with {best.stages} it was {best.comparison.loss:.4f}."
-        )
-    return text
+    text = (
+        f"Kept as it was: the network up to its stage {best.stages}. The classifier after it is new, a {kind} "
+        f"regression on the features, fitted by L-BFGS; its strength of regularization, {best.comparison.strength:.2g}"
+        f", was chosen by cross-validation on the training photos. The loss there: {', '.join(losses)}."
+    )
+    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def _accuracy_text(done: FineTuned) -> str:
@@ -334,7 +332,7 @@ def _accuracy_text(done: FineTuned) -> str:
 def _table(done: FineTuned) -> str:
     """Return the table of the classes, labels or numbers."""
     if done.evaluation.answers is not None:
-        return accuracy_table(done.evaluation) + "\n"
+        return accuracy_table(done.evaluation)
     said = report(done.evaluation)
     rows = said.get("labels") or said["numbers"]
     lines = ["| " + " | ".join(name.replace("_", " ") for name in rows[0]) + " |", "|---" * len(rows[0]) + "|"]
@@ -343,4 +341,4 @@ def _table(done: FineTuned) -> str:
             f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in row.values()
         ]
         lines.append("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,8 @@ def _fit(
     if (train.targets == train.targets[0]).all():
         check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
+    find = partial(near_duplicates, features.table[places], features.table[others])
+    finding = None if executor is None else executor.submit(find)  # while heads are compared
     choices = choose_stages(features, places, train, stages=stages, seed=call.seed, executor=executor)
     head = fit_choice(choices[0], features, places, train, executor)
     made = build_model(call.model, choices[0].stages, head, train)
@@ -284,7 +287,7 @@ def _fit(
         choices=tuple(choices),
         family=made.family.title,
         was_split=parts.was_split,
-        duplicates=tuple(near_duplicates(features.table[places], features.table[others])),
+        duplicates=tuple(find() if finding is None else finding.result()),
         problems=(*parts.train.problems, *parts.validation.problems, *features.problems),
     )
     return made, done

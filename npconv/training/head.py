@@ -28,13 +28,18 @@ from npconv.training.photo_tables import REGRESSION, SINGLE
 FOLDS = 5
 
 #: Strengths that are tried, the strongest first, until the loss rises; half a decade apart.
-STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(0, -17, -1))
+STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-1, -17, -1))
 
-#: How small the largest slope of the objective must become: of a head that is compared, and of the one that is kept.
-COMPARED, KEPT = 2e-4, 1e-6
+#: How small the largest slope of the objective must become, of a head that is compared and of the one that is kept:
+#: divided by K, as a class has that share of the photos, or by `FEW_CLASSES`.
+COMPARED, KEPT = 2e-3, 1e-4
+FEW_CLASSES = 10
 
-#: More photos than that tell no better how strong is best.
-MOST_COMPARED = 3000
+#: More photos than that, or than so many of each class, tell no better how strong is best.
+MOST_COMPARED, MOST_OF_A_CLASS = 3000, 3
+
+#: Of more classes, two of the parts are left out in turn: each takes long, and has many photos.
+MANY_CLASSES = 100
 
 #: Steps of L-BFGS at most; a few hundred are usual for the weakest strengths.
 MOST_STEPS = 2000
@@ -168,9 +173,9 @@ def compare_strengths(
     """
     objective, _, _ = _standardized(features, targets, outputs, problem_type)
     order = _mixed(objective, seed)
-    drawn = order[:: -(-len(order) // MOST_COMPARED)]
+    drawn = order[:: -(-len(order) // max(MOST_COMPARED, MOST_OF_A_CLASS * outputs))]
     left_out = [drawn[fold :: min(folds, len(drawn))] for fold in range(min(folds, len(drawn)))]
-    tried = tuple(_compare(objective, left_out))
+    tried = tuple(_compare(objective, left_out, 2 if outputs > MANY_CLASSES else folds))
     fitted = len(drawn) - len(drawn) / len(left_out)  # photos that a head was fitted to
     return Comparison(_strength(tried) * fitted / len(order), min(each.loss for each in tried), tried)
 
@@ -206,26 +211,29 @@ def _standardized(
 def minimize(objective: Objective, strength: float, start: np.ndarray, tolerance: float) -> np.ndarray:
     """Return the parameters for which the objective is smallest, by L-BFGS.
 
-    `tolerance` is how small the largest slope must become.
+    `tolerance` is how small the largest slope must become, as `COMPARED` and `KEPT` say.
     """
     from scipy.optimize import minimize as scipy_minimize  # only here, as it takes a while to load
 
+    tolerance /= max(objective.outputs, FEW_CLASSES)
     options = {"maxcor": 20, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "gtol": tolerance, "ftol": 0}
     found = scipy_minimize(objective.value_and_gradient, start, (strength,), "L-BFGS-B", jac=True, options=options)
     return np.asarray(found.x)
 
 
-def _compare(objective: Objective, left_out: list[np.ndarray]) -> Iterator[Tried]:
-    """Yield strengths from the strongest on, each with its loss, until that rises; given the photos of each part.
+def _compare(objective: Objective, left_out: list[np.ndarray], turns: int) -> Iterator[Tried]:
+    """Yield strengths from the strongest on, each with its loss, until that rises.
 
-    Each fit starts from the result of the last one, which is near.
+    The photos of each part are given, and how many of the parts are left out in turn. Each fit starts from the result
+    of the last one, which is near.
     """
-    starts = [objective.first() for _ in left_out]
-    count = sum(map(len, left_out))
+    tested = left_out[:turns]
+    starts = [objective.first() for _ in tested]
+    count = sum(map(len, tested))
     smallest = np.inf
     for strength in STRENGTHS:
         loss = 0.0
-        for place, out in enumerate(left_out):
+        for place, out in enumerate(tested):
             others = np.concatenate(left_out[:place] + left_out[place + 1 :])
             starts[place] = minimize(objective.part(others), strength, starts[place], COMPARED)
             loss += objective.part(out).loss(starts[place]) * len(out) / count

@@ -68,7 +68,7 @@ def test_the_optimum_is_that_of_another_method(problem_type):
 
 def test_a_regression_is_the_ridge_of_the_textbook():
     objective, strength = make_objective(REGRESSION), 0.05
-    weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-10))
+    weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-9))
     z, targets = objective.z, objective.targets.astype(np.float64)
     # Of the mean over all N K numbers, so the strength counts N K / 2 times.
     penalty = strength * targets.size / 2 * np.eye(z.shape[1])
@@ -197,7 +197,7 @@ def test_numbers_that_are_none_are_refused():
 def test_the_optimum_is_that_of_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     objective, strength = make_objective(SINGLE), 1e-2
-    weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-8))
+    weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-7))
     # C counts the sum of the losses, where the strength counts their mean
     model = linear_model.LogisticRegression(C=1 / (strength * len(objective.z)), tol=1e-10, max_iter=10_000)
     model.fit(objective.z, objective.targets)

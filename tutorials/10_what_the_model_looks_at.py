@@ -13,7 +13,7 @@ import numpy as np
 
 import npconv
 from npconv.golden import trace
-from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error, soft_cross_entropy
+from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
 from npconv.pictures import grad_cam, saliency
 from showing import colour, sample, show_bars, show_pictures, show_source, show_table
 
@@ -51,18 +51,6 @@ nothing = cross_entropy(np.zeros((4, 10)), np.array([0, 3, 9, -100]), ignore_ind
 assert np.isclose(nothing, np.log(10), rtol=1e-9)
 assert rows[0][2] < 0.5 * nothing
 assert np.isclose(cross_entropy(logits + 100, np.array([label]), ignore_index=-100), rows[0][2], atol=1e-9)
-
-# %% [markdown]
-# In training, a model that is never quite sure learns better. So its targets are often probabilities: nine tenths for
-# the ship and a tenth for all classes alike (*label smoothing*), or two pictures mixed, and their labels in the same
-# shares (*mixup*). Each class then counts with its share, and no answer has a loss of 0.
-
-# %%
-of_each_class = np.array([cross_entropy(logits, np.array([k]), ignore_index=-100) for k in range(10)])
-smoothed = 0.9 * np.eye(10)[[label]] + 0.1 / 10
-assert np.isclose(soft_cross_entropy(logits, smoothed), (smoothed[0] * of_each_class).sum(), rtol=1e-9)
-best_answer = np.log(smoothed)  # the logits whose softmax are the targets
-assert 0 < soft_cross_entropy(best_answer, smoothed) < soft_cross_entropy(2 * best_answer, smoothed)
 
 # %% [markdown]
 # ## Two other losses

@@ -32,6 +32,7 @@ CONFIGS: dict[str, Any] = {
     "CvT with averages": npconv.CvtConfig(**CVT, **CLASS_TOKEN, qkv_projection_method=["avg", "avg"]),
     "one output, mean squared error": npconv.ConvNextConfig(**STAGED, num_labels=1),
     "several labels": npconv.ConvNextConfig(**STAGED, problem_type="multi_label_classification"),
+    "a share of each class": npconv.ConvNextConfig(**STAGED, problem_type="single_label_classification"),
     **{name: npconv.ConvNextConfig(**STAGED, hidden_act=name) for name in NAMES.values()},
     "drop path": npconv.ConvNextConfig(**STAGED, drop_path_rate=0.5),
     "dropout, batch norm": npconv.CvtConfig(**CVT, **CLASS_TOKEN, drop_rate=[0.1, 0.3], attention_drop_rate=[0.2, 0.1]),
@@ -49,8 +50,10 @@ def small_models() -> Iterator[tuple[str, Any, dict[str, Any]]]:
         model.load_state_dict({key: _filled(key, array, rng) for key, array in model.state_dict().items()})
         labels = rng.integers(0, config.num_labels, 3)
         call = {"pixel_values": rng.normal(size=(3, 3, 20, 24)), "labels": labels}
-        if config.problem_type:
+        if config.problem_type == "multi_label_classification":
             call["labels"] = rng.integers(0, 2, (3, config.num_labels))
+        elif config.problem_type:
+            call["labels"] = rng.dirichlet(np.ones(config.num_labels), 3)
         yield name, model, {**call, "training": name in TRAINING, "rng": 0}
 
 

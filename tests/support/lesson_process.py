@@ -86,7 +86,8 @@ def replace_functions(change: Callable[[str, Callable[..., Any]], Callable[..., 
                     setattr(module_, attribute, new[id(value)])
     for table in (layers.ACTIVATIONS, FORWARD, OPERATIONS):
         table.update({name: new[id(value)] for name, value in table.items() if id(value) in new})
-    LOSSES.update({name: loss._replace(forward=new.get(id(loss.forward), loss.forward)) for name, loss in LOSSES.items()})
+    for kind, loss in LOSSES.items():
+        LOSSES[kind] = loss._replace(forward=new.get(id(loss.forward), loss.forward))
     for function in list(_BACKWARD):
         _BACKWARD[new.get(id(function), function)] = _BACKWARD.pop(function)
 

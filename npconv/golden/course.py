@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from npconv.api.heads import prepare_labels
-from npconv.api.loss import IGNORE_INDEX, infer_problem_type
+from npconv.api.loss import LOSSES, infer_problem_type
 from npconv.backend import array_module, to_device
 from npconv.errors import GoldenError
 from npconv.golden.trace_file import PIXELS
@@ -26,13 +26,6 @@ from npconv.plan.backward import RANDOM, Walk
 from npconv.plan.gradient_steps import GRAD, LABELS, is_share, with_gradients, with_loss
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan, Step
-
-#: The operation that makes the loss of labels, by ``config.problem_type``, and its attributes.
-LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
-    "regression": ("mean_squared_error", {}),
-    "single_label_classification": ("cross_entropy", {"ignore_index": IGNORE_INDEX}),
-    "multi_label_classification": ("binary_cross_entropy_with_logits", {}),
-}
 
 
 @dataclass(frozen=True)
@@ -167,7 +160,8 @@ def _loss(config: PretrainedConfig, classes: int, labels: Any) -> tuple[str | No
             "--label 3; got none"
         )
     prepared = prepare_labels(labels, device="cpu")
-    loss, options = LOSSES[config.problem_type or infer_problem_type(prepared, config)]
+    chosen = LOSSES[config.problem_type or infer_problem_type(prepared, config)]
+    loss, options = chosen.forward.__name__, dict(chosen.options)
     if loss == "cross_entropy":
         return loss, options, prepared.reshape(-1)
     if prepared.size % classes:

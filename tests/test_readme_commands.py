@@ -38,6 +38,7 @@ STANDS_FOR = {
     "convert model.safetensors checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
     "convert model.keras checkpoint": "convert convnext_tiny_1k_224_ema.pth converted",
     **{"evaluate MODEL PHOTOS": "evaluate my-model labelled", "FILE.png": "new.png"},
+    "evaluate flower-model more-flowers": "evaluate my-model labelled",
     "finetune PHOTOS -o FOLDER": "finetune flowers -o flower-model",
     "trace checkpoint": f"trace {MODEL}",
     "mine.npz --names keras": "mine.npz",  # there is no V2 in Keras

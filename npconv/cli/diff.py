@@ -86,9 +86,14 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is written."""
     parser.add_argument("--json", action="store_true", help="write the report as JSON, with all tensors")
     parser.add_argument("--junit", metavar="FILE", help="also write a JUnit report, a test for each tensor")
+    parser.add_argument(
+        "--html", metavar="FILE", help="also write a page that shows the first divergent arrays as pictures"
+    )
     parser.add_argument("--save-repro", metavar="DIR", help="write the divergent step and a script that runs it")
     parser.add_argument(
-        "--force", action="store_true", help="let --junit and --save-repro replace files that they did not write"
+        "--force",
+        action="store_true",
+        help="let --junit, --html and --save-repro replace what they did not write",
     )
 
 
@@ -132,6 +137,12 @@ def run(args: argparse.Namespace) -> int:
         if args.save_repro is not None and comparison.first
         else None
     )
+    if args.html is not None:
+        from npconv.pictures.diff_page import to_html
+        from npconv.pictures.html import write_page
+
+        text = report.to_text(comparison, found, suspects, also=also, names=names)
+        write_page(args.html, to_html(comparison, suspects, text, f"{args.mine} beside {args.reference}"), "--html")
     if args.json:
         values = to_values(comparison, found, suspects, also=also, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")
@@ -152,5 +163,11 @@ def refuse_outputs(args: argparse.Namespace) -> None:
         numbers = [os.path.splitext(trace)[0] + ".bin" for trace in traces if trace.lower().endswith(".json")]
         inputs = [*traces, *numbers, args.names or ""]
         check_output(args.junit, is_report, inputs=inputs, force=args.force, option="--junit", streams=True)
+    if args.html is not None:
+        from npconv.pictures.html import is_page
+
+        check_output(
+            args.html, is_page, inputs=[args.reference, args.mine, args.names or ""], force=args.force, option="--html"
+        )
     if args.save_repro is not None:
         check_repro(Path(args.save_repro), force=args.force)

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from npconv.api import AutoImageProcessor, pipeline
     from npconv.api.pipelines import DEFAULT_MODEL
     from npconv.images import open_image
+    from npconv.pictures.html import is_page, write_page
     from npconv.pictures.look import look_at
     from npconv.pictures.page import to_html
 
@@ -60,22 +61,6 @@ def run(args: argparse.Namespace) -> int:
     model, fast = (pipeline(model=name, engine=engine).model for engine in ("explicit", "fast"))
     title = f"{Path(name).name}: {Path(photo.name).name}"
     text = to_html(look_at(model, AutoImageProcessor.from_pretrained(name), picture, title, fast))
-    write_page(output, text)
+    write_page(output, text, "--output")
     write(sys.stdout, f"{escape(output)}, {len(text.encode()) / 1e6:.1f} MB\n")
     return 0
-
-
-def write_page(path: str, text: str) -> None:
-    """Write a page; one that cannot be written is an `InputError`."""
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{escape(path)}: cannot be written ({error.strerror}); give another --output") from error
-
-
-def is_page(path: Path) -> bool:
-    """Tell whether a file is a page that npconv wrote."""
-    from npconv.pictures.html import MARK
-
-    with path.open("rb") as file:
-        return MARK.encode() in file.read(4096)

@@ -4,13 +4,15 @@
   ``occlusion``: by how much a score falls where the picture is covered
 - ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map;
   ``overlay``: numbers over a photo
+- ``difference``: two arrays that should be the same; ``diff_page``: the page of ``npconv diff --html``
 - ``look``: everything that ``npconv look`` shows, ``views`` of each array; ``page``: that as ``html``
 """
 
+from npconv.pictures.difference import SideBySide, difference
 from npconv.pictures.maps import maps
 from npconv.pictures.occlusion import occlusion
 from npconv.pictures.overlay import overlay
 from npconv.pictures.picture import Picture
 from npconv.pictures.saliency import grad_cam, saliency
 
-__all__ = ["Picture", "grad_cam", "maps", "occlusion", "overlay", "saliency"]
+__all__ = ["Picture", "SideBySide", "difference", "grad_cam", "maps", "occlusion", "overlay", "saliency"]

@@ -10,7 +10,9 @@ import base64
 import hashlib
 import html
 from importlib.resources import files
+from pathlib import Path
 
+from npconv.errors import InputError
 from npconv.messages import escape
 
 
@@ -70,6 +72,20 @@ def page(title: str, body: str) -> str:
     )
     whole = element("html", head, element("body", joined(body), Markup(f"<script>{script}</script>")), lang="en")
     return f"<!doctype html>\n{whole}\n"
+
+
+def write_page(path: str, text: str, option: str) -> None:
+    """Write a page where an option of a command says; one that cannot be written is an `InputError`."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{escape(path)}: cannot be written ({error.strerror}); give another {option}") from error
+
+
+def is_page(path: Path) -> bool:
+    """Tell whether a file is a page that npconv wrote."""
+    with path.open("rb") as file:
+        return MARK.encode() in file.read(4096)
 
 
 def _safe(text: str) -> str:

@@ -1,0 +1,109 @@
+"""Two arrays that should be the same, side by side: the reference's, the other one, and what they differ by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npconv.backend import to_host
+from npconv.errors import InputError, ShapeError
+from npconv.pictures.maps import coloured
+from npconv.pictures.picture import Picture, sheet
+from npconv.pictures.views import bars
+
+#: Planes that are shown, and positions of a plane along each axis.
+MOST_PLANES, MOST_POSITIONS = 12, 64
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Pictures of two arrays and of their difference.
+
+    Parameters
+    ----------
+    reference, mine : Picture
+        Some planes of each, on one scale: blue below 0, white at 0, orange above.
+    error : Picture
+        Mine less the reference, on a scale of its own, that ends at `largest`.
+    largest : float
+        The largest absolute difference.
+    planes : tuple of tuple of int
+        Which planes are shown, by their place along the axes before the last two: those that differ most first.
+    profiles : mapping of str to Picture
+        For each axis, by its letter, the largest difference at each of its places.
+    """
+
+    reference: Picture
+    mine: Picture
+    error: Picture
+    largest: float
+    planes: tuple[tuple[int, ...], ...]
+    profiles: Mapping[str, Picture]
+
+
+def difference(reference: Any, mine: Any, layout: str = "") -> SideBySide:
+    """Show what two arrays differ by.
+
+    Parameters
+    ----------
+    reference, mine : array
+        Of one shape, of NumPy or CuPy. A plane is what the last two axes span; vectors are one plane of one row.
+    layout : str
+        A letter for each axis, such as ``"NCHW"``; their numbers when it does not fit.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or nothing is in the arrays.
+    """
+    right, other = (np.asarray(to_host(array), np.float64) for array in (reference, mine))
+    if right.shape != other.shape:
+        raise ShapeError(f"expected arrays of one shape, got {right.shape} and {other.shape}")
+    if not right.size:
+        raise InputError("expected arrays with numbers in them, got none")
+    letters = layout if len(layout) == right.ndim else [f"axis {axis}" for axis in range(right.ndim)]
+    with np.errstate(invalid="ignore"):  # infinity less infinity, which is shown as no number
+        error = other - right
+    distance = np.where(np.isfinite(error), np.abs(error), np.inf)
+    profiles = {}
+    for axis, letter in enumerate(letters):
+        if right.shape[axis] > 1:
+            profile = distance.max(axis=tuple(i for i in range(right.ndim) if i != axis))
+            profiles[letter] = bars(np.where(np.isfinite(profile), profile, np.nan))
+    planes = _chosen(distance)
+    scale = float(np.abs(right[np.isfinite(right)]).max(initial=0.0))
+    largest = float(distance[np.isfinite(distance)].max(initial=0.0))
+    return SideBySide(
+        _sheet(right, planes, scale),
+        _sheet(other, planes, scale),
+        _sheet(error, planes, largest),
+        float(distance.max()),
+        planes,
+        profiles,
+    )
+
+
+def _chosen(distance: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """Return the planes that differ most, the worst first; equal ones in their order."""
+    before = distance.shape[:-2]
+    worst = _planes(distance).max(axis=(1, 2))
+    order = np.argsort(-worst, kind="stable")[:MOST_PLANES]
+    return tuple(tuple(int(place) for place in np.unravel_index(one, before or (1,))) for one in order)
+
+
+def _planes(array: np.ndarray) -> np.ndarray:
+    """Return an array as planes (P, H, W)."""
+    height, width = (1, 1, *array.shape)[-2:]
+    return array.reshape(-1, height, width)
+
+
+def _sheet(array: np.ndarray, planes: tuple[tuple[int, ...], ...], highest: float) -> Picture:
+    """Show planes of an array on one scale around 0; of large ones every few positions."""
+    places = np.array([np.ravel_multi_index(plane, array.shape[:-2] or (1,)) for plane in planes])
+    chosen = _planes(array)[places]
+    down, across = (-(-length // MOST_POSITIONS) for length in chosen.shape[1:])
+    tiles = coloured(chosen[:, ::down, ::across], highest, signed=True)
+    return Picture(sheet(list(tiles)))

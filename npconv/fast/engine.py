@@ -42,6 +42,9 @@ MOST_THREADS = 256
 #: Seconds for which a thread that has not come, or not come back, is waited for before others do its work.
 PATIENCE = 0.02
 
+#: Seconds after which it is looked again who is done, should the word of it be lost.
+AGAIN = 0.1
+
 
 class Scratch:
     """Named float32 arrays. A name stands for one use at a time; a smaller shape takes the front of a larger array."""
@@ -128,7 +131,7 @@ class SharedScratch(Scratch):
                 if not queue.empty():
                     with suppress(Empty):  # who has not come by now need not
                         queue.get_nowait()
-            _wait_for(work.done, len(work.helpers) - work.ended, work.errors)
+            work.wait_for_helpers()
         try:
             if work.errors:
                 raise work.errors[0]
@@ -154,15 +157,16 @@ class _SharedWork:
         self._open = [deque(range(thread, len(parts), threads)) for thread in range(threads)]
         self.results: list[Any] = [None] * len(parts)
         self.errors: list[BaseException] = []
-        #: Threads that have come to help; each says when it is done, and so many have been heard.
+        #: Threads that have come to help, and those of them that are done; each says so, too, to wake who waits.
         self.helpers: list[int] = []
+        self.ended: list[int] = []
         self.done: SimpleQueue[None] = SimpleQueue()
-        self.ended = 0
 
     def help(self, thread: int, scratch: Scratch) -> None:
         """Do what is still open, in another thread than the one that waits for the results."""
         self.helpers.append(thread)
         self.do(thread, scratch)
+        self.ended.append(thread)
         self.done.put(None)
 
     def do(self, thread: int, scratch: Scratch, *, wait: bool = False) -> None:
@@ -192,12 +196,23 @@ class _SharedWork:
         with suppress(Empty):
             while any(self._open):
                 self.done.get(timeout=PATIENCE)
-                self.ended += 1
 
     def close(self) -> None:
         """Leave nothing open: whoever comes now has nothing to do."""
         for places in self._open:
             places.clear()
+
+    def wait_for_helpers(self) -> None:
+        """Wait for all who share the work, whatever happens meanwhile: they write into arrays that the next call uses.
+
+        What counts is who is done, not what was heard: Ctrl-C may come when a word is taken and not yet looked at.
+        """
+        while len(self.ended) < len(self.helpers):
+            try:
+                with suppress(Empty):
+                    self.done.get(timeout=AGAIN)
+            except BaseException as error:  # Ctrl-C
+                self.errors.append(error)
 
 
 def _serve(queue: SimpleQueue[Callable[[], None] | None]) -> None:
@@ -205,16 +220,6 @@ def _serve(queue: SimpleQueue[Callable[[], None] | None]) -> None:
     while (work := queue.get()) is not None:
         work()
         del work  # it would keep the scratch arrays alive while this thread waits
-
-
-def _wait_for(done: SimpleQueue[None], count: int, errors: list[BaseException]) -> None:
-    """Wait for all who share a work, whatever happens meanwhile: they write into arrays that the next call uses."""
-    while count:
-        try:
-            done.get()
-            count -= 1
-        except BaseException as error:  # Ctrl-C
-            errors.append(error)
 
 
 def _dismiss(queues: list[SimpleQueue[Callable[[], None] | None]]) -> None:

@@ -5,11 +5,12 @@ import threading
 import warnings
 import weakref
 from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
 
-from npconv.fast.engine import Scratch, SharedScratch, _wait_for, run
+from npconv.fast.engine import AGAIN, Scratch, SharedScratch, _SharedWork, run
 
 
 def test_an_array_is_made_once_and_a_smaller_one_is_its_front():
@@ -86,22 +87,52 @@ def test_an_error_in_one_part_arrives_when_all_are_done(bad):
     assert scratch.map(lambda part, own: part, range(4)) == [0, 1, 2, 3]
 
 
-def test_an_interruption_does_not_leave_the_others_at_work():
-    """Ctrl-C arrives in the middle of waiting; all the same, all answers are waited for."""
+class Interrupted:
+    """Ctrl-C arrives when a word has been taken, before anything can be made of it; so the word is lost."""
 
-    class Interrupted:
-        def __init__(self):
-            self.answers = [KeyboardInterrupt(), None, KeyboardInterrupt(), None]
+    def __init__(self):
+        self.words, self.interruptions = SimpleQueue(), 2
 
-        def get(self):
-            answer = self.answers.pop(0)
-            if answer is not None:
-                raise answer
+    def put(self, word):
+        self.words.put(word)
 
-    done, errors = Interrupted(), []
-    _wait_for(done, 2, errors)
-    assert done.answers == []
-    assert [type(error) for error in errors] == [KeyboardInterrupt] * 2
+    def get(self, timeout=None):
+        word = self.words.get(timeout=timeout)
+        if self.interruptions:
+            self.interruptions -= 1
+            raise KeyboardInterrupt
+        return word
+
+
+def test_an_interruption_does_not_leave_the_others_at_work(monkeypatch):
+    """Nor does it wait for ever for a word that it has lost itself."""
+    work = _SharedWork(lambda part, own: part, [0, 1], 2)
+    work.done = Interrupted()
+    work.helpers.append(1)
+    helper = threading.Timer(0.05, lambda: (work.ended.append(1), work.done.put(None)))
+    helper.start()
+    waiting = threading.Thread(target=work.wait_for_helpers, daemon=True)
+    waiting.start()
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert work.ended == [1]
+    assert [type(error) for error in work.errors] == [KeyboardInterrupt]
+
+
+def test_all_are_waited_for_though_interruptions_come():
+    work = _SharedWork(lambda part, own: part, [0, 1], 2)
+    work.done = Interrupted()
+    work.helpers += [1, 2]
+    for word in range(2):
+        work.done.put(word)  # of a helper that was heard before
+    waiting = threading.Thread(target=work.wait_for_helpers, daemon=True)
+    waiting.start()
+    waiting.join(3 * AGAIN)
+    assert waiting.is_alive()
+    work.ended += [1, 2]
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert [type(error) for error in work.errors] == [KeyboardInterrupt] * 2
 
 
 def test_a_model_may_still_be_used_at_the_end_of_the_interpreter():

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from support.compare_samples import BLOCK, TANH, golden, port
+from support.compare_samples import TANH, P, golden, make_trace, port
 
 from npconv.cli.program import main
-from npconv.golden.trace_file import Trace
+
+ACT = f"{P}encoder.stages.0.layers.0.act"
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_the_page_shows_the_report_the_arrays_the_explanations_and_the_step(trac
     page = traces / "page.html"
     assert call(traces, "--html", str(page)) == 1
     text = page.read_text("utf-8")
-    assert f"first divergence: {BLOCK}.act" in text
+    assert f"first divergence: {ACT} " in text
     for heading in ("Side by side", "Explanations that were tried", "The step"):
         assert f"<h2>{heading}</h2>" in text
     assert text.count('alt="difference"') == text.count('alt="reference"') >= 3
@@ -45,8 +46,8 @@ def test_traces_that_agree_have_a_page_with_the_report_alone(traces, capsys):
 
 def test_arrays_of_another_shape_are_said_to_be_so(traces, capsys):
     arrays = dict(port())
-    arrays[f"{BLOCK}.act"] = np.zeros((2, 3), np.float32)
-    Trace(arrays).save(traces / "mine.safetensors")
+    arrays[ACT] = np.zeros((2, 3), np.float32)
+    make_trace(arrays).save(traces / "mine.safetensors")
     assert call(traces, "--html", str(traces / "page.html")) == 1
     assert "The shapes do not fit" in (traces / "page.html").read_text("utf-8")
     capsys.readouterr()
@@ -55,7 +56,7 @@ def test_arrays_of_another_shape_are_said_to_be_so(traces, capsys):
 def test_names_of_a_foreign_trace_do_nothing(traces, capsys):
     arrays = dict(port(mistake=TANH))
     arrays['<script>alert(1)</script>\x1b[31m"'] = np.zeros(3, np.float32)
-    Trace(arrays).save(traces / "mine.safetensors")
+    make_trace(arrays).save(traces / "mine.safetensors")
     assert call(traces, "--html", str(traces / "page.html")) == 1
     text = (traces / "page.html").read_text("utf-8")
     assert "<script>alert" not in text

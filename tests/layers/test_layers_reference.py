@@ -32,6 +32,23 @@ def torch_layers(torch):
     def normalize_batch(x, weight, bias, running_mean, running_var, num_batches_tracked, *, eps):
         return functional.batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
 
+    def normalize_training_batch(x, weight, bias, *, eps):
+        return functional.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
+
+    def after_a_batch(statistic):
+        """Return what a module in training keeps of a batch."""
+
+        def renewed(x, stored, **options):
+            module = torch.nn.BatchNorm2d(x.shape[1], **options).double()
+            getattr(module, statistic).copy_(stored)
+            module(x)
+            return getattr(module, statistic)
+
+        return renewed
+
+    def drop(x, mask):
+        return torch.einsum("n...,n->n..." if mask.ndim == 1 else "...,...->...", x, mask)
+
     def normalize_response(x, weight, bias, *, eps):
         x = x.movedim(1, -1)
         strength = torch.linalg.vector_norm(x, ord=2, dim=(1, 2), keepdim=True)
@@ -64,6 +81,9 @@ def torch_layers(torch):
         "pointwise_conv2d": lambda x, weight, bias: functional.conv2d(x, weight[:, :, None, None], bias),
         "layer_norm": normalize,
         "batch_norm": normalize_batch,
+        "batch_norm_training": normalize_training_batch,
+        **{name: after_a_batch(name) for name in ("running_mean", "running_var", "num_batches_tracked")},
+        "drop": drop,
         "global_response_norm": normalize_response,
         "grn_strength": strength,
         "grn_relative": lambda x, *, eps: x / (x.mean(1, keepdim=True) + eps),

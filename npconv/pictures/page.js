@@ -26,7 +26,7 @@ for (const viewer of document.querySelectorAll("[data-atlas]")) {
     pen.drawImage(picture, 0, 0);
     if (!isToken) {
       pen.lineWidth = Math.max(1, photo.width / 100);
-      pen.strokeStyle = "#ffffff"; pen.strokeRect(column * w, row * h, w, h);
+      pen.strokeStyle = "#e4572e"; pen.strokeRect(column * w, row * h, w, h);
     }
     said.textContent = isToken ? "class token" : `row ${row + 1} of ${rows}, column ${column + 1} of ${columns}`;
   };

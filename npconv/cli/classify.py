@@ -63,16 +63,7 @@ def add_parser(subparsers: Any) -> None:
         "file are left out, failed ones too; a last line that was not written to its end is done again",
     )
     sharing.add_arguments(parser)
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", metavar="DEVICE", help="cpu or cuda (default cpu)"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float16", "float32", "float64"),
-        default="float32",
-        metavar="TYPE",
-        help="float16, float32 or float64 (default float32)",
-    )
+    sharing.add_device_and_dtype(parser)
     parser.set_defaults(
         run=run, command="classify", can_resume=lambda args: args.output is not None and args.format in RESUMABLE
     )

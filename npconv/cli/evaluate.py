@@ -82,16 +82,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace FILE even if no run of this command wrote it")
     sharing.add_workers(parser)
-    parser.add_argument(
-        "--device", choices=("cpu", "cuda"), default="cpu", metavar="DEVICE", help="cpu or cuda (default cpu)"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=("float16", "float32", "float64"),
-        default="float32",
-        metavar="TYPE",
-        help="float16, float32 or float64 (default float32)",
-    )
+    sharing.add_device_and_dtype(parser)
     parser.set_defaults(run=run, command="evaluate")
 
 

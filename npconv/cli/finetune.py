@@ -95,6 +95,12 @@ def add_parser(subparsers: Any) -> None:
         help="photos at a time (default 8, or 32 to train the network)",
     )
     add_recipe(parser)
+    add_work(parser)
+    parser.set_defaults(run=run, command="finetune")
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the work is done, and what it may replace."""
     parser.add_argument(
         "--workers",
         type=positive,
@@ -104,7 +110,6 @@ def add_parser(subparsers: Any) -> None:
     sharing.add_max_memory(parser)
     parser.add_argument("--no-cache", action="store_true", help="neither keep features of photos nor take kept ones")
     parser.add_argument("--force", action="store_true", help="replace the model that FOLDER holds")
-    parser.set_defaults(run=run, command="finetune")
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:

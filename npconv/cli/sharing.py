@@ -58,6 +58,20 @@ def add_workers(parser: Any) -> None:
     )
 
 
+def add_device_and_dtype(parser: Any) -> None:
+    """Add the arguments that say where and in what precision a classifier computes."""
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", metavar="DEVICE", help="cpu or cuda (default cpu)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float16", "float32", "float64"),
+        default="float32",
+        metavar="TYPE",
+        help="float16, float32 or float64 (default float32)",
+    )
+
+
 def add_max_memory(parser: Any) -> None:
     """Add the argument that says what reading a photo may take."""
     parser.add_argument(

@@ -14,9 +14,8 @@ from PIL import Image
 from npconv.api.gradients import PIXELS
 from npconv.api.heads import ImageClassifier, prepare_pixel_values
 from npconv.errors import InputError
+from npconv.golden.preprocessing import DECODED, image_of, record_preprocessing
 from npconv.images import ConvNextImageProcessor
-from npconv.images.inputs import picture_to_array
-from npconv.images.settings import STEPS
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
 from npconv.pictures.occlusion import occlusions, scores_of
@@ -94,7 +93,8 @@ def look_at(
     """
     if model.engine != "explicit":
         raise InputError(f"expected a model with engine='explicit' to look into, got engine={model.engine!r}")
-    x = prepare_pixel_values(processor(picture)["pixel_values"], dtype=model.dtype, device="cpu")
+    arrays, _ = record_preprocessing(processor, picture)
+    x = prepare_pixel_values(arrays.pop(PIXELS), dtype=model.dtype, device="cpu")
     plan = make_plan(model.config, model.task)
     photo = photo_of(x, processor)
     steps = tuple(look_into(plan, x, flatten(model.params)))
@@ -104,7 +104,7 @@ def look_at(
     scores = {how: _scores(quick, changed) for how, changed in _changes(x)} if is_classifier else {}
     operations = {view.step.operation: OPERATIONS[view.step.operation] for view in steps}
     sources = {name: inspect.getsource(inspect.unwrap(function)) for name, function in operations.items()}
-    return Look(title, photo, _prepared(processor, picture), steps, reasons, scores, sources)
+    return Look(title, photo, _prepared(arrays), steps, reasons, scores, sources)
 
 
 def look_into(plan: Plan, pixel_values: np.ndarray, params: Mapping[str, np.ndarray]) -> Iterator[StepView]:
@@ -189,27 +189,21 @@ def _changes(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield "cropped by an eighth", np.ascontiguousarray(x[:, :, rows][..., columns])
 
 
-def _prepared(processor: ConvNextImageProcessor, picture: Any) -> dict[str, tuple[Picture, str]]:
+def _prepared(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[Picture, str]]:
     """Return the photo at each step of preprocessing as a picture, and its shape and range."""
-    arrays = preparation(processor, picture)
     found = {}
-    for name, array in arrays.items():
+    for name, recorded in arrays.items():
+        array = image_of(recorded) if name == DECODED else recorded
         low, high = float(array.min()), float(array.max())
         shares = (array.astype(np.float64) - low) / ((high - low) or 1.0)
         pixels = np.rint(255 * (array / 255 if array.dtype == np.uint8 else shares)).astype(np.uint8)
         shown = np.moveaxis(pixels, 0, -1) if pixels.shape[0] == 3 else np.repeat(pixels[0][..., None], 3, axis=-1)
         size = "x".join(map(str, array.shape))
-        found[name] = (Picture(_reduced(shown)), f"{size} {array.dtype}, from {low:.3g} to {high:.3g}")
+        found[name.rpartition(".")[2]] = (
+            Picture(_reduced(shown)),
+            f"{size} {array.dtype}, from {low:.3g} to {high:.3g}",
+        )
     return found
-
-
-def preparation(processor: ConvNextImageProcessor, picture: Any) -> dict[str, np.ndarray]:
-    """Return what becomes of a photo, (C, H, W) each, by the step of preprocessing that makes it."""
-    image, _ = picture_to_array(picture, processor.settings())
-    arrays = {"decoded": image}
-    for name, operation, attributes in processor.steps(*image.shape[1:]):
-        arrays[name] = STEPS[operation](list(arrays.values())[-1], **attributes)
-    return arrays
 
 
 def _reduced(pixels: np.ndarray, most: int = 384) -> np.ndarray:

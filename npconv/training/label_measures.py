@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npconv.training.measures import Share, average_precision, share
+from npconv.training.measures import Share, average_precision, ratio, share
 
 #: A label is given from this probability on.
 THRESHOLD = 0.5
@@ -27,12 +27,12 @@ class LabelMeasures(NamedTuple):
     @property
     def recall(self) -> float:
         """The share of its photos that are given it; NaN without photos."""
-        return self.right / self.photos if self.photos else math.nan
+        return ratio(self.right, self.photos)
 
     @property
     def precision(self) -> float:
         """The share of the photos that are given it which have it; NaN without such."""
-        return self.right / self.answered if self.answered else math.nan
+        return ratio(self.right, self.answered)
 
 
 class NumberMeasures(NamedTuple):

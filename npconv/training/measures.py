@@ -47,7 +47,7 @@ class Share(NamedTuple):
     @property
     def value(self) -> float:
         """From 0 to 1; NaN of no photos."""
-        return self.right / self.total if self.total else math.nan
+        return ratio(self.right, self.total)
 
 
 class Bin(NamedTuple):
@@ -70,18 +70,22 @@ class ClassMeasures(NamedTuple):
     @property
     def recall(self) -> float:
         """The share of its photos that get this answer; NaN without photos."""
-        return self.right / self.photos if self.photos else math.nan
+        return ratio(self.right, self.photos)
 
     @property
     def precision(self) -> float:
         """The share of the photos with this answer that are of it; NaN without such."""
-        return self.right / self.answered if self.answered else math.nan
+        return ratio(self.right, self.answered)
 
     @property
     def f1(self) -> float:
         """The harmonic mean of both: 2 right / (photos + answered); NaN where it is neither there nor answered."""
-        total = self.photos + self.answered
-        return 2 * self.right / total if total else math.nan
+        return ratio(2 * self.right, self.photos + self.answered)
+
+
+def ratio(part: int, whole: int) -> float:
+    """Return the share that a part is of a whole; NaN of nothing."""
+    return part / whole if whole else math.nan
 
 
 def answers_of(logits: np.ndarray, truth: np.ndarray) -> Answers:

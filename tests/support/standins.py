@@ -29,6 +29,16 @@ def readonly(array: Any) -> np.ndarray:
     return copy
 
 
+def strided(array: np.ndarray) -> np.ndarray:
+    """Return a copy of `array` with its last axis outermost in memory, and a gap after each value."""
+    if not array.ndim:
+        return array.copy()
+    roomy = np.zeros([2 * length for length in reversed(array.shape)], array.dtype)
+    copy = roomy[(slice(None, None, 2),) * array.ndim].T
+    copy[...] = array
+    return copy
+
+
 class Ledger:
     """What happened on the device: how often data crossed the border, and which dtypes were computed."""
 

@@ -178,7 +178,7 @@ def grn_strength(x: Array) -> Array:
 
 @guarded(strength="...", result="...")
 def grn_relative(strength: Array, *, eps: float) -> Array:
-    """Second part of GRN: the strength (N, C, 1, 1) by the mean strength of all channels of the same sample."""
+    """Second part of GRN: ``strength / (mean + eps)``, with the mean over all channels of the same sample."""
     return strength / (strength.mean(axis=1, keepdims=True) + eps)
 
 
@@ -192,7 +192,7 @@ def grn_apply(x: Array, relative: Array, weight: Array, bias: Array) -> Array:
 
 @guarded(x="N C H W", layer_scale_parameter="C", result="N C H W")
 def layer_scale(x: Array, layer_scale_parameter: Array) -> Array:
-    """Multiply each channel of a map (N, C, H, W) by its own trained number, of (C,).
+    """Multiply each channel of a map by its own trained number: ``layer_scale_parameter[c] * x[n, c, i, j]``.
 
     Going deeper with Image Transformers, section 2.2 of https://arxiv.org/abs/2103.17239.
     """

@@ -65,7 +65,7 @@ def attention_scores(query: Array, key: Array, *, num_heads: int, scale: float) 
 
 @guarded(probabilities="N h T S", value="N S D", result="N T D")
 def attention_context(probabilities: Array, value: Array) -> Array:
-    """Last part of attention: the values (N, S, D) weighted by probabilities, the heads side by side: (N, T, D).
+    """Last part of attention: ``probabilities @ value`` in each head, the heads side by side: (N, T, D).
 
     float16 is computed in float32, and comes back as float16.
     """
@@ -114,19 +114,19 @@ def join_class_token(cls_token: Array, x: Array) -> Array:
 
 @shapes(x="N T D", result="N D")
 def token_mean(x: Array) -> Array:
-    """Average tokens."""
+    """Average tokens: ``y[n, d] = mean over t of x[n, t, d]``."""
     return x.mean(axis=1)
 
 
 @shapes(x="N C H W", result="N C")
 def global_average_pool(x: Array) -> Array:
-    """Average each map over all its positions."""
+    """Average each map over all its positions: ``y[n, c] = mean over i, j of x[n, c, i, j]``."""
     return x.mean(axis=(2, 3))
 
 
 @shapes(x="N C H W", result="N C")
 def global_max_pool(x: Array) -> Array:
-    """Take the largest value of each map."""
+    """Take the largest value of each map: ``y[n, c] = max over i, j of x[n, c, i, j]``."""
     return x.max(axis=(2, 3))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,23 +19,60 @@ from npconv.golden.preprocessing import DECODED, image_of, record_preprocessing
 from npconv.images import ConvNextImageProcessor
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
+from npconv.pictures.class_token import Stop, follow
 from npconv.pictures.occlusion import occlusions, scores_of
-from npconv.pictures.overlay import overlay, photo_of
+from npconv.pictures.overlay import heat, photo_of
 from npconv.pictures.picture import Picture
-from npconv.pictures.saliency import class_gradients, map_of_stage, weighted
-from npconv.pictures.views import Attention, MapSizes, Shown, bars, is_channelwise, show, show_attention, show_kernels
+from npconv.pictures.saliency import gradients_of_classes, map_of_stage, weighted
+from npconv.pictures.views import (
+    MOST,
+    Attention,
+    Bars,
+    MapSizes,
+    Sheet,
+    Shown,
+    bars,
+    is_channelwise,
+    largest,
+    make_sheet,
+    show,
+    show_attention,
+)
 from npconv.plan.costs import multiply_adds
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.run import run_step
 from npconv.plan.step import Plan, Step
 
 #: Classes for which it is shown what the answer rests on.
-CLASSES = 3
+CLASSES = 5
+
+#: The photo as it is, among the ways it is changed.
+UNCHANGED = "as it is"
 
 
 @dataclass(frozen=True)
 class StepView:
-    """One step of the model."""
+    """One step of the model.
+
+    Parameters
+    ----------
+    step : Step
+    shape : tuple of int
+        Of its result.
+    parameters, multiply_adds : int
+    seconds : float
+    before, after : Shown
+        Its first input and its result, of the same channels where each is made of the same one.
+    kernels : Sheet, optional
+        Of a depthwise convolution, of the same channels.
+    vectors : mapping of str to (Picture, Bars)
+        Parameters that have a number for each channel.
+    strengths : Bars, optional
+        Of GRN: the strength of each channel before and after.
+    attention : Attention, optional
+    class_token : ndarray (D,), optional
+        The class token, if the result has one.
+    """
 
     step: Step
     shape: tuple[int, ...]
@@ -43,17 +81,34 @@ class StepView:
     seconds: float
     before: Shown
     after: Shown
-    weights: Mapping[str, Picture]
+    kernels: Sheet | None
+    vectors: Mapping[str, tuple[Picture, Bars]]
+    strengths: Bars | None
     attention: Attention | None
+    class_token: np.ndarray | None
+
+    @property
+    def stage(self) -> int | None:
+        """The number of the stage that the step is in, by its name; None outside of the stages."""
+        found = re.search(r"(?:^|\.)stages\.(\d+)(?:\.|$)", self.step.name)
+        return int(found[1]) if found else None
+
+    @property
+    def ends_stage(self) -> bool:
+        """Whether the result is the map of a whole stage."""
+        return ends_stage(self.step)
 
 
 @dataclass(frozen=True)
 class Reason:
-    """What the score of a class rests on: pictures of the photo with colours over it, by the way they were found."""
+    """What the score of a class rests on: colours to be laid over the photo, by the way they were found."""
 
     label: str
     score: float
-    pictures: Mapping[str, Picture]
+    covering: Picture
+    saliency: Picture
+    #: Of the map of each stage, by its number.
+    grad_cam: tuple[Picture, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +119,7 @@ class Look:
     photo: Picture
     prepared: Mapping[str, tuple[Picture, str]]
     steps: tuple[StepView, ...]
+    class_token: tuple[Stop, ...]
     reasons: tuple[Reason, ...]
     scores: Mapping[str, Mapping[str, float]]
     sources: Mapping[str, str]
@@ -95,89 +151,140 @@ def look_at(
         raise InputError(f"expected a model with engine='explicit' to look into, got engine={model.engine!r}")
     arrays, _ = record_preprocessing(processor, picture)
     x = prepare_pixel_values(arrays.pop(PIXELS), dtype=model.dtype, device="cpu")
-    plan = make_plan(model.config, model.task)
+    plan, params = make_plan(model.config, model.task), flatten(model.params)
     photo = photo_of(x, processor)
-    steps = tuple(look_into(plan, x, flatten(model.params)))
+    steps = tuple(look_into(plan, x, params))
     is_classifier = isinstance(model, ImageClassifier) and model.num_labels > 1
+    labels = [str(model.config.id2label[number]) for number in range(model.num_labels)] if is_classifier else []
     quick = fast or model
-    reasons = tuple(find_reasons(model, quick, x, photo)) if is_classifier else ()
-    scores = {how: _scores(quick, changed) for how, changed in _changes(x)} if is_classifier else {}
-    operations = {view.step.operation: OPERATIONS[view.step.operation] for view in steps}
-    sources = {name: inspect.getsource(inspect.unwrap(function)) for name, function in operations.items()}
-    return Look(title, photo, _prepared(arrays), steps, reasons, scores, sources)
+    found = {how: scores_of(quick, changed)[0] for how, changed in _changes(x)} if is_classifier else {}
+    return Look(
+        title,
+        photo,
+        _prepared(arrays),
+        steps,
+        tuple(follow(plan, params, [(v.step, v.class_token, v.attention) for v in steps], labels)),
+        tuple(find_reasons(model, quick, x, photo, found[UNCHANGED])) if is_classifier else (),
+        {how: dict(zip(labels, scores.tolist(), strict=True)) for how, scores in found.items()},
+        {view.step.operation: source_of(view.step.operation) for view in steps},
+    )
+
+
+def source_of(operation: str) -> str:
+    """Return the source of the function of an operation."""
+    return inspect.getsource(inspect.unwrap(OPERATIONS[operation]))
+
+
+def ends_stage(step: Step) -> bool:
+    """Tell whether a step's result is the map of a whole stage, by its names."""
+    return any(re.search(r"(?:^|\.)stages\.\d+$", name) for name in (step.name, *step.aliases))
+
+
+@dataclass
+class _Held:
+    """What is known of an array until the last step has taken it."""
+
+    array: np.ndarray
+    layout: str
+    shown: Shown = field(default_factory=Shown)
 
 
 def look_into(plan: Plan, pixel_values: np.ndarray, params: Mapping[str, np.ndarray]) -> Iterator[StepView]:
     """Run a plan and yield what is shown of each step; arrays are let go as soon as no step takes them."""
     last_use = {name: step.name for step in plan for name in step.inputs}
-    results: dict[str, np.ndarray] = {"pixel_values": pixel_values}
-    views: dict[str, Shown] = {}
+    held = {"pixel_values": _Held(pixel_values, "NCHW")}
     sizes = MapSizes()
     for step in plan:
-        inputs = [results[name] for name in step.inputs]
+        taken = [held[name] for name in step.inputs]
         start = time.perf_counter()
-        array = run_step(step, inputs, params)
+        array = run_step(step, [one.array for one in taken], params)
         seconds = time.perf_counter() - start
-        after = show(array, step.layout, sizes)
-        before = views.get(step.inputs[0], Shown({}))
-        if is_channelwise(step) and after.channels:
-            before = show(
-                inputs[0], plan[step.inputs[0]].layout if step.inputs[0] in plan else "NCHW", sizes, after.channels
-            )
-        shapes = {step.name: array.shape, **{name: results[name].shape for name in step.inputs}}
-        weights = {full: params[full].shape for full in step.params.values()}
-        yield StepView(
-            step,
-            array.shape,
-            sum(params[full].size for full in step.params.values()),
-            multiply_adds(step, shapes, weights),
-            seconds,
-            before,
-            after,
-            _weights(step, params, after.channels),
-            show_attention(array, sizes) if step.operation == "softmax" else None,
-        )
-        views[step.name] = after
-        results[step.name] = array
+        made = _Held(array, step.layout, show(array, step.layout, sizes, most=None if ends_stage(step) else MOST))
+        shapes = {step.name: array.shape, **{name: held[name].array.shape for name in step.inputs}}
+        yield _view(step, taken[0], made, params, seconds, multiply_adds(step, shapes, _shapes(step, params)), sizes)
+        held[step.name] = made
         for name in step.inputs:
             if last_use.get(name) == step.name:
-                results.pop(name, None)
-                views.pop(name, None)
+                held.pop(name, None)
 
 
-def _weights(step: Step, params: Mapping[str, np.ndarray], channels: tuple[int, ...]) -> dict[str, Picture]:
-    """Return pictures of what a step's parameters are, where that can be seen."""
-    if step.operation == "depthwise_conv2d":
-        return {"kernels of these channels": show_kernels(params[step.params["weight"]], channels)}
-    if step.operation in ("layer_scale", "grn_apply"):
-        return {name: bars(params[full]) for name, full in step.params.items()}
-    return {}
+def _shapes(step: Step, params: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a step's parameters."""
+    return {full: params[full].shape for full in step.params.values()}
 
 
-def find_reasons(model: ImageClassifier, quick: ImageClassifier, x: np.ndarray, photo: Picture) -> Iterator[Reason]:
+def _view(
+    step: Step,
+    taken: _Held,
+    made: _Held,
+    params: Mapping[str, np.ndarray],
+    seconds: float,
+    cost: int,
+    sizes: MapSizes,
+) -> StepView:
+    """Return what is shown of a step, which took one array first, and made one."""
+    array, before, sheet = made.array, taken.shown, made.shown.sheet
+    if sheet is not None and is_channelwise(step):
+        before = show(taken.array, taken.layout, sizes, sheet.channels)
+    has_kernels = sheet is not None and step.operation == "depthwise_conv2d"
+    has_token = made.layout == "NTD" and (size := sizes.of(array.shape[1])) and size[0] * size[1] < array.shape[1]
+    return StepView(
+        step,
+        array.shape,
+        sum(params[full].size for full in step.params.values()),
+        cost,
+        seconds,
+        before,
+        made.shown,
+        make_sheet(params[step.params["weight"]][:, 0].astype(np.float64), sheet.channels)
+        if sheet is not None and has_kernels
+        else None,
+        {
+            name: (bars(params[full]), largest({"value": params[full].reshape(-1)}))
+            for name, full in step.params.items()
+            if step.operation in ("layer_scale", "grn_apply")
+        },
+        largest({"before": _strengths(taken.array), "after": _strengths(array)})
+        if step.operation == "grn_apply"
+        else None,
+        show_attention(array, sizes) if step.operation == "softmax" and step.layout == "NhTS" else None,
+        array[0, 0].copy() if has_token else None,
+    )
+
+
+def _strengths(x: np.ndarray) -> np.ndarray:
+    """Return what GRN calls the strength of each channel of a map (1, C, H, W): (C,)."""
+    return np.sqrt(np.square(x[0], dtype=np.float64).sum(axis=(1, 2)))
+
+
+def find_reasons(
+    model: ImageClassifier, quick: ImageClassifier, x: np.ndarray, photo: Picture, scores: np.ndarray
+) -> Iterator[Reason]:
     """Yield what the scores of the likeliest classes rest on."""
-    scores = scores_of(quick, x)[0]
+    size = photo.pixels.shape[:2]
     numbers = np.argsort(-scores, kind="stable")[:CLASSES].tolist()
-    last = map_of_stage(model, -1)
-    for number, fall in zip(numbers, occlusions(quick, x, numbers), strict=True):
-        found = class_gradients(model, [PIXELS, last], x, number)
-        pictures = {
-            "covering": overlay(photo, fall),
-            "saliency": overlay(photo, np.abs(found[PIXELS][1]).max(axis=1)[0]),
-            "Grad-CAM, last stage": overlay(photo, weighted(*found[last])[0]),
-        }
-        yield Reason(str(model.config.id2label[number]), float(scores[number]), pictures)
+    maps = [map_of_stage(model, stage) for stage in range(_stages(model))]
+    falls = occlusions(quick, x, numbers, scores)
+    for number, fall, found in zip(
+        numbers, falls, gradients_of_classes(model, [PIXELS, *maps], x, numbers), strict=True
+    ):
+        yield Reason(
+            str(model.config.id2label[number]),
+            float(scores[number]),
+            heat(fall, size),
+            heat(np.abs(found[PIXELS][1]).max(axis=1)[0], size),
+            tuple(heat(weighted(*found[name])[0], size) for name in maps),
+        )
 
 
-def _scores(model: ImageClassifier, x: np.ndarray) -> dict[str, float]:
-    """Return the probability of each class by its name."""
-    scores = scores_of(model, x)[0]
-    return {str(model.config.id2label[number]): float(score) for number, score in enumerate(scores)}
+def _stages(model: ImageClassifier) -> int:
+    """Return how many stages a model has."""
+    return sum(map(ends_stage, make_plan(model.config, model.task)))
 
 
 def _changes(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the pixel values (1, C, H, W) as they are, and changed in ways that should not change the answer."""
-    yield "as it is", x
+    yield UNCHANGED, x
     yield "mirrored", np.ascontiguousarray(x[..., ::-1])
     if x.shape[1] == 3:
         yield "in grey", np.repeat(x.mean(axis=1, keepdims=True), 3, axis=1)

@@ -49,19 +49,25 @@ def occlusion(
     Zeiler and Fergus, https://arxiv.org/abs/1311.2901, section 4.2.
     """
     x = to_host(pixel_values)
-    number = int(scores_of(model, x)[0].argmax()) if label is None else int(class_numbers(label, model, 1))
-    return occlusions(model, x, [number], patch=patch)[0]
-
-
-def occlusions(model: ImageClassifier, x: np.ndarray, numbers: list[int], *, patch: int | None = None) -> np.ndarray:
-    """Return :func:`occlusion` for several classes (len(numbers), H, W), which costs no more than for one."""
     if x.ndim != 4 or len(x) != 1:
         raise InputError(f"expected pixel_values of one picture, (1, C, H, W), got {x.shape}")
+    scores = scores_of(model, x)[0]
+    number = int(scores.argmax()) if label is None else int(class_numbers(label, model, 1))
+    return occlusions(model, x, [number], scores, patch=patch)[0]
+
+
+def occlusions(
+    model: ImageClassifier, x: np.ndarray, numbers: list[int], uncovered: np.ndarray, *, patch: int | None = None
+) -> np.ndarray:
+    """Return :func:`occlusion` for several classes (len(numbers), H, W), which costs no more than for one.
+
+    `uncovered` has the probabilities of all classes (K,) of the picture as it is.
+    """
     height, width = x.shape[2:]
     edge = max(1, min(height, width) // 4) if patch is None else patch
     if not 1 <= edge <= min(height, width):
         raise InputError(f"expected a patch from 1 to {min(height, width)} pixels, got {edge}")
-    scores = scores_of(model, x)[0, numbers]
+    scores = uncovered[numbers]
     corners = [(row, column) for row in _places(height, edge) for column in _places(width, edge)]
     total, times = np.zeros((len(scores), height, width)), np.zeros((height, width))
     for start in range(0, len(corners), BATCH):

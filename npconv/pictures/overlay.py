@@ -12,19 +12,32 @@ from npconv.pictures.picture import Picture
 #: How much of the photo shows through.
 PHOTO_SHARE = 0.4
 
+#: Steps of the colours that a page lays over a photo itself.
+HEAT_LEVELS = 48
+
 
 def overlay(photo: Picture, values: np.ndarray) -> Picture:
     """Lay numbers (H', W') over a photo: dark where they are lowest (or below 0), yellow where they are highest.
 
     Numbers of a smaller map are stretched to the photo's size.
     """
-    values = np.maximum(np.asarray(values, np.float64), 0.0)
-    shares = values / (values.max() or 1.0)
-    height, width = photo.pixels.shape[:2]
-    stretched = Image.fromarray(shares.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    colours = sequential(np.asarray(stretched))
+    colours = sequential(stretched(values, photo.pixels.shape[:2]))
     mixed = PHOTO_SHARE * photo.pixels + (1 - PHOTO_SHARE) * colours
     return Picture(np.rint(mixed).astype(np.uint8))
+
+
+def heat(values: np.ndarray, size: tuple[int, ...]) -> Picture:
+    """Return the colours alone that :func:`overlay` lays over a photo of a size, in fewer steps."""
+    return Picture(sequential(np.rint(stretched(values, size) * HEAT_LEVELS) / HEAT_LEVELS))
+
+
+def stretched(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return numbers (H', W') from 0 to 1 (negative ones as 0), stretched to a size."""
+    values = np.maximum(np.asarray(values, np.float64), 0.0)
+    shares = values / (values.max() or 1.0)
+    height, width = size
+    resized = Image.fromarray(shares.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(resized), 0.0, 1.0)
 
 
 def photo_of(pixel_values: np.ndarray, processor: ConvNextImageProcessor) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count, takewhile
 from typing import Any
 
@@ -15,7 +15,8 @@ from npconv.errors import InputError
 from npconv.messages import hint, shown
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
-from npconv.plan.backward import Walk, on_the_way
+from npconv.pictures.replay import Replay
+from npconv.plan.backward import on_the_way
 from npconv.plan.step import Plan
 
 #: A class by its number or name, a number for each picture, or the class that the model finds.
@@ -113,13 +114,21 @@ def class_gradients(
 
     Pictures do not know of each other, so that the gradient of the sum of their logits is each one's own.
     """
+    (found,) = gradients_of_classes(model, names, pixel_values, [label])
+    return found
+
+
+def gradients_of_classes(
+    model: BareModel[Any], names: Sequence[str], pixel_values: Any, labels: Sequence[Label]
+) -> Iterator[dict[str, tuple[Array, Array]]]:
+    """Yield :func:`class_gradients` for one label after another, of one forward pass."""
     plan = make_plan(model.config, model.task)
     inputs = {PIXELS: prepare_pixel_values(pixel_values, dtype=model.dtype, device=model.device)}
     (end,) = plan.outputs
-    walk = Walk(plan, flatten(model.params), plan.outputs, names)
-    kept = inputs | {step: array for step, array in walk.forward(inputs) if step in names or step == end}
-    upstream = _one_hot(kept[end], label, model)
-    return {name: (kept[name], gradient) for name, gradient in walk.backward({end: upstream}) if name in names}
+    replay = Replay(plan, flatten(model.params), inputs, names)
+    for label in labels:
+        gradients = replay.backward({end: _one_hot(replay.arrays[end], label, model)})
+        yield {name: (replay.arrays[name], gradients[name]) for name in names}
 
 
 def _one_hot(logits: Array, label: Label, model: BareModel[Any]) -> Array:

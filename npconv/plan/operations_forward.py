@@ -20,7 +20,7 @@ def activation(x: Array, *, hidden_act: str) -> Array:
 
 
 def residual(x: Array, branch: Array) -> Array:
-    """Add what a branch made of `x` to `x`."""
+    """Add what a branch made of `x` to `x`: ``x + branch``."""
     return x + branch
 
 

@@ -1,5 +1,6 @@
 """What is shown of a model: the right arrays, of every step, in every family."""
 
+import io
 import re
 
 import numpy as np
@@ -12,13 +13,14 @@ from npconv.errors import InputError
 from npconv.layers import softmax
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
-from npconv.pictures.colours import sequential
-from npconv.pictures.look import look_at, look_into
+from npconv.pictures.colours import diverging, sequential
+from npconv.pictures.look import CLASSES, look_at, look_into
 from npconv.pictures.occlusion import occlusion
-from npconv.pictures.overlay import PHOTO_SHARE, overlay, photo_of
-from npconv.pictures.page import to_html
+from npconv.pictures.overlay import PHOTO_SHARE, heat, overlay, photo_of
+from npconv.pictures.page import formula_of, to_html
 from npconv.pictures.picture import Picture
-from npconv.pictures.views import MOST_PLACES, MapSizes, show_attention
+from npconv.pictures.saliency import grad_cam, saliency
+from npconv.pictures.views import LEVELS, MOST, MOST_PLACES, MapSizes, atlas_of, largest, show, show_attention
 from npconv.plan.run import run_plan
 
 FAMILIES = pytest.mark.parametrize("family", CONFIGS)
@@ -27,6 +29,10 @@ PHOTO = Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 52, 3), d
 
 def model_of(family, **options):
     return filled_model(CLASSIFIERS[family], CONFIGS[family], **options)
+
+
+def stages_of(config):
+    return len(config.depth if config.model_type == "cvt" else config.depths)
 
 
 def processor():
@@ -45,10 +51,11 @@ def test_every_step_is_shown_with_the_numbers_of_its_array(family):
         array = arrays[view.step.name]
         assert view.shape == array.shape
         if view.after.summary is not None:
-            positions = array[:, -16:] if view.after.channels and array.ndim == 3 else array
-            assert view.after.summary.highest <= array.max()
-            assert view.after.summary.highest >= positions.max() - np.ptp(array)
-            assert np.isfinite(view.after.summary.mean)
+            positions = array
+            if view.after.sheet is not None and array.ndim == 3:
+                positions = array[:, -view.after.sheet.height * view.after.sheet.width :]
+            assert view.after.summary.highest == positions.max()
+            assert view.after.summary.mean == pytest.approx(positions.mean(dtype=np.float64))
     assert sum(view.parameters for view in views) == sum(
         array.size for name, array in params.items() if not name.endswith("num_batches_tracked")
     )
@@ -64,6 +71,8 @@ def test_a_page_shows_every_step_and_holds_its_source(family):
     for view in look.steps:
         assert f"<code>{view.step.name}</code>" in text
         assert f'id="source-{view.step.operation}"' in text
+    assert text.count("The map that it ends with") == len(look.reasons[0].grad_cam) == stages_of(model.config)
+    assert ('id="token"' in text) == (family == "cvt")
     assert "def depthwise_conv2d(" in text
     assert text.count("data-atlas=") == sum(view.attention is not None for view in look.steps)
     assert set(re.findall(r'src="(.{22})', text)) == {"data:image/png;base64,"}
@@ -76,10 +85,9 @@ def test_scores_and_reasons_are_those_of_the_model_and_the_fast_engine_gives_the
     x = processor()(PHOTO)["pixel_values"]
     scores = softmax(model(x).logits.astype(np.float64), axis=1)[0]
     for look in (look_at(model, processor(), PHOTO, ""), look_at(model, processor(), PHOTO, "", fast)):
-        best = np.argsort(-scores)[:3]
+        best = np.argsort(-scores)[:CLASSES]
         assert [reason.label for reason in look.reasons] == [model.config.id2label[number] for number in best]
         assert [reason.score for reason in look.reasons] == pytest.approx(scores[best], rel=1e-4)
-        assert all(list(reason.pictures) == ["covering", "saliency", "Grad-CAM, last stage"] for reason in look.reasons)
 
 
 def test_a_bare_model_has_no_answer_and_a_fast_one_is_refused():
@@ -101,17 +109,155 @@ def test_the_attention_map_of_a_place_is_that_of_the_place():
     found = show_attention(probabilities, sizes)
     assert found is not None
     assert (found.rows, found.columns, found.height, found.width, found.tokens) == (MOST_PLACES, 6, 5, 3, 1)
-    mean = probabilities[0].mean(axis=0)
-    far = found.atlas.pixels.shape[1] // 3
-
-    def tile(index):
-        row, column = divmod(index, far)
-        return found.atlas.pixels[5 * row : 5 * row + 5, 3 * column : 3 * column + 3]
-
-    for index, token in ((0, 0), (1, 1), (1 + 6 * 7 + 4, 1 + 6 * 10 + 4)):  # row 7 of 14 is row 10 of 20
-        expected = mean[token, 1:].reshape(5, 3)
-        np.testing.assert_array_equal(tile(index), sequential(expected / expected.max()))
+    assert found.heads == 2
+    of_one_head = 1 + MOST_PLACES * 6
+    for head, values in enumerate([probabilities[0].mean(axis=0), *probabilities[0]]):
+        for index, token in ((0, 0), (1, 1), (1 + 6 * 7 + 4, 1 + 6 * 10 + 4)):  # row 7 of 14 is row 10 of 20
+            expected = values[token, 1:].reshape(5, 3)
+            steps = np.rint(expected / expected.max() * 2 * LEVELS) / (2 * LEVELS)
+            np.testing.assert_array_equal(tile(found.atlas.pixels, head * of_one_head + index, 5, 3), sequential(steps))
     assert show_attention(probabilities, MapSizes()) is None
+
+
+def test_rows_of_attention_sum_to_one():
+    model = model_of("cvt")
+    plan, params = make_plan(model.config, model.task), flatten(model.params)
+    rows = [
+        array.sum(axis=-1)
+        for step, array in run_plan(plan, {"pixel_values": pictures(batch=1, height=32, width=32)}, params)
+        if step.operation == "softmax"
+    ]
+    assert rows
+    for found in rows:
+        np.testing.assert_allclose(found, 1, rtol=1e-5)  # sums of at most a few hundred numbers in float32
+
+
+def tile(atlas, index, height, width):
+    """One tile of many of a size that stand in rows."""
+    row, column = divmod(index, atlas.shape[1] // width)
+    return atlas[row * height : (row + 1) * height, column * width : (column + 1) * width]
+
+
+def test_tiles_stand_in_rows_in_their_order():
+    tiles = np.random.default_rng(0).integers(0, 256, (11, 2, 3, 3), dtype=np.uint8)
+    atlas = atlas_of(tiles)
+    assert atlas.shape == (3 * 2, 4 * 3, 3)
+    for index, expected in enumerate(tiles):
+        np.testing.assert_array_equal(tile(atlas, index, 2, 3), expected)
+    assert not tile(atlas, 11, 2, 3).any()
+
+
+def decoded(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def test_a_sheet_has_the_strongest_channels_and_each_is_that_channel():
+    """Of a map of 70 channels, each twice as strong as the one before: the last 48, the last first."""
+    x = np.random.default_rng(0).normal(size=(1, 70, 6, 5)) * 2.0 ** np.arange(70).reshape(-1, 1, 1)
+    found = show(x, "NCHW", MapSizes()).sheet
+    assert found.channels == tuple(range(69, 69 - MOST, -1))
+    for place in (0, 17, MOST - 1):
+        channel = x[0, found.channels[place]]
+        steps = np.rint(channel / np.abs(channel).max() * LEVELS) / LEVELS
+        np.testing.assert_array_equal(tile(decoded(found.png), place, 6, 5), diverging(steps))
+    chosen = show(x, "NCHW", MapSizes(), (3, 69)).sheet
+    assert chosen.channels == (3, 69)
+    assert len(show(x, "NCHW", MapSizes(), most=None).sheet.channels) == 70
+
+
+def test_before_and_after_are_of_the_same_channels_and_so_are_the_kernels():
+    model = model_of("convnextv2")
+    views = list(look_into(make_plan(model.config, model.task), pictures(1, 32, 32), flatten(model.params)))
+    convolutions = [view for view in views if view.step.operation == "depthwise_conv2d" and view.after.sheet]
+    assert convolutions
+    for view in convolutions:
+        assert view.before.sheet.channels == view.after.sheet.channels == view.kernels.channels
+        weight = model.state_dict()[view.step.params["weight"]]
+        for place, channel in enumerate(view.kernels.channels):
+            kernel = weight[channel, 0] / np.abs(weight[channel]).max()
+            steps = np.rint(kernel.astype(np.float64) * LEVELS) / LEVELS
+            colours = diverging if weight.min() < 0 else sequential
+            np.testing.assert_array_equal(tile(decoded(view.kernels.png), place, *kernel.shape), colours(steps))
+
+
+def test_grn_has_the_strength_of_each_channel_before_and_after():
+    model, x = model_of("convnextv2"), pictures(1, 32, 32)
+    plan, params = make_plan(model.config, model.task), flatten(model.params)
+    arrays = {step.name: array for step, array in run_plan(plan, {"pixel_values": x}, params)}
+    found = [view for view in look_into(plan, x, params) if view.strengths is not None]
+    assert len(found) == sum(step.operation == "grn_apply" for step in plan)
+    for view in found:
+        for when, name in (("before", view.step.inputs[0]), ("after", view.step.name)):
+            expected = np.linalg.norm(arrays[name][0].reshape(view.shape[1], -1).astype(np.float64), axis=1)
+            np.testing.assert_allclose(view.strengths.series[when], expected[list(view.strengths.places)])
+        assert list(view.strengths.series["after"]) == sorted(view.strengths.series["after"], reverse=True)
+
+
+def test_the_largest_numbers_come_first_whatever_their_sign():
+    found = largest({"before": np.arange(5.0), "after": np.array([1.0, -4.0, 0.0, 3.0, -4.0])})
+    assert found.places == (1, 4, 3, 0, 2)
+    assert found.series == {"before": (1.0, 4.0, 3.0, 0.0, 2.0), "after": (-4.0, -4.0, 3.0, 1.0, 0.0)}
+
+
+def test_every_step_of_the_families_says_its_formula_but_those_that_move_numbers_only():
+    """Those that have none cut, join or lay out anew."""
+    without = {
+        step.operation
+        for family in CONFIGS
+        for step in make_plan(model_of(family).config, "image_classification")
+        if not formula_of(step)
+    }
+    assert without <= {
+        *("map_tokens", "tokens", "positions_map", "class_token", "join_class_token", "join_nothing"),
+        *("average_pool2d", "pad_end"),
+    }
+    (gelu,) = {
+        formula_of(step)
+        for step in make_plan(model_of("convnext").config, "image_classification")
+        if step.operation == "activation"
+    }
+    assert gelu == "x * (1 + erf(x / sqrt(2))) / 2"
+
+
+def test_reasons_are_those_of_a_direct_computation():
+    model = model_of("convnext")
+    x = processor()(PHOTO)["pixel_values"]
+    for reason in look_at(model, processor(), PHOTO, "").reasons:
+        size = x.shape[2:]
+        expected = [occlusion(model, x, reason.label), np.abs(saliency(model, x, reason.label)).max(axis=1)[0]]
+        expected += [grad_cam(model, x, reason.label, stage)[0] for stage in range(stages_of(model.config))]
+        for picture, values in zip([reason.covering, reason.saliency, *reason.grad_cam], expected, strict=True):
+            np.testing.assert_array_equal(picture.pixels, heat(values, size).pixels)
+
+
+def test_the_unchanged_photo_is_asked_once(monkeypatch):
+    """Beside it there are three changed ones, and the covered ones, in batches."""
+    model, asked = model_of("convnext"), []
+    x = processor()(PHOTO)["pixel_values"]
+    forward = type(model).__call__
+
+    def call(self, pixel_values, *args, **kwargs):
+        asked.append(len(pixel_values) == 1 and np.array_equal(pixel_values, x))
+        return forward(self, pixel_values, *args, **kwargs)
+
+    monkeypatch.setattr(type(model), "__call__", call)
+    look_at(model, processor(), PHOTO, "")
+    assert sum(asked) == 1
+    assert len(asked) > 4
+
+
+def test_the_class_token_ends_as_what_the_classifier_takes():
+    model = model_of("cvt")
+    look = look_at(model, processor(), PHOTO, "")
+    blocks = model.config.depth[-1]
+    assert len(look.class_token) == 1 + 2 * blocks
+    assert sum(stop.attention is not None for stop in look.class_token) == blocks
+    last = look.class_token[-1]
+    assert last.scores == pytest.approx({label: look.scores["as it is"][label] for label in last.scores}, rel=1e-5)
+    assert len({tuple(stop.scores.values()) for stop in look.class_token}) == len(look.class_token)
+    bare = look_at(filled_model(npconv.CvtModel, CONFIGS["cvt"]), processor(), PHOTO, "")
+    assert [stop.length for stop in bare.class_token] == [stop.length for stop in look.class_token]
+    assert bare.class_token[-1].scores == {}
 
 
 def test_occlusion_is_the_mean_fall_over_all_squares_that_cover_a_pixel():

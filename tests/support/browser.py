@@ -93,5 +93,6 @@ def out_of_reach(page: Any) -> list[str]:
         if len(met) == len(tags):
             break
         page.keyboard.press("Tab")
-        met.add(int(page.evaluate("document.activeElement.dataset.control ?? -1")))
+        number = page.evaluate("document.activeElement.dataset.control")
+        met |= {int(number)} if number is not None else set()
     return [f"{tag} {number}" for number, tag in enumerate(tags) if number not in met]

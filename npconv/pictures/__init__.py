@@ -5,7 +5,9 @@
 - ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map;
   ``overlay``: numbers over a photo
 - ``difference``: two arrays that should be the same; ``diff_page``: the page of ``npconv diff --html``
-- ``look``: everything that ``npconv look`` shows, ``views`` of each array; ``page``: that as ``html``
+- ``look``: everything that ``npconv look`` shows, ``views`` of each array, the way of the ``class_token``; ``page`` and
+  ``sheets``: that as ``html``
+- ``replay``: gradients in the memory of a block
 """
 
 from npconv.pictures.difference import SideBySide, difference

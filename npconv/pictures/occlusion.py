@@ -13,7 +13,7 @@ from npconv.layers import softmax
 from npconv.pictures.saliency import class_numbers
 
 #: Covered pictures that pass the model together.
-BATCH = 8
+BATCH = 4
 
 
 def occlusion(

@@ -40,6 +40,9 @@ def to_html(look: Look) -> str:
     shown = [section for section in sections if section is not None]
     links = [element("li", element("a", title, href=f"#{name}")) for name, title, _ in shown]
     body = [element("h1", look.title), element("p", INTRODUCTION), element("nav", element("ul", *links))]
+    body.append(
+        element("noscript", element("p", "The maps are drawn by the script of this page, which is not run here."))
+    )
     body += [element("section", element("h2", title), content, id=name) for name, title, content in shown]
     return page(look.title, element("main", *body))
 
@@ -145,10 +148,8 @@ def _numbers(shown: Shown) -> str:
     """Say what an array is in a few numbers."""
     one = shown.summary
     assert one is not None
-    return (
-        f"mean {one.mean:.3g}, deviation {one.deviation:.3g}, from {one.lowest:.3g} to {one.highest:.3g}, "
-        f"dead channels: {one.dead}"
-    )
+    words = f"mean {one.mean:.3g}, deviation {one.deviation:.3g}, from {one.lowest:.3g} to {one.highest:.3g}"
+    return f"{words}, dead channels: {one.dead}" if shown.sheet else words
 
 
 def _step(view: StepView, sheets: Sheets) -> Markup:
@@ -263,7 +264,9 @@ def _attention(attention: Attention) -> Markup:
     )
     return element(
         "div",
-        element("p", "What a place looks at: point at the photo, or move with the arrow keys.", class_="soft"),
+        element(
+            "p", "What a place looks at (yellow: most): point at the photo, or move with the arrow keys.", class_="soft"
+        ),
         element("p", *pick),
         _row([place, element("canvas", role="img", aria_label="The attention map of that place")]),
         image(a.atlas.png(), "", hidden=True),

@@ -15,7 +15,7 @@ _BAR_WIDTH, _BAR_HEIGHT = 100, 8
 
 
 class Sheets:
-    """The sheets of a page, each of which stands in it once; where it is shown again, it is named."""
+    """The sheets of a page. Each stands in it once, and is named where it is shown again."""
 
     def __init__(self) -> None:
         self._names: dict[Sheet, str] = {}

@@ -14,7 +14,7 @@ from npconv.pictures.picture import Picture
 from npconv.plan.step import Step
 
 #: Channels of a map that can be chosen, and positions along each axis.
-MOST, MOST_POSITIONS = 48, 28
+MOST, MOST_POSITIONS = 32, 28
 
 #: Colours of a tile from 0 to an end of its scale: few enough that many tiles fit on a page.
 LEVELS = 24
@@ -35,7 +35,7 @@ CHANNELWISE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Sheet:
     """Channels of a map, the strongest first, all in one picture: tile by tile in rows, see :func:`atlas_of`.
 

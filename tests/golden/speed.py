@@ -59,16 +59,16 @@ class Figures(NamedTuple):
     memory: int
 
 
-def measure(arguments: Sequence[str], status: int) -> tuple[Figures, str]:
-    """Run the command line in a process of its own; return its figures and what it printed."""
+def measure(arguments: Sequence[str], status: int, module: str = "npconv") -> tuple[Figures, str]:
+    """Run a command line in a process of its own; return its figures and what it printed."""
     begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "npconv", *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     printed = process.stdout.read()
     _, ended, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(ended)
     if process.returncode != status:
-        raise SystemExit(f"expected status {status} of npconv {' '.join(arguments)}, got {process.returncode}")
+        raise SystemExit(f"expected status {status} of {module} {' '.join(arguments)}, got {process.returncode}")
     wall = time.perf_counter() - begin
     return Figures(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024), printed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from npconv.api.heads import ImageClassifier, prepare_pixel_values
 from npconv.errors import InputError
 from npconv.golden.preprocessing import DECODED, image_of, record_preprocessing
 from npconv.images import ConvNextImageProcessor
+from npconv.layers import ACTIVATIONS
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
 from npconv.pictures.class_token import Stop, follow
@@ -166,13 +167,14 @@ def look_at(
         tuple(follow(plan, params, [(v.step, v.class_token, v.attention) for v in steps], labels)),
         tuple(find_reasons(model, quick, x, photo, found[UNCHANGED])) if is_classifier else (),
         {how: dict(zip(labels, scores.tolist(), strict=True)) for how, scores in found.items()},
-        {view.step.operation: source_of(view.step.operation) for view in steps},
+        {view.step.operation: "\n\n".join(map(inspect.getsource, functions_of(view.step))) for view in steps},
     )
 
 
-def source_of(operation: str) -> str:
-    """Return the source of the function of an operation."""
-    return inspect.getsource(inspect.unwrap(OPERATIONS[operation]))
+def functions_of(step: Step) -> list[Callable[..., Any]]:
+    """Return the function of a step as it is written; an activation is chosen by a name, and its own comes last."""
+    chosen = [ACTIVATIONS[step.attributes["hidden_act"]]] if step.operation == "activation" else []
+    return [inspect.unwrap(function) for function in (OPERATIONS[step.operation], *chosen)]
 
 
 def ends_stage(step: Step) -> bool:

@@ -9,6 +9,11 @@ for (const select of document.querySelectorAll("select[data-shows]")) {
   select.addEventListener("change", show);
   show();
 }
+// A link to a closed part opens it.
+window.addEventListener("hashchange", () => {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+});
 // Draw one tile of a picture that holds many of a size in rows.
 const drawTile = (canvas, atlas, index, height, width) => {
   const far = Math.floor(atlas.naturalWidth / width);

@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from npconv.layers import ACTIVATIONS
 from npconv.pictures.class_token import Stop
 from npconv.pictures.html import Markup, element, image, joined, page
-from npconv.pictures.look import Look, Reason, StepView
+from npconv.pictures.look import Look, Reason, StepView, functions_of
 from npconv.pictures.picture import Picture
 from npconv.pictures.sheets import Sheets, bar_table
 from npconv.pictures.views import Attention, Shown
-from npconv.plan.operations import OPERATIONS
 from npconv.plan.step import Step
 
 #: Scores that are listed.
@@ -160,7 +158,7 @@ def _step(view: StepView, sheets: Sheets) -> Markup:
     )
     facts: dict[str, list[str]] = {
         "made by": [element("a", step.operation, href=f"#source-{step.operation}")],
-        "which is": [_says(OPERATIONS[step.operation])],
+        "which is": [_says(functions_of(step)[-1])],
         "formula": [element("code", found)] if (found := formula_of(step)) else [],
         "of": [", ".join(step.inputs)],
         "with": [", ".join(f"{name}={value}" for name, value in step.attributes.items()) or "no settings"],
@@ -240,12 +238,9 @@ def _says(function: object) -> str:
 def formula_of(step: Step) -> str:
     """Return the formula of a step as the docstring of its function gives it; nothing if it has none.
 
-    That is the first thing in double backquotes that is more than a word; of an activation that of its own function.
+    That is the first thing in double backquotes that is more than a word.
     """
-    function = (
-        ACTIVATIONS[step.attributes["hidden_act"]] if step.operation == "activation" else OPERATIONS[step.operation]
-    )
-    described = (inspect.getdoc(function) or "").partition("\nParameters\n")[0]
+    described = (inspect.getdoc(functions_of(step)[-1]) or "").partition("\nParameters\n")[0]
     return next((code for code in re.findall(r"``([^`]+)``", described) if " " in code.strip()), "")
 
 

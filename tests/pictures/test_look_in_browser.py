@@ -216,6 +216,16 @@ def test_what_the_answer_rests_on_is_that_of_the_chosen_class_and_stage(browser,
     page.context.close()
 
 
+def test_a_link_to_a_function_shows_its_source(browser, pages):
+    page, complaints, _ = opened(browser, pages["dinov3"], 400, "light")
+    page.locator("#steps summary").first.press("Enter")
+    page.locator("#steps details[open] a").press("Enter")
+    wait(page, "document.getElementById('source-conv2d').open")
+    assert page.locator("#sources pre:visible").count() == 1
+    assert complaints == []
+    page.context.close()
+
+
 def test_labels_and_titles_from_outside_do_nothing(tmp_path, browser):
     model = filled_model(CLASSIFIERS["convnext"], CONFIGS["convnext"])
     model.config.id2label = {number: f"{number}{EVIL}" for number in model.config.id2label}

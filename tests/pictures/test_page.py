@@ -75,6 +75,7 @@ def test_a_page_shows_every_step_and_holds_its_source(family):
     assert text.count("The map that it ends with") == len(look.reasons[0].grad_cam) == stages_of(model.config)
     assert ('id="token"' in text) == (family == "cvt")
     assert "def depthwise_conv2d(" in text
+    assert "def gelu(" in text
     sheets = re.findall(r'id="(sheet-\d+)"', text)
     assert len(sheets) == len(set(sheets))
     assert set(sheets) == set(re.findall(r'data-from="(sheet-\d+)"', text))

@@ -138,7 +138,7 @@ def _stage(view: StepView, sheets: Sheets) -> Markup:
     """Show the map of a stage as a contact sheet of all its channels."""
     return joined(
         element("p", "The map that it ends with, ", element("code", view.step.name), f": {_numbers(view.after)}"),
-        sheets.chooser({"map of the stage": view.after.sheet}, view.shape[1]),
+        sheets.chooser(map_of_the_stage=view.after.sheet),
     )
 
 
@@ -175,23 +175,14 @@ def _step(view: StepView, sheets: Sheets) -> Markup:
 def _pictures(view: StepView, sheets: Sheets) -> Markup:
     """Show what a step took and what it made, beside each other."""
     before, after = view.before, view.after
-    together = {"before": before.sheet, "kernel": view.kernels, "after": after.sheet}
     if before.sheet and after.sheet and before.sheet.channels != after.sheet.channels:
-        maps = [
-            sheets.chooser({"before": before.sheet}, None),
-            sheets.chooser({"after": after.sheet}, _channels(view)),
-        ]
+        maps = [sheets.chooser(before=before.sheet), sheets.chooser(after=after.sheet)]
     elif before.sheet or after.sheet:
-        maps = [sheets.chooser(together, _channels(view) if after.sheet else None)]
+        maps = [sheets.chooser(before=before.sheet, kernel=view.kernels, after=after.sheet)]
     else:
         maps = []
     vectors = [_vector(shown, when) for when, shown in (("before", before), ("after", after)) if shown.values]
     return _row([*maps, *vectors])
-
-
-def _channels(view: StepView) -> int:
-    """Return how many channels a step's result has."""
-    return view.shape[1] if view.step.layout == "NCHW" else view.shape[-1]
 
 
 def _vector(shown: Shown, when: str) -> Markup:

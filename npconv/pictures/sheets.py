@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from npconv.pictures.html import Markup, element, image
 from npconv.pictures.views import Bars, Sheet
 
@@ -20,31 +18,24 @@ class Sheets:
     def __init__(self) -> None:
         self._names: dict[Sheet, str] = {}
 
-    def chooser(self, sheets: Mapping[str, Sheet | None], of: int | None) -> Markup:
-        """Show sheets of the same channels beside each other, and let the reader choose which of them.
-
-        Parameters
-        ----------
-        sheets : mapping of str to Sheet or None
-            By what each shows; what is None is left out.
-        of : int, optional
-            How many channels the map has.
-        """
-        shown = {name: sheet for name, sheet in sheets.items() if sheet is not None}
-        channels = next(iter(shown.values())).channels
+    def chooser(self, **sheets: Sheet | None) -> Markup:
+        """Show sheets of the same channels beside each other, each with its name, and let the reader choose of them."""
+        shown = {name.replace("_", " "): sheet for name, sheet in sheets.items() if sheet is not None}
+        first = next(iter(shown.values()))
+        channels = first.channels
         count, name = len(channels), " and ".join(shown)
         ranks = [
             element("option", f"{start + 1} to {min(start + AT_ONCE, count)}", value=start)
             for start in range(0, count, AT_ONCE)
         ]
-        kept = f"of {of:,} channels, {'all' if count == of else f'the {count} strongest'} to choose from" if of else ""
+        kept = "all" if count == first.of else f"the {count} strongest"
         return element(
             "div",
             element(
                 "p",
                 element("label", "Strongest ", element("select", *ranks, aria_label=f"Strongest channels, {name}")),
                 element("label", " or numbers ", element("input", size=12, placeholder="3, 8-11", inputmode="text")),
-                element("output", kept, class_="soft"),
+                element("output", f"of {first.of:,} channels, {kept} to choose from", class_="soft"),
             ),
             element("div", *(self._tiles(sheet, name) for name, sheet in shown.items()), class_="row"),
             data_sheet=",".join(map(str, channels)),

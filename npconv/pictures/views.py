@@ -40,11 +40,12 @@ class Sheet:
     """Channels of a map, the strongest first, all in one picture: tile by tile in rows, see :func:`atlas_of`.
 
     Each has a scale of its own: from 0 (dark) to its largest value (yellow), or where the map has negative values from
-    blue over white (0) to orange.
+    blue over white (0) to orange. The map has `of` channels.
     """
 
     png: bytes
     channels: tuple[int, ...]
+    of: int
     height: int
     width: int
 
@@ -131,7 +132,7 @@ def make_sheet(x: np.ndarray, channels: Sequence[int]) -> Sheet:
     with np.errstate(invalid="ignore", divide="ignore"):  # maps of 0, and of what is no number
         shares = np.where(highest > 0, np.rint(tiles / highest * LEVELS) / LEVELS, 0 * tiles)
     pixels = coloured(shares, 1.0, signed=bool((x < 0).any()))
-    return Sheet(Picture(atlas_of(pixels)).png(), tuple(channels), *tiles.shape[1:])
+    return Sheet(Picture(atlas_of(pixels)).png(), tuple(channels), len(x), *tiles.shape[1:])
 
 
 def atlas_of(tiles: np.ndarray) -> np.ndarray:

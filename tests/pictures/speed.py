@@ -117,7 +117,8 @@ def stages(folder: Path) -> dict[str, float]:
     x = AutoImageProcessor.from_pretrained(str(folder / "model"))(Image.open(folder / "picture.png"))["pixel_values"]
     found = {"before": _peak()}
     for view in look.look_into(make_plan(model.config, model.task), x, flatten(model.params)):
-        found["end" if view.stage is None and len(found) > 1 else f"stage {(view.stage or 0) + 1}"] = _peak()
+        outside = "head" if "stage 1" in found else "stem"
+        found[outside if view.stage is None else f"stage {view.stage + 1}"] = _peak()
     return found
 
 

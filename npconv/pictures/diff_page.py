@@ -9,8 +9,10 @@ from contextlib import suppress
 import numpy as np
 
 from npconv.golden import report
+from npconv.golden.births import Birth
 from npconv.golden.compare import Comparison, Difference
 from npconv.golden.judge import Suspect
+from npconv.golden.own import Own
 from npconv.golden.repro import SCRIPT, SCRIPT_WITHOUT_STEPS
 from npconv.golden.segment import FAILURES, make_segment, plan_of
 from npconv.golden.trace_file import PARAMETERS, layout_of, weights_of
@@ -40,7 +42,9 @@ INTRODUCTION = (
 )
 
 
-def to_html(comparison: Comparison, suspects: Sequence[Suspect], text: str, title: str) -> str:
+def to_html(
+    comparison: Comparison, suspects: Sequence[Suspect], text: str, title: str, also: Sequence[Birth] = ()
+) -> str:
     """Return the page of a comparison.
 
     Parameters
@@ -51,8 +55,10 @@ def to_html(comparison: Comparison, suspects: Sequence[Suspect], text: str, titl
     text : str
         What ``npconv diff`` prints of it.
     title : str
+    also : sequence of Birth
+        The mistakes after the first.
     """
-    first, back = comparison.first, _first_gradient(comparison)
+    first = comparison.first
     parts: list[tuple[str, list[Markup]]] = []
     if comparison.wrong_weights:
         parts.append(("Wrong weights", _weights(comparison)))
@@ -62,22 +68,31 @@ def to_html(comparison: Comparison, suspects: Sequence[Suspect], text: str, titl
             ("Side by side", [element("p", INTRODUCTION), *around, legend()]),
             ("Explanations that were tried", [_tried(suspects)]),
             ("The step", [_source(comparison, first)]),
-        ]
-    if back is not None:
-        says = element("p", "The first gradient that diverges. Its error may be from the way there.")
-        parts += [
-            ("The way back", [says, _array(comparison, back, is_told=True)]),
-            ("The step back", [_source(comparison, back)]),
+            *_way_back(comparison, first, also),
         ]
     sections = [element("section", element("h2", heading), *content) for heading, content in parts]
     return page(title, element("main", element("h1", title), element("section", element("pre", text)), *sections))
 
 
-def _first_gradient(comparison: Comparison) -> Difference | None:
-    """Return the first gradient that diverges, where an array of the way there diverges before it."""
-    if comparison.first is None or is_gradient(comparison.first.name):
-        return None
-    return next((one for one in comparison.differences if one.diverges and is_gradient(one.name)), None)
+def _way_back(comparison: Comparison, first: Difference, also: Sequence[Birth]) -> list[tuple[str, list[Markup]]]:
+    """Show the first gradient that diverges after an array of the way there, and the first that is wrong by itself."""
+    back = next((one for one in comparison.differences if one.diverges and is_gradient(one.name)), None)
+    if is_gradient(first.name) or back is None:
+        return []
+    says = element("p", "The first gradient that diverges. It may have its error from the way there.")
+    shown = [("The way back", [says, _array(comparison, back, is_told=False)])]
+    birth = next((birth for birth in also if is_gradient(birth.places[0])), None)
+    made = None if birth is None else Own(comparison).make(comparison[birth.places[0]])
+    if birth is None or made is None or made.array is None:
+        return shown
+    own = Own(comparison).seen_from(made, set())
+    one = own.first
+    if one is None:
+        return shown
+    says = element("p", "Wrong by itself. The reference here is what the right steps make of your own arrays.")
+    heading = element("h3", "Explanations that were tried")
+    tried = [heading, _tried(birth.suspects), element("h3", "The step"), _source(own, one)]
+    return [*shown, ("The first mistake on the way back", [says, _array(own, one, is_told=True), *tried])]
 
 
 def _weights(comparison: Comparison) -> list[Markup]:

@@ -228,7 +228,7 @@ def reordered(reference: np.ndarray, mine: np.ndarray, letters: str) -> Markup |
     return compared(found, "the reference in other orders") if len(found) > 1 else None
 
 
-def compared(found: Mapping[str, float], title: str, names: int = 190) -> Markup:
+def compared(found: Mapping[str, float], title: str, names: int = 170) -> Markup:
     """Show how much mine looks like several arrays."""
     return figure(named_bars(found, says="correlation with mine", alt=title, names=names), title)
 

@@ -175,7 +175,7 @@ def matrix(
     return plot.drawn(*marks, x_says=x_says, y_says=y_says, alt=alt, places=places)
 
 
-def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int = 120, names: int = 190) -> Markup:
+def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int = 120, names: int = 170) -> Markup:
     """Draw numbers up to 1 as bars to the right (or left), each with its name and its value."""
     row = 16
     x = Scale(min(0.0, *values.values()), max(1.0, *values.values()))

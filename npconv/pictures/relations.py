@@ -98,8 +98,8 @@ def in_orders(array: np.ndarray, letters: str) -> dict[str, np.ndarray]:
         whole = (*range(first), *order)
         name = "".join(letters[axis] for axis in whole)
         moved = array.transpose(whole)
-        found[f"in the order {name}, read as {letters}"] = moved.reshape(array.shape)
-        found[f"in the order {letters}, read as {name}"] = array.reshape(moved.shape).transpose(np.argsort(whole))
+        found[f"order {name}, read as {letters}"] = moved.reshape(array.shape)
+        found[f"order {letters}, read as {name}"] = array.reshape(moved.shape).transpose(np.argsort(whole))
     return _distinct(found)
 
 
@@ -136,20 +136,26 @@ def shifts(reference: np.ndarray, mine: np.ndarray) -> np.ndarray:
 def placed(large: np.ndarray, small: np.ndarray) -> np.ndarray | None:
     """Return the correlation of a small map with the part of a large one that begins at each row and column.
 
-    Of one a few times as large, every few positions are taken. None unless all but the last two axes are equal.
+    A part is positions beside each other, or every few of one a few times as large: whichever is more like it. None
+    unless all but the last two axes are equal, and for very different sizes.
     """
-    if large.ndim != small.ndim or large.ndim < 2 or large.shape[:-2] != small.shape[:-2]:
+    if large.ndim != small.ndim or large.ndim < 2 or large.shape[:-2] != small.shape[:-2] or min(small.shape[-2:]) < 2:
         return None
+    times = [max(1, round(length / count)) for length, count in zip(large.shape[-2:], small.shape[-2:], strict=True)]
+    found = [one for steps in ((1, 1), times) if (one := _placed(large, small, *steps)) is not None]
+    return max(found, key=lambda one: float(one.max()), default=None)
+
+
+def _placed(large: np.ndarray, small: np.ndarray, down: int, across: int) -> np.ndarray | None:
+    """Do so for parts of every few positions; None if there is none, or there are very many."""
     (high, wide), (rows, columns) = large.shape[-2:], small.shape[-2:]
-    if min(rows, columns) < 2 or rows > high or columns > wide:
-        return None
-    down, across = max(1, round(high / rows)), max(1, round(wide / columns))
-    starts = [length - (count - 1) * step for length, count, step in ((high, rows, down), (wide, columns, across))]
+    starts = (high - (rows - 1) * down, wide - (columns - 1) * across)
     if min(starts) < 1 or max(starts) > MOST_SQUARES:
         return None
     found = np.zeros(starts)
     for row, column in np.ndindex(*starts):
-        found[row, column] = correlation(large[..., row::down, column::across][..., :rows, :columns], small)
+        part = large[..., row::down, column::across][..., :rows, :columns]
+        found[row, column] = correlation(part, small)
     return found
 
 

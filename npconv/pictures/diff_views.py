@@ -228,7 +228,7 @@ def reordered(reference: np.ndarray, mine: np.ndarray, letters: str) -> Markup |
     return compared(found, "the reference in other orders") if len(found) > 1 else None
 
 
-def compared(found: Mapping[str, float], title: str, names: int = 170) -> Markup:
+def compared(found: Mapping[str, float], title: str, names: int = 185) -> Markup:
     """Show how much mine looks like several arrays."""
     return figure(named_bars(found, says="correlation with mine", alt=title, names=names), title)
 
@@ -270,4 +270,4 @@ def alike(arrays: Mapping[str, np.ndarray], mine: np.ndarray) -> Markup | None:
     if len(best) < 2 or mine.size < 3:
         return None
     short = {name[-MOST_LETTERS:]: found[name] for name in best}
-    return row(compared(short, "arrays of the reference that mine looks like", 200))
+    return row(compared(short, "arrays of the reference that mine looks like", 228))

@@ -46,7 +46,7 @@ class Scale:
         """Return round numbers on the axis."""
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            return [10.0**n for n in range(first, last + 1, max(1, -(-(last - first) // most)))]
+            return [10.0**n for n in range(first, last + 1, max(1, -(-(last - first) // (most - 2))))]
         low, high = sorted((self.low, self.high))
         rough = (high - low) / most
         power = 10.0 ** math.floor(math.log10(rough))
@@ -175,7 +175,7 @@ def matrix(
     return plot.drawn(*marks, x_says=x_says, y_says=y_says, alt=alt, places=places)
 
 
-def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int = 120, names: int = 170) -> Markup:
+def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int = 120, names: int = 185) -> Markup:
     """Draw numbers up to 1 as bars to the right (or left), each with its name and its value."""
     row = 16
     x = Scale(min(0.0, *values.values()), max(1.0, *values.values()))
@@ -224,12 +224,15 @@ def _dense(counts: np.ndarray) -> np.ndarray:
 
 
 def _pairs(across: np.ndarray, down: np.ndarray) -> list[str]:
+    """Return points as a path has them."""
     return [f"{a:.1f} {b:.1f}" for a, b in zip(across.reshape(-1), down.reshape(-1), strict=True)]
 
 
 def _path(drawn: str, kind: str) -> Markup:
+    """Return a path; the page's style says how each kind looks."""
     return element("path", d=drawn, class_=kind)
 
 
 def _text(x: float, y: float, says: str, anchor: str, **more: str) -> Markup:
+    """Return a text that begins, has its middle or ends at a point."""
     return element("text", says, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, **more)

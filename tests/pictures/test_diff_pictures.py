@@ -1,5 +1,6 @@
 """The page of a comparison shows each kind of mistake in a picture of its own; what it says is held by its numbers."""
 
+import json
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from npconv.golden.mistakes import CATALOGUE
 from npconv.pictures.diff_legend import legend
 from npconv.pictures.diff_page import to_html
 from npconv.plan.operations import OPERATIONS
+from tests.pictures import mistakes
 
 EVIL = "<script>alert('x')</script>\x00\"'&"
 
@@ -160,3 +162,19 @@ def test_the_legend_shows_a_picture_for_each_line():
     assert text.count("<figure") == text.count("<p>") == 9
     assert "highest 1.000 for 1 down and 2 right" in text
     assert "0.7 x reference" in text
+
+
+def test_the_quiz_asks_for_mistakes_of_the_catalogue():
+    for kind, pattern in {**mistakes.THERE, **mistakes.BACK}.items():
+        assert any(re.fullmatch(pattern, name) for name in CATALOGUE), kind
+
+
+@pytest.mark.long
+def test_the_quiz_has_pages_without_the_answers(tmp_path):
+    assert mistakes.main([str(tmp_path), "--count", "1", "--seed", "4"]) == 0
+    answers = json.loads((tmp_path / "answers.json").read_text("utf-8"))
+    assert list(answers) == ["01.html", "02.html"]
+    for page, answer in answers.items():
+        text = (tmp_path / page).read_text("utf-8")
+        assert "<h2>Side by side</h2>" in text
+        assert answer["mistake"] not in text

@@ -231,6 +231,8 @@ def _source(comparison: Comparison, first: Difference) -> Markup:
     if plan is None or first.name not in plan:
         return element("p", "The reference holds no steps.")
     operation = plan[first.name].operation
+    if operation not in OPERATIONS:
+        return element("p", f"Its operation is not one of npconv: {operation}.")
     back = passed_back(operation)
     function = BACKWARD[back.operation] if back else OPERATIONS[operation]
     script = SCRIPT if make_segment(comparison, first) is not None else SCRIPT_WITHOUT_STEPS

@@ -78,6 +78,8 @@ def _windows(step: Step, source: np.ndarray, kernel: tuple[int, ...]) -> np.ndar
     """Return what a kernel saw at each position, (N, C, H, W, kh, kw); None where that is not known."""
     is_back = step.operation.endswith("_backward")
     stride, padding = step.attributes["stride"], step.attributes["padding"]
+    if not isinstance(stride, int) or not isinstance(padding, int):
+        return None
     edges = [length - 1 - padding if is_back else padding for length in kernel]
     if step.attributes.get("dilation", 1) != 1 or source.ndim != 4 or min(edges) < 0 or (is_back and stride != 1):
         return None

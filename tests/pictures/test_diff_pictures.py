@@ -1,5 +1,6 @@
 """The page of a comparison shows each kind of mistake in a picture of its own; what it says is held by its numbers."""
 
+import copy
 import json
 import re
 
@@ -137,6 +138,21 @@ def test_what_is_not_finite_and_what_has_no_steps_is_shown_as_well(convnext):
     assert "where it is wrong" in page_of(convnext, samples.make_trace(arrays))
     plain = {name: np.asarray(array) for name, array in convnext.items()}
     assert "The reference holds no steps." in page_of(plain, samples.port(mistake=samples.TANH))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"operation": EVIL}, {"inputs": []}, {"params": {"weight": "nowhere"}}, {"attributes": {"stride": [1, 1]}}],
+)
+def test_steps_that_another_program_wrote_are_no_error(convnext, change):
+    about = copy.deepcopy(dict(convnext.about))
+    for step in about["steps"]["steps"]:
+        if step["operation"] == "depthwise_conv2d":
+            step.update(change)
+    reference = samples.make_trace(convnext, about, convnext.params)
+    text = of_mistake(reference, "depthwise-kernel-flipped")
+    assert "<h2>The step</h2>" in text
+    assert text.count("<script>") == 1
 
 
 def test_names_from_outside_do_nothing_in_plots(convnext):

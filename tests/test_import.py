@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import npconv
+from npconv.cli.program import COMMANDS
 
 PACKAGE = Path(npconv.__file__).parent
 
@@ -89,6 +90,22 @@ def test_no_library_is_loaded_before_it_is_asked_for():
         "print(*{'torch', 'tensorflow', 'jax', 'jaxlib', 'mlx', 'keras', 'ml_dtypes', 'cupy'} & set(sys.modules))"
     )
     assert loaded.split("\n") == ["(1, 10)", "", ""]
+
+
+def test_a_photo_is_classified_without_what_it_does_not_need():
+    """Each takes milliseconds to load: random numbers, the way back, and the other commands with what is theirs."""
+    picture = PACKAGE / "zoo" / "samples" / "ship.png"
+    loaded = run_python(
+        "import sys\n"
+        "from npconv.cli import main\n"
+        f"main(['classify', {str(picture)!r}])\n"
+        "print('loaded', *sys.modules)"
+    )
+    names = set(loaded.partition("\nloaded ")[2].split())
+    assert "npconv.cli.classify" in names
+    others = {f"npconv.cli.{command}" for command in COMMANDS} - {"npconv.cli.classify"}
+    heavy = {"numpy.random", "scipy.optimize", "npconv.gradients", "npconv.plan", "npconv.bench", "npconv.golden"}
+    assert names & (others | heavy | {"npconv.training", "npconv.pictures"}) == set()
 
 
 def test_import_is_silent_with_warnings_as_errors():

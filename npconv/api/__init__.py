@@ -33,7 +33,6 @@ from npconv.api.auto import (
 from npconv.api.base import PreTrainedModel
 from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
-from npconv.api.gradients import value_and_grad
 from npconv.api.pipelines import pipeline
 from npconv.api.tensorflow import TFPreTrainedModel
 from npconv.models import FAMILIES
@@ -53,7 +52,6 @@ __all__ = [
     "TFAutoModelForImageClassification",
     "TFPreTrainedModel",
     "pipeline",
-    "value_and_grad",
 ]
 __all__ += [
     name for family in FAMILIES.values() for name in (*family.class_names.values(), *family.tensorflow_names.values())

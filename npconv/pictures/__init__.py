@@ -4,7 +4,9 @@
   ``occlusion``: by how much a score falls where the picture is covered
 - ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map;
   ``overlay``: numbers over a photo
-- ``difference``: two arrays that should be the same; ``diff_page``: the page of ``npconv diff --html``
+- ``difference``: two arrays that should be the same; ``relations``: what one is of the other; ``implied``: the weight
+  that a step must have had; ``plots``: with axes and numbers
+- ``diff_page``: the page of ``npconv diff --html``; ``diff_views``, ``diff_step_views`` and ``diff_legend`` are in it
 - ``look``: everything that ``npconv look`` shows, ``views`` of each array; ``page``: that as ``html``
 """
 

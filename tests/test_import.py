@@ -96,10 +96,7 @@ def test_a_photo_is_classified_without_what_it_does_not_need():
     """Each takes milliseconds to load: random numbers, the way back, and the other commands with what is theirs."""
     picture = PACKAGE / "zoo" / "samples" / "ship.png"
     loaded = run_python(
-        "import sys\n"
-        "from npconv.cli import main\n"
-        f"main(['classify', {str(picture)!r}])\n"
-        "print('loaded', *sys.modules)"
+        f"import sys\nfrom npconv.cli import main\nmain(['classify', {str(picture)!r}])\nprint('loaded', *sys.modules)"
     )
     names = set(loaded.partition("\nloaded ")[2].split())
     assert "npconv.cli.classify" in names

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from npconv.golden.roundings import ROUNDOFF
 from npconv.golden.whereabouts import outside
 from npconv.pictures.difference import SideBySide, difference
 from npconv.pictures.html import Markup, element, image, joined
@@ -14,7 +15,7 @@ from npconv.pictures.plots import Plot, Scale, colour_bar, matrix, named_bars, s
 from npconv.pictures.relations import MOST_SQUARES, correlation, line, lines, matching, orders, placed, shifts, thinned
 
 #: Shares of a value that rounding to a dtype moves it by at most.
-ROUNDINGS = {"bfloat16": 2.0**-9, "float16, TF32": 2.0**-11, "float32": 2.0**-24}
+ROUNDINGS = {"bfloat16": ROUNDOFF["bfloat16"], "float16, TF32": ROUNDOFF["float16"], "float32": ROUNDOFF["float32"]}
 
 #: What a letter of a layout stands for.
 AXES = {
@@ -27,6 +28,9 @@ MOST_ALIKE, MOST_LETTERS = 5, 34
 
 #: The correlation from which two places are said to be alike.
 LIKE = 0.9
+
+#: Correlations that are nearer to each other than this say nothing: the planes are the same everywhere.
+LEAST_SPREAD = 1e-6
 
 #: Units across and down of a plot of points.
 SQUARE = (188, 188)
@@ -233,9 +237,11 @@ def compared(found: Mapping[str, float], title: str, names: int = 185) -> Markup
     return figure(named_bars(found, says="correlation with mine", alt=title, names=names), title)
 
 
-def shifted(reference: np.ndarray, mine: np.ndarray) -> Markup:
-    """Show how much mine looks like the reference when it is moved."""
+def shifted(reference: np.ndarray, mine: np.ndarray) -> Markup | None:
+    """Show how much mine looks like the reference when it is moved; None where a move makes no difference."""
     moved = shifts(reference, mine)
+    if np.ptp(moved) < LEAST_SPREAD:
+        return None
     far = len(moved) // 2 + 0.5
     drawn = matrix(
         moved, 1.0, x_says="moved right by", y_says="moved down by", alt="correlations when moved", size=150, far=far

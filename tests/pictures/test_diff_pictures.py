@@ -13,6 +13,7 @@ from npconv.golden.births import also_born
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import CATALOGUE
+from npconv.pictures import diff_views
 from npconv.pictures.diff_legend import legend
 from npconv.pictures.diff_page import to_html
 from npconv.plan.operations import OPERATIONS
@@ -194,3 +195,18 @@ def test_the_quiz_has_pages_without_the_answers(tmp_path):
         text = (tmp_path / page).read_text("utf-8")
         assert "<h2>Side by side</h2>" in text
         assert answer["mistake"] not in text
+
+
+def test_what_rounding_makes_is_half_a_place_of_each_dtype():
+    assert {name: -np.log2(share) for name, share in diff_views.ROUNDINGS.items()} == {
+        "bfloat16": 8,  # 7 bits are stored, and one is hidden
+        "float16, TF32": 11,
+        "float32": 24,
+    }
+
+
+def test_planes_that_are_the_same_everywhere_are_not_moved():
+    flat = np.arange(6.0).reshape(1, 6, 1, 1) * np.ones((1, 6, 5, 5))
+    assert diff_views.shifted(flat, 16 * flat) is None
+    varied = np.random.default_rng(0).random((1, 2, 5, 5))
+    assert diff_views.shifted(varied, np.roll(varied, 1, axis=3)) is not None

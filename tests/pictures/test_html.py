@@ -5,7 +5,8 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
-from npconv.pictures.html import MARK, Markup, element, image, joined, page
+from npconv.html import Markup, element, image, joined
+from npconv.pictures.html import MARK, page
 
 EVIL = "<script>alert('x')</script>&\"'\x00\x1b[31m\u202e"
 

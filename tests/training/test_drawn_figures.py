@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from npconv.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves, ticks
 from PIL import Image
 
 from npconv.errors import InputError
-from npconv.training.curves import COLOURS, HEIGHT, WIDTH, draw_curves, ticks
 from npconv.training.figures import (
     CELL,
     DARK,

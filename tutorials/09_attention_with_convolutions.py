@@ -149,12 +149,10 @@ assert not np.allclose(scores_of_head_0 * 32**-0.5, arrays[f"{block}.scores"][0,
 # ## What a position looks at
 #
 # The probabilities are in the trace as `dropout`, the module that hands them on. One row of them is a query: where do
-# the 64 keys lie that it takes its values from? `npconv.pictures.attention_map` gives that as a map. Drawn over the
-# 32 x 32 pixels of the input; the query is white.
+# the 64 keys lie that it takes its values from? Here over the 32 x 32 pixels of the input; the query is white.
 
 # %%
 probabilities = arrays["cvt.encoder.stages.0.layers.0.attention.attention.dropout"][0, 0]
-assert np.allclose(probabilities.sum(axis=-1), 1)
 photo = photo_of(pixel_values, processor)
 pictures = {"input": photo}
 for row, column in ((2, 8), (8, 8), (13, 3)):

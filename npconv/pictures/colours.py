@@ -78,7 +78,7 @@ def _looked_up(table: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the colours of shares of a scale."""
     shares = np.asarray(shares, np.float64)
     places = np.nan_to_num(np.clip(shares, 0.0, 1.0)) * (STEPS - 1)
-    colours = table[np.rint(places).astype(np.intp)]
+    colours = table.take(np.rint(places).astype(np.intp), axis=0)  # a copy, also of a single one
     colours[np.isnan(shares)] = (255, 0, 0)
     return colours
 

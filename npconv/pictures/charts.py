@@ -80,7 +80,7 @@ def curves(
     label = upright(y_label, font)
     image.paste(label, (4 * FINER, ((TOP + HEIGHT - BOTTOM) * FINER - label.height) // 2))
     if len(heights) > 1 or colours is not None:
-        _legend(draw, font, [(name, chosen[name]) for name in heights], chain(*points.values()))
+        _legend(draw, font, [(name, chosen[name]) for name in heights], chain(*map(_along, points.values())))
     return Picture(np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)), y_label)
 
 
@@ -162,19 +162,27 @@ def _axes(
     return across, down
 
 
+def _along(points: Sequence[tuple[float, float]], times: int = 8) -> np.ndarray:
+    """Return the points of a line and some more between each two of them (N, 2)."""
+    known = np.asarray(points, np.float64).reshape(-1, 2)
+    between = [known[:-1] + part / times * np.diff(known, axis=0) for part in range(times)]
+    return np.concatenate([*between, known[-1:]])
+
+
 def _legend(
     draw: ImageDraw.ImageDraw, font: Font, names: Sequence[tuple[str, Colour]], points: Iterable[tuple[float, float]]
 ) -> None:
-    """Write the names of curves, beside their colours, into the corner in which the fewest points are."""
-    points, pad, line_height = list(points), 8 * FINER, (FONT_SIZE + 5) * FINER
+    """Write the names of curves, beside their colours, where the fewest points are, in a corner if that is as good."""
+    x, y = np.array(list(points)).reshape(-1, 2).T
+    pad, line_height = 8 * FINER, (FONT_SIZE + 5) * FINER
     width = max(font.getlength(name) for name, _ in names) + 5 * pad
     height = line_height * len(names) + pad
-    lefts = ((WIDTH - RIGHT) * FINER - width, LEFT * FINER)
-    tops = (TOP * FINER, (HEIGHT - BOTTOM) * FINER - height)
+    lefts = np.linspace((WIDTH - RIGHT) * FINER - width, LEFT * FINER, 3)[[0, 2, 1]]
+    tops = np.linspace(TOP * FINER, (HEIGHT - BOTTOM) * FINER - height, 9)[[0, 8, *range(1, 8)]]
 
     def covered(corner: tuple[float, float]) -> int:
         left, top = corner
-        return sum(left <= x <= left + width and top <= y <= top + height for x, y in points)
+        return int(np.sum((left <= x) & (x <= left + width) & (top <= y) & (y <= top + height)))
 
     left, top = min([(left, top) for top in tops for left in lefts], key=covered)
     draw.rectangle((left, top, left + width, top + height), PAPER, GRID)

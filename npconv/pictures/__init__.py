@@ -5,7 +5,7 @@
   kernels of a layer. All are arrays that a notebook shows as pictures: ``heatmap``
 - ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map;
   ``overlay``: numbers over a photo
-- ``charts``: curves and bars; ``sheets``: pictures with their names, and tables of shares; ``ink``: what they share
+- ``charts``: curves and bars; ``gallery``: pictures with their names, and tables of shares; ``ink``: what they share
 - ``difference``: two arrays that should be the same; ``diff_page``: the page of ``npconv diff --html``
 - ``look``: everything that ``npconv look`` shows, ``views`` of each array; ``page``: that as ``html``
 """
@@ -13,13 +13,13 @@
 from npconv.pictures.attention import attention_map, kernels
 from npconv.pictures.charts import bar_chart, curves
 from npconv.pictures.difference import SideBySide, difference
+from npconv.pictures.gallery import gallery
 from npconv.pictures.heatmap import Heatmap
 from npconv.pictures.maps import maps
 from npconv.pictures.occlusion import occlusion
 from npconv.pictures.overlay import overlay, photo_of
 from npconv.pictures.picture import Picture
 from npconv.pictures.saliency import grad_cam, saliency
-from npconv.pictures.sheets import gallery
 
 __all__ = [
     "Heatmap",

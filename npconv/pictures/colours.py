@@ -56,7 +56,7 @@ def diverging(values: np.ndarray) -> np.ndarray:
     return _looked_up(_diverging_table(), 0.5 * (np.asarray(values, np.float64) + 1.0))
 
 
-def stretched(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def scaled(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
     """Return the colours of :func:`sequential` from the lowest number to the highest, or between limits."""
     values = np.asarray(values, np.float64)
     finite = values[np.isfinite(values)]

@@ -13,9 +13,8 @@ from npconv.golden.judge import Suspect
 from npconv.golden.repro import SCRIPT, SCRIPT_WITHOUT_STEPS
 from npconv.golden.segment import make_segment, plan_of
 from npconv.golden.trace_file import layout_of
-from npconv.html import Markup, element, image, joined
 from npconv.pictures.difference import difference
-from npconv.pictures.html import page
+from npconv.pictures.html import Markup, element, image, joined, page
 from npconv.pictures.picture import Picture
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.operations_backward import BACKWARD, passed_back

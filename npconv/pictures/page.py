@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from npconv.html import Markup, element, image, joined
-from npconv.pictures.html import page
+from npconv.pictures.html import Markup, element, image, joined, page
 from npconv.pictures.look import Look, Reason, StepView
 from npconv.pictures.picture import Picture
 from npconv.pictures.views import Attention, Shown

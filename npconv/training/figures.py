@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from npconv.pictures.sheets import share_table
+from npconv.pictures.gallery import share_table
 from npconv.training.measures import Answers, confusion
 
 #: More classes give a picture that nobody can read.

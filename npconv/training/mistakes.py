@@ -9,7 +9,7 @@ from PIL import Image
 
 from npconv.errors import ImageError
 from npconv.images import open_image
-from npconv.pictures.sheets import TILE, Caption, contact_sheet
+from npconv.pictures.gallery import TILE, Caption, contact_sheet
 from npconv.training.evaluate import Evaluation
 from npconv.training.photos import photo_source
 from npconv.training.problems import counted

@@ -10,10 +10,10 @@ from PIL import Image
 
 from npconv.errors import InputError
 from npconv.pictures.charts import HEIGHT, WIDTH, bar_chart, curves, panels
-from npconv.pictures.colours import sequential, shade, stretched
+from npconv.pictures.colours import scaled, sequential, shade
+from npconv.pictures.gallery import CELL, TILE, Caption, contact_sheet, fitted, gallery, share_table
 from npconv.pictures.ink import LINES, MARGIN, PAPER, as_number, round_numbers
 from npconv.pictures.maps import maps
-from npconv.pictures.sheets import CELL, TILE, Caption, contact_sheet, fitted, gallery, share_table
 
 #: Pixels of a line of a colour are mixed with the paper at its edges.
 MIXED = 30
@@ -115,10 +115,10 @@ def test_numbers_are_short():
 
 def test_a_single_channel_goes_from_its_lowest_to_its_highest_or_between_limits():
     values = np.linspace(-4, 12, 17)
-    np.testing.assert_array_equal(stretched(values), sequential(np.linspace(0, 1, 17)))
-    np.testing.assert_array_equal(stretched(values, (-4, 28)), sequential(np.linspace(0, 0.5, 17)))
-    np.testing.assert_array_equal(stretched(np.ones(3)), stretched(np.zeros(3)))
-    np.testing.assert_array_equal(stretched(np.array([np.nan, 0.0])), [[255, 0, 0], sequential(np.array(0.0))])
+    np.testing.assert_array_equal(scaled(values), sequential(np.linspace(0, 1, 17)))
+    np.testing.assert_array_equal(scaled(values, (-4, 28)), sequential(np.linspace(0, 0.5, 17)))
+    np.testing.assert_array_equal(scaled(np.ones(3)), scaled(np.zeros(3)))
+    np.testing.assert_array_equal(scaled(np.array([np.nan, 0.0])), [[255, 0, 0], sequential(np.array(0.0))])
 
 
 def test_pictures_on_one_scale_share_their_colours():

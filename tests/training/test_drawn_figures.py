@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from npconv.pictures.colours import shade
+from npconv.pictures.gallery import CELL
 from npconv.pictures.ink import MARGIN, PAPER
-from npconv.pictures.sheets import CELL
 from npconv.training.figures import MOST_CLASSES, draw_confusion
 from npconv.training.measures import Answers
 

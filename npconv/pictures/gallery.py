@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npconv.backend import to_host
 from npconv.errors import InputError
-from npconv.pictures.colours import shade, stretched
+from npconv.pictures.colours import scaled, shade
 from npconv.pictures.ink import FONT_SIZE, INK, MARGIN, PAPER, Font, cut, upright
 from npconv.pictures.picture import Picture
 
@@ -142,7 +142,7 @@ def _as_image(picture: Any, limits: tuple[float, float] | None) -> Image.Image:
         return picture.image
     array = np.asarray(to_host(picture))
     if array.ndim == 2 and array.size:
-        return Image.fromarray(stretched(array, limits))
+        return Image.fromarray(scaled(array, limits))
     if array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise InputError(f"expected a picture (H, W, 3) or a channel (H, W), got an array of shape {array.shape}")
     if array.dtype != np.uint8:

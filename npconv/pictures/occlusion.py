@@ -11,7 +11,7 @@ from npconv.backend import to_host
 from npconv.errors import InputError
 from npconv.layers import softmax
 from npconv.pictures.heatmap import Heatmap
-from npconv.pictures.saliency import class_numbers
+from npconv.pictures.saliency import check_classes, class_numbers
 
 #: Covered pictures that pass the model together.
 BATCH = 8
@@ -49,6 +49,7 @@ def occlusion(
     -----
     Zeiler and Fergus, https://arxiv.org/abs/1311.2901, section 4.2.
     """
+    check_classes(model)
     x = to_host(pixel_values)
     number = int(scores_of(model, x)[0].argmax()) if label is None else int(class_numbers(label, model, 1))
     return occlusions(model, x, [number], patch=patch)[0].view(Heatmap)

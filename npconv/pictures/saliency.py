@@ -101,8 +101,13 @@ def weighted(feature_map: Array, gradient: Array) -> Array:
 
 
 def _check(model: BareModel[Any]) -> None:
-    """Refuse what has no classes or no gradients."""
+    """Refuse what has no gradients or no classes."""
     check_model(model)
+    check_classes(model)
+
+
+def check_classes(model: Any) -> None:
+    """Refuse what has no classes."""
     if not isinstance(model, ImageClassifier) or not model.num_labels:
         raise InputError(f"expected a classifier with classes, got a {type(model).__name__} without")
 

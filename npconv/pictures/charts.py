@@ -73,9 +73,7 @@ def curves(
     points = {}
     for name, y in heights.items():
         points[name] = [(across(a), down(b)) for a, b in zip(x, y, strict=False) if np.isfinite(b)]
-        draw.line(points[name], chosen[name], 2 * FINER, joint="curve")
-        for left, top in points[name][:: max(1, len(points[name]) - 1)]:  # the ends: one point alone is no line
-            draw.ellipse((left - 2 * FINER, top - 2 * FINER, left + 2 * FINER, top + 2 * FINER), chosen[name])
+        _draw_line(draw, points[name], chosen[name])
     draw.text(((LEFT + WIDTH - RIGHT) / 2 * FINER, (HEIGHT - 8) * FINER), x_label, INK, font, anchor="mb")
     label = upright(y_label, font)
     image.paste(label, (4 * FINER, ((TOP + HEIGHT - BOTTOM) * FINER - label.height) // 2))
@@ -160,6 +158,13 @@ def _axes(
         draw.line((across(tick), TOP * FINER, across(tick), (HEIGHT - BOTTOM) * FINER), GRID, FINER)
         draw.text((across(tick), (HEIGHT - BOTTOM + 6) * FINER), as_number(tick), INK, font, anchor="mt")
     return across, down
+
+
+def _draw_line(draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: Colour) -> None:
+    """Draw a line with a dot at its ends: one point alone is no line."""
+    draw.line(points, colour, 2 * FINER, joint="curve")
+    for left, top in points[:: max(1, len(points) - 1)]:
+        draw.ellipse((left - 2 * FINER, top - 2 * FINER, left + 2 * FINER, top + 2 * FINER), colour)
 
 
 def _along(points: Sequence[tuple[float, float]], times: int = 8) -> np.ndarray:

@@ -23,6 +23,7 @@ ROOMS = (
         "startup",
         "errors",
         "messages",
+        "html",
         "backend",
         "tensors",
         "cores",
@@ -33,7 +34,7 @@ ROOMS = (
         "files",
     ),
     *("weights", "images", "plan", "fast", "models", "workers", "convert", "hub", "api"),
-    *("image_utils", "pipelines", "modeling_outputs", "training", "golden", "pictures", "bench", "cli"),
+    *("image_utils", "pipelines", "modeling_outputs", "golden", "pictures", "training", "bench", "cli"),
 )
 
 #: Arrows that run up and are still to be turned round: module -> room.

@@ -9,6 +9,7 @@ order:
   a ``part`` of it; ``parameter``: one array
 - ``heads``: bare models and classifiers, how they are called and compute; ``backbone``: the third kind of class;
   ``outputs``, ``loss``: what comes out; ``torch_array``: and how those who call with tensors of torch can go on with it
+- ``notebook``: what a notebook shows of models and outputs
 - ``gradients``: what each parameter or pixel does to the loss
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for

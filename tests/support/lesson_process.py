@@ -21,7 +21,7 @@ from typing import Any
 
 RUN_TIME = {"numpy", "scipy", "PIL", "npconv"}
 #: Of the lessons themselves.
-BESIDE = {"showing", "plots", "small_models", "cups", "exercises", "solutions", "port"}
+BESIDE = {"showing", "small_models", "cups", "exercises", "solutions", "port"}
 #: What pip and setuptools leave in every environment; lessons that need more would fail in an empty one.
 BLOCKED_OTHERWISE = "is not installed for a lesson"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import InputError, ShapeError
+from npconv.html import element, image, note
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture, sheet
 from npconv.pictures.views import bars
@@ -49,6 +50,15 @@ class SideBySide:
     def profiles(self) -> dict[str, Picture]:
         """`along` as pictures."""
         return {letter: bars(values) for letter, values in self.along.items()}
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        pictures = {"reference": self.reference, "mine": self.mine, "mine less the reference": self.error}
+        shown = (
+            element("td", image(picture.enlarged(192).png(), name), element("div", name), style="padding: 0 1em 0 0")
+            for name, picture in pictures.items()
+        )
+        return note("SideBySide", f"largest difference {self.largest:.3g}", element("table", element("tr", *shown)))
 
 
 def difference(reference: Any, mine: Any, layout: str = "") -> SideBySide:

@@ -63,7 +63,7 @@ _HOME = {
     "TFPreTrainedModel": "npconv.api",
     "TensorType": "npconv.tensors",
     "pipeline": "npconv.api",
-    "value_and_grad": "npconv.api",
+    "value_and_grad": "npconv.api.gradients",
     **{family.config_name: "npconv.models" for family in FAMILIES.values()},
     **{family.processor_name: "npconv.models" for family in FAMILIES.values() if family.pictures},
     **{name: "npconv.models" for family in FAMILIES.values() for name, _ in family.spellings},

@@ -20,6 +20,9 @@ from npconv.messages import shown
 #: A NumPy array, or a CuPy array: they have the same methods.
 Array: TypeAlias = np.ndarray
 
+#: Where training gets its random numbers; None in inference. A text, as NumPy's random numbers take a while to load.
+Rng: TypeAlias = "np.random.Generator | None"
+
 #: Array library -> the module that holds its special functions (``erf``).
 SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 

@@ -3,9 +3,11 @@
     python -m tests.mutation --sample 210 --seed 1     prints each mutant and the share that was killed
 
 A mutant turns a comparison, ``and`` for ``or``, ``any`` for ``all``, a number, or leaves out a keyword or a statement.
-The tests run in a copy of the project: first the files that name the module, then the rest of its room and of those in
-:data:`ALSO`, then all that is fast; the first failure ends it. The exit status is 1 if fewer than :data:`ENOUGH` are
-killed; those in :data:`SURVIVORS` are no bugs and do not count.
+The tests run in a copy of the project: first the files that name the module, and the first failure ends it. With
+coverage.py, which costs one run of all tests, those of them that run the changed line, then all others that do.
+Without, or where the line runs on import or in programs that tests start, the rest of its room and of those in
+:data:`ALSO`, then all that is fast. The exit status is 1 if fewer than :data:`ENOUGH` are killed; those in
+:data:`SURVIVORS` are no bugs and do not count.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib.util
 import os
 import random
 import re
@@ -23,6 +26,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.reach import Reach, find_reach
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +63,7 @@ class Mutant:
     end: tuple[int, int]
     before: str
     after: str
+    lines: range = range(0)  #: of the statement that it is in; none where that runs on import
 
     def __str__(self) -> str:
         return f"{self.path}: {' '.join(self.before.split())} -> {self.after}"
@@ -121,9 +127,9 @@ def _constant(node: ast.AST) -> type | None:
 def mutants(path: str, text: str) -> Iterator[Mutant]:
     """Yield every mutant of a file."""
     lines = text.encode().splitlines(keepends=True)
-    todo: list[ast.AST] = [ast.parse(text)]
+    todo: list[tuple[ast.AST, range]] = [(ast.parse(text), range(0))]
     while todo:
-        node = todo.pop()
+        node, run = todo.pop()
         for after in changes(node):
             start, end = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
             part = lines[start[0] - 1 : end[0]]
@@ -131,8 +137,20 @@ def mutants(path: str, text: str) -> Iterator[Mutant]:
             part[0] = part[0][start[1] :]
             said = ast.unparse(after)
             before = b"".join(part).decode()
-            yield Mutant(path, start, end, before, said if isinstance(node, ast.stmt) else f"({said})")
-        todo += _inside(node)
+            yield Mutant(path, start, end, before, said if isinstance(node, ast.stmt) else f"({said})", run)
+        is_function = isinstance(node, ast.FunctionDef)
+        for inner in _inside(node):
+            todo.append((inner, _lines(inner, run, in_function=bool(run) or (is_function and inner in node.body))))
+
+
+def _lines(node: ast.AST, run: range, *, in_function: bool) -> range:
+    """Return the lines of a node's own statement, without those of a body; `run` are those around it."""
+    if not in_function:
+        return range(0)
+    if not isinstance(node, ast.stmt):
+        return run
+    body = getattr(node, "body", None)
+    return range(node.lineno, max(node.lineno, body[0].lineno - 1 if body else node.end_lineno or 0) + 1)
 
 
 def _inside(node: ast.AST) -> list[ast.AST]:
@@ -157,26 +175,30 @@ def every_mutant(root: Path = ROOT) -> list[Mutant]:
     return [mutant for name in kept for mutant in mutants(name, (root / name).read_text("utf-8"))]
 
 
-def groups_of(path: str, root: Path = ROOT) -> list[list[str]]:
-    """Return the tests to run, group by group: those that name a module, the rest of its room, all that is fast."""
-    parts = Path(path).with_suffix("").parts
+def groups_of(mutant: Mutant, root: Path = ROOT, reach: Reach | None = None) -> list[list[str]]:
+    """Return the tests to run, group by group: those that name a module, then those that run the line."""
+    parts = Path(mutant.path).with_suffix("").parts
     room, module = parts[1], ".".join(parts).removesuffix(".__init__")
     named, package = re.escape(module), re.escape(module.rpartition(".")[0])
-    pattern = rf"{named}\b|from {package} import [^\n]*\b{parts[-1]}\b"
-    files = sorted(file.relative_to(root).as_posix() for file in (root / "tests").rglob("test_*.py"))
-    first = [file for file in files if re.search(pattern, (root / file).read_text("utf-8"))]
+    naming = re.compile(rf"{named}\b|from {package} import [^\n]*\b{parts[-1]}\b")
+    texts = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in (root / "tests").rglob("test_*.py")}
+    first = [file for file in sorted(texts) if naming.search(texts[file])]
+    reaching = reach.of(mutant.path, mutant.lines) if reach else []
+    if reaching:
+        groups = [[file for file in reaching if file in first], [file for file in reaching if file not in first]]
+        return [group for group in groups if group]
     folders = [folder for folder in (f"tests/{room}", *ALSO.get(room, ())) if (root / folder).is_dir()]
-    rest = [file for file in files if file not in first and file.startswith(tuple(f"{folder}/" for folder in folders))]
+    rest = [f for f in sorted(texts) if f not in first and f.startswith(tuple(f"{folder}/" for folder in folders))]
     return [group for group in (first, rest) if group] + [["tests", "-m", "fast"]]
 
 
-def survives(mutant: Mutant, root: Path) -> bool:
+def survives(mutant: Mutant, root: Path, reach: Reach | None = None) -> bool:
     """Tell whether all tests pass with a mutant in the copy at `root`; TimeoutExpired if they do not end."""
     file = root / mutant.path
     right = file.read_text("utf-8")
     file.write_text(mutant.apply(right), "utf-8")
     try:
-        return all(_passes(group, root) for group in groups_of(mutant.path, root))
+        return all(_passes(group, root) for group in groups_of(mutant, root, reach))
     finally:
         file.write_text(right, "utf-8")
 
@@ -196,19 +218,23 @@ def _passes(group: Sequence[str], root: Path) -> bool:
                 program.wait()
 
 
-def run(chosen: Sequence[Mutant], root: Path = ROOT) -> list[Mutant]:
-    """Return those that survive, but for the known ones; print each. RuntimeError if tests fail without one."""
+def run(chosen: Sequence[Mutant], root: Path = ROOT, *, reaching: bool = False) -> list[Mutant]:
+    """Return those that survive, but for the known ones; print each. RuntimeError if tests fail without one.
+
+    `reaching` has all tests run once before, to know which lines each file of them runs.
+    """
     alive = []
     with tempfile.TemporaryDirectory(prefix="npconv-mutants-") as folder:
         place = Path(folder) / "project"
         kept = shutil.ignore_patterns(".git", "build", "__pycache__", ".*_cache", "data")
         shutil.copytree(root, place, ignore=lambda at, names: kept(at, names) - {"data"}, symlinks=True)
-        first = groups_of(chosen[0].path, place)[0]
+        first = groups_of(chosen[0], place)[0]
         if not _passes(first, place):  # then every mutant would seem to be killed
             raise RuntimeError(f"expected tests that pass in a copy of the project; {first[0]} fails without a mutant")
+        reach = find_reach(place, Path(folder)) if reaching else None
         for number, mutant in enumerate(chosen, 1):
             try:
-                how = "survives" if survives(mutant, place) else "killed"
+                how = "survives" if survives(mutant, place, reach) else "killed"
             except subprocess.TimeoutExpired:  # a loop without end, or a busy machine
                 how = "no end"
             reason = SURVIVORS.get(str(mutant), "") if how == "survives" else ""
@@ -227,7 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     found = [mutant for mutant in every_mutant() if mutant.path.startswith(f"npconv/{args.room}")]
     chosen = random.Random(args.seed).sample(found, min(args.sample, len(found)))
-    alive = run(chosen)
+    alive = run(chosen, reaching=importlib.util.find_spec("coverage") is not None)
     share = 1 - len(alive) / len(chosen)
     print(f"{share:.1%} of {len(chosen)} mutants killed, of {len(found)}; expected at least {ENOUGH:.0%}")
     return 0 if share >= ENOUGH else 1

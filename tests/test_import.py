@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import npconv
+from npconv.cli.program import COMMANDS
 
 PACKAGE = Path(npconv.__file__).parent
 
@@ -22,6 +23,7 @@ ROOMS = (
         "startup",
         "errors",
         "messages",
+        "html",
         "backend",
         "tensors",
         "cores",
@@ -32,7 +34,7 @@ ROOMS = (
         "files",
     ),
     *("weights", "images", "plan", "fast", "models", "workers", "convert", "hub", "api"),
-    *("image_utils", "pipelines", "modeling_outputs", "training", "golden", "pictures", "bench", "cli"),
+    *("image_utils", "pipelines", "modeling_outputs", "golden", "pictures", "training", "bench", "cli"),
 )
 
 #: Arrows that run up and are still to be turned round: module -> room.
@@ -89,6 +91,19 @@ def test_no_library_is_loaded_before_it_is_asked_for():
         "print(*{'torch', 'tensorflow', 'jax', 'jaxlib', 'mlx', 'keras', 'ml_dtypes', 'cupy'} & set(sys.modules))"
     )
     assert loaded.split("\n") == ["(1, 10)", "", ""]
+
+
+def test_a_photo_is_classified_without_what_it_does_not_need():
+    """Each takes milliseconds to load: random numbers, the way back, and the other commands with what is theirs."""
+    picture = PACKAGE / "zoo" / "samples" / "ship.png"
+    loaded = run_python(
+        f"import sys\nfrom npconv.cli import main\nmain(['classify', {str(picture)!r}])\nprint('loaded', *sys.modules)"
+    )
+    names = set(loaded.partition("\nloaded ")[2].split())
+    assert "npconv.cli.classify" in names
+    others = {f"npconv.cli.{command}" for command in COMMANDS} - {"npconv.cli.classify"}
+    heavy = {"numpy.random", "scipy.optimize", "npconv.gradients", "npconv.plan", "npconv.bench", "npconv.golden"}
+    assert names & (others | heavy | {"npconv.training", "npconv.pictures"}) == set()
 
 
 def test_import_is_silent_with_warnings_as_errors():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from tests import mutation
+from tests.reach import Reach, find_reach
 
 #: How many mutants are tried; half a minute each, and with few it would be luck whether one of them survives.
 SAMPLE = int(os.environ.get("NPCONV_MUTANTS", "0"))
@@ -61,10 +63,47 @@ def test_every_mutant_of_what_ships_can_be_read_and_the_known_survivors_are_some
 
 
 def test_the_tests_of_a_module_come_first():
-    first, rest, last = mutation.groups_of("npconv/golden/align.py")
+    first, rest, last = mutation.groups_of(mutation.Mutant("npconv/golden/align.py", (1, 0), (1, 0), "", ""))
     assert "tests/golden/test_align.py" in first
     assert all(name.startswith("tests/golden/") for name in rest)
     assert last == ["tests", "-m", "fast"]
+
+
+def test_the_lines_of_a_mutant_are_those_of_its_statement_within_a_function():
+    found = {(mutant.before, mutant.after): mutant.lines for mutant in mutation.mutants("f.py", CODE)}
+    assert found["3", "(4)"] == range(0), "a default is worked out on import"
+    assert found["x < 2", "(x <= 2)"] == range(5, 6), "a condition is not its body"
+    assert found["x += 5", "pass"] == found["5", "(6)"] == range(7, 8)
+
+
+def test_the_files_that_run_a_line_are_tried_and_no_others():
+    reach = Reach({"npconv/golden/align.py": {7: {"tests/a/test_slow.py", "tests/golden/test_align.py"}}})
+    reach.files["npconv/golden/align.py"][8] = {"tests/a/test_quick.py"}
+    reach.seconds = {"tests/a/test_slow.py": 3.0, "tests/a/test_quick.py": 1.0}
+    mutant = mutation.Mutant("npconv/golden/align.py", (8, 0), (8, 1), "", "", range(7, 9))
+    named, others = mutation.groups_of(mutant, reach=reach)
+    assert named == ["tests/golden/test_align.py"]
+    assert others == ["tests/a/test_quick.py", "tests/a/test_slow.py"]
+    assert len(mutation.groups_of(mutant, reach=Reach())) == 3, "nothing is known: all that is fast"
+
+
+@pytest.mark.slow
+def test_what_a_test_reaches_is_found(tmp_path):
+    pytest.importorskip("coverage", reason="finds what tests run")
+    project, records = tmp_path / "project", tmp_path / "records"
+    tests = project / "tests"
+    for folder in (project / "npconv", tests, records):
+        folder.mkdir(parents=True)
+    (project / "npconv" / "__init__.py").write_text("def f(x):\n    if x:\n        return 1\n    return 2\n")
+    for name, call in {"one": "f(True) == 1", "two": "f(False) == 2"}.items():
+        (tests / f"test_{name}.py").write_text(f"import npconv\n\n\ndef test_it():\n    assert npconv.{call}\n")
+    (tests / "reach.py").write_text(Path(find_reach.__code__.co_filename).read_text("utf-8"))  # a plugin of these runs
+    reach = find_reach(project, records)
+    assert reach.of("npconv/__init__.py", range(3, 4)) == ["tests/test_one.py"]
+    assert reach.of("npconv/__init__.py", range(4, 5)) == ["tests/test_two.py"]
+    assert set(reach.of("npconv/__init__.py", range(2, 3))) == {"tests/test_one.py", "tests/test_two.py"}
+    assert reach.of("npconv/__init__.py", range(1, 2)) == [], "it runs on import"
+    assert set(reach.seconds) == {"tests/test_one.py", "tests/test_two.py"}
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from support.conversion_files import in_dialect, pickled_tensors
 from support.labelled_pictures import draw_classes
 
 from npconv.cli import main
-from npconv.cli.program import COMMANDS, make_parser
+from npconv.cli.program import COMMANDS, load_command, make_parser
 from npconv.files.disk import embedded_models
 from npconv.golden.case import model_trace
 from npconv.golden.trace_file import Trace
@@ -90,7 +90,7 @@ def shown() -> list[tuple[str, str]]:
         indented = re.findall(r"^ {4,}(npconv .*)$", readmes.FENCE.sub("", text), re.MULTILINE)
         lines = "\n".join([*blocks, *indented, *readmes.quoted(text)]).splitlines()
         found += [(name, line) for line in lines if re.match(r"npconv [a-z]+( |$)", line)]
-    for command in COMMANDS:
+    for command in map(load_command, COMMANDS):
         for part in ("EPILOG", "CHECK_EPILOG"):
             lines = getattr(command, part, "").splitlines()
             found += [(command.__name__, line.strip()) for line in lines if line.startswith("  npconv ")]

@@ -16,7 +16,8 @@ import npconv
 from npconv.golden import trace
 from npconv.layers import attention, average_pool2d, batch_norm, depthwise_conv2d, linear, map_tokens, softmax
 from npconv.models.cvt.model import convolutional_projection
-from showing import colour, sample, show_pictures, show_source, show_table
+from npconv.pictures import attention_map, overlay, photo_of
+from showing import sample, show_pictures, show_source, show_table
 
 # %% [markdown]
 # ## Tokens
@@ -148,19 +149,18 @@ assert not np.allclose(scores_of_head_0 * 32**-0.5, arrays[f"{block}.scores"][0,
 # ## What a position looks at
 #
 # The probabilities are in the trace as `dropout`, the module that hands them on. One row of them is a query: where do
-# the 64 keys lie that it takes its values from? Drawn over the 32 x 32 pixels of the input; the query is white.
+# the 64 keys lie that it takes its values from? Here over the 32 x 32 pixels of the input; the query is white.
 
 # %%
-photo = pixel_values[0].transpose(1, 2, 0)
-photo = 255 * (photo - photo.min()) / np.ptp(photo)
 probabilities = arrays["cvt.encoder.stages.0.layers.0.attention.attention.dropout"][0, 0]
-assert np.allclose(probabilities.sum(axis=-1), 1)
-pictures = {"input": photo.astype(np.uint8)}
+photo = photo_of(pixel_values, processor)
+pictures = {"input": photo}
 for row, column in ((2, 8), (8, 8), (13, 3)):
-    seen = probabilities[16 * row + column].reshape(8, 8)
-    drawn = 0.35 * photo + 0.65 * np.kron(colour(seen), np.ones((4, 4, 1)))
+    seen = attention_map(model, pixel_values, (row, column), stage=0, block=0)[0]
+    assert np.allclose(seen, probabilities[16 * row + column].reshape(8, 8), rtol=1e-12)
+    drawn = overlay(photo, seen, smooth=False).pixels
     drawn[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = 255
-    pictures[f"row {row}, column {column}"] = drawn.astype(np.uint8)
+    pictures[f"row {row}, column {column}"] = drawn
 show_pictures(pictures, "Stage 0: what three positions attend to, from dark (little) to yellow (most)", size=150)
 
 # %% [markdown]

@@ -14,8 +14,9 @@ import numpy as np
 import npconv
 from npconv.golden import trace
 from npconv.layers import binary_cross_entropy_with_logits, cross_entropy, mean_squared_error
-from npconv.pictures import grad_cam, saliency
-from showing import colour, sample, show_bars, show_pictures, show_source, show_table
+from npconv.pictures import grad_cam, occlusion, overlay, photo_of, saliency
+from npconv.pictures.occlusion import occlusions
+from showing import sample, show_bars, show_pictures, show_source, show_table
 
 # %% [markdown]
 # ## How wrong is an answer?
@@ -72,47 +73,35 @@ assert np.isclose(mean_squared_error(z, targets), (1.0 + 1.0 + 0.25) / 3)
 # %% [markdown]
 # ## Occlusion
 #
-# Cover a part of the picture with grey and see how much the loss rises. After normalization, 0 is the mean colour, a
-# grey. A patch of 12 x 12 pixels moves in steps of 4; each pixel gets the mean rise of all patches over it.
-# `engine="fast"` of npconv gives the same numbers up to rounding, sooner.
-
+# Cover a part of the picture with grey and see how far the probability of the right class falls. After normalization, 0
+# is the mean colour, a grey. A patch of 12 x 12 pixels moves in steps of 6; each pixel gets the mean of all that cover
+# it. `engine="fast"` of npconv gives the same numbers up to rounding, sooner.
 
 # %%
-def occlusion(fast_model):
-    """Return by how much the loss rises where pixels are covered (32, 32)."""
-    corners = [(row, column) for row in range(0, 21, 4) for column in range(0, 21, 4)]
-    batch = np.repeat(pixel_values, 1 + len(corners), axis=0).astype(np.float32)
-    for index, (row, column) in enumerate(corners):
-        batch[index, :, row : row + 12, column : column + 12] = 0
-    scores = fast_model(batch).logits
-    losses = [cross_entropy(score[None], np.array([label]), ignore_index=-100) for score in scores]
-    total = np.zeros((32, 32))
-    times = np.zeros((32, 32))
-    for loss, (row, column) in zip(losses, corners, strict=False):  # the last picture is not covered
-        total[row : row + 12, column : column + 12] += loss - losses[-1]
-        times[row : row + 12, column : column + 12] += 1
-    return total / times
-
-
-photo = pixel_values[0].transpose(1, 2, 0)
-photo = 255 * (photo - photo.min()) / np.ptp(photo)
-pictures = {"input": photo.astype(np.uint8)}
-rises = {}
+show_source(occlusions)
+photo = photo_of(pixel_values, processor)
+pictures = {"input": photo}
+falls = {}
 for name in ("convnext-cifar10", "convnextv2-cifar10", "cvt-cifar10"):
-    rises[name] = occlusion(npconv.AutoModelForImageClassification.from_pretrained(name, engine="fast"))
-    pictures[name] = (0.35 * photo + 0.65 * colour(rises[name])).astype(np.uint8)
+    fast_model = npconv.AutoModelForImageClassification.from_pretrained(name, engine="fast")
+    falls[name] = occlusion(fast_model, pixel_values, "ship", patch=12)
+    pictures[name] = overlay(photo, falls[name])
+covered = pixel_values.copy()
+covered[:, :, 0:12, 0:12] = 0
+fall = probabilities[label] - npconv.layers.softmax(model(covered).logits, axis=1)[0, label]
+assert np.isclose(falls["convnextv2-cifar10"][0, 0], fall, atol=1e-5)
 show_pictures(pictures, "Where covering the picture makes the answer worse: yellow matters most, dark least", size=150)
 
 # %% [markdown]
 # Three trained networks, one picture. V2 hangs on the deck and its load, in the middle, and hardly on the
-# water below. Dark places may even lower the loss when covered: there the picture speaks for another class.
+# water below. Dark places may even raise the probability when covered: there the picture speaks for another class.
 
 # %%
-rise = rises["convnextv2-cifar10"]
-row, column = np.unravel_index(np.argmax(rise), rise.shape)
+fall = falls["convnextv2-cifar10"]
+row, column = np.unravel_index(np.argmax(fall), fall.shape)
 assert 8 <= row < 20
 assert 8 <= column < 24
-assert rise.max() > 5 * np.abs(rise[28:]).max()
+assert fall.max() > 5 * np.abs(fall[28:]).max()
 
 # %% [markdown]
 # The gradient (lesson 14) asks without covering: *saliency* is what a little more of each pixel does to a logit.

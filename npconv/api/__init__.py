@@ -9,6 +9,7 @@ order:
   a ``part`` of it; ``parameter``: one array
 - ``heads``: bare models and classifiers, how they are called and compute; ``backbone``: the third kind of class;
   ``outputs``, ``loss``: what comes out; ``torch_array``: and how those who call with tensors of torch can go on with it
+- ``notebook``: what a notebook shows of models and outputs
 - ``gradients``: what each parameter or pixel does to the loss
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for
@@ -33,7 +34,6 @@ from npconv.api.auto import (
 from npconv.api.base import PreTrainedModel
 from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
-from npconv.api.gradients import value_and_grad
 from npconv.api.pipelines import pipeline
 from npconv.api.tensorflow import TFPreTrainedModel
 from npconv.models import FAMILIES
@@ -53,7 +53,6 @@ __all__ = [
     "TFAutoModelForImageClassification",
     "TFPreTrainedModel",
     "pipeline",
-    "value_and_grad",
 ]
 __all__ += [
     name for family in FAMILIES.values() for name in (*family.class_names.values(), *family.tensorflow_names.values())

@@ -229,6 +229,12 @@ class PreTrainedModel(ParameterHolder):
 
     push_to_hub = refuse_upload
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from npconv.api.notebook import model_note
+
+        return model_note(self)
+
     def save_pretrained(
         self,
         directory: str | Path | None = None,

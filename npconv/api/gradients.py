@@ -113,13 +113,13 @@ def value_and_grad(model: BareModel[Any], wrt: str = PARAMS) -> Callable[..., Va
     return function
 
 
-def check_model(model: Any) -> None:
-    """Refuse what has no gradients."""
+def check_model(model: Any, purpose: str = "gradients") -> None:
+    """Refuse what has no steps to take gradients of, or to look into."""
     if not isinstance(model, BareModel):
         raise InputError(f"expected a model of npconv, got {type(model).__name__}")
     if model.engine != "explicit":
         raise InputError(
-            f"expected a model with engine='explicit' for gradients, got engine={model.engine!r}; load it with that"
+            f"expected a model with engine='explicit' for {purpose}, got engine={model.engine!r}; load it with that"
         )
 
 

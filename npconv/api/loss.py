@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from npconv import gradients, layers
+from npconv import layers
 from npconv.backend import array_module
 from npconv.errors import InputError
 from npconv.models import PretrainedConfig
@@ -15,11 +15,22 @@ IGNORE_INDEX = -100
 
 
 class Loss(NamedTuple):
-    """A loss, the way back through it, and their other arguments."""
+    """A loss by its name in ``npconv.layers``, and its other arguments, which the way back through it takes as well."""
 
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
+    name: str
     options: Mapping[str, Any]
+
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """The layer."""
+        return getattr(layers, self.name)
+
+    @property
+    def backward(self) -> Callable[..., Any]:
+        """The layer's backward function."""
+        from npconv import gradients  # only here: who classifies does without
+
+        return getattr(gradients, f"{self.name}_backward")
 
 
 #: What a single-label classification becomes with a probability for each class in place of a label.
@@ -27,14 +38,10 @@ SOFT = "soft_classification"
 
 #: By ``config.problem_type``, or :data:`SOFT`.
 LOSSES = {
-    SOFT: Loss(layers.soft_cross_entropy, gradients.soft_cross_entropy_backward, {}),
-    "regression": Loss(layers.mean_squared_error, gradients.mean_squared_error_backward, {}),
-    "single_label_classification": Loss(
-        layers.cross_entropy, gradients.cross_entropy_backward, {"ignore_index": IGNORE_INDEX}
-    ),
-    "multi_label_classification": Loss(
-        layers.binary_cross_entropy_with_logits, gradients.binary_cross_entropy_with_logits_backward, {}
-    ),
+    SOFT: Loss("soft_cross_entropy", {}),
+    "regression": Loss("mean_squared_error", {}),
+    "single_label_classification": Loss("cross_entropy", {"ignore_index": IGNORE_INDEX}),
+    "multi_label_classification": Loss("binary_cross_entropy_with_logits", {}),
 }
 
 

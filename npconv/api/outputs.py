@@ -64,6 +64,12 @@ class ModelOutput:
                 lines.append(f"  {name}={summary(value)}")
         return "\n".join([*lines, ")"])
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from npconv.api.notebook import output_note
+
+        return output_note(type(self).__name__, self._set_fields())
+
     def _set_fields(self) -> dict[str, Any]:
         """Return the fields that are not None."""
         every = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]

@@ -142,7 +142,8 @@ def run(args: argparse.Namespace) -> int:
         from npconv.pictures.html import write_page
 
         text = report.to_text(comparison, found, suspects, also=also, names=names)
-        write_page(args.html, to_html(comparison, suspects, text, f"{args.mine} beside {args.reference}"), "--html")
+        title = f"{args.mine} beside {args.reference}"
+        write_page(args.html, to_html(comparison, suspects, text, title, also), "--html")
     if args.json:
         values = to_values(comparison, found, suspects, also=also, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")

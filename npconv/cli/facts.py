@@ -24,9 +24,6 @@ from npconv.models.summary import LayerRow, layer_table
 #: What a safetensors file calls the dtypes of weights, and what everybody else does.
 DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
-#: Fields of a configuration that are shown elsewhere.
-SHOWN_ELSEWHERE = ("model_type", "architectures", "id2label", "label2id")
-
 
 class Problem(NamedTuple):
     """Why a part of the model cannot be shown: it is not there, or (`broken`) there and unusable."""
@@ -123,18 +120,3 @@ def read_weights(path: Path, config: PretrainedConfig) -> Weights | Problem:
         if not is_buffer(name):
             dtypes[DTYPE_NAMES.get(entry.dtype, entry.dtype)] += math.prod(entry.shape)
     return Weights([file.name for file in files], total, dict(dtypes.most_common()), report.missing, report.unexpected)
-
-
-def config_fields(config: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return the fields of a configuration, apart: other than the family's default, as the default, unknown to it."""
-    defaults, hidden = default_fields(config), {*SHOWN_ELSEWHERE, *config.implied_fields}
-    fields = {name: value for name, value in config.to_dict().items() if name not in hidden}
-    other = {name: value for name, value in fields.items() if name in defaults and value != defaults[name]}
-    usual = {name: value for name, value in fields.items() if name in defaults and value == defaults[name]}
-    unknown = {name: value for name, value in fields.items() if name not in defaults}
-    return other, usual, unknown
-
-
-def default_fields(config: PretrainedConfig) -> dict[str, Any]:
-    """Return the defaults of a configuration's family; a file has those that transformers lacks where they differ."""
-    return {**config.added_fields, **type(config)().to_dict()}

@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
 def as_json(facts: Facts) -> dict[str, Any]:
     """Return the facts as plain values."""
-    from npconv.cli.facts import Problem, config_fields
+    from npconv.cli.facts import Problem
+    from npconv.models.fields import config_fields
 
     other, _, unknown = config_fields(facts.config)
     weights, processor = facts.weights, facts.processor

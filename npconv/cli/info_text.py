@@ -97,7 +97,7 @@ def weights_text(weights: Weights | Problem) -> str:
 
 def configuration(facts: Facts, width: int) -> list[str]:
     """Return the fields of the configuration, those first that differ from the family's defaults."""
-    from npconv.cli.facts import config_fields, default_fields
+    from npconv.models.fields import config_fields, default_fields
 
     other, usual, unknown = config_fields(facts.config)
     defaults = default_fields(facts.config)

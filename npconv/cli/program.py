@@ -6,50 +6,36 @@ Exit status: 0 done; 1 done, but something in the input failed; 2 the call or th
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from npconv._version import __version__
-from npconv.cli import (
-    bench,
-    classify,
-    convert,
-    diff,
-    evaluate,
-    export,
-    features,
-    finetune,
-    golden,
-    info,
-    inspect,
-    look,
-    models,
-    trace,
-    verify,
-)
 from npconv.cli.frame import DONE, UNUSABLE, Parser, UsageError, run_program
 from npconv.cli.output import write
 
 #: What is said when a command is interrupted that can go on.
 GOES_ON = "the same call with --resume goes on from here"
 
+#: Each is the name of a module beside this one, which is loaded for its own calls only.
 COMMANDS = (
-    classify,
-    features,
-    look,
-    finetune,
-    evaluate,
-    info,
-    models,
-    convert,
-    export,
-    inspect,
-    verify,
-    bench,
-    trace,
-    diff,
-    golden,
+    "classify",
+    "features",
+    "look",
+    "finetune",
+    "evaluate",
+    "info",
+    "models",
+    "convert",
+    "export",
+    "inspect",
+    "verify",
+    "bench",
+    "trace",
+    "diff",
+    "golden",
 )
 
 DESCRIPTION = "Classify pictures with ConvNeXt, ConvNeXt V2 and CvT, in plain NumPy."
@@ -72,10 +58,14 @@ def make_parser(chosen: str = "") -> Parser:
     parser.set_defaults(can_resume=lambda args: False)
     parser.add_argument("--version", action="version", version=f"npconv {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
-    named = [command for command in COMMANDS if command.__name__.rpartition(".")[2] == chosen]
-    for command in named or COMMANDS:
-        command.add_parser(subparsers)
+    for name in [chosen] if chosen in COMMANDS else COMMANDS:
+        load_command(name).add_parser(subparsers)
     return parser
+
+
+def load_command(name: str) -> ModuleType:
+    """Return the module of a command."""
+    return importlib.import_module(f"npconv.cli.{name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

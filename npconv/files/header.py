@@ -23,7 +23,6 @@ can have.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
@@ -73,8 +72,11 @@ _PLAIN_STRING = re.compile(rb'"([ !#-\[\]-~]*)"')
 _WHOLE_NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,19})(?![0-9.eE])")
 
 
-def _tensor_expressions() -> list[re.Pattern[bytes]]:
-    """Return the expression of a tensor's name, its three fields and a comma, for each order of the fields."""
+def _tensor_expression() -> re.Pattern[bytes]:
+    """Return the expression of a tensor's name, its fields in any order, and a comma.
+
+    A field that comes twice leaves no place for another, whose groups are then empty.
+    """
     number = rb"(?:0|[1-9][0-9]{0,19})"
     fields = (
         rb'"dtype"@:@"(?P<dtype>[A-Z0-9_]{1,16})"',
@@ -82,13 +84,11 @@ def _tensor_expressions() -> list[re.Pattern[bytes]]:
         rb'"data_offsets"@:@\[@(?P<start>%b)@,@(?P<stop>%b)@\]' % (number, number),
     )
     name = rb'@"(?P<name>[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*){0,1000})"@:@'
-    return [
-        re.compile((name + rb"\{@" + rb"@,@".join(order) + rb"@\}@,").replace(b"@", rb"[ \t\n\r]*"))
-        for order in itertools.permutations(fields)
-    ]
+    any_three = rb'(?:(?:%b)@(?:,@(?=")|(?=\}))){3}' % rb"|".join(fields)
+    return re.compile((name + rb"\{@" + any_three + rb"\}@,").replace(b"@", rb"[ \t\n\r]*"))
 
 
-_TENSORS = _tensor_expressions()
+_TENSOR = _tensor_expression()
 
 
 class Entry(NamedTuple):
@@ -147,7 +147,6 @@ class _HeaderReader:
         self.position = start
         self.stop = stop
         self.source = source
-        self.expected = _TENSORS[0]
 
     def refuse(self, reason: str, message: str) -> NoReturn:
         """Raise an error that says where in the file the reader stands."""
@@ -180,13 +179,15 @@ class _HeaderReader:
         """Read tensors that are as writers write them, and a comma after each, up to one that is not."""
         piece, at = b"", 0
         while True:
-            match = self.plain_entry(piece, at)
+            match = _TENSOR.match(piece, at)
             if match is None and self.position + len(piece) - at < self.stop and (at or not piece):
                 piece, at = bytes(self.buffer[self.position : min(self.position + _PIECE, self.stop)]), 0
-                match = self.plain_entry(piece, at)
+                match = _TENSOR.match(piece, at)
             if match is None:
                 return
             raw, raw_dtype, sizes, start, stop = match.group("name", "dtype", "shape", "start", "stop")
+            if raw_dtype is None or sizes is None or start is None:
+                return
             name, dtype = _plain_name(raw), _DTYPES.get(raw_dtype)
             if name is None or dtype is None or name in entries:
                 return
@@ -194,14 +195,6 @@ class _HeaderReader:
             entries[name] = Entry(dtype, shape, int(start), int(stop))
             self.position += match.end() - at
             at = match.end()
-
-    def plain_entry(self, piece: bytes, at: int) -> re.Match[bytes] | None:
-        """Return what is at a place, if it is a tensor, trying the order of fields that the last one had first."""
-        match = self.expected.match(piece, at)
-        if match is None and at < len(piece):
-            match = next((found for order in _TENSORS if (found := order.match(piece, at))), None)
-            self.expected = match.re if match else self.expected
-        return match
 
     def metadata(self) -> dict[str, str] | None:
         """Read the metadata: texts by name, or null."""

@@ -16,6 +16,7 @@
   kinds of mistakes
 - ``own``, ``births``: the mistakes after the first, by mine's own arrays
 - ``report``, ``sentences``, ``values``, ``junit``, ``repro``: what comes out
+- ``notebook``: what a notebook shows of traces and comparisons
 - ``blocks``, ``case``, ``export``, ``check``, ``pytest_plugin``: single operations and layers
 
 ``tests/golden/proof.py`` shows that all of this catches every mistake.

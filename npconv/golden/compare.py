@@ -164,6 +164,12 @@ class Comparison:
         """Return the difference of a tensor by its name in the reference."""
         return next(difference for difference in self.differences if difference.name == name)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from npconv.golden.notebook import comparison_note
+
+        return comparison_note(self)
+
     @property
     def wrong_weights(self) -> list[Weight]:
         """The weights that were wrong on loading."""

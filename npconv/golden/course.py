@@ -161,7 +161,7 @@ def _loss(config: PretrainedConfig, classes: int, labels: Any) -> tuple[str | No
         )
     prepared = prepare_labels(labels, device="cpu")
     chosen = LOSSES[config.problem_type or infer_problem_type(prepared, config)]
-    loss, options = chosen.forward.__name__, dict(chosen.options)
+    loss, options = chosen.name, dict(chosen.options)
     if loss == "cross_entropy":
         return loss, options, prepared.reshape(-1)
     if prepared.size % classes:

@@ -152,6 +152,12 @@ class Trace(Mapping[str, np.ndarray]):
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from npconv.golden.notebook import trace_note
+
+        return trace_note(self)
+
     def __repr__(self) -> str:
         return f"<Trace of {len(self)} tensors and {len(self.params)} weights>"
 

@@ -26,7 +26,7 @@ from npconv.images.settings import (
 )
 from npconv.images.single_steps import SingleSteps
 from npconv.images.transforms import check_size, holds_fractions
-from npconv.messages import quoted
+from npconv.messages import quoted, shown
 from npconv.tensors import check_tensor_type
 
 Self = TypeVar("Self", bound="ConvNextImageProcessor")
@@ -307,6 +307,15 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
         except (TypeError, ValueError) as error:
             raise InputError(f"expected fields that JSON can hold, got others ({error}); remove them") from error
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the settings that are made, then those that are not."""
+        from npconv.html import element, folded, note, note_table
+
+        made = {name: value for name, value in self.to_dict().items() if name != "image_processor_type"}
+        left = sorted(name for name, value in vars(self).items() if value is None)
+        table = note_table((name, shown(value)) for name, value in made.items())
+        return note(type(self).__name__, "", table, folded(f"{len(left)} left open", element("div", ", ".join(left))))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({vars(self)})"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from npconv.backend import Array, accumulation_dtype, array_module, widen
+from npconv.backend import Array, Rng, accumulation_dtype, array_module, widen
 from npconv.errors import InputError, ShapeError
 from npconv.layers.shapes import guarded
 
 
 @guarded(x="...", result="...")
-def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
+def drop_path(x: Array, *, rate: float, rng: Rng) -> Array:
     """Drop the whole array of a sample (N, ...) with probability `rate` (stochastic depth).
 
     Stands at the end of a residual branch: a dropped sample passes the block unchanged. The others are divided by
@@ -27,7 +27,7 @@ def drop_path(x: Array, *, rate: float, rng: np.random.Generator | None) -> Arra
 
 
 @guarded(x="...", result="...")
-def dropout(x: Array, *, rate: float, rng: np.random.Generator | None) -> Array:
+def dropout(x: Array, *, rate: float, rng: Rng) -> Array:
     """Set each element to zero with probability `rate`, and divide the others by ``1 - rate``.
 
     Dropout, https://jmlr.org/papers/v15/srivastava14a.html, in the form that scales in training.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from npconv.backend import Array, array_module, widen
+from npconv.backend import Array, Rng, array_module, widen
 from npconv.layers.shapes import guarded, shapes
 from npconv.layers.stochastic import dropout
 
@@ -38,7 +36,7 @@ def attention(
     num_heads: int,
     scale: float,
     dropout_rate: float = 0.0,
-    rng: np.random.Generator | None = None,
+    rng: Rng = None,
 ) -> Array:
     """Multi-head scaled dot-product attention: ``softmax(query @ key.T * scale) @ value`` in each head.
 

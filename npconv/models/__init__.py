@@ -46,7 +46,8 @@ family.
 
 What the families share: ``configuration`` (with ``checks`` of its fields), ``backbone``, ``parameters`` (from a
 checkpoint to the tree of parameters), ``tree`` (how it is shown), ``plans``, ``summary`` (the table of layers),
-``naming``, ``naming_tensorflow``, ``naming_keras``, ``naming_modules``, ``publishing``, ``processors``.
+``fields`` (of a configuration, those that say something), ``naming``, ``naming_tensorflow``, ``naming_keras``,
+``naming_modules``, ``publishing``, ``processors``.
 """
 
 from __future__ import annotations

@@ -391,6 +391,12 @@ class PretrainedConfig:
 
     __hash__ = None  # type: ignore[assignment]  # fields may change
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from npconv.models.fields import config_note
+
+        return config_note(self)
+
     def __repr__(self) -> str:
         shown = {name: value for name, value in self.to_dict().items() if name not in ("model_type", *_LABEL_FIELDS)}
         fields = ", ".join(f"{name}={value!r}" for name, value in shown.items())

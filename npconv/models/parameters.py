@@ -10,6 +10,7 @@ prefix (a file saved from the bare model does not), and names that have changed 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,25 +22,6 @@ import numpy as np
 from npconv.errors import InputError, MisfitError, WeightsError
 from npconv.messages import SHOWN_ITEMS, listed, nearest, quoted, shown
 from npconv.models.tree import Tree, TreeList
-from npconv.plan.costs import count_parameters, is_buffer
-
-__all__ = [
-    "LoadReport",
-    "NamesMisfitError",
-    "Shapes",
-    "ShapesMisfitError",
-    "affine_shapes",
-    "batch_norm_shapes",
-    "count_parameters",
-    "flatten",
-    "is_buffer",
-    "map_tree",
-    "match",
-    "misfits",
-    "nest",
-    "norm_shapes",
-    "random_parameters",
-]
 
 #: Name in a checkpoint -> shape.
 Shapes = dict[str, tuple[int, ...]]
@@ -49,6 +31,9 @@ Misshapen = tuple[str, tuple[int, ...], tuple[int, ...]]
 
 #: Endings of names in older files of transformers, and what they have become.
 OLD_NAMES = {"grn.gamma": "grn.weight", "grn.beta": "grn.bias"}
+
+#: Last parts of the names of stored statistics: they are in the checkpoint but are not trained parameters.
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 #: Bounds that no model comes near, so that a name in a file cannot make the tree large: components of one name, and
 #: places in lists that no name fills.
@@ -77,6 +62,16 @@ def batch_norm_shapes(prefix: str, size: int) -> Shapes:
         f"{prefix}.num_batches_tracked": (),
     }
     return {**norm_shapes(prefix, size), **statistics}
+
+
+def is_buffer(name: str) -> bool:
+    """Tell whether a name is that of a stored statistic."""
+    return name.endswith(BUFFERS)
+
+
+def count_parameters(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the number of trained parameters, by shape alone."""
+    return sum(math.prod(shape) for name, shape in shapes.items() if not is_buffer(name))
 
 
 def random_parameters(shapes: Shapes, config: Any, seed: int) -> Iterator[tuple[str, np.ndarray]]:

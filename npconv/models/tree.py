@@ -7,6 +7,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from npconv.backend import to_host
 from npconv.messages import escape, shown
 
 #: Rows of a tree that fit on a screen, and characters of a name there.
@@ -56,6 +59,17 @@ def summary(value: Any) -> str:
         return ", ".join(f"{_short(escape(name))} {summary(part)}" for name, part in value.items()) or "nothing"
     shapes = [tuple(array.shape) for array in _arrays([value])]
     return f"{len(shapes)} arrays, {sum(map(math.prod, shapes)):,} numbers"
+
+
+def spread(array: Any) -> str:
+    """Return from where to where the numbers of an array go, and how many are not finite; nothing of what is none."""
+    if getattr(array, "dtype", np.dtype(object)).kind not in "fiub" or not array.size:
+        return ""
+    numbers = to_host(array)
+    finite = numbers[np.isfinite(numbers)]
+    strange = f"{numbers.size - finite.size:,} not finite" if finite.size < numbers.size else ""
+    words = f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else ""
+    return ", ".join(filter(None, (words, strange)))
 
 
 def _arrays(parts: Iterable[Any]) -> Iterator[Any]:

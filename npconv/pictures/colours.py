@@ -1,13 +1,15 @@
-"""Colours for numbers: one scale from low to high, one from negative over nothing to positive.
+"""Colours for numbers: one scale from low to high, one from negative over nothing to positive, one of shares on paper.
 
-Both are paths through OKLab (https://bottosson.github.io/posts/oklab/), in which equal distances look equal. Each is
-walked in even steps, so that a step of the numbers looks the same everywhere. The lightness grows all the way from low
-to high, and away from nothing it falls on both sides: so the order survives colour blindness and grey printing.
+The first two are paths through OKLab (https://bottosson.github.io/posts/oklab/), in which equal distances look equal.
+Each is walked in even steps, so that a step of the numbers looks the same everywhere. The lightness grows all the way
+from low to high, and away from nothing it falls on both sides: so the order survives colour blindness and grey
+printing.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +36,10 @@ _RGB = np.array(
 )
 
 
+#: Ends of the scale of shares.
+_LIGHT, _DARK = np.array([247.0, 249.0, 252.0]), np.array([18.0, 74.0, 140.0])
+
+
 def sequential(values: np.ndarray) -> np.ndarray:
     """Return the colours of numbers from 0 to 1, dark violet over green to yellow: (...) -> (..., 3) uint8.
 
@@ -50,11 +56,29 @@ def diverging(values: np.ndarray) -> np.ndarray:
     return _looked_up(_diverging_table(), 0.5 * (np.asarray(values, np.float64) + 1.0))
 
 
+def scaled(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Return the colours of :func:`sequential` from the lowest number to the highest, or between limits."""
+    values = np.asarray(values, np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = limits or (float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf)))
+    with np.errstate(invalid="ignore"):  # infinity, where nothing is finite
+        return sequential((values - low) / (high - low if high > low else 1.0))
+
+
+def shade(shares: Any) -> np.ndarray:
+    """Return the colours of shares from 0 to 1, paper to dark blue: (...) -> (..., 3) uint8.
+
+    By their roots, which tells small shares apart.
+    """
+    roots = np.sqrt(np.asarray(shares, np.float64))[..., None]
+    return np.rint(_LIGHT + (_DARK - _LIGHT) * roots).astype(np.uint8)
+
+
 def _looked_up(table: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Return the colours of shares of a scale."""
     shares = np.asarray(shares, np.float64)
     places = np.nan_to_num(np.clip(shares, 0.0, 1.0)) * (STEPS - 1)
-    colours = table[np.rint(places).astype(np.intp)]
+    colours = table.take(np.rint(places).astype(np.intp), axis=0)  # a copy, also of a single one
     colours[np.isnan(shares)] = (255, 0, 0)
     return colours
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import InputError, ShapeError
+from npconv.html import element, image, note
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture, sheet
 from npconv.pictures.views import bars
@@ -28,20 +29,36 @@ class SideBySide:
         Some planes of each, on one scale: blue below 0, white at 0, orange above.
     error : Picture
         Mine less the reference, on a scale of its own, that ends at `largest`.
-    largest : float
-        The largest absolute difference.
+    highest, largest : float
+        The largest finite value of the reference, and the largest absolute difference.
     planes : tuple of tuple of int
         Which planes are shown, by their place along the axes before the last two: those that differ most first.
-    profiles : mapping of str to Picture
-        For each axis, by its letter, the largest difference at each of its places.
+    along : mapping of str to ndarray
+        For each axis longer than 1, by its letter, the largest difference at each of its places; NaN for what is not
+        finite.
     """
 
     reference: Picture
     mine: Picture
     error: Picture
+    highest: float
     largest: float
     planes: tuple[tuple[int, ...], ...]
-    profiles: Mapping[str, Picture]
+    along: Mapping[str, np.ndarray]
+
+    @property
+    def profiles(self) -> dict[str, Picture]:
+        """`along` as pictures."""
+        return {letter: bars(values) for letter, values in self.along.items()}
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        pictures = {"reference": self.reference, "mine": self.mine, "mine less the reference": self.error}
+        shown = (
+            element("td", image(picture.enlarged(192).png(), name), element("div", name), style="padding: 0 1em 0 0")
+            for name, picture in pictures.items()
+        )
+        return note("SideBySide", f"largest difference {self.largest:.3g}", element("table", element("tr", *shown)))
 
 
 def difference(reference: Any, mine: Any, layout: str = "") -> SideBySide:
@@ -68,11 +85,11 @@ def difference(reference: Any, mine: Any, layout: str = "") -> SideBySide:
     with np.errstate(invalid="ignore"):  # infinity less infinity, which is shown as no number
         error = other - right
     distance = np.where(np.isfinite(error), np.abs(error), np.inf)
-    profiles = {}
+    along = {}
     for axis, letter in enumerate(letters):
         if right.shape[axis] > 1:
             profile = distance.max(axis=tuple(i for i in range(right.ndim) if i != axis))
-            profiles[letter] = bars(np.where(np.isfinite(profile), profile, np.nan))
+            along[letter] = np.where(np.isfinite(profile), profile, np.nan)
     planes = _chosen(distance)
     scale = float(np.abs(right[np.isfinite(right)]).max(initial=0.0))
     largest = float(distance[np.isfinite(distance)].max(initial=0.0))
@@ -80,9 +97,10 @@ def difference(reference: Any, mine: Any, layout: str = "") -> SideBySide:
         _sheet(right, planes, scale),
         _sheet(other, planes, scale),
         _sheet(error, planes, largest),
+        scale,
         float(distance.max()),
         planes,
-        profiles,
+        along,
     )
 
 

@@ -10,7 +10,8 @@ from npconv.api.heads import ImageClassifier
 from npconv.backend import to_host
 from npconv.errors import InputError
 from npconv.layers import softmax
-from npconv.pictures.saliency import class_numbers
+from npconv.pictures.heatmap import Heatmap
+from npconv.pictures.saliency import check_classes, class_numbers
 
 #: Covered pictures that pass the model together.
 BATCH = 4
@@ -18,7 +19,7 @@ BATCH = 4
 
 def occlusion(
     model: ImageClassifier, pixel_values: Any, label: int | str | None = None, *, patch: int | None = None
-) -> np.ndarray:
+) -> Heatmap:
     """Return by how much the score of a class falls where a picture is covered.
 
     Parameters
@@ -35,7 +36,7 @@ def occlusion(
 
     Returns
     -------
-    ndarray (H, W)
+    Heatmap (H, W)
         The fall of the class's probability, for each pixel the mean over all squares that covered it. Negative where
         the picture speaks for another class.
 
@@ -48,12 +49,13 @@ def occlusion(
     -----
     Zeiler and Fergus, https://arxiv.org/abs/1311.2901, section 4.2.
     """
+    check_classes(model)
     x = to_host(pixel_values)
     if x.ndim != 4 or len(x) != 1:
         raise InputError(f"expected pixel_values of one picture, (1, C, H, W), got {x.shape}")
     scores = scores_of(model, x)[0]
     number = int(scores.argmax()) if label is None else int(class_numbers(label, model, 1))
-    return occlusions(model, x, [number], scores, patch=patch)[0]
+    return occlusions(model, x, [number], scores, patch=patch)[0].view(Heatmap)
 
 
 def occlusions(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
+from npconv.backend import to_host
+from npconv.errors import ShapeError
 from npconv.images import ConvNextImageProcessor
 from npconv.pictures.colours import sequential
 from npconv.pictures.picture import Picture
@@ -16,12 +20,29 @@ PHOTO_SHARE = 0.4
 HEAT_LEVELS = 48
 
 
-def overlay(photo: Picture, values: np.ndarray) -> Picture:
-    """Lay numbers (H', W') over a photo: dark where they are lowest (or below 0), yellow where they are highest.
+def overlay(photo: Picture, values: Any, *, smooth: bool = True) -> Picture:
+    """Lay numbers over a photo: dark where they are 0 or below, yellow where they are highest.
 
-    Numbers of a smaller map are stretched to the photo's size.
+    Parameters
+    ----------
+    photo : Picture
+        As :func:`photo_of` gives it.
+    values : array (H', W') or (1, H', W')
+        Of NumPy or CuPy; those of a smaller map are stretched to the photo's size.
+    smooth : bool
+        Let them run into each other; else each keeps its square.
+
+    Raises
+    ------
+    ShapeError
+        If the numbers are no map.
     """
-    colours = sequential(stretched(values, photo.pixels.shape[:2]))
+    array = to_host(values)
+    if array.ndim == 3 and len(array) == 1:
+        array = array[0]
+    if array.ndim != 2 or not array.size:
+        raise ShapeError(f"expected numbers (H, W) or (1, H, W) to lay over a photo, got {array.shape}; choose one map")
+    colours = sequential(stretched(array, photo.pixels.shape[:2], smooth=smooth))
     mixed = PHOTO_SHARE * photo.pixels + (1 - PHOTO_SHARE) * colours
     return Picture(np.rint(mixed).astype(np.uint8))
 
@@ -31,17 +52,19 @@ def heat(values: np.ndarray, size: tuple[int, ...]) -> Picture:
     return Picture(sequential(np.rint(stretched(values, size) * HEAT_LEVELS) / HEAT_LEVELS))
 
 
-def stretched(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+def stretched(values: np.ndarray, size: tuple[int, ...], *, smooth: bool = True) -> np.ndarray:
     """Return numbers (H', W') from 0 to 1 (negative ones as 0), stretched to a size."""
     values = np.maximum(np.asarray(values, np.float64), 0.0)
     shares = values / (values.max() or 1.0)
     height, width = size
-    resized = Image.fromarray(shares.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    how = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    resized = Image.fromarray(shares.astype(np.float32)).resize((width, height), how)
     return np.clip(np.asarray(resized), 0.0, 1.0)
 
 
-def photo_of(pixel_values: np.ndarray, processor: ConvNextImageProcessor) -> Picture:
-    """Return the photo that pixel values (1, C, H, W) were made of, as the model sees it."""
+def photo_of(pixel_values: Any, processor: ConvNextImageProcessor) -> Picture:
+    """Return the photo that pixel values (1, C, H, W) were made of by a processor, as the model sees it."""
+    pixel_values = to_host(pixel_values)
     channels = pixel_values.shape[1]
     mean, std = (
         np.asarray(given if enabled else neutral, np.float64).reshape(-1, 1, 1)

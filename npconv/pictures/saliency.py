@@ -15,6 +15,7 @@ from npconv.errors import InputError
 from npconv.messages import hint, shown
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
+from npconv.pictures.heatmap import as_heatmap
 from npconv.pictures.replay import Replay
 from npconv.plan.backward import on_the_way
 from npconv.plan.step import Plan
@@ -53,7 +54,7 @@ def saliency(model: BareModel[Any], pixel_values: Any, label: Label = None) -> A
     ``abs(saliency(...)).max(axis=1)``. The model is run as for inference, also after ``train()``.
     """
     _check(model)
-    return class_gradients(model, [PIXELS], pixel_values, label)[PIXELS][1]
+    return as_heatmap(class_gradients(model, [PIXELS], pixel_values, label)[PIXELS][1])
 
 
 def grad_cam(model: BareModel[Any], pixel_values: Any, label: Label = None, stage: int = -1) -> Array:
@@ -91,7 +92,7 @@ def grad_cam(model: BareModel[Any], pixel_values: Any, label: Label = None, stag
     """
     _check(model)
     name = map_of_stage(model, stage)
-    return weighted(*class_gradients(model, [name], pixel_values, label)[name])
+    return as_heatmap(weighted(*class_gradients(model, [name], pixel_values, label)[name]))
 
 
 def weighted(feature_map: Array, gradient: Array) -> Array:
@@ -101,8 +102,13 @@ def weighted(feature_map: Array, gradient: Array) -> Array:
 
 
 def _check(model: BareModel[Any]) -> None:
-    """Refuse what has no classes or no gradients."""
+    """Refuse what has no gradients or no classes."""
     check_model(model)
+    check_classes(model)
+
+
+def check_classes(model: Any) -> None:
+    """Refuse what has no classes."""
     if not isinstance(model, ImageClassifier) or not model.num_labels:
         raise InputError(f"expected a classifier with classes, got a {type(model).__name__} without")
 

@@ -1,4 +1,4 @@
-"""For each operation what it costs, by shapes alone: trained parameters and multiply-adds.
+"""For each operation what it costs, by shapes alone, in multiply-adds.
 
 Multiply-adds are counted as the papers count them ("FLOPs" there): those of convolutions, linear layers and the two
 matrix products of attention, for one picture. Normalizations, activations, averages and residuals count as none.
@@ -13,19 +13,6 @@ from npconv.gradients.gradient_of import UPSTREAM
 from npconv.layers.letters import Shape
 from npconv.plan.operations_backward import passed_back
 from npconv.plan.step import Step
-
-#: Last parts of the names of stored statistics: they are in the checkpoint but are not trained parameters.
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-
-
-def is_buffer(name: str) -> bool:
-    """Tell whether a name is that of a stored statistic."""
-    return name.endswith(BUFFERS)
-
-
-def count_parameters(shapes: Mapping[str, Shape]) -> int:
-    """Return the number of trained parameters, by shape alone."""
-    return sum(math.prod(shape) for name, shape in shapes.items() if not is_buffer(name))
 
 
 def multiply_adds(step: Step, shapes: Mapping[str, Shape], params: Mapping[str, Shape]) -> int:

@@ -11,7 +11,7 @@ Read in this order:
 - ``recipe``, ``pictures``, ``augment``: how a network is trained, and on what; ``groups``, ``weights``, ``learner`` and
   ``torch_learner``: the network, what of it is trained, and its gradients; ``optimizer``, ``schedule``, ``average``,
   ``checkpoint`` and ``loop``: the training itself; ``unfrozen``: a network that learns, beginning with such a head
-- ``figures``, ``mistakes``, ``curves``: pictures of it; ``card``: what is said of a model that was made
+- ``figures``, ``mistakes``: pictures of it; ``card``: what is said of a model that was made
 - ``finetune``: all of it, from photos to the folder of a model
 """
 

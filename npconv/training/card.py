@@ -16,8 +16,8 @@ from npconv._version import __version__
 from npconv.files.disk import write_file
 from npconv.images.versions import library_versions
 from npconv.messages import escape
+from npconv.pictures.charts import panels
 from npconv.training.accuracy import PICTURE_NAME, accuracy_table, percent, versions_text
-from npconv.training.curves import draw_curves
 from npconv.training.figures import draw_confusion
 from npconv.training.loop import EARLY, FINISHED, INTERRUPTED, LOG_NAME, Epoch, Trained
 from npconv.training.measures import top
@@ -120,7 +120,7 @@ def draw_pictures(folder: Path, done: FineTuned) -> tuple[str, ...]:
         drawn[PICTURE_NAME] = draw_confusion(evaluation.photos.classes, evaluation.answers)
         drawn[MISTAKES_NAME] = draw_mistakes(evaluation, MOST_MISTAKES)
     if done.trained is not None:
-        drawn[CURVES_NAME] = draw_curves(_curves(done.trained.epochs))
+        drawn[CURVES_NAME] = panels(_curves(done.trained.epochs)).image
     for name, picture in drawn.items():
         _save(folder / name, picture)
     return tuple(drawn)
@@ -128,12 +128,12 @@ def draw_pictures(folder: Path, done: FineTuned) -> tuple[str, ...]:
 
 def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, list[float]]]:
     """Return what is drawn over the epochs."""
-    panels = {"loss": {"train": [epoch.loss for epoch in epochs]}}
+    found = {"loss": {"train": [epoch.loss for epoch in epochs]}}
     losses = [epoch.validation_loss for epoch in epochs if epoch.validation_loss is not None]
     accuracies = [epoch.validation_accuracy for epoch in epochs if epoch.validation_accuracy is not None]
     if losses:
-        panels["loss"]["validation"] = losses
-    return panels | ({"accuracy": {"validation": accuracies}} if accuracies else {})
+        found["loss"]["validation"] = losses
+    return found | ({"accuracy": {"validation": accuracies}} if accuracies else {})
 
 
 def _save(path: Path, picture: Image.Image) -> None:

@@ -9,8 +9,8 @@ from PIL import Image
 
 from npconv.errors import ImageError
 from npconv.images import open_image
+from npconv.pictures.gallery import TILE, Caption, contact_sheet
 from npconv.training.evaluate import Evaluation
-from npconv.training.figures import THUMBNAIL, Caption, contact_sheet
 from npconv.training.photos import photo_source
 from npconv.training.problems import counted
 
@@ -40,7 +40,7 @@ def draw_mistakes(evaluation: Evaluation, most: int = 10) -> Image.Image:
         captions.append(Caption(_thumbnail(file), lines))
     wrong = int(np.count_nonzero(~answers.is_right))
     title = f"{counted(len(places), 'photo', 'photos')} of {wrong:,} with a wrong answer, the worst first"
-    return contact_sheet(captions, title if wrong else "No photo has a wrong answer")
+    return contact_sheet(captions, title if wrong else "No photo has a wrong answer", widest=TILE)
 
 
 def _thumbnail(file: str) -> Image.Image:
@@ -48,6 +48,6 @@ def _thumbnail(file: str) -> Image.Image:
     try:
         picture = open_image(photo_source(file))
     except ImageError:
-        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey")
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        return Image.new("RGB", (TILE, TILE), "grey")
+    picture.thumbnail((TILE, TILE))
     return picture

@@ -16,8 +16,7 @@ from support.rounding import UNIT_ROUNDOFF
 import npconv
 from npconv import InputError, layers
 from npconv.models.configuration import PROBLEM_TYPES
-from npconv.models.parameters import flatten
-from npconv.plan.costs import is_buffer
+from npconv.models.parameters import flatten, is_buffer
 
 every_kind = pytest.mark.parametrize(("family", "task"), trained_models.KINDS)
 

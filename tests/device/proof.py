@@ -31,8 +31,8 @@ from npconv.files.disk import embedded_models
 from npconv.golden.case import every_case
 from npconv.images.settings import STEPS
 from npconv.models import FAMILIES, find_family
+from npconv.models.parameters import is_buffer
 from npconv.models.plans import make_plan
-from npconv.plan.costs import is_buffer
 from npconv.plan.gradient_steps import with_gradients
 from npconv.plan.run import run_plan
 from npconv.plan.step import Plan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import showing
+from npconv.pictures import Picture, bar_chart, curves, gallery
 from pages.cells import find_lessons, read_lesson
 from pages.running import LessonError, run
 
@@ -53,7 +53,7 @@ def test_what_a_cell_prints_and_shows_stays_in_order(lesson):
     result = run(read_lesson(lesson))
     before, picture, after = result.outputs[1]
     assert (before, after) == ("before\n", "after\n")
-    assert isinstance(picture, showing.Picture)
+    assert isinstance(picture, Picture)
     assert picture.caption == "the picture"
     assert result.outputs[2] == []
     assert result.pictures == 1
@@ -85,32 +85,6 @@ def shown():
         yield items
 
 
-def test_a_single_channel_gets_colours_in_the_order_of_its_values():
-    colours = showing.colour(np.linspace(-3, 7, 50)[None])[0].astype(float)
-    assert colours[0].tolist() == showing.COLOURS[0].tolist()
-    assert colours[-1].tolist() == showing.COLOURS[-1].tolist()
-    brightness = colours @ [0.299, 0.587, 0.114]
-    assert (np.diff(brightness) > 0).all()
-    np.testing.assert_array_equal(showing.colour(np.ones((2, 2))), showing.colour(np.zeros((2, 2))))
-
-
-def test_pictures_on_one_scale_share_their_colours(shown):
-    showing.show_pictures({"low": np.zeros((2, 2)), "high": np.ones((2, 2))}, "", same_scale=True)
-    showing.show_pictures({"low": np.zeros((2, 2)), "high": np.ones((2, 2))}, "")
-    places = [(20, 20), (20 + shown[0].image.width // 2, 20)]
-    one, own = ([item.image.getpixel(place) for place in places] for item in shown)
-    assert one == [tuple(showing.COLOURS[0].astype(int)), tuple(showing.COLOURS[-1].astype(int))]
-    assert own[0] == own[1]
-
-
-def test_pixels_of_small_pictures_stay_squares(shown):
-    checks = (np.indices((4, 4)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    showing.show_pictures({"checks": np.stack([checks] * 3, axis=-1)}, "", size=160)
-    image = shown[0].image
-    block = [image.getpixel((showing.GAP + x, showing.GAP + 20)) for x in range(40)]
-    assert len(set(block)) == 1
-
-
 def test_a_table_has_texts_left_and_numbers_right(capsys):
     showing.show_table(["layer", "size"], [["conv", 12], ["attention", 1234567]])
     assert capsys.readouterr().out.splitlines() == [
@@ -136,24 +110,15 @@ def test_source_is_shown_with_the_first_line_of_its_docstring(shown):
     assert "At length." in shown[1].text
 
 
-@pytest.mark.parametrize("has_matplotlib", [True, False])
-def test_curves_and_bars_are_drawn_either_way(shown, monkeypatch, has_matplotlib):
-    import plots
-
-    if has_matplotlib:
-        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    else:
-        monkeypatch.setattr(plots, "_has_matplotlib", lambda: False)
+def test_pictures_curves_and_bars_are_those_of_npconv(shown):
     x = np.linspace(0, 10, 50)
-    showing.show_curves(x, {"sine": np.sin(x), "flat": np.zeros(50)}, "curves", x_label="x", y_label="y")
+    showing.show_pictures({"a": np.eye(2)}, "squares", size=40)
     showing.show_curves(x, {"growing": np.exp(x)}, "logarithmic", log=True)
-    showing.show_bars({"one": 1.0, "two": 2.0, "none": 0.0}, "bars", x_label="size")
-    for item in shown:
-        assert isinstance(item.image, Image.Image)
-        assert item.image.mode == "RGB"
-        assert len(np.unique(np.asarray(item.image).reshape(-1, 3), axis=0)) > 10
-    blue = np.array(plots.LINES[0])
-    assert (np.abs(np.asarray(shown[2].image).astype(int) - blue).max(axis=-1) < 40).sum() > 500
+    showing.show_bars({"one": 1.0, "two": 2.0}, "bars", x_label="size")
+    assert [item.caption for item in shown] == ["squares", "logarithmic", "bars"]
+    drawn = (gallery({"a": np.eye(2)}, size=40), curves(x, {"growing": np.exp(x)}, log=True))
+    for item, picture in zip(shown, (*drawn, bar_chart({"one": 1.0, "two": 2.0}, x_label="size")), strict=True):
+        np.testing.assert_array_equal(item.pixels, picture.pixels)
 
 
 def test_a_lesson_run_as_a_script_writes_its_pictures(tmp_path, monkeypatch, capsys):

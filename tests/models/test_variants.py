@@ -14,10 +14,10 @@ import pytest
 from support.families import CONFIGS, MODULES, TASKS, classes_of
 
 import npconv
-from npconv.cli.facts import config_fields
 from npconv.errors import InputError, NpconvWarning, WeightsError
 from npconv.layers import NORMS, gelu, linear
 from npconv.models.convnext.configuration import ADDED_FIELDS
+from npconv.models.fields import config_fields
 from npconv.models.parameters import count_parameters
 from npconv.models.summary import layer_table
 from weights_tools.goldens import draw

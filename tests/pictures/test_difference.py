@@ -67,3 +67,9 @@ def test_arrays_that_cannot_be_compared_are_refused():
         difference(np.zeros(2), np.zeros(3))
     with pytest.raises(InputError, match="got none"):
         difference(np.zeros((0, 2)), np.zeros((0, 2)))
+
+
+def test_a_notebook_shows_both_and_their_difference():
+    shown = difference(np.zeros((1, 2, 4, 4)), np.full((1, 2, 4, 4), 0.25), "NCHW")._repr_html_()
+    assert shown.count('<img src="data:image/png;base64,') == 3
+    assert "largest difference 0.25" in shown

@@ -21,7 +21,7 @@ from typing import Any
 
 RUN_TIME = {"numpy", "scipy", "PIL", "npconv"}
 #: Of the lessons themselves.
-BESIDE = {"showing", "plots", "small_models", "cups", "exercises", "solutions", "port"}
+BESIDE = {"showing", "small_models", "cups", "exercises", "solutions", "port"}
 #: What pip and setuptools leave in every environment; lessons that need more would fail in an empty one.
 BLOCKED_OTHERWISE = "is not installed for a lesson"
 
@@ -62,7 +62,6 @@ def replace_functions(change: Callable[[str, Callable[..., Any]], Callable[..., 
     """Replace every function of npconv.layers, and every backward function, wherever it was imported to."""
     import npconv
     from npconv import layers
-    from npconv.api.loss import LOSSES
     from npconv.gradients.activations import _BACKWARD
     from npconv.plan.operations import FORWARD, OPERATIONS
 
@@ -86,8 +85,6 @@ def replace_functions(change: Callable[[str, Callable[..., Any]], Callable[..., 
                     setattr(module_, attribute, new[id(value)])
     for table in (layers.ACTIVATIONS, FORWARD, OPERATIONS):
         table.update({name: new[id(value)] for name, value in table.items() if id(value) in new})
-    for kind, loss in LOSSES.items():
-        LOSSES[kind] = loss._replace(forward=new.get(id(loss.forward), loss.forward))
     for function in list(_BACKWARD):
         _BACKWARD[new.get(id(function), function)] = _BACKWARD.pop(function)
 

@@ -7,8 +7,8 @@ import base64
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from npconv.pictures import Picture
 from pages.running import Output, Run
-from showing import Picture
 
 #: The notebooks lie one folder below the lessons.
 SETUP = '# Lets this notebook find the modules beside the lessons.\nimport sys\n\nsys.path.insert(0, "..")'

@@ -8,8 +8,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from npconv.pictures import Picture
 from pages.cells import Lesson
-from showing import Code, Picture, show_on
+from showing import Code, show_on
 
 Output = str | Code | Picture
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from npconv.backend import Array
+from npconv.backend import Array, Rng
 from npconv.errors import ShapeError
 from npconv.layers import (
     activation,
@@ -35,8 +35,6 @@ from npconv.models.backbone import BackboneConfig
 from npconv.models.convnext import variants
 from npconv.models.convnext.configuration import ConvNextConfig, StagedConfig
 from npconv.models.parameters import Shapes, affine_shapes
-
-Rng = np.random.Generator | None
 
 #: The names in checkpoints that a task has no use for: what comes after the last stage.
 OF_OTHER_TASKS = {

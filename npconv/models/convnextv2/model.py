@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from npconv.backend import Array
+from npconv.backend import Array, Rng
 from npconv.layers import activation, depthwise_conv2d, drop_path, global_response_norm, norm_layer, pointwise_conv2d
 from npconv.models import convnext
 from npconv.models.convnext import variants
@@ -25,7 +23,6 @@ from npconv.models.parameters import Shapes, affine_shapes
 
 GRN_EPS = 1e-6
 
-Rng = np.random.Generator | None
 
 OF_OTHER_TASKS = convnext.OF_OTHER_TASKS
 name_outputs = convnext.name_outputs

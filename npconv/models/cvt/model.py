@@ -13,9 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from npconv.backend import Array
+from npconv.backend import Array, Rng
 from npconv.errors import InputError, ShapeError
 from npconv.layers import (
     activation,
@@ -43,7 +41,6 @@ LAYER_NORM_EPS = 1e-5
 
 BATCH_NORM_EPS = 1e-5
 
-Rng = np.random.Generator | None
 
 #: The names in checkpoints that a task has no use for: what comes after the last stage.
 OF_OTHER_TASKS = {"model": ("classifier.*", "layernorm.*"), "image_classification": ()}

@@ -17,9 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from npconv.backend import Array
+from npconv.backend import Array, Rng
 from npconv.layers import conv2d, global_average_pool, join_class_token, map_tokens
 from npconv.layers import layer_norm as normalize  # `layer_norm` is what checkpoints call a part of a block
 from npconv.models import convnext
@@ -29,7 +27,6 @@ from npconv.models.parameters import Shapes, affine_shapes, norm_shapes
 #: Kernel and stride of the first convolution.
 PATCH_SIZE = 4
 
-Rng = np.random.Generator | None
 
 #: The names in checkpoints that a task has no use for: a backbone gives out maps as they are.
 OF_OTHER_TASKS = {"model": (), "backbone": ("layer_norm.*",)}

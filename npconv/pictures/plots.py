@@ -1,0 +1,238 @@
+"""Plots with axes and numbers: SVG, whose text is text, with the dense part in it as a small PNG.
+
+Everything that a plot says goes through :func:`npconv.pictures.html.element`, which escapes it. Colours of lines and
+text are those of the page's style, so a plot is readable in the light and in the dark.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from npconv.pictures.html import Markup, element
+from npconv.pictures.maps import coloured
+from npconv.pictures.picture import Picture
+
+#: Left, right, above and below the plot: room for its numbers and what they are of.
+LEFT, RIGHT, ABOVE, BELOW = 64, 10, 8, 34
+
+#: Most points that are drawn each by itself; of more, how dense they lie is drawn in squares of so many units.
+MOST_DOTS, SQUARE = 400, 2
+
+#: Colours of squares: of points of the reference, of mine, and of both.
+_OF_REFERENCE, _OF_MINE, _OF_BOTH = (47, 111, 176), (217, 95, 14), (70, 50, 60)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The numbers along an axis, from `low` to `high`, which may be lower; `log`: equal distances are equal factors."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def shares(self, values: np.ndarray) -> np.ndarray:
+        """Return where numbers are, 0 at the low end and 1 at the high one."""
+        low, high = (math.log10(end) if self.log else end for end in (self.low, self.high))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            places = np.log10(values) if self.log else np.asarray(values, np.float64)
+        return np.asarray((places - low) / (high - low))
+
+    def ticks(self, most: int = 5) -> list[float]:
+        """Return round numbers on the axis."""
+        if self.log:
+            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+            return [10.0**n for n in range(first, last + 1, max(1, -(-(last - first) // (most - 2))))]
+        low, high = sorted((self.low, self.high))
+        rough = (high - low) / most
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        return [n * step for n in range(first, last + 1)]
+
+
+def scale_of(*arrays: np.ndarray, zero: bool = False, room: float = 0.04) -> Scale:
+    """Return a scale on which all finite numbers of arrays are; with `zero`, 0 as well."""
+    finite = [array[np.isfinite(array)] for array in arrays]
+    low = min([float(one.min()) for one in finite if one.size] + ([0.0] if zero else []), default=0.0)
+    high = max([float(one.max()) for one in finite if one.size] + ([0.0] if zero else []), default=1.0)
+    if high - low <= 1e-12 * max(abs(low), abs(high)):
+        width = abs(high) or 1.0
+        return Scale(low - 0.5 * width, high + 0.5 * width)
+    return Scale(low - room * (high - low), high + room * (high - low))
+
+
+class Plot:
+    """A frame of `width` x `height` units with two scales; its methods return what is drawn in it."""
+
+    def __init__(self, x: Scale, y: Scale, width: int = 200, height: int = 200) -> None:
+        self.x, self.y, self.width, self.height = x, y, width, height
+
+    def places(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where points are, in units from the upper left of the frame."""
+        return self.x.shares(x) * self.width, (1 - self.y.shares(y)) * self.height
+
+    def line(self, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, kind: str) -> Markup:
+        """Draw a line through points."""
+        across, down = self.places(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        good = np.isfinite(across) & np.isfinite(down)
+        return _path("M" + "L".join(_pairs(across[good], down[good])) if good.any() else "", f"line {kind}")
+
+    def bars(self, values: np.ndarray, kind: str) -> Markup:
+        """Draw numbers at 0, 1, 2 and so on as bars from 0."""
+        places = np.arange(len(values), dtype=np.float64)
+        left, ends = self.places(places - 0.4, np.nan_to_num(values))
+        right, zero = self.places(places + 0.4, np.zeros(len(values)))
+        corners = zip(left, right, np.clip(ends, 0, self.height), np.clip(zero, 0, self.height), strict=True)
+        return _path("".join(f"M{a:.1f} {d:.1f}H{b:.1f}V{c:.1f}H{a:.1f}" for a, b, c, d in corners), f"bars {kind}")
+
+    def dots(self, x: np.ndarray, y: np.ndarray, kind: str) -> Markup:
+        """Draw points each by itself."""
+        across, down = self.places(x, y)
+        good = np.isfinite(across) & np.isfinite(down)
+        return _path("".join(f"M{pair}h0" for pair in _pairs(across[good], down[good])), f"dots {kind}")
+
+    def points(self, *series: tuple[np.ndarray, np.ndarray]) -> Markup:
+        """Draw the points of mine, or those of the reference and of mine: few as dots, many as squares."""
+        kinds = ("mine",) if len(series) == 1 else ("reference", "mine")
+        if max(x.size for x, _ in series) <= MOST_DOTS:
+            marks = (self.dots(x, y, kind) for (x, y), kind in zip(series, kinds, strict=True))
+            return element("g", *marks)
+        counts = [self._counted(x, y) for x, y in series]
+        if len(counts) == 1:
+            return self.pixels(_dense(counts[0]))
+        colours = np.full((*counts[0].shape, 3), 255, np.uint8)
+        for seen, colour in (
+            (counts[0] > 0, _OF_REFERENCE),
+            (counts[1] > 0, _OF_MINE),
+            ((counts[0] > 0) & (counts[1] > 0), _OF_BOTH),
+        ):
+            colours[seen] = colour
+        return self.pixels(colours)
+
+    def pixels(self, pixels: np.ndarray) -> Markup:
+        """Fill the frame with pixels (H, W, 3) uint8."""
+        source = f"data:image/png;base64,{base64.b64encode(Picture(pixels).png()).decode()}"
+        return element(
+            "image", href=source, width=self.width, height=self.height, preserveAspectRatio="none", class_="pixels"
+        )
+
+    def _counted(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return how many points lie in each square of the frame."""
+        across, down = self.places(x.reshape(-1), y.reshape(-1))
+        bins = (self.height // SQUARE, self.width // SQUARE)
+        good = np.isfinite(across) & np.isfinite(down)
+        return np.histogram2d(down[good], across[good], bins, ((0, self.height), (0, self.width)))[0]
+
+    def drawn(self, *marks: Markup, x_says: str, y_says: str, alt: str, places: tuple[int, ...] = ()) -> Markup:
+        """Return the plot, with round numbers along both axes; along x, and y, of `places` none but whole ones."""
+        ticks, levels = self.x.ticks(8 if self.width > 300 else 5), self.y.ticks(5 if self.height > 100 else 2)
+        for several, count in zip((ticks, levels), places, strict=False):
+            several[:] = [tick for tick in several if tick == round(tick) and 0 <= tick < count]
+        numbers = []
+        for tick, says in zip(ticks, _said(ticks), strict=True):
+            across = float(self.x.shares(np.array(tick))) * self.width
+            numbers.append(_text(across, self.height + 12, says, "middle"))
+            numbers.append(_path(f"M{across:.1f} {self.height}v3", "frame"))
+        for tick, says in zip(levels, _said(levels), strict=True):
+            down = (1 - float(self.y.shares(np.array(tick)))) * self.height
+            numbers.append(_text(-5, down + 3.5, says, "end"))
+            numbers.append(_path(f"M0 {down:.1f}h-3", "frame"))
+        frame = _path(f"M0 0H{self.width}V{self.height}H0z", "frame")
+        paper = element("rect", width=self.width, height=self.height, class_="sheet")
+        names = (
+            _text(self.width / 2, self.height + 27, x_says, "middle"),
+            _text(-self.height / 2, -LEFT + 11, y_says, "middle", transform="rotate(-90)"),
+        )
+        inside = element("svg", *marks, width=self.width, height=self.height)  # what is beyond the frame is cut off
+        whole = element("g", paper, inside, frame, *numbers, *names, transform=f"translate({LEFT} {ABOVE})")
+        return canvas(whole, self.width + LEFT + RIGHT, self.height + ABOVE + BELOW, alt)
+
+
+def canvas(inside: Markup, width: int, height: int, alt: str) -> Markup:
+    """Return a picture of so many units, drawn one to a pixel where there is room."""
+    return element("svg", inside, viewBox=f"0 0 {width} {height}", width=width, role="img", aria_label=alt)
+
+
+def matrix(
+    values: np.ndarray, highest: float, *, x_says: str, y_says: str, alt: str, size: int = 200, far: float | None = None
+) -> Markup:
+    """Draw numbers (down, across) as squares: blue below 0, white at 0, orange above, full at `highest`.
+
+    With `far`, places are counted from the middle, which has a cross, to so far on each side.
+    """
+    down, across = values.shape
+    ends = (Scale(-0.5, across - 0.5), Scale(down - 0.5, -0.5)) if far is None else (Scale(-far, far), Scale(far, -far))
+    plot = Plot(*ends, size, size)
+    marks = [plot.pixels(coloured(values, highest, signed=True))]
+    if far is not None:
+        marks += [plot.line([0, 0], [-far, far], "guide"), plot.line([-far, far], [0, 0], "guide")]
+    places = (across, down) if far is None else ()
+    return plot.drawn(*marks, x_says=x_says, y_says=y_says, alt=alt, places=places)
+
+
+def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int = 120, names: int = 185) -> Markup:
+    """Draw numbers up to 1 as bars to the right (or left), each with its name and its value."""
+    row = 16
+    x = Scale(min(0.0, *values.values()), max(1.0, *values.values()))
+    zero = names + float(x.shares(np.array(0.0))) * width
+    marks = []
+    for number, (name, value) in enumerate(values.items()):
+        middle = ABOVE + row * number + row / 2
+        end = names + float(x.shares(np.array(value))) * width
+        marks.append(_text(names - 6, middle + 4, name, "end"))
+        marks.append(_path(f"M{zero:.1f} {middle - 5:.1f}H{end:.1f}v10H{zero:.1f}z", "bars mine"))
+        marks.append(_text(names + width + 6, middle + 4, f"{value:.4f}", "start"))
+    height = ABOVE + row * len(values)
+    marks.append(_text(names + width / 2, height + 14, says, "middle"))
+    return canvas(element("g", *marks), names + width + 60, height + 22, alt)
+
+
+def colour_bar(highest: float, *, signed: bool = True, says: str = "") -> Markup:
+    """Draw which colour is which number."""
+    low = -highest if signed else 0.0
+    ramp = coloured(np.linspace(low, highest, 128)[None], highest, signed=signed)
+    plot = Plot(Scale(low, highest) if highest > 0 else Scale(-1.0, 1.0), Scale(0, 1), 200, 8)
+    numbers = [
+        _text(share * 200, 20, f"{low + share * (highest - low):.3g}", anchor)
+        for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
+    ]
+    frame = _path("M0 0H200V8H0z", "frame")
+    whole = element("g", plot.pixels(ramp), frame, *numbers, transform="translate(4 2)")
+    return canvas(whole, 208, 26, f"colours from {low:.3g} to {highest:.3g} {says}".strip())
+
+
+def _said(ticks: Sequence[float]) -> list[str]:
+    """Return numbers as texts, with as many digits as tell them apart."""
+    for digits in range(3, 15):
+        texts = [f"{tick:.{digits}g}" for tick in ticks]
+        if len(set(texts)) == len(texts):
+            return texts
+    return [str(tick) for tick in ticks]
+
+
+def _dense(counts: np.ndarray) -> np.ndarray:
+    """Return the colours of how many points lie in squares: white for none, darker for more."""
+    shares = np.log1p(counts) / np.log1p(max(counts.max(), 1.0))
+    light, dark = np.array([246.0, 180.0, 120.0]), np.array([110.0, 30.0, 20.0])
+    colours = light + (dark - light) * shares[..., None]
+    return np.where(counts[..., None] > 0, colours, 255.0).astype(np.uint8)
+
+
+def _pairs(across: np.ndarray, down: np.ndarray) -> list[str]:
+    """Return points as a path has them."""
+    return [f"{a:.1f} {b:.1f}" for a, b in zip(across.reshape(-1), down.reshape(-1), strict=True)]
+
+
+def _path(drawn: str, kind: str) -> Markup:
+    """Return a path; the page's style says how each kind looks."""
+    return element("path", d=drawn, class_=kind)
+
+
+def _text(x: float, y: float, says: str, anchor: str, **more: str) -> Markup:
+    """Return a text that begins, has its middle or ends at a point."""
+    return element("text", says, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, **more)

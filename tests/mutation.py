@@ -6,8 +6,8 @@ A mutant turns a comparison, ``and`` for ``or``, ``any`` for ``all``, a number, 
 The tests run in a copy of the project: first the files that name the module, and the first failure ends it. With
 coverage.py, which costs one run of all tests, those of them that run the changed line, then all others that do; of a
 line that runs on import, those that run anything of its module, or of one that imports it. Without, the rest of its
-room and of those in :data:`ALSO`, then all that is fast. The exit status is 1 if fewer than :data:`ENOUGH` are killed; those in
-:data:`SURVIVORS` are no bugs and do not count.
+room and of those in :data:`ALSO`, then all that is fast. The exit status is 1 if fewer than :data:`ENOUGH` are killed;
+those in :data:`SURVIVORS` are no bugs and do not count.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _naming(path: str) -> re.Pattern[str]:
 
 
 def _of_importers(mutant: Mutant, root: Path, reach: Reach) -> list[str]:
-    """Return the tests that run anything of a module, then those of the modules that import it: for what is constant."""
+    """Return the tests that run anything of a module, then those of the modules that import it."""
     naming = _naming(mutant.path)
     importers = [path for path in sorted(reach.files) if naming.search((root / path).read_text("utf-8"))]
     return list(dict.fromkeys(file for path in (mutant.path, *importers) for file in reach.of(path)))

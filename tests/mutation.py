@@ -4,10 +4,10 @@
 
 A mutant turns a comparison, ``and`` for ``or``, ``any`` for ``all``, a number, or leaves out a keyword or a statement.
 The tests run in a copy of the project: first the files that name the module, and the first failure ends it. With
-coverage.py, which costs one run of all tests, those of them that run the changed line, then all others that do.
-Without, or where the line runs on import or in programs that tests start, the rest of its room and of those in
-:data:`ALSO`, then all that is fast. The exit status is 1 if fewer than :data:`ENOUGH` are killed; those in
-:data:`SURVIVORS` are no bugs and do not count.
+coverage.py, which costs one run of all tests, those of them that run the changed line, then all others that do; of a
+line that runs on import, those that run anything of its module, or of one that imports it. Without, the rest of its
+room and of those in :data:`ALSO`, then all that is fast. The exit status is 1 if fewer than :data:`ENOUGH` are killed;
+those in :data:`SURVIVORS` are no bugs and do not count.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ENOUGH, LIMIT = 0.95, 600
 #: Not Python of the project's own: what porters copy.
 LEFT_OUT = ("npconv/golden/recorders/", "npconv/zoo/")
 
-#: Keywords that are words for people, or how a warning points at its caller.
-WORDS = {"help", "metavar", "description", "epilog", "title", "stacklevel", "daemon", "name", "prefix"}
+#: Keywords that are words for people, or keep programmers from what no program does.
+WORDS = {"help", "metavar", "description", "epilog", "title", "stacklevel", "daemon", "name", "prefix", "frozen"}
 
 #: Rooms whose tests also stand elsewhere.
 ALSO = {"models": ["tests/api"], "layers": ["tests/models"], "plan": ["tests/golden"], "weights": ["tests/files"]}
@@ -84,7 +84,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
         yield _with(node, op=ast.Or() if isinstance(node.op, ast.And) else ast.And())
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node.operand
-    elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS and not _is_text(node):
+    elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS and not _is_text(node) and not _is_zero(node.right):
         yield _with(node, op=OPERATORS[type(node.op)]())
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
         yield ast.Constant(not node.value if isinstance(node.value, bool) else node.value + 1)
@@ -118,6 +118,11 @@ def _is_text(node: ast.BinOp) -> bool:
     """Tell whether a sum is one of texts."""
     parts = (node.left, node.right)
     return any(isinstance(part, ast.JoinedStr) or _constant(part) is str for part in parts)
+
+
+def _is_zero(node: ast.AST) -> bool:
+    """Tell whether it makes no difference whether this is added or subtracted."""
+    return isinstance(node, ast.Constant) and node.value == 0
 
 
 def _constant(node: ast.AST) -> type | None:
@@ -176,20 +181,32 @@ def every_mutant(root: Path = ROOT) -> list[Mutant]:
 
 
 def groups_of(mutant: Mutant, root: Path = ROOT, reach: Reach | None = None) -> list[list[str]]:
-    """Return the tests to run, group by group: those that name a module, then those that run the line."""
-    parts = Path(mutant.path).with_suffix("").parts
-    room, module = parts[1], ".".join(parts).removesuffix(".__init__")
-    named, package = re.escape(module), re.escape(module.rpartition(".")[0])
-    naming = re.compile(rf"{named}\b|from {package} import [^\n]*\b{parts[-1]}\b")
+    """Return the tests to run, group by group: those that name a module, then those that run the line, or may."""
     texts = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in (root / "tests").rglob("test_*.py")}
+    naming = _naming(mutant.path)
     first = [file for file in sorted(texts) if naming.search(texts[file])]
-    reaching = reach.of(mutant.path, mutant.lines) if reach else []
-    if reaching:
-        groups = [[file for file in reaching if file in first], [file for file in reaching if file not in first]]
+    if reach is not None and (reaching := reach.of(mutant.path, mutant.lines) or _of_importers(mutant, root, reach)):
+        groups = [file for file in reaching if file in first], [file for file in reaching if file not in first]
         return [group for group in groups if group]
+    room = Path(mutant.path).parts[1]
     folders = [folder for folder in (f"tests/{room}", *ALSO.get(room, ())) if (root / folder).is_dir()]
     rest = [f for f in sorted(texts) if f not in first and f.startswith(tuple(f"{folder}/" for folder in folders))]
     return [group for group in (first, rest) if group] + [["tests", "-m", "fast"]]
+
+
+def _naming(path: str) -> re.Pattern[str]:
+    """Return the expression of what a file contains that imports a module."""
+    parts = Path(path).with_suffix("").parts
+    module = ".".join(parts).removesuffix(".__init__")
+    named, package = re.escape(module), re.escape(module.rpartition(".")[0])
+    return re.compile(rf"{named}\b|from {package} import [^\n]*\b{parts[-1]}\b")
+
+
+def _of_importers(mutant: Mutant, root: Path, reach: Reach) -> list[str]:
+    """Return the tests that run anything of a module, then those of the modules that import it."""
+    naming = _naming(mutant.path)
+    importers = [path for path in sorted(reach.files) if naming.search((root / path).read_text("utf-8"))]
+    return list(dict.fromkeys(file for path in (mutant.path, *importers) for file in reach.of(path)))
 
 
 def survives(mutant: Mutant, root: Path, reach: Reach | None = None) -> bool:

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,10 @@ class Reach:
     files: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def of(self, path: str, lines: range) -> list[str]:
-        """Return the files whose tests run one of the lines of a file, the quickest first."""
+    def of(self, path: str, lines: Iterable[int] | None = None) -> list[str]:
+        """Return the files whose tests run one of the lines of a file, or any, the quickest first."""
         of_lines = self.files.get(path, {})
-        found = set().union(*(of_lines.get(line, ()) for line in lines))
+        found = set().union(*(of_lines.get(line, ()) for line in (of_lines if lines is None else lines)))
         return sorted(found, key=lambda file: (self.seconds.get(file, 0.0), file))
 
 

@@ -85,6 +85,9 @@ def test_the_files_that_run_a_line_are_tried_and_no_others():
     assert named == ["tests/golden/test_align.py"]
     assert others == ["tests/a/test_quick.py", "tests/a/test_slow.py"]
     assert len(mutation.groups_of(mutant, reach=Reach())) == 3, "nothing is known: all that is fast"
+    constant = mutation.Mutant("npconv/golden/align.py", (1, 0), (1, 1), "", "")
+    groups = mutation.groups_of(constant, reach=reach)
+    assert {file for group in groups for file in group} == {*named, *others}
 
 
 @pytest.mark.slow

@@ -54,6 +54,8 @@ def test_the_same(capsys: Capsys, traces: Path) -> None:
     assert (status, errors) == (0, [])
     assert out.startswith("no divergence in ")
     assert "input: the same" in out
+    assert f"reference  {traces / 'float64.safetensors'}: " in out
+    assert f"mine       {traces / 'float32.safetensors'}: " in out
 
 
 def test_a_divergence(capsys: Capsys, traces: Path) -> None:

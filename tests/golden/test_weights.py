@@ -11,7 +11,7 @@ from npconv.cli import main
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.junit import to_junit
-from npconv.golden.kinds.parameters import ROUNDINGS
+from npconv.golden.kinds.parameters import ROUNDINGS, turns
 from npconv.golden.report import to_text
 from npconv.golden.trace_file import PARAMETERS
 from npconv.golden.values import to_values
@@ -50,6 +50,13 @@ WRONG = {
     "of another size": (PWCONV1, WEIGHTS[PWCONV1][:-1], "shape", None),
     "noise": (PWCONV1, np.random.default_rng(0).normal(size=WEIGHTS[PWCONV1].shape).astype(np.float32), "", None),
 }
+
+
+def test_a_kernel_is_reversed_along_its_last_two_axes_and_no_other():
+    kernel = np.random.default_rng(1).random((2, 3, 4, 4))
+    found = dict(turns(kernel))
+    assert np.array_equal(found["reversed along axes 2 and 3"](kernel), kernel[:, :, ::-1, ::-1])
+    assert np.array_equal(found["with axes 2 and 3 exchanged"](kernel), kernel.transpose(0, 1, 3, 2))
 
 
 @pytest.mark.parametrize(("name", "used", "kind", "value"), WRONG.values(), ids=WRONG)

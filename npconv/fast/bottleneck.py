@@ -197,13 +197,11 @@ class Bottleneck:
     def __call__(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
         """Add the branch to the residual x; both x and the depthwise convolution's result d are (C, N, P)."""
         if self.grn_weight is None:
-            channels = len(x)
-            flat_x, flat_d = x.reshape(channels, -1), d.reshape(channels, -1)
+            flat_x, flat_d = x.reshape(len(x), -1), d.reshape(len(x), -1)
 
             def add_tile(tile: tuple[int, int], scratch: Scratch) -> None:
                 positions = slice(*tile)
-                hidden = self._hidden(flat_d[:, positions], scratch, "hidden")
-                self._add(flat_x[:, positions], self.weight2, hidden, scratch)
+                self._whole_tile(flat_x[:, positions], flat_d[:, positions], scratch)
 
             scratch.map(add_tile, spans(flat_x.shape[1], self._tile(), scratch.threads))
         elif x.shape[2] <= self._tile():
@@ -247,19 +245,43 @@ class Bottleneck:
 
         scratch.map(add, kept)
 
-    def _hidden(self, d: np.ndarray, scratch: Scratch, name: str) -> np.ndarray:
-        """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result."""
+    def _whole_tile(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
+        """Do a tile (C, p) from end to end; of a single one, each thread has some of the hidden channels."""
+        normed = self._normed(d, scratch)
+
+        def some_rows(rows: tuple[int, int], scratch: Scratch) -> np.ndarray:
+            hidden = scratch.array("hidden", rows[1] - rows[0], x.shape[1])
+            self._hide(rows, normed, hidden, scratch)
+            branch = scratch.array(f"branch {rows}", *x.shape)  # a thread may do the rows of another, too
+            return multiply(self.weight2[:, slice(*rows)], hidden, branch)
+
+        branch, *others = scratch.map(some_rows, shares(len(self.weight1), scratch))
+        for other in others:
+            branch += other
+        branch += self.bias2
+        x += branch
+
+    def _normed(self, d: np.ndarray, scratch: Scratch) -> np.ndarray:
+        """Return a tile (C, p) of the depthwise result normalized, above a row of ones that meets the bias column."""
         channels, positions = d.shape
         normed = scratch.array("normed", channels + 1, positions)
         square = scratch.array("square", channels, positions)
         normalize_channels(d, normed[:channels], square, self.norm_eps, self.norm_type)
-        normed[channels] = 1  # meets the bias column
-        hidden = scratch.array(name, len(self.weight1), positions)
+        normed[channels] = 1
+        return normed
+
+    def _hide(self, rows: tuple[int, int], normed: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+        """Store some rows of the activated hidden values of a tile in `out`."""
+        multiply(self.weight1[slice(*rows)], normed, out)
+        self.activation.apply(out, scratch)
+
+    def _hidden(self, d: np.ndarray, scratch: Scratch, name: str) -> np.ndarray:
+        """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result."""
+        normed = self._normed(d, scratch)
+        hidden = scratch.array(name, len(self.weight1), d.shape[1])
 
         def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
-            part = hidden[slice(*rows)]
-            multiply(self.weight1[slice(*rows)], normed, part)
-            self.activation.apply(part, scratch)
+            self._hide(rows, normed, hidden[slice(*rows)], scratch)
 
         scratch.map(some_rows, shares(len(hidden), scratch))
         return hidden

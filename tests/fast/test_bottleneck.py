@@ -76,6 +76,21 @@ def test_tiles_are_the_layers(channels, ratio, shape, hidden_act, grn, layer_sca
         check(x, d, params, hidden_act, scratch)
 
 
+class Alone(Scratch):
+    """Of two threads, the one that does the work of both: the other has not come."""
+
+    threads = 2
+
+
+@pytest.mark.parametrize("grn", [False, True])
+@pytest.mark.parametrize("side", [4, 30])
+def test_a_thread_that_does_the_rows_of_both_keeps_what_they_give(grn, side):
+    params = parameters(24, 96, grn=grn)
+    rng = draw.generator(4, "inputs")
+    x, d = (draw.pixel_values(rng, (1, 24, side, side)).astype(np.float32) for _ in range(2))
+    check(x, d, params, "gelu", Alone())
+
+
 @pytest.mark.parametrize("grn", [False, True])
 @pytest.mark.parametrize(("channels", "side"), [(16, 57), (96, 21), (192, 7)])
 def test_tiles_of_their_real_size(channels, side, grn):

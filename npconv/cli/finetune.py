@@ -205,7 +205,7 @@ def make_watch() -> Watch:
         def problems(self, problems: Sequence[Problem]) -> None:
             say_problems("finetune", problems, "finetune.json names all")
 
-        def begin(self, total: int, unit: str) -> None:
+        def begin(self, total: int | None, unit: str) -> None:
             self.progress = make_progress(total, unit, output_is_elsewhere=True)
 
         def advance(self, count: int) -> None:

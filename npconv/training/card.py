@@ -139,7 +139,7 @@ def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, list[float]]]:
 def _save(path: Path, picture: Image.Image) -> None:
     """Write a picture as PNG."""
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
+    picture.save(content, "PNG")
     write_file(path, [content.getvalue()])
 
 

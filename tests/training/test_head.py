@@ -69,11 +69,11 @@ def test_the_optimum_is_that_of_another_method(problem_type):
 def test_a_regression_is_the_ridge_of_the_textbook():
     objective, strength = make_objective(REGRESSION), 0.05
     weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-9))
-    z, targets = objective.z, objective.targets.astype(np.float64)
+    z, targets = objective.features, objective.targets.astype(np.float64)
     # Of the mean over all N K numbers, so the strength counts N K / 2 times.
     penalty = strength * targets.size / 2 * np.eye(z.shape[1])
     expected = np.linalg.solve(z.T @ z + penalty, z.T @ (targets - targets.mean(axis=0)))
-    np.testing.assert_allclose(weight, expected, atol=1e-7)
+    np.testing.assert_allclose(weight.T, expected, atol=1e-7)
     np.testing.assert_allclose(bias, targets.mean(axis=0), atol=1e-7)
 
 
@@ -91,18 +91,19 @@ def test_scaling_goes_into_weight_and_bias():
 
 @pytest.mark.parametrize("problem_type", OUTPUTS)
 def test_a_head_takes_features_as_they_are(problem_type):
-    features = make_features()
+    features = make_features().astype(np.float64)
     targets = make_targets(features, problem_type)
     head = fit_head(features, targets, OUTPUTS[problem_type], problem_type, strength=1e-2)
-    scaling = Scaling.of(features.astype(np.float64))
+    scaling = Scaling.of(features)
     numbers = targets.astype(np.float64)
     own = Scaling.of(numbers.reshape(len(features), -1))
     wanted = own.apply(numbers) if problem_type == REGRESSION else targets
     objective = Objective(scaling.apply(features), wanted, OUTPUTS[problem_type], problem_type)
-    outcome = objective.outcome(minimize(objective, 1e-2, objective.first(), KEPT))
+    weight, bias = objective.layer(minimize(objective, 1e-2, objective.first(), KEPT))
+    outcome = objective.features @ weight.T + bias
     if problem_type == REGRESSION:
         outcome = outcome * own.scale + own.mean
-    np.testing.assert_allclose(head(features.astype(np.float64)), outcome, atol=1e-9)
+    np.testing.assert_allclose(head(features), outcome, atol=1e-9)
 
 
 def test_a_head_separates_what_can_be_separated():
@@ -135,7 +136,7 @@ def test_a_seed_decides_everything():
 
 def test_every_n_th_photo_has_its_share_of_each_class():
     targets = np.random.default_rng(1).permutation([0] * 10 + [1] * 50 + [2] * 5)
-    order = module._mixed(Objective(np.zeros((65, 1)), targets, 3, SINGLE), seed=0)
+    order = module._mixed(targets, SINGLE, seed=0)
     assert sorted(order) == list(range(65))
     for start in range(5):
         assert np.bincount(targets[order[start::5]], minlength=3).tolist() == [2, 10, 1]
@@ -199,9 +200,9 @@ def test_the_optimum_is_that_of_scikit_learn():
     objective, strength = make_objective(SINGLE), 1e-2
     weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-7))
     # C counts the sum of the losses, where the strength counts their mean
-    model = linear_model.LogisticRegression(C=1 / (strength * len(objective.z)), tol=1e-10, max_iter=10_000)
-    model.fit(objective.z, objective.targets)
-    np.testing.assert_allclose(weight.T, model.coef_, atol=1e-5)
+    model = linear_model.LogisticRegression(C=1 / (strength * len(objective.features)), tol=1e-10, max_iter=10_000)
+    model.fit(objective.features, objective.targets)
+    np.testing.assert_allclose(weight, model.coef_, atol=1e-5)
     np.testing.assert_allclose(bias - bias.mean(), model.intercept_ - model.intercept_.mean(), atol=1e-5)
 
 

@@ -141,7 +141,9 @@ def most_bytes() -> int:
     """Return what the files may take together, in bytes: `MOST_BYTES`, or what the environment says."""
     said = os.environ.get(VARIABLE, "")
     if said and not (said.isascii() and said.isdigit()):
-        raise InputError(f"expected {VARIABLE} to be a whole number of MB, got {shown(said)}; unset it for the usual one")
+        raise InputError(
+            f"expected {VARIABLE} to be a whole number of MB, got {shown(said)}; unset it for the usual one"
+        )
     return int(said) * 2**20 if said else MOST_BYTES
 
 

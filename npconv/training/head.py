@@ -226,7 +226,9 @@ def compare_strengths(
     drawn = order[:: -(-len(order) // max(MOST_COMPARED, MOST_OF_A_CLASS * outputs))]
     problem, _ = _standardized(features[drawn], targets[drawn], outputs, problem_type)
     assert problem.scaling is not None
-    objective = problem._replace(features=problem.scaling.apply(problem.features[:]).astype(np.float32), scaling=None)
+    objective = problem._replace(
+        features=problem.scaling.apply(problem.features[:]).astype(np.float32, copy=False), scaling=None
+    )
     left_out = [np.arange(len(drawn))[fold::folds] for fold in range(min(folds, len(drawn)))]
     tried = tuple(_compare(objective, left_out, 2 if outputs > MANY_CLASSES else folds, executor, advance))
     fitted = len(drawn) - len(drawn) / len(left_out)  # photos that a head was fitted to
@@ -285,18 +287,18 @@ def _compare(
     The photos of each part are given, and how many of the parts are left out in turn. Each fit starts from the result
     of the last one, which is near.
     """
-    others = [np.concatenate(left_out[:place] + left_out[place + 1 :]) for place in range(len(left_out))][:turns]
-    pairs = [(objective.part(rest), objective.part(out)) for rest, out in zip(others, left_out, strict=False)]
-    starts = [objective.first() for _ in pairs]
-    count = sum(len(out.targets) for _, out in pairs)
+    tested = left_out[:turns]
+    starts = [objective.first() for _ in tested]
+    count = sum(map(len, tested))
     smallest = np.inf
     for strength in STRENGTHS:
         loss = 0.0
-        calls = [partial(_fit_and_judge, *pair, start, strength) for pair, start in zip(pairs, starts, strict=True)]
+        fit = partial(_fit_and_judge, objective, strength=strength)
+        calls = [partial(fit, out, start) for out, start in zip(tested, starts, strict=True)]
         for place, (start, own) in enumerate(side_by_side(calls, executor)):
             starts[place] = start
-            loss += own * len(pairs[place][1].targets) / count
-        advance(len(pairs))
+            loss += own * len(tested[place]) / count
+        advance(len(calls))
         yield Tried(strength, loss)
         if loss > smallest:
             return
@@ -304,11 +306,12 @@ def _compare(
 
 
 def _fit_and_judge(
-    part: Objective, left_out: Objective, start: np.ndarray, strength: float
+    objective: Objective, left_out: np.ndarray, start: np.ndarray, *, strength: float
 ) -> tuple[np.ndarray, float]:
-    """Return the parameters of a head for a part of the photos, and its loss on those that were left out."""
-    found = minimize(part, strength, start, COMPARED)
-    return found, left_out.loss(found)
+    """Return the parameters of a head for all photos but some, (M,), and its loss on these."""
+    others = np.delete(np.arange(len(objective.features)), left_out)
+    found = minimize(objective.part(others), strength, start, COMPARED)
+    return found, objective.part(left_out).loss(found)
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], executor: Executor | None) -> list[Result]:

@@ -198,7 +198,9 @@ def _leave_out_contradictions(photos: PhotoList) -> None:
     """Leave out the photos that have the same bytes as one with other labels, whatever the files are called."""
     alike = [photos.entries]
     for key in (photos.fingerprint, photos.ending, lambda file: hashlib.sha256(photos.read(file)).digest()):
-        alike = [same for entries in alike for same in _alike(entries, key) if len({entry.labels for entry in same}) > 1]
+        alike = [
+            same for entries in alike for same in _alike(entries, key) if len({entry.labels for entry in same}) > 1
+        ]
     other: dict[str, str] = {}
     for copies in alike:
         for entry in copies:

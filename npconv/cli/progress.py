@@ -28,7 +28,7 @@ class Progress:
 
 
 class Counter(Progress):
-    """A line that is written over: ``120 of 1000 photos, 45.1 a second``; without a total, ``35 heads, 4.1 a second``."""
+    """A line that is written over: ``120 of 1000 photos, 45.1 a second``, or ``35 heads, 4.1 a second``."""
 
     def __init__(self, total: int | None, unit: str, stream: TextIO) -> None:
         self.total = total
@@ -78,8 +78,8 @@ class Bar(Progress):
 def make_progress(total: int | None, unit: str, *, output_is_elsewhere: bool) -> Progress:
     """Return what shows the progress on stderr, if that is a terminal: the bar of tqdm where it is installed.
 
-    There are `total` to be done, None if nobody knows, of what `unit` says in the plural. Results on a terminal show by themselves how far it
-    is, unless they go to a file (`output_is_elsewhere`).
+    There are `total` to be done, None if nobody knows, of what `unit` says in the plural. Results on a terminal show by
+    themselves how far it is, unless they go to a file (`output_is_elsewhere`).
     """
     stream = sys.stderr
     if stream is None or not stream.isatty() or not (output_is_elsewhere or not _is_terminal(sys.stdout)):

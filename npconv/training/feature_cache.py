@@ -1,8 +1,8 @@
 """Features on disk: a file for each model, with a record for each photo that is never changed.
 
 A record is the SHA-256 of the photo, its features, and a checksum of both. Records are appended, so whatever ends the
-process, those that are whole stay; one that is not, or that a disk has changed, is passed over and made again. In memory
-are 16 bytes a record, by which it is found in the file.
+process, those that are whole stay; one that is not, or that a disk has changed, is passed over and made again. Memory
+holds 16 bytes of each, by which it is found in the file.
 
 The files of the models that were used longest ago go when all of them together become larger than `MOST_BYTES`.
 """

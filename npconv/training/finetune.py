@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -288,7 +288,8 @@ def _fit(
     fit = partial(fit_head, features.rows(places, kept), **problem_of(train), strength=strength)
     find = partial(near_duplicates, features.rows(places), features.rows(others))
     # The features are in a file of this machine, of which other executors may know nothing.
-    head, duplicates = side_by_side([fit, find], executor if isinstance(executor, WorkerPool) else None)
+    calls: list[Callable[[], Any]] = [fit, find]
+    head, duplicates = side_by_side(calls, executor if isinstance(executor, WorkerPool) else None)
     watch.end()
     made = build_model(call.model, kept, head, train)
     layer, rows = made.params["classifier"], features.rows(others, kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,9 +66,9 @@ def choose_stages(
         raise InputError(f"expected stages to be one of {known}, after which this model can end; got {stages}")
     counts = [stages] if stages is not None else sorted(features.columns, reverse=True)
     choices: list[Choice] = []
-    compare = partial(compare_strengths, **problem_of(photos), seed=seed, executor=executor, advance=advance)
+    options = {**problem_of(photos), "seed": seed, "executor": executor, "advance": advance}
     for count in counts:
-        choices.append(Choice(count, compare(features.rows(places, count))))
+        choices.append(Choice(count, compare_strengths(features.rows(places, count), **options)))
         if len(choices) > 1 and choices[-1].comparison.loss >= choices[-2].comparison.loss:
             break
     return sorted(choices, key=lambda each: each.comparison.loss)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -169,7 +169,7 @@ class Objective(NamedTuple):
 def class_loss(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the mean cross-entropy of logits (K, M), and its gradient (K, M).
 
-    The same as ``LOSSES``, whose logits are (M, K): with the classes in the rows, both at once take a third of the time.
+    The same as of ``LOSSES``, for logits (M, K). With the classes in the rows, both at once take a third of the time.
     """
     columns = np.arange(logits.shape[1])
     probabilities = logits - logits.max(axis=0)

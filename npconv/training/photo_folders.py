@@ -23,7 +23,8 @@ def list_folder(folder: str) -> PhotoList:
     """
     folders = _folders_in(folder)
     links = [path for path in (os.path.join(folder, name) for name in folders) if os.path.islink(path)]
-    names, others = [], 0
+    names: list[str] = []
+    others = 0
     for place in (folder, *links):
         try:
             pictures, rest = pictures_in(place)

@@ -61,7 +61,7 @@ class PhotoList:
     """Photos in the order in which they were found, and what is wrong.
 
     `classes` are named where a list knows them without its photos. `read` returns the bytes of a photo, `fingerprint`
-    what those of the same bytes share, without reading them, and `ending` the same at the price of a look into the file.
+    what those of the same bytes share, without reading them, and `ending` more of that, by a look into the file.
     """
 
     entries: list[Entry] = field(default_factory=list)

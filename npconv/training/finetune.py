@@ -284,8 +284,9 @@ def _fit(
     choices = choose_stages(
         features, places, train, stages=stages, seed=call.seed, executor=executor, advance=watch.advance
     )
-    kept, strength = choices[0].stages, choices[0].comparison.strength
-    fit = partial(fit_head, features.rows(places, kept), **problem_of(train), strength=strength)
+    kept, found = choices[0]
+    how = {"strength": found.strength, "temperature": found.temperature}
+    fit = partial(fit_head, features.rows(places, kept), **problem_of(train), **how)
     find = partial(near_duplicates, features.rows(places), features.rows(others))
     # The features are in a file of this machine, of which other executors may know nothing.
     calls: list[Callable[[], Any]] = [fit, find]

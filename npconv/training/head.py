@@ -10,7 +10,11 @@ them are convex, so there is one smallest value, and L-BFGS (Liu and Nocedal, 19
 held back is chosen by cross-validation: the `strength` whose heads have the smallest loss on photos that they were not
 fitted to.
 
-In the end the standardization goes into weight and bias, so the head takes the features as they are. All is computed
+There, the logits of a classifier are divided by the temperature of at least 1 that makes this loss smallest (Guo and
+others, "On Calibration of Modern Neural Networks", 2017, section 4.2), and so they are in the head. Otherwise only a
+large strength keeps a head from being too sure of itself; where features say little, it keeps it from learning too.
+
+In the end standardization and temperature go into weight and bias, so the head takes the features as they are. All is computed
 in the dtype of the features, with sums over photos in float64, a block of photos at a time: many need not fit into
 memory.
 """
@@ -48,6 +52,10 @@ MOST_COMPARED, MOST_OF_A_CLASS = 3000, 3
 #: Of more classes, two of the parts are left out in turn: each takes long, and has many photos.
 MANY_CLASSES = 100
 
+#: Logits are never divided by more than 1 / that, and the factor is found by so many halvings, to 0.0002.
+LEAST_FACTOR = 0.05
+_HALVINGS = 12
+
 #: Steps of L-BFGS at most; a few hundred are usual for the weakest strengths.
 MOST_STEPS = 2000
 
@@ -56,16 +64,18 @@ CONSTANT = 1e-6
 
 
 class Tried(NamedTuple):
-    """A strength, and the mean loss on the photos that were left out."""
+    """A strength, and the mean loss on the photos that were left out, with logits divided by a temperature."""
 
     strength: float
     loss: float
+    temperature: float = 1.0
 
 
 class Comparison(NamedTuple):
-    """What cross-validation found: the strength to fit with, the smallest loss, and all strengths that were tried."""
+    """What cross-validation found: how to fit the head, the smallest loss, and all strengths that were tried."""
 
     strength: float
+    temperature: float
     loss: float
     tried: tuple[Tried, ...]
 
@@ -125,15 +135,9 @@ class Objective(NamedTuple):
         """Return the problem of some of the photos."""
         return self._replace(features=self.features[chosen], targets=self.targets[chosen])
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield standardized features (M, C) and targets of some photos after the others."""
-        for part in blocks(self.features):
-            table = self.features[part]
-            yield table if self.scaling is None else self.scaling.apply(table), self.targets[part]
-
-    def loss(self, parameters: np.ndarray) -> float:
-        """Return the mean loss of a head, without what holds its weights back."""
-        return self.value_and_gradient(parameters, 0.0)[0]
+    def outcome(self, parameters: np.ndarray) -> np.ndarray:
+        """Return what a head gives for the features: (K, N)."""
+        return np.concatenate([outcome for _, outcome, _ in self._outcomes(parameters)], axis=1)
 
     def layer(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weight (K, C) and bias (K,): the columns of the table that L-BFGS changes as one vector."""
@@ -142,21 +146,28 @@ class Objective(NamedTuple):
 
     def value_and_gradient(self, parameters: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
         """Return the objective at the top of this module, and its gradient."""
-        weight, bias = self.layer(parameters)
+        weight, _ = self.layer(parameters)
         value, gradient = strength / 2 * float(np.vdot(weight, weight)), np.zeros((self.outputs, weight.shape[1] + 1))
         gradient[:, :-1] = strength * weight
-        weight, bias = (array.astype(self.features.dtype) for array in (weight, bias))
-        judge = class_loss if self.problem_type == SINGLE else self._judge
-        for z, targets in self.blocks():
+        for z, outcome, targets in self._outcomes(parameters):
             share = len(z) / len(self.features)
-            loss, grad_outcome = judge(weight @ z.T + bias[:, None], targets)
+            loss, grad_outcome = self.judge(outcome, targets)
             value += share * loss
             gradient[:, :-1] += share * (grad_outcome @ z)
             gradient[:, -1] += share * grad_outcome.sum(axis=1)
         return value, gradient.ravel()
 
-    def _judge(self, outcome: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    def _outcomes(self, parameters: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield of some photos after the others: standardized features (M, C), what a head gives (K, M), targets."""
+        weight, bias = (array.astype(self.features.dtype) for array in self.layer(parameters))
+        for part in blocks(self.features):
+            z = self.features[part] if self.scaling is None else self.scaling.apply(self.features[part])
+            yield z, weight @ z.T + bias[:, None], self.targets[part]
+
+    def judge(self, outcome: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean loss of outcomes (K, M), and its gradient (K, M)."""
+        if self.problem_type == SINGLE:
+            return class_loss(outcome, targets)
         kind = LOSSES[self.problem_type]
         loss = kind.forward(outcome.T, targets, **kind.options)
         return float(loss), kind.backward(np.ones((), outcome.dtype), outcome.T, targets, **kind.options).T
@@ -232,18 +243,24 @@ def compare_strengths(
     left_out = [np.arange(len(drawn))[fold::folds] for fold in range(min(folds, len(drawn)))]
     tried = tuple(_compare(objective, left_out, 2 if outputs > MANY_CLASSES else folds, executor, advance))
     fitted = len(drawn) - len(drawn) / len(left_out)  # photos that a head was fitted to
-    return Comparison(_strength(tried) * fitted / len(order), min(each.loss for each in tried), tried)
+    strength = _strength(tried)
+    found = Comparison(
+        strength * fitted / len(order), _temperature(tried, strength), min(each.loss for each in tried), tried
+    )
+    return found
 
 
-def fit_head(features: Table, targets: np.ndarray, outputs: int, problem_type: str, *, strength: float) -> Head:
-    """Fit a head; the arguments are those of :func:`compare_strengths`, which finds the strength."""
+def fit_head(
+    features: Table, targets: np.ndarray, outputs: int, problem_type: str, *, strength: float, temperature: float = 1.0
+) -> Head:
+    """Fit a head; the arguments are those of :func:`compare_strengths`, which finds strength and temperature."""
     objective, targets_scaling = _standardized(features, targets, outputs, problem_type)
     assert objective.scaling is not None
     weight, bias = objective.scaling.fold(*objective.layer(minimize(objective, strength, objective.first(), KEPT)))
     if targets_scaling is not None:
         size = np.where(np.isfinite(targets_scaling.scale), targets_scaling.scale, 0)
         weight, bias = weight * size[:, None], bias * size + targets_scaling.mean
-    return Head(weight, bias)
+    return Head(weight / temperature, bias / temperature)
 
 
 def _standardized(
@@ -289,29 +306,45 @@ def _compare(
     """
     tested = left_out[:turns]
     starts = [objective.first() for _ in tested]
-    count = sum(map(len, tested))
+    targets = objective.targets[np.concatenate(tested)]
     smallest = np.inf
     for strength in STRENGTHS:
-        loss = 0.0
-        fit = partial(_fit_and_judge, objective, strength=strength)
+        fit = partial(_fit_and_answer, objective, strength=strength)
         calls = [partial(fit, out, start) for out, start in zip(tested, starts, strict=True)]
-        for place, (start, own) in enumerate(side_by_side(calls, executor)):
-            starts[place] = start
-            loss += own * len(tested[place]) / count
+        starts, outcomes = zip(*side_by_side(calls, executor), strict=True)
         advance(len(calls))
-        yield Tried(strength, loss)
+        loss, temperature = _judged(objective, np.concatenate(outcomes, axis=1), targets)
+        yield Tried(strength, loss, temperature)
         if loss > smallest:
             return
         smallest = loss
 
 
-def _fit_and_judge(
+def _fit_and_answer(
     objective: Objective, left_out: np.ndarray, start: np.ndarray, *, strength: float
-) -> tuple[np.ndarray, float]:
-    """Return the parameters of a head for all photos but some, (M,), and its loss on these."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parameters of a head for all photos but some, (M,), and what it gives for these: (K, M)."""
     others = np.delete(np.arange(len(objective.features)), left_out)
     found = minimize(objective.part(others), strength, start, COMPARED)
-    return found, objective.part(left_out).loss(found)
+    return found, objective.part(left_out).outcome(found)
+
+
+def _judged(objective: Objective, outcome: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
+    """Return the smallest mean loss of outcomes (K, M) over a temperature, and that temperature.
+
+    The loss is convex in the factor that is 1 / temperature, so halving finds where its slope is 0.
+    """
+    if objective.problem_type != SINGLE:
+        return objective.judge(outcome, targets)[0], 1.0
+    low, high = LEAST_FACTOR, 1.0
+    loss, gradient = class_loss(outcome, targets)
+    if np.vdot(gradient, outcome) <= 0:  # it would be smaller for heads that are surer of themselves
+        return loss, 1.0
+    for _ in range(_HALVINGS):
+        factor = (low + high) / 2
+        loss, gradient = class_loss(factor * outcome, targets)
+        low, high = (low, factor) if np.vdot(gradient, outcome) > 0 else (factor, high)
+    return loss, 1 / factor
 
 
 def side_by_side(calls: Sequence[Callable[[], Result]], executor: Executor | None) -> list[Result]:
@@ -329,6 +362,13 @@ def _strength(tried: Sequence[Tried]) -> float:
     before, least, after = (each.loss for each in tried[place - 1 : place + 2])
     steps = (before - after) / (2 * (before - 2 * least + after))
     return tried[place].strength * (tried[place + 1].strength / tried[place].strength) ** steps
+
+
+def _temperature(tried: Sequence[Tried], strength: float) -> float:
+    """Return the temperature for a strength, between those of the strengths beside it."""
+    ordered = sorted(tried)
+    logarithms = ([np.log(getattr(each, name)) for each in ordered] for name in ("strength", "temperature"))
+    return float(np.exp(np.interp(np.log(strength), *logarithms)))
 
 
 def _mixed(targets: np.ndarray, problem_type: str, seed: int) -> np.ndarray:

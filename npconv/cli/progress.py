@@ -28,7 +28,7 @@ class Progress:
 
 
 class Counter(Progress):
-    """A line that is written over: ``120 of 1000 photos, 45.1 a second``, or ``35 heads, 4.1 a second``."""
+    """A line that is written over: ``120 of 1000 photos, 45.1 a second``, or ``35 heads fitted, 4.1 a second``."""
 
     def __init__(self, total: int | None, unit: str, stream: TextIO) -> None:
         self.total = total

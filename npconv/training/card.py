@@ -187,6 +187,7 @@ def facts_of(done: FineTuned) -> dict[str, Any]:
         "train_photos": len(done.train),
         "stages": best.stages,
         "strength": best.comparison.strength,
+        "temperature": best.comparison.temperature,
         "compared": [
             {"stages": stages, "tried": [each._asdict() for each in found.tried]} for stages, found in done.choices
         ],
@@ -308,10 +309,16 @@ def _training_text(done: FineTuned) -> str:
         f"{comparison.loss:.4f} with {counted(stages, 'stage', 'stages')}"
         for stages, comparison in sorted(done.choices)
     )
+    found = best.comparison
+    chosen = f"its strength of regularization, {found.strength:.2g}, was"
+    if found.temperature > 1:
+        chosen = (
+            f"its strength of regularization, {found.strength:.2g}, and its temperature, {found.temperature:.3g}, were"
+        )
     text = (
         f"Kept as it was: the network up to its stage {best.stages}. The classifier after it is new, a {kind} "
-        f"regression on the features, fitted by L-BFGS; its strength of regularization, {best.comparison.strength:.2g}"
-        f", was chosen by cross-validation on the training photos. The loss there: {', '.join(losses)}."
+        f"regression on the features, fitted by L-BFGS; {chosen} chosen by cross-validation on the training photos. "
+        f"The loss there: {', '.join(losses)}."
     )
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 

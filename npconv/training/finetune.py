@@ -280,7 +280,7 @@ def _fit(
     if (train.targets == train.targets[0]).all():
         check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
-    watch.begin(None, "heads")
+    watch.begin(None, "heads fitted")
     choices = choose_stages(
         features, places, train, stages=stages, seed=call.seed, executor=executor, advance=watch.advance
     )
@@ -291,6 +291,7 @@ def _fit(
     # The features are in a file of this machine, of which other executors may know nothing.
     calls: list[Callable[[], Any]] = [fit, find]
     head, duplicates = side_by_side(calls, executor if isinstance(executor, WorkerPool) else None)
+    watch.advance(1)
     watch.end()
     made = build_model(call.model, kept, head, train)
     layer, rows = made.params["classifier"], features.rows(others, kept)

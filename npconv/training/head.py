@@ -14,9 +14,9 @@ There, the logits of a classifier are divided by the temperature of at least 1 t
 others, "On Calibration of Modern Neural Networks", 2017, section 4.2), and so they are in the head. Otherwise only a
 large strength keeps a head from being too sure of itself; where features say little, it keeps it from learning too.
 
-In the end standardization and temperature go into weight and bias, so the head takes the features as they are. All is computed
-in the dtype of the features, with sums over photos in float64, a block of photos at a time: many need not fit into
-memory.
+In the end standardization and temperature go into weight and bias, so the head takes the features as they are. All is
+computed in the dtype of the features, with sums over photos in float64, a block of photos at a time: many need not fit
+into memory.
 """
 
 from __future__ import annotations

@@ -183,6 +183,28 @@ def test_photos_that_cannot_be_read_are_left_out_and_named(photos, model, tmp_pa
     assert "3.png" in (done.directory / "README.md").read_text()
 
 
+def test_it_is_told_how_many_heads_are_fitted(photos, model, tmp_path):
+    seen: list[tuple[int | None, str] | int | None] = []
+
+    class Seeing(Watch):
+        def begin(self, total, unit):
+            seen.append((total, unit))
+
+        def advance(self, count):
+            seen.append(count)
+
+        def end(self):
+            seen.append(None)
+
+    done = finetune(photos, tmp_path / "made", model=model, watch=Seeing())
+    begin = seen.index((None, "heads fitted"))
+    assert seen[:begin][0] == (24, "photos")
+    assert sum(each for each in seen[1 : begin - 1]) == 24
+    assert seen[begin - 1] is seen[-1] is None
+    # one for each part of cross-validation, and the one that is kept
+    assert sum(seen[begin + 1 : -1]) == 1 + 5 * sum(len(choice.comparison.tried) for choice in done.choices)
+
+
 def write_table(folder: Path, header: str, rows: list[str]) -> Path:
     (folder / "photos.csv").write_text("\n".join([header, *rows]) + "\n")
     return folder / "photos.csv"

@@ -27,8 +27,8 @@ from npconv.training.card import CARD_NAME, FACTS_NAME, PICTURES, card_text, dra
 from npconv.training.duplicates import Duplicate, near_duplicates
 from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
-from npconv.training.frozen import Choice, build_model, choose_stages, load_fitting, problem_of
-from npconv.training.head import fit_head, side_by_side
+from npconv.training.frozen import Choice, build_model, choose_stages, fit_of, load_fitting
+from npconv.training.head import side_by_side
 from npconv.training.loop import INTERRUPTED, LOG_NAME, Epoch, Trained, write_log
 from npconv.training.parts import Parts, train_and_validation
 from npconv.training.photo_tables import REGRESSION
@@ -207,20 +207,19 @@ def finetune(
         parts = train_and_validation(source, validation, seed=seed, problem_type=problem_type)
         files = (*parts.train.files, *parts.validation.files)
         watch.problems([*parts.train.problems, *parts.validation.problems])
-        watch.begin(len(files), "photos")
         with _executor(workers, len(files), batch_size) as executor:
-            features = work_out_features(
-                files,
-                model,
-                processor=processor,
-                batch_size=batch_size,
-                workers=executor or 1,
-                cache=cache,
-                max_memory=max_memory,
-                folder=folder,
-                advance=watch.advance,
-            )
-            watch.end()
+            with _told(watch, len(files), "photos"):
+                features = work_out_features(
+                    files,
+                    model,
+                    processor=processor,
+                    batch_size=batch_size,
+                    workers=executor or 1,
+                    cache=cache,
+                    max_memory=max_memory,
+                    folder=folder,
+                    advance=watch.advance,
+                )
             watch.problems(features.problems)
             made, done = _fit(directory, call, features, parts, executor, watch)
         if recipe is not None:
@@ -267,6 +266,16 @@ def _executor(workers: int | Executor | None, photos: int, batch_size: int) -> I
             pool.terminate()  # of what is not done any more, nothing is waited for
 
 
+@contextmanager
+def _told(watch: Watch, total: int | None, unit: str) -> Iterator[None]:
+    """Tell that something begins, and at the end of the block that it is over, also if it fails."""
+    watch.begin(total, unit)
+    try:
+        yield
+    finally:
+        watch.end()
+
+
 def _fit(
     directory: Path, call: Call, features: Features, parts: Parts, executor: Executor | None, watch: Watch
 ) -> tuple[Any, FineTuned]:
@@ -280,19 +289,16 @@ def _fit(
     if (train.targets == train.targets[0]).all():
         check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
-    watch.begin(None, "heads fitted")
-    choices = choose_stages(
-        features, places, train, stages=stages, seed=call.seed, executor=executor, advance=watch.advance
-    )
-    kept, found = choices[0]
-    how = {"strength": found.strength, "temperature": found.temperature}
-    fit = partial(fit_head, features.rows(places, kept), **problem_of(train), **how)
-    find = partial(near_duplicates, features.rows(places), features.rows(others))
-    # The features are in a file of this machine, of which other executors may know nothing.
-    calls: list[Callable[[], Any]] = [fit, find]
-    head, duplicates = side_by_side(calls, executor if isinstance(executor, WorkerPool) else None)
-    watch.advance(1)
-    watch.end()
+    with _told(watch, None, "heads fitted"):
+        choices = choose_stages(
+            features, places, train, stages=stages, seed=call.seed, executor=executor, advance=watch.advance
+        )
+        find = partial(near_duplicates, features.rows(places), features.rows(others))
+        calls: list[Callable[[], Any]] = [fit_of(choices[0], features, places, train), find]
+        # The features are in a file of this machine, of which other executors may know nothing.
+        head, duplicates = side_by_side(calls, executor if isinstance(executor, WorkerPool) else None)
+        watch.advance(1)
+    kept = choices[0].stages
     made = build_model(call.model, kept, head, train)
     layer, rows = made.params["classifier"], features.rows(others, kept)
     logits = np.concatenate([rows[part] @ layer["weight"].T + layer["bias"] for part in blocks(rows)])
@@ -319,21 +325,20 @@ def _train_network(
         # On varied photos a fitted head is much too sure; of numbers it knows how large they are.
         for array in made.params["classifier"].values():
             array[...] = 0
-    watch.begin(recipe.epochs * len(done.train), "photos")
-    learned = train_network(
-        made,
-        done.train,
-        validation,
-        processor,
-        recipe,
-        training_folder(done.directory),
-        stages=None if call.layers == ALL else int(call.layers),
-        gradients=call.gradients,
-        resume=resume,
-        show=watch.epoch,
-        advance=watch.advance,
-    )
-    watch.end()
+    with _told(watch, recipe.epochs * len(done.train), "photos"):
+        learned = train_network(
+            made,
+            done.train,
+            validation,
+            processor,
+            recipe,
+            training_folder(done.directory),
+            stages=None if call.layers == ALL else int(call.layers),
+            gradients=call.gradients,
+            resume=resume,
+            show=watch.epoch,
+            advance=watch.advance,
+        )
     evaluation = evaluation_of(str(done.directory), validation, learned.logits)
     return replace(done, evaluation=evaluation, trained=learned.trained)
 

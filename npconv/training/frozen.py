@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from npconv.api.families import class_for
 from npconv.errors import InputError, NpconvWarning
 from npconv.models import family_of
 from npconv.training.features import Features
-from npconv.training.head import Comparison, Head, compare_strengths
+from npconv.training.head import Comparison, Head, compare_strengths, fit_head
 from npconv.training.photos import LabelledPhotos
 from npconv.training.shortened import first_stages, shortened_state
 
@@ -66,17 +67,19 @@ def choose_stages(
         raise InputError(f"expected stages to be one of {known}, after which this model can end; got {stages}")
     counts = [stages] if stages is not None else sorted(features.columns, reverse=True)
     choices: list[Choice] = []
-    options = {**problem_of(photos), "seed": seed, "executor": executor, "advance": advance}
     for count in counts:
-        choices.append(Choice(count, compare_strengths(features.rows(places, count), **options)))
+        problem = features.rows(places, count), photos.targets, len(photos.classes), photos.problem_type
+        choices.append(Choice(count, compare_strengths(*problem, seed=seed, executor=executor, advance=advance)))
         if len(choices) > 1 and choices[-1].comparison.loss >= choices[-2].comparison.loss:
             break
     return sorted(choices, key=lambda each: each.comparison.loss)
 
 
-def problem_of(photos: LabelledPhotos) -> dict[str, Any]:
-    """Return what a head is to do, as the functions of ``head`` take it."""
-    return {"targets": photos.targets, "outputs": len(photos.classes), "problem_type": photos.problem_type}
+def fit_of(choice: Choice, features: Features, places: np.ndarray, photos: LabelledPhotos) -> Callable[[], Head]:
+    """Return the call that fits the head of a choice to all photos, such that another process can do it."""
+    problem = features.rows(places, choice.stages), photos.targets, len(photos.classes), photos.problem_type
+    found = choice.comparison
+    return partial(fit_head, *problem, strength=found.strength, temperature=found.temperature)
 
 
 def load_fitting() -> None:

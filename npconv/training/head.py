@@ -366,9 +366,8 @@ def _strength(tried: Sequence[Tried]) -> float:
 
 def _temperature(tried: Sequence[Tried], strength: float) -> float:
     """Return the temperature for a strength, between those of the strengths beside it."""
-    ordered = sorted(tried)
-    logarithms = ([np.log(getattr(each, name)) for each in ordered] for name in ("strength", "temperature"))
-    return float(np.exp(np.interp(np.log(strength), *logarithms)))
+    strengths, temperatures = np.log([(each.strength, each.temperature) for each in sorted(tried)]).T
+    return float(np.exp(np.interp(np.log(strength), strengths, temperatures)))
 
 
 def _mixed(targets: np.ndarray, problem_type: str, seed: int) -> np.ndarray:

@@ -134,6 +134,18 @@ def test_the_card_says_what_was_done(done):
         assert said in card, said
 
 
+def test_the_card_shows_names_as_they_are(photos, model, tmp_path):
+    """No markup and no HTML comes of them, and the lines to copy are right."""
+    (photos / "red").rename(photos / "<b>*red* rose|`x`")
+    done = finetune(photos, tmp_path / "it's my model", model=model)
+    card = (done.directory / "README.md").read_text()
+    assert r"a photo: \<b\>\*red\* rose\|\`x\`, blue, green." in card
+    assert r"| \<b\>\*red\* rose\|\`x\` | " in card
+    assert "<b>" not in card
+    assert """npconv classify --model 'it'"'"'s my model' photo.jpg""" in card
+    assert """model="it's my model")(""" in card
+
+
 def test_a_part_validation_is_taken_and_a_part_test_left_alone(tmp_path, model):
     for part, count in (("train", 6), ("val", 3), ("test", 2)):
         draw_photos(tmp_path / "parts" / part, count=count, seed=count)

@@ -222,6 +222,7 @@ def finetune(
                 )
             watch.problems(features.problems)
             made, done = _fit(directory, call, features, parts, executor, watch)
+            del features  # on Windows, its file can be removed only then
         if recipe is not None:
             done = _train_network(made, done, processor, recipe, resume, watch)
         _write(staging, made, processor, done)

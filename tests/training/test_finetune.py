@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,22 @@ def test_photos_that_cannot_be_read_are_left_out_and_named(photos, model, tmp_pa
     assert [Path(problem.file).name for problem in seen if problem.kind == "unreadable"] == ["3.png"]
     assert len(done.train) + len(done.evaluation.photos) == 23
     assert "3.png" in (done.directory / "README.md").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["workers", "another executor"])
+def test_shared_work_makes_the_same_model(done, photos, model, tmp_path, kind):
+    """Heads are fitted by others then; what is in a file of this process is not asked of an executor of any kind."""
+    with ThreadPoolExecutor(2) as pool:
+        workers = 2 if kind == "workers" else pool
+        again = finetune(photos, tmp_path / "again", model=model, workers=workers, cache=False)
+    assert [choice.stages for choice in again.choices] == [choice.stages for choice in done.choices]
+    assert [each.place for each in again.duplicates] == [each.place for each in done.duplicates]
+    first, second = (npconv.AutoModelForImageClassification.from_pretrained(each.directory) for each in (done, again))
+    # Features are those of float32 sums in other batches, 1e-6 apart; the way to the optimum is nearly the same.
+    np.testing.assert_allclose(
+        second.params["classifier"]["weight"], first.params["classifier"]["weight"], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_it_is_told_how_many_heads_are_fitted(photos, model, tmp_path):

@@ -39,9 +39,13 @@ A CSV file has a column file, and label (label_2, ... for more of them), or a
 column of 1 and 0 for each class; and part, if the photos are divided.
 
 The features of the photos are kept on disk, so that another run on the same
-photos is quick, and one that was interrupted goes on where it was. To train
-the network takes longer: an epoch shows a line on stderr, Ctrl-C ends it with
-the best model so far, and --resume goes on with it.
+photos is quick, and one that was interrupted goes on where it was. They lie
+in the folder features of ~/.cache/npconv, or of NPCONV_CACHE, and take up to
+1024 MB, or as many as NPCONV_FEATURES_MB says; those of the model that was
+used longest ago go first.
+
+To train the network takes longer: an epoch shows a line on stderr, Ctrl-C
+ends it with the best model so far, and --resume goes on with it.
 
 examples:
   npconv finetune flowers -o flower-model
@@ -205,7 +209,7 @@ def make_watch() -> Watch:
         def problems(self, problems: Sequence[Problem]) -> None:
             say_problems("finetune", problems, "finetune.json names all")
 
-        def begin(self, total: int, unit: str) -> None:
+        def begin(self, total: int | None, unit: str) -> None:
             self.progress = make_progress(total, unit, output_is_elsewhere=True)
 
         def advance(self, count: int) -> None:

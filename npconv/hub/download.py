@@ -67,7 +67,7 @@ def hub_cache() -> Path:
 
 
 def own_cache() -> Path:
-    """Return the folder in which npconv keeps the models that it has converted."""
+    """Return the folder in which npconv keeps the models that it has converted, and features of photos."""
     return Path(os.path.expanduser(os.environ.get("NPCONV_CACHE") or os.path.join(_caches(), "npconv")))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import PurePath
 
 from npconv.errors import ImageError, ImageNotFoundError, InputError
 from npconv.images.pillow import one_line
@@ -60,7 +59,7 @@ def is_picture(path: str) -> bool:
     """Tell whether a file is named like a picture or begins like one; a pipe or device is none."""
     from npconv.images.decode import looks_like_picture
 
-    if PurePath(path).suffix.lower() in SUFFIXES:
+    if os.path.splitext(path)[1].lower() in SUFFIXES:
         return True
     try:
         if not os.path.isfile(path):

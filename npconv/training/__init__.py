@@ -6,8 +6,8 @@ Read in this order:
   ``photo_tables``: where they are found; ``problems``: what is wrong with them
 - ``labels``, ``evaluate``: a model on such photos; ``measures``, ``label_measures``: how good its answers are;
   ``report``, ``accuracy``: that as data, and in a model card
-- ``parts``, ``features`` (with ``feature_cache``), ``duplicates``: what is known of photos before anything is trained;
-  ``shortened``, ``head`` and ``frozen``: a new head for a network that stays as it is
+- ``parts``, ``features`` (with ``feature_cache`` and ``tables``), ``duplicates``: what is known of photos before
+  anything is trained; ``shortened``, ``head`` and ``frozen``: a new head for a network that stays as it is
 - ``recipe``, ``pictures``, ``augment``: how a network is trained, and on what; ``groups``, ``weights``, ``learner`` and
   ``torch_learner``: the network, what of it is trained, and its gradients; ``optimizer``, ``schedule``, ``average``,
   ``checkpoint`` and ``loop``: the training itself; ``unfrozen``: a network that learns, beginning with such a head

@@ -34,8 +34,8 @@ def accuracy_table(evaluation: Evaluation) -> str:
     for name, each in zip(classes, per_class(answers, len(classes)), strict=True):
         mistaken = ""
         if each.taken_for is not None:
-            mistaken = f"{_cell(classes[each.taken_for])} ({percent(each.taken_for_count, each.photos)})"
-        lines.append(f"| {_cell(name)} | {percent(each.right, each.photos)} | {mistaken} |")
+            mistaken = f"{in_markdown(classes[each.taken_for])} ({percent(each.taken_for_count, each.photos)})"
+        lines.append(f"| {in_markdown(name)} | {percent(each.right, each.photos)} | {mistaken} |")
     all_ = top(answers, 1)
     return "\n".join(
         [*lines, f"| **all** | **{percent(all_.right, all_.total, 2)}** ({all_.right:,} of {all_.total:,}) | |"]
@@ -95,6 +95,12 @@ def write_accuracy(folder: Path, evaluation: Evaluation) -> None:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); copy the model to another folder") from error
 
 
-def _cell(text: str) -> str:
-    """Return text for a cell of a table in Markdown."""
-    return escape(text).replace("|", "\\|")
+def in_markdown(text: str) -> str:
+    """Return text for Markdown, also for a cell of a table, that is shown as it is: no markup, no HTML."""
+    return re.sub(r"([\\`*_<>\[\]|~&])", r"\\\1", escape(text))
+
+
+def as_code(text: str) -> str:
+    """Return text for Markdown as code, between backticks; twice as many where it has some itself."""
+    text = escape(text)
+    return f"`` {text} ``" if "`" in text else f"`{text}`"

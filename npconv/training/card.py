@@ -17,7 +17,7 @@ from npconv.files.disk import write_file
 from npconv.images.versions import library_versions
 from npconv.messages import escape
 from npconv.pictures.charts import panels
-from npconv.training.accuracy import PICTURE_NAME, accuracy_table, percent, versions_text
+from npconv.training.accuracy import PICTURE_NAME, accuracy_table, as_code, in_markdown, percent, versions_text
 from npconv.training.figures import draw_confusion
 from npconv.training.loop import EARLY, FINISHED, INTERRUPTED, LOG_NAME, Epoch, Trained
 from npconv.training.measures import top
@@ -94,7 +94,7 @@ $pictures
 or in Python, where `transformers` takes the place of `npconv` if you like:
 
     from npconv import pipeline
-    print(pipeline("image-classification", model="$folder")("photo.jpg"))
+    print(pipeline("image-classification", model=$python)("photo.jpg"))
 
 A photo of anything else than the above gets an answer all the same.
 """)
@@ -139,7 +139,7 @@ def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, list[float]]]:
 def _save(path: Path, picture: Image.Image) -> None:
     """Write a picture as PNG."""
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
+    picture.save(content, "PNG")
     write_file(path, [content.getvalue()])
 
 
@@ -154,9 +154,10 @@ def card_text(done: FineTuned, pictures: tuple[str, ...]) -> str:
         names = {"name": json.dumps(name), "source": json.dumps(source)}
         metrics = METRICS.substitute(names, accuracy=f"{100 * share.value:.2f}")
     return CARD.substitute(
-        name=escape(name),
+        name=in_markdown(name),
         folder=shlex.quote(name),
-        source=escape(source),
+        python=json.dumps(name, ensure_ascii=False),
+        source=in_markdown(source),
         metrics=metrics,
         family=_title(done),
         tells=Template(TELLS[train.problem_type]).substitute(count=count),
@@ -187,6 +188,7 @@ def facts_of(done: FineTuned) -> dict[str, Any]:
         "train_photos": len(done.train),
         "stages": best.stages,
         "strength": best.comparison.strength,
+        "temperature": best.comparison.temperature,
         "compared": [
             {"stages": stages, "tried": [each._asdict() for each in found.tried]} for stages, found in done.choices
         ],
@@ -234,13 +236,13 @@ def _recipe_options(call: Call) -> dict[str, Any]:
 
 def _title(done: FineTuned) -> str:
     """Return what kind of model it is, and of which it was made."""
-    return f"{done.family} made of `{escape(done.call.model)}`"
+    return f"{done.family} made of {as_code(done.call.model)}"
 
 
 def _listed(names: tuple[str, ...]) -> str:
     """Return the names of classes, the first of many."""
     more = len(names) - 3 * MOST_LISTED
-    shown = ", ".join(map(escape, names[: 3 * MOST_LISTED]))
+    shown = ", ".join(map(in_markdown, names[: 3 * MOST_LISTED]))
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
@@ -248,7 +250,7 @@ def _split_text(done: FineTuned) -> str:
     """Return how the photos were divided."""
     call = done.call
     if isinstance(call.validation, str):
-        return f"The photos to validate with are those of {escape(Path(call.validation).name)}."
+        return f"The photos to validate with are those of {in_markdown(Path(call.validation).name)}."
     if done.was_split:
         return f"The photos to validate with were drawn from each class by seed {call.seed}."
     return "The photos were divided already."
@@ -262,13 +264,13 @@ def _findings_text(done: FineTuned) -> str:
         lines.append(f"- {nearly} nearly the same as one that was trained on, so the accuracy may be too high:")
         for place, of, _ in done.duplicates[:MOST_LISTED]:
             files = (validated.files[place], done.train.files[of])
-            lines.append("  - " + " and ".join(f"`{escape(Path(file).name)}`" for file in files))
+            lines.append("  - " + " and ".join(as_code(Path(file).name) for file in files))
         lines += ["  - and more: see finetune.json"] if len(done.duplicates) > MOST_LISTED else []
     else:
         lines.append("- No photo is nearly the same as one that was trained on.")
     if done.problems:
         lines.append(f"- {counted(len(done.problems), 'thing was', 'things were')} wrong with the photos:")
-        lines += [f"  - {describe(problem)}" for problem in done.problems[:MOST_LISTED]]
+        lines += [f"  - {in_markdown(describe(problem))}" for problem in done.problems[:MOST_LISTED]]
         lines += ["  - and more: see finetune.json"] if len(done.problems) > MOST_LISTED else []
     return "\n".join([*lines, ""])
 
@@ -308,10 +310,16 @@ def _training_text(done: FineTuned) -> str:
         f"{comparison.loss:.4f} with {counted(stages, 'stage', 'stages')}"
         for stages, comparison in sorted(done.choices)
     )
+    found = best.comparison
+    chosen = f"its strength of regularization, {found.strength:.2g}, was"
+    if found.temperature > 1:
+        chosen = (
+            f"its strength of regularization, {found.strength:.2g}, and its temperature, {found.temperature:.3g}, were"
+        )
     text = (
         f"Kept as it was: the network up to its stage {best.stages}. The classifier after it is new, a {kind} "
-        f"regression on the features, fitted by L-BFGS; its strength of regularization, {best.comparison.strength:.2g}"
-        f", was chosen by cross-validation on the training photos. The loss there: {', '.join(losses)}."
+        f"regression on the features, fitted by L-BFGS; {chosen} chosen by cross-validation on the training photos. "
+        f"The loss there: {', '.join(losses)}."
     )
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
@@ -320,11 +328,12 @@ def _accuracy_text(done: FineTuned) -> str:
     """Return how good the model is, in a sentence."""
     answers = done.evaluation.answers
     measured = "measured by npconv from the weights as stored"
+    photos = counted(len(done.evaluation.photos), "photo", "photos")
     if answers is None:
-        return f"On the {len(done.evaluation.photos):,} photos to validate with, {measured}."
+        return f"On the {photos} to validate with, {measured}."
     share = top(answers, 1)
     return (
-        f"{percent(share.right, share.total, 2)} top-1 on the {share.total:,} photos to validate with, {measured};\n"
+        f"{percent(share.right, share.total, 2)} top-1 on the {photos} to validate with, {measured};\n"
         f"{100 * share.low:.2f} to {100 * share.high:.2f} % with a confidence of 95 %."
     )
 
@@ -340,5 +349,5 @@ def _table(done: FineTuned) -> str:
         cells = [
             f"{cell:.4g}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in row.values()
         ]
-        lines.append("| " + " | ".join(escape(cell).replace("|", "\\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(in_markdown(cell) for cell in cells) + " |")
     return "\n".join(lines)

@@ -194,8 +194,8 @@ def evaluate(
     photos = _fitting(source, config) if isinstance(source, LabelledPhotos) else photos_for(source, config, part)
     targets = photos.targets if photos.problem_type == SINGLE else np.zeros(len(photos), int)
     items = (Photo(file, int(target)) for file, target in zip(photos.files, targets, strict=True))
-    values: list[Any] = []
-    kept: list[int] = []
+    values: np.ndarray | None = None  # (N, 5) of one class, (N, K) of the others: a row takes less than its numbers
+    is_kept = np.zeros(len(photos), bool)
     failed: list[Problem] = []
     with pipeline("image-classification", model=model, workers=workers, **loading) as tool:
         work = ScoreWork(tool.loader(), photos.problem_type, max_memory, dtype_option)
@@ -203,10 +203,12 @@ def evaluate(
             for place, result in enumerate(_watched(batches, watch)):
                 if result.error:
                     failed.append(Problem("unreadable", result.file, result.error))
-                else:
-                    values.append(result.value)
-                    kept.append(place)
-    return _gathered(str(getattr(model, "name_or_path", model)), photos, values, kept, failed)
+                    continue
+                if values is None:
+                    dtype = np.float64 if photos.problem_type == SINGLE else np.float32
+                    values = np.zeros((len(photos), len(result.value)), dtype)
+                values[place], is_kept[place] = result.value, True
+    return _gathered(str(getattr(model, "name_or_path", model)), photos, values, is_kept, failed)
 
 
 def _fitting(photos: LabelledPhotos, config: PretrainedConfig) -> LabelledPhotos:
@@ -223,13 +225,15 @@ def _watched(batches: Iterable[list[Result]], watch: Callable[[list[Result]], No
 
 
 def _gathered(
-    model: str, photos: LabelledPhotos, values: list[Any], kept: list[int], failed: list[Problem]
+    model: str, photos: LabelledPhotos, values: np.ndarray | None, is_kept: np.ndarray, failed: list[Problem]
 ) -> Evaluation:
     """Return the results of all photos as one."""
-    if not kept:
+    if values is None:
         reasons = [f"{escape(problem.file)}: {problem.detail}" for problem in failed]
         raise InputError(f"expected photos that can be read, got none: {listed(reasons, 1)}")
-    measured = replace(photos.take(np.array(kept)), problems=(*photos.problems, *failed))
-    if photos.problem_type == SINGLE:
-        return Evaluation(model, measured, answers=Answers(*map(np.array, zip(*values, strict=True))))
-    return Evaluation(model, measured, scores=np.stack(values))
+    kept = np.flatnonzero(is_kept)
+    measured, values = replace(photos.take(kept), problems=(*photos.problems, *failed)), values[kept]
+    if photos.problem_type != SINGLE:
+        return Evaluation(model, measured, scores=values)
+    truth, answer, rank = values[:, :3].T.astype(np.int64)
+    return Evaluation(model, measured, answers=Answers(truth, answer, rank, values[:, 3].copy(), values[:, 4].copy()))

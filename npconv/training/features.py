@@ -34,7 +34,11 @@ from npconv.training.feature_cache import FeatureCache
 from npconv.training.photos import read_photo
 from npconv.training.problems import Problem
 from npconv.training.shortened import first_stages, stage_names
+from npconv.training.tables import Rows, array_on_disk
 from npconv.workers.batches import Work
+
+#: What the file with the table is called.
+TABLE_NAME = "features"
 
 
 class Photo(NamedTuple):
@@ -61,28 +65,32 @@ class Features:
     Attributes
     ----------
     table : np.ndarray, (N, D) float32
-        Of all stages, one after another; rows of photos that could not be read are zeros.
+        Of all stages, one after another, perhaps in a file; rows of photos that could not be read are zeros.
     columns : dict
         How many stages -> the columns of the table that a model has as features that ends there.
-    digests : tuple of bytes
-        The SHA-256 of each photo; empty for one that could not be read.
+    is_readable : np.ndarray, (N,) bool
+        Whether a photo could be read.
     problems : tuple of Problem
         The photos that could not be read, and why.
     """
 
     table: np.ndarray
     columns: dict[int, slice]
-    digests: tuple[bytes, ...]
+    is_readable: np.ndarray
     problems: tuple[Problem, ...]
 
     @property
     def readable(self) -> np.ndarray:
         """The places of the photos that could be read."""
-        return np.flatnonzero([bool(digest) for digest in self.digests])
+        return np.flatnonzero(self.is_readable)
+
+    def rows(self, places: np.ndarray, stages: int | None = None) -> Rows:
+        """Return the features of photos at some places (M,): of all stages, (M, D), or as `of_stages`; no copy."""
+        return Rows(self.table, places, slice(None) if stages is None else self.columns[stages])
 
     def of_stages(self, stages: int, places: np.ndarray) -> np.ndarray:
         """Return the features of photos at some places (M,) for a model that ends after so many stages: (M, C)."""
-        return self.table[places, self.columns[stages]]
+        return self.rows(places, stages)[:]
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,7 @@ def work_out_features(
     workers: int | Executor = 1,
     cache: bool = True,
     max_memory: int | None = None,
+    folder: Path | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Features:
     """Return the features of photos.
@@ -150,6 +159,8 @@ def work_out_features(
         Whether to take features from the cache, and to put new ones there.
     max_memory : int, optional
         What reading one photo may take, in bytes; see `open_image`.
+    folder : Path, optional
+        Where to put a file with the table, so that it need not fit into memory; memory alone holds it when unset.
     advance : callable
         Called with a number of photos when they are done.
 
@@ -160,14 +171,16 @@ def work_out_features(
     Raises
     ------
     NpconvError
-        If the model cannot be loaded, or is none that can have a classifier.
+        If the model cannot be loaded, is none that can have a classifier, or the disk is full.
     """
     config = AutoConfig.from_pretrained(model)
     columns = _columns(config)
     width = max(each.stop for each in columns.values())
     path = _cache_path(model, config, processor) if cache else None
+    shape = (len(files), width)
+    table = np.zeros(shape, np.float32) if folder is None else array_on_disk(shape, np.float32, folder, name=TABLE_NAME)
     with FeatureCache(path, width) as known:
-        gathering = _Gathering(files, width, known, advance)
+        gathering = _Gathering(files, table, known, advance)
         missing = gathering.missing()
         first = next(missing, None)
         if first is not None:  # else the model need not even be loaded
@@ -183,10 +196,11 @@ def work_out_features(
 class _Gathering:
     """Features on their way into one table."""
 
-    def __init__(self, files: Sequence[str], width: int, known: FeatureCache, advance: Callable[[int], None]) -> None:
-        self.files, self.known, self.advance = files, known, advance
-        self.table = np.zeros((len(files), width), np.float32)
-        self.digests = [b""] * len(files)
+    def __init__(
+        self, files: Sequence[str], table: np.ndarray, known: FeatureCache, advance: Callable[[int], None]
+    ) -> None:
+        self.files, self.table, self.known, self.advance = files, table, known, advance
+        self.is_readable = np.zeros(len(files), bool)
         self.problems: dict[int, Problem] = {}
 
     def missing(self) -> Iterator[Photo]:
@@ -203,7 +217,7 @@ class _Gathering:
             if features is None:
                 yield Photo(place, digest, content)
             else:
-                self.table[place], self.digests[place] = features, digest
+                self.table[place], self.is_readable[place] = features, True
                 self.advance(1)
 
     def add(self, results: Sequence[Result]) -> None:
@@ -212,14 +226,14 @@ class _Gathering:
             if error:
                 self.problems[place] = Problem("unreadable", self.files[place], error)
             else:
-                self.table[place], self.digests[place] = features, digest
+                self.table[place], self.is_readable[place] = features, True
                 self.known.add(digest, features)
         self.advance(len(results))
 
     def features(self, columns: dict[int, slice]) -> Features:
         """Return what there is."""
         problems = tuple(self.problems[place] for place in sorted(self.problems))
-        return Features(self.table, columns, tuple(self.digests), problems)
+        return Features(self.table, columns, self.is_readable, problems)
 
 
 def _columns(config: PretrainedConfig) -> dict[int, slice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,25 +12,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from npconv.api import AutoImageProcessor
 from npconv.api.pipelines import DEFAULT_MODEL
 from npconv.convert.writing import check_free, publish
 from npconv.errors import InputError
 from npconv.files.disk import locate, write_file
 from npconv.files.locks import staged
+from npconv.files.temporary import temporary_folder
 from npconv.images import ConvNextImageProcessor
 from npconv.messages import escape, listed, quoted, shown
 from npconv.training.card import CARD_NAME, FACTS_NAME, PICTURES, card_text, draw_pictures, facts_of
 from npconv.training.duplicates import Duplicate, near_duplicates
 from npconv.training.evaluate import Evaluation, evaluation_of
 from npconv.training.features import Features, work_out_features
-from npconv.training.frozen import Choice, build_model, choose_stages, fit_choice
+from npconv.training.frozen import Choice, build_model, choose_stages, fit_of, load_fitting
+from npconv.training.head import side_by_side
 from npconv.training.loop import INTERRUPTED, LOG_NAME, Epoch, Trained, write_log
 from npconv.training.parts import Parts, train_and_validation
 from npconv.training.photo_tables import REGRESSION
 from npconv.training.photos import LabelledPhotos, check_trainable
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
+from npconv.training.tables import blocks
 from npconv.training.unfrozen import ALL, HEAD, OWN, check_gradients, remove_training, train_network, training_folder
 from npconv.workers.batches import usual_workers
 from npconv.workers.pool import WorkerPool
@@ -45,8 +50,8 @@ class Watch:
     def problems(self, problems: Sequence[Problem]) -> None:
         """Take what is wrong with the photos."""
 
-    def begin(self, total: int, unit: str) -> None:
-        """Take how much there is to do next, of what `unit` says in the plural."""
+    def begin(self, total: int | None, unit: str) -> None:
+        """Take how much there is to do next, None if nobody knows, of what `unit` says in the plural."""
 
     def advance(self, count: int) -> None:
         """Take how much more of it is done."""
@@ -198,25 +203,26 @@ def finetune(
     recipe = None if layers == HEAD else replace(recipe or Recipe(), seed=seed)
     call = Call(str(source), str(model), layers, stages, own, problem_type, seed, recipe, gradients)
     processor = AutoImageProcessor.from_pretrained(model)
-    with staged(directory) as staging:
+    with staged(directory) as staging, temporary_folder() as folder:
         parts = train_and_validation(source, validation, seed=seed, problem_type=problem_type)
         files = (*parts.train.files, *parts.validation.files)
         watch.problems([*parts.train.problems, *parts.validation.problems])
-        watch.begin(len(files), "photos")
         with _executor(workers, len(files), batch_size) as executor:
-            features = work_out_features(
-                files,
-                model,
-                processor=processor,
-                batch_size=batch_size,
-                workers=executor or 1,
-                cache=cache,
-                max_memory=max_memory,
-                advance=watch.advance,
-            )
-            watch.end()
+            with _told(watch, len(files), "photos"):
+                features = work_out_features(
+                    files,
+                    model,
+                    processor=processor,
+                    batch_size=batch_size,
+                    workers=executor or 1,
+                    cache=cache,
+                    max_memory=max_memory,
+                    folder=folder,
+                    advance=watch.advance,
+                )
             watch.problems(features.problems)
-            made, done = _fit(directory, call, features, parts, executor)
+            made, done = _fit(directory, call, features, parts, executor, watch)
+            del features  # on Windows, its file can be removed only then
         if recipe is not None:
             done = _train_network(made, done, processor, recipe, resume, watch)
         _write(staging, made, processor, done)
@@ -254,13 +260,25 @@ def _executor(workers: int | Executor | None, photos: int, batch_size: int) -> I
         return
     with WorkerPool(count) as pool:
         try:
+            for _ in range(count):  # while this process looks for photos whose features are there already
+                pool.submit(load_fitting)
             yield pool
         finally:
             pool.terminate()  # of what is not done any more, nothing is waited for
 
 
+@contextmanager
+def _told(watch: Watch, total: int | None, unit: str) -> Iterator[None]:
+    """Tell that something begins, and at the end of the block that it is over, also if it fails."""
+    watch.begin(total, unit)
+    try:
+        yield
+    finally:
+        watch.end()
+
+
 def _fit(
-    directory: Path, call: Call, features: Features, parts: Parts, executor: Executor | None
+    directory: Path, call: Call, features: Features, parts: Parts, executor: Executor | None, watch: Watch
 ) -> tuple[Any, FineTuned]:
     """Return the model with its new head, and what came of it; photos that cannot be read are left out."""
     count, readable = len(parts.train), features.readable
@@ -272,13 +290,19 @@ def _fit(
     if (train.targets == train.targets[0]).all():
         check_trainable(train)
     stages = call.stages if call.recipe is None else call.stages or max(features.columns)
-    find = partial(near_duplicates, features.table[places], features.table[others])
-    finding = None if executor is None else executor.submit(find)  # while heads are compared
-    choices = choose_stages(features, places, train, stages=stages, seed=call.seed, executor=executor)
-    head = fit_choice(choices[0], features, places, train, executor)
-    made = build_model(call.model, choices[0].stages, head, train)
-    layer = made.params["classifier"]
-    logits = features.of_stages(choices[0].stages, others) @ layer["weight"].T + layer["bias"]
+    with _told(watch, None, "heads fitted"):
+        choices = choose_stages(
+            features, places, train, stages=stages, seed=call.seed, executor=executor, advance=watch.advance
+        )
+        find = partial(near_duplicates, features.rows(places), features.rows(others))
+        calls: list[Callable[[], Any]] = [fit_of(choices[0], features, places, train), find]
+        # The features are in a file of this machine, of which other executors may know nothing.
+        head, duplicates = side_by_side(calls, executor if isinstance(executor, WorkerPool) else None)
+        watch.advance(1)
+    kept = choices[0].stages
+    made = build_model(call.model, kept, head, train)
+    layer, rows = made.params["classifier"], features.rows(others, kept)
+    logits = np.concatenate([rows[part] @ layer["weight"].T + layer["bias"] for part in blocks(rows)])
     done = FineTuned(
         directory=directory,
         call=call,
@@ -287,7 +311,7 @@ def _fit(
         choices=tuple(choices),
         family=made.family.title,
         was_split=parts.was_split,
-        duplicates=tuple(find() if finding is None else finding.result()),
+        duplicates=tuple(duplicates),
         problems=(*parts.train.problems, *parts.validation.problems, *features.problems),
     )
     return made, done
@@ -302,21 +326,20 @@ def _train_network(
         # On varied photos a fitted head is much too sure; of numbers it knows how large they are.
         for array in made.params["classifier"].values():
             array[...] = 0
-    watch.begin(recipe.epochs * len(done.train), "photos")
-    learned = train_network(
-        made,
-        done.train,
-        validation,
-        processor,
-        recipe,
-        training_folder(done.directory),
-        stages=None if call.layers == ALL else int(call.layers),
-        gradients=call.gradients,
-        resume=resume,
-        show=watch.epoch,
-        advance=watch.advance,
-    )
-    watch.end()
+    with _told(watch, recipe.epochs * len(done.train), "photos"):
+        learned = train_network(
+            made,
+            done.train,
+            validation,
+            processor,
+            recipe,
+            training_folder(done.directory),
+            stages=None if call.layers == ALL else int(call.layers),
+            gradients=call.gradients,
+            resume=resume,
+            show=watch.epoch,
+            advance=watch.advance,
+        )
     evaluation = evaluation_of(str(done.directory), validation, learned.logits)
     return replace(done, evaluation=evaluation, trained=learned.trained)
 

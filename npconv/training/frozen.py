@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +19,6 @@ from npconv.training.features import Features
 from npconv.training.head import Comparison, Head, compare_strengths, fit_head
 from npconv.training.photos import LabelledPhotos
 from npconv.training.shortened import first_stages, shortened_state
-
-Result = TypeVar("Result")
 
 
 class Choice(NamedTuple):
@@ -39,6 +36,7 @@ def choose_stages(
     stages: int | None = None,
     seed: int = 0,
     executor: Executor | None = None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> list[Choice]:
     """Return what was compared, the best first: by the loss in cross-validation.
 
@@ -55,7 +53,9 @@ def choose_stages(
     seed : int
         Of cross-validation.
     executor : Executor, optional
-        What compares several at the same time; this process does one after another when unset.
+        What fits several heads at the same time; this process does one after another when unset.
+    advance : callable
+        Called with a number of heads when they are fitted.
 
     Raises
     ------
@@ -67,37 +67,24 @@ def choose_stages(
         raise InputError(f"expected stages to be one of {known}, after which this model can end; got {stages}")
     counts = [stages] if stages is not None else sorted(features.columns, reverse=True)
     choices: list[Choice] = []
-    compare = partial(compare_strengths, **_problem(photos), seed=seed)
-    tables = (features.of_stages(count, places) for count in counts)
-    for count, comparison in zip(counts, _each(compare, tables, executor), strict=True):
-        choices.append(Choice(count, comparison))
-        if len(choices) > 1 and comparison.loss >= choices[-2].comparison.loss:
+    for count in counts:
+        problem = features.rows(places, count), photos.targets, len(photos.classes), photos.problem_type
+        choices.append(Choice(count, compare_strengths(*problem, seed=seed, executor=executor, advance=advance)))
+        if len(choices) > 1 and choices[-1].comparison.loss >= choices[-2].comparison.loss:
             break
     return sorted(choices, key=lambda each: each.comparison.loss)
 
 
-def fit_choice(
-    choice: Choice, features: Features, places: np.ndarray, photos: LabelledPhotos, executor: Executor | None = None
-) -> Head:
-    """Return the head of a choice, fitted to all photos; the arguments are those of :func:`choose_stages`."""
-    fit = partial(fit_head, **_problem(photos), strength=choice.comparison.strength)
-    return next(_each(fit, iter([features.of_stages(choice.stages, places)]), executor))
+def fit_of(choice: Choice, features: Features, places: np.ndarray, photos: LabelledPhotos) -> Callable[[], Head]:
+    """Return the call that fits the head of a choice to all photos, such that another process can do it."""
+    problem = features.rows(places, choice.stages), photos.targets, len(photos.classes), photos.problem_type
+    found = choice.comparison
+    return partial(fit_head, *problem, strength=found.strength, temperature=found.temperature)
 
 
-def _problem(photos: LabelledPhotos) -> dict[str, Any]:
-    """Return what a head is to do, as the functions of ``head`` take it."""
-    return {"targets": photos.targets, "outputs": len(photos.classes), "problem_type": photos.problem_type}
-
-
-def _each(
-    work: Callable[[np.ndarray], Result], tables: Iterator[np.ndarray], executor: Executor | None
-) -> Iterator[Result]:
-    """Yield what comes of each table; with an executor, two are worked on at a time."""
-    if executor is None:
-        yield from map(work, tables)
-        return
-    while pair := [executor.submit(work, table) for table in islice(tables, 2)]:
-        yield from (future.result() for future in pair)
+def load_fitting() -> None:
+    """Load what a process needs to fit a head, which takes a while."""
+    import scipy.optimize  # noqa: F401
 
 
 def build_model(model: str | Path, stages: int, head: Head, photos: LabelledPhotos) -> Any:

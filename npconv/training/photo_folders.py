@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 
 from npconv.errors import ImageError, InputError
@@ -22,14 +23,16 @@ def list_folder(folder: str) -> PhotoList:
     """
     folders = _folders_in(folder)
     links = [path for path in (os.path.join(folder, name) for name in folders) if os.path.islink(path)]
-    names, others = [], 0
+    names: list[str] = []
+    others = 0
     for place in (folder, *links):
         try:
             pictures, rest = pictures_in(place)
         except ImageError as error:
             raise InputError(str(error)) from error
-        names += [_below(folder, picture) for picture in pictures]
+        names += (_below(folder, picture) for picture in pictures)
         others += rest
+    del pictures  # of many photos, what is as long as all of them is kept once
     photos = PhotoList()
     add_layout(photos, folder, names, folders)
     if others:
@@ -46,16 +49,17 @@ def add_layout(photos: PhotoList, root: str, names: list[str], folders: Iterable
     if not names:
         raise InputError(f"{escape(root)}: expected photos in a folder for each class, such as cat/1.jpg; found none")
     outer = _outer_folder(names)
-    inner = [name.removeprefix(outer) for name in names]
-    has_parts = _has_parts(root, inner)
+    has_parts = _has_parts(root, (name.removeprefix(outer) for name in names))
     depth = 1 if has_parts else 0
-    for name, place in zip(names, inner, strict=True):
-        above = place.split("/")[:-1]
+    labels: dict[str, tuple[str]] = {}
+    for name in names:
+        above = name.removeprefix(outer).split("/")[:-1]
         file = os.path.join(root, name.replace("/", os.sep))
         if len(above) <= depth:
             photos.problems.append(Problem("no_class", file))
         else:
-            photos.entries.append(Entry(file, PARTS[above[0].lower()] if has_parts else ALL, (above[depth],)))
+            label = labels.setdefault(above[depth], (above[depth],))
+            photos.entries.append(Entry(file, PARTS[above[0].lower()] if has_parts else ALL, label))
     if not photos.entries:
         raise InputError(
             f"{escape(root)}: expected photos in a folder for each class, such as cat/1.jpg; found "
@@ -68,22 +72,28 @@ def _outer_folder(names: list[str]) -> str:
     """Return the folders, with a slash, that lie around those of parts and classes: most photos lie deeper."""
     outer = ""
     while True:
-        inside = [name.removeprefix(outer) for name in names if "/" in name.removeprefix(outer)]
-        around = {name.partition("/")[0] for name in inside}
-        deeper = sum(name.count("/") > 1 for name in inside)
-        if len(around) != 1 or {name.lower() for name in around} & PARTS.keys() or deeper * 2 < len(inside):
+        inside = _first_folders(name.removeprefix(outer) for name in names)
+        around = {first for first, _ in inside}
+        deeper = sum(count for (_, is_last), count in inside.items() if not is_last)
+        if len(around) != 1 or {name.lower() for name in around} & PARTS.keys() or deeper * 2 < inside.total():
             return outer
         outer += f"{around.pop()}/"
 
 
-def _has_parts(root: str, names: list[str]) -> bool:
+def _first_folders(names: Iterable[str]) -> Counter[tuple[str, bool]]:
+    """Return how many photos lie in which first folder, and whether right in it."""
+    inside = (name for name in names if "/" in name)
+    return Counter((name.partition("/")[0], name.count("/") == 1) for name in inside)
+
+
+def _has_parts(root: str, names: Iterable[str]) -> bool:
     """Tell whether the first folders are those of parts; an InputError if only some of them are."""
-    inside = [name.split("/") for name in names if "/" in name]
-    named = {parts[0] for parts in inside if parts[0].lower() in PARTS}
-    directly = [len(parts) == 2 for parts in inside if parts[0] in named]
-    if 2 * sum(directly) > len(directly) or not named:
+    inside = _first_folders(names)
+    named = {first for first, _ in inside if first.lower() in PARTS}
+    directly, deeper = (sum(inside[first, is_last] for first in named) for is_last in (True, False))
+    if directly > deeper or not named:
         return False  # no such names, or a class that is called so: most photos lie right in it
-    others = {parts[0] for parts in inside} - named
+    others = {first for first, _ in inside} - named
     if others:
         raise InputError(
             f"{escape(root)}: expected every class in the folders of parts, as in {quoted(min(named))}; got "

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -194,24 +196,26 @@ def _groups(photos: LabelledPhotos, share: float) -> list[np.ndarray]:
 
 def _leave_out_contradictions(photos: PhotoList) -> None:
     """Leave out the photos that have the same bytes as one with other labels, whatever the files are called."""
-    alike: dict[tuple[int, ...], list[Entry]] = defaultdict(list)
-    for entry in photos.entries:
-        alike[photos.fingerprint(entry.file)].append(entry)
+    alike = [photos.entries]
+    for key in (photos.fingerprint, photos.ending, lambda file: hashlib.sha256(photos.read(file)).digest()):
+        alike = [
+            same for entries in alike for same in _alike(entries, key) if len({entry.labels for entry in same}) > 1
+        ]
     other: dict[str, str] = {}
-    for entries in alike.values():
-        if len({entry.labels for entry in entries}) < 2:
-            continue
-        same: dict[bytes, list[Entry]] = defaultdict(list)
-        for entry in entries:
-            with suppress(ImageError):  # told when it is read to be used
-                same[hashlib.sha256(photos.read(entry.file)).digest()].append(entry)
-        for copies in same.values():
-            for entry in copies:
-                twin = next((copy for copy in copies if copy.labels != entry.labels), None)
-                if twin is not None:
-                    other[entry.file] = twin.file
+    for copies in alike:
+        for entry in copies:
+            other[entry.file] = next(copy.file for copy in copies if copy.labels != entry.labels)
     photos.problems += [Problem("two_labels", file, twin) for file, twin in other.items()]
     photos.entries = [entry for entry in photos.entries if entry.file not in other]
+
+
+def _alike(entries: list[Entry], key: Callable[[str], Any]) -> Iterable[list[Entry]]:
+    """Return the photos in groups of one key; those that cannot be read are told when they are read to be used."""
+    groups: dict[Any, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        with suppress(ImageError):
+            groups[key(entry.file)].append(entry)
+    return groups.values()
 
 
 def _by_parts(photos: PhotoList, path: str) -> dict[str, LabelledPhotos]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from npconv.cores import available_cores
-from npconv.errors import ImageError, InputError, UnavailableError
+from npconv.errors import ImageError, InputError
 from npconv.images import ConvNextImageProcessor
 from npconv.images.settings import Settings
 from npconv.images.transforms import rescale
@@ -25,6 +22,7 @@ from npconv.training.photo_tables import SINGLE
 from npconv.training.photos import LabelledPhotos, read_photo
 from npconv.training.problems import Problem
 from npconv.training.recipe import Recipe
+from npconv.training.tables import array_on_disk
 
 #: A picture that shows in what size a processor gives pictures out.
 _SAMPLE = np.zeros((64, 64, 3), np.uint8)
@@ -92,7 +90,7 @@ def read_pictures(
     """
     prepare = partial(processor, do_rescale=False, do_normalize=False, data_format="channels_first")
     shape = prepare(_SAMPLE)["pixel_values"][0].shape
-    pixels = _array_on_disk((len(photos), *shape), folder)
+    pixels = array_on_disk((len(photos), *shape), np.uint8, folder)
 
     def read(place: int) -> Problem | None:
         name = photos.files[place]
@@ -120,23 +118,6 @@ def read_pictures(
         pixels[: len(kept)], photos.targets[kept], len(photos.classes), photos.problem_type, finisher(processor)
     )
     return pictures, tuple(problem for problem in found if problem is not None)
-
-
-def _array_on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Return an array of bytes that lies in a file without a name in a folder."""
-    size = max(1, math.prod(shape))
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):  # a disk that is full is told now, and not when an array is written to
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
-            return np.memmap(file, np.uint8, "r+", shape=shape)
-    except OSError as error:
-        raise UnavailableError(
-            f"{escape(str(folder))}: expected room for {size:,} bytes of decoded photos ({error.strerror}); make "
-            "some, or choose another output"
-        ) from error
 
 
 def finisher(processor: ConvNextImageProcessor) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import signal
 import sys
 import time
@@ -12,7 +14,7 @@ from PIL import Image
 from support.labelled_pictures import draw, draw_classes
 
 import npconv
-from npconv.cli import main
+from npconv.cli import main, progress
 from npconv.files.locks import is_left
 
 
@@ -60,6 +62,22 @@ def test_near_duplicates_are_told(run, photos, tmp_path):
         picture.save(tmp_path / "others" / "rose" / "copy.bmp")
     _, out, _ = run(photos, "-o", tmp_path / "made", "--validation", tmp_path / "others")
     assert "nearly the same as" in out.splitlines()[-1]
+
+
+def test_a_terminal_shows_how_many_heads_are_fitted(run, photos, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    run(photos, "-o", tmp_path / "made")
+    shown = terminal.getvalue().split("\r")
+    assert [line for line in shown if line.startswith("12 of 12 photos, ")]
+    assert [line for line in shown if re.match(r"\d+ heads fitted, [0-9.]+ a second", line)]
+    assert not shown[-2].strip()  # the line is taken away at the end
 
 
 @pytest.mark.parametrize(

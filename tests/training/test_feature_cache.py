@@ -8,9 +8,10 @@ import os
 import numpy as np
 import pytest
 
-from npconv.errors import NpconvWarning
+from npconv.errors import InputError, NpconvWarning
 from npconv.files.locks import open_locked, release
-from npconv.training.feature_cache import MAGIC, FeatureCache
+from npconv.training import feature_cache as module
+from npconv.training.feature_cache import MAGIC, VARIABLE, FeatureCache
 
 WIDTH = 3
 DIGESTS = [hashlib.sha256(bytes([number])).digest() for number in range(4)]
@@ -121,3 +122,94 @@ def test_a_full_disk_ends_the_keeping_and_not_the_work(path, monkeypatch):
             cache.add(DIGESTS[3], features(3))
         cache.add(DIGESTS[3], features(3))
         release(own)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+def test_on_a_full_disk_what_is_there_is_still_found(path, monkeypatch):
+    with FeatureCache(path, WIDTH) as cache:
+        own = cache._file
+        with open("/dev/full", "wb", buffering=0) as full, monkeypatch.context() as patch:
+            patch.setattr(cache, "_file", full)
+            with pytest.warns(NpconvWarning, match="kept no longer"):
+                cache.add(DIGESTS[3], features(3))
+        assert cache._file is own
+        assert cache.find(DIGESTS[1]).tolist() == [10, 11, 12]
+
+
+def test_photos_whose_hashes_begin_alike_are_told_apart(tmp_path):
+    alike = [DIGESTS[0][:8] + bytes([number]) * 24 for number in range(3)]
+    with FeatureCache(tmp_path / "cache.npconv", WIDTH) as cache:
+        for number in (0, 2):
+            cache.add(alike[number], features(number))
+    with FeatureCache(tmp_path / "cache.npconv", WIDTH) as cache:
+        values = [cache.find(digest) for digest in alike]
+    assert [None if value is None else value[0] for value in values] == [0, None, 20]
+
+
+def test_many_records_are_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_AT_ONCE", 3)
+    digests = [hashlib.sha256(bytes([number])).digest() for number in range(100)]
+    with FeatureCache(tmp_path / "cache.npconv", WIDTH) as cache:
+        for number, digest in enumerate(digests):
+            cache.add(digest, features(number))
+    with FeatureCache(tmp_path / "cache.npconv", WIDTH) as cache:
+        assert [cache.find(digest)[0] for digest in digests] == [10 * number for number in range(100)]
+
+
+def name(letter: str) -> str:
+    return f"{letter * 32}.npconv"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The caches of four models, the first of them used longest ago, and files that are none."""
+    folder = tmp_path / "features"
+    for age, letter in enumerate("dcba"):
+        with FeatureCache(folder / name(letter), WIDTH) as cache:
+            cache.add(DIGESTS[0], features(0))
+        os.utime(folder / name(letter), (1000 + age, 1000 + age))
+    (folder / "notes.npconv").write_bytes(MAGIC * 100)
+    (folder / name("e")).write_bytes(b"not of npconv" * 100)
+    os.utime(folder / name("e"), (1, 1))
+    (folder / name("f")).symlink_to(folder / "notes.npconv")
+    return folder
+
+
+def there(folder) -> set[str]:
+    return {path.name[0] for path in folder.iterdir()}
+
+
+def test_the_files_used_longest_ago_go_when_all_are_too_large(files, monkeypatch):
+    size = (files / name("a")).stat().st_size
+    foreign = (files / name("e")).stat().st_size
+    monkeypatch.setattr(module, "MOST_BYTES", 3 * size + foreign)
+    with FeatureCache(files / name("d"), WIDTH) as cache:  # used now, so c is the oldest
+        assert cache.find(DIGESTS[0]) is not None
+    assert there(files) == set("abdefn")
+    monkeypatch.setattr(module, "MOST_BYTES", 0)
+    with FeatureCache(files / name("b"), WIDTH):
+        pass
+    assert there(files) == set("befn")
+
+
+def test_what_another_process_uses_stays(files, monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 0)
+    file = open_locked(files / name("c"))
+    try:
+        with FeatureCache(files / name("a"), WIDTH):
+            pass
+    finally:
+        release(file)
+    assert there(files) == set("acefn")
+
+
+def test_the_environment_says_how_much_is_kept(files, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "0")
+    with FeatureCache(files / name("a"), WIDTH):
+        pass
+    assert there(files) == set("aefn")
+    monkeypatch.setenv(VARIABLE, "2")
+    assert module.most_bytes() == 2 * 2**20
+    monkeypatch.setenv(VARIABLE, "1 GB")
+    with pytest.raises(InputError, match="expected NPCONV_FEATURES_MB to be a whole number of MB, got '1 GB'"):
+        FeatureCache(files / name("a"), WIDTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,18 @@ def test_the_card_says_what_was_done(done):
         assert said in card, said
 
 
+def test_the_card_shows_names_as_they_are(photos, model, tmp_path):
+    """No markup and no HTML comes of them, and the lines to copy are right."""
+    (photos / "red").rename(photos / "<b>*red* rose|`x`")
+    done = finetune(photos, tmp_path / "it's my model", model=model)
+    card = (done.directory / "README.md").read_text()
+    assert r"a photo: \<b\>\*red\* rose\|\`x\`, blue, green." in card
+    assert r"| \<b\>\*red\* rose\|\`x\` | " in card
+    assert "<b>" not in card
+    assert """npconv classify --model 'it'"'"'s my model' photo.jpg""" in card
+    assert """model="it's my model")(""" in card
+
+
 def test_a_part_validation_is_taken_and_a_part_test_left_alone(tmp_path, model):
     for part, count in (("train", 6), ("val", 3), ("test", 2)):
         draw_photos(tmp_path / "parts" / part, count=count, seed=count)
@@ -181,6 +194,44 @@ def test_photos_that_cannot_be_read_are_left_out_and_named(photos, model, tmp_pa
     assert [Path(problem.file).name for problem in seen if problem.kind == "unreadable"] == ["3.png"]
     assert len(done.train) + len(done.evaluation.photos) == 23
     assert "3.png" in (done.directory / "README.md").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["workers", "another executor"])
+def test_shared_work_makes_the_same_model(done, photos, model, tmp_path, kind):
+    """Heads are fitted by others then; what is in a file of this process is not asked of an executor of any kind."""
+    with ThreadPoolExecutor(2) as pool:
+        workers = 2 if kind == "workers" else pool
+        again = finetune(photos, tmp_path / "again", model=model, workers=workers, cache=False)
+    assert [choice.stages for choice in again.choices] == [choice.stages for choice in done.choices]
+    assert [each.place for each in again.duplicates] == [each.place for each in done.duplicates]
+    first, second = (npconv.AutoModelForImageClassification.from_pretrained(each.directory) for each in (done, again))
+    # Features are those of float32 sums in other batches, 1e-6 apart; the way to the optimum is nearly the same.
+    np.testing.assert_allclose(
+        second.params["classifier"]["weight"], first.params["classifier"]["weight"], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_it_is_told_how_many_heads_are_fitted(photos, model, tmp_path):
+    seen: list[tuple[int | None, str] | int | None] = []
+
+    class Seeing(Watch):
+        def begin(self, total, unit):
+            seen.append((total, unit))
+
+        def advance(self, count):
+            seen.append(count)
+
+        def end(self):
+            seen.append(None)
+
+    done = finetune(photos, tmp_path / "made", model=model, watch=Seeing())
+    begin = seen.index((None, "heads fitted"))
+    assert seen[:begin][0] == (24, "photos")
+    assert sum(each for each in seen[1 : begin - 1]) == 24
+    assert seen[begin - 1] is seen[-1] is None
+    # one for each part of cross-validation, and the one that is kept
+    assert sum(seen[begin + 1 : -1]) == 1 + 5 * sum(len(choice.comparison.tried) for choice in done.choices)
 
 
 def write_table(folder: Path, header: str, rows: list[str]) -> Path:

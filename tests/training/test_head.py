@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize as scipy_minimize
 
+from npconv.api.loss import LOSSES
 from npconv.errors import InputError
 from npconv.training import head as module
-from npconv.training.head import KEPT, STRENGTHS, Objective, Scaling, Tried, compare_strengths, fit_head, minimize
+from npconv.training.head import (
+    KEPT,
+    STRENGTHS,
+    Objective,
+    Scaling,
+    Tried,
+    class_loss,
+    compare_strengths,
+    fit_head,
+    minimize,
+)
 from npconv.training.measures import answers_of
 from npconv.training.photo_tables import MULTI, REGRESSION, SINGLE
 
@@ -55,6 +66,68 @@ def test_the_gradient_is_that_of_differences(problem_type):
         assert (after - before) / (2 * step) == pytest.approx(expected, abs=1e-8)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loss_of_classes_is_the_cross_entropy(dtype, seed):
+    rng = np.random.default_rng(seed)
+    classes, photos = rng.integers(2, 9), rng.integers(1, 20)
+    logits = (rng.normal(size=(classes, photos)) * 10.0 ** rng.integers(-1, 3)).astype(dtype)
+    targets = rng.integers(0, classes, photos)
+    kind = LOSSES[SINGLE]
+    expected = kind.forward(logits.T, targets, **kind.options)
+    gradient = kind.backward(np.ones((), dtype), logits.T, targets, **kind.options).T
+    loss, found = class_loss(logits, targets)
+    # exponentials and sums of up to 9 numbers, by another way
+    tolerance = 20 * float(np.finfo(dtype).eps)
+    assert loss == pytest.approx(float(expected), rel=tolerance, abs=tolerance)
+    np.testing.assert_allclose(found, gradient, rtol=0, atol=tolerance)
+    assert found.dtype == dtype
+
+
+def test_a_head_of_float32_is_that_of_float64():
+    features = make_features(400)
+    targets = make_targets(features, SINGLE)
+    one, another = (fit_head(each, targets, 4, SINGLE, strength=1e-2) for each in (features, features.astype("f8")))
+    scale = features.std(axis=0)
+    # Each is within a slope of KEPT / FEW_CLASSES of its optimum, and so within that / strength of it; the slopes of
+    # float32 are sums of 400 numbers of at most 1/400, so rounding adds 1e-7.
+    np.testing.assert_allclose(one.weight * scale, another.weight * scale, atol=2 * KEPT / 10 / 1e-2)
+
+
+def test_logits_have_the_temperature_that_makes_their_loss_smallest():
+    rng = np.random.default_rng(5)
+    targets = rng.integers(0, 4, 500)
+    outcome = rng.normal(size=(4, 500))
+    outcome[targets, np.arange(500)] += 1
+    objective = Objective(np.zeros((500, 1)), targets, 4, SINGLE)
+    loss, temperature = module._judged(objective, 5 * outcome, targets)
+    losses = {factor: class_loss(5 * outcome * factor, targets)[0] for factor in np.linspace(0.05, 1, 96)}
+    assert 1 / temperature == pytest.approx(min(losses, key=losses.get), abs=0.01)
+    assert loss <= min(losses.values())
+    assert temperature > 4
+    assert module._judged(objective, 0.2 * outcome, targets)[1] == 1  # never surer than it was fitted
+
+
+def test_a_temperature_lies_between_those_of_the_strengths_beside():
+    tried = [Tried(1.0, 0.3, 1.0), Tried(0.1, 0.2, 2.0), Tried(0.01, 0.4, 8.0)]
+    assert module._temperature(tried, 0.1) == pytest.approx(2)
+    assert module._temperature(tried, 10**-1.5) == pytest.approx(4)  # in logarithms, the middle
+    assert module._temperature(tried, 10.0) == 1
+
+
+def test_where_features_say_little_they_are_still_learned_from():
+    """A weak direction among many that say nothing: a strength alone that keeps the head modest would lose it."""
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(300, 60)).astype(np.float32)
+    targets = (features[:, 0] + rng.normal(0, 1.5, 300) > 0).astype(int)
+    found = compare_strengths(features, targets, 2, SINGLE)
+    head = fit_head(features, targets, 2, SINGLE, strength=found.strength, temperature=found.temperature)
+    as_it_is = fit_head(features, targets, 2, SINGLE, strength=found.strength)
+    assert found.temperature > 1
+    np.testing.assert_allclose(head.weight * found.temperature, as_it_is.weight)
+    assert found.loss < np.log(2)
+
+
 @pytest.mark.parametrize("problem_type", OUTPUTS)
 def test_the_optimum_is_that_of_another_method(problem_type):
     objective, strength = make_objective(problem_type), 1e-2
@@ -69,11 +142,11 @@ def test_the_optimum_is_that_of_another_method(problem_type):
 def test_a_regression_is_the_ridge_of_the_textbook():
     objective, strength = make_objective(REGRESSION), 0.05
     weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-9))
-    z, targets = objective.z, objective.targets.astype(np.float64)
+    z, targets = objective.features, objective.targets.astype(np.float64)
     # Of the mean over all N K numbers, so the strength counts N K / 2 times.
     penalty = strength * targets.size / 2 * np.eye(z.shape[1])
     expected = np.linalg.solve(z.T @ z + penalty, z.T @ (targets - targets.mean(axis=0)))
-    np.testing.assert_allclose(weight, expected, atol=1e-7)
+    np.testing.assert_allclose(weight.T, expected, atol=1e-7)
     np.testing.assert_allclose(bias, targets.mean(axis=0), atol=1e-7)
 
 
@@ -91,18 +164,19 @@ def test_scaling_goes_into_weight_and_bias():
 
 @pytest.mark.parametrize("problem_type", OUTPUTS)
 def test_a_head_takes_features_as_they_are(problem_type):
-    features = make_features()
+    features = make_features().astype(np.float64)
     targets = make_targets(features, problem_type)
     head = fit_head(features, targets, OUTPUTS[problem_type], problem_type, strength=1e-2)
-    scaling = Scaling.of(features.astype(np.float64))
+    scaling = Scaling.of(features)
     numbers = targets.astype(np.float64)
     own = Scaling.of(numbers.reshape(len(features), -1))
     wanted = own.apply(numbers) if problem_type == REGRESSION else targets
     objective = Objective(scaling.apply(features), wanted, OUTPUTS[problem_type], problem_type)
-    outcome = objective.outcome(minimize(objective, 1e-2, objective.first(), KEPT))
+    weight, bias = objective.layer(minimize(objective, 1e-2, objective.first(), KEPT))
+    outcome = objective.features @ weight.T + bias
     if problem_type == REGRESSION:
         outcome = outcome * own.scale + own.mean
-    np.testing.assert_allclose(head(features.astype(np.float64)), outcome, atol=1e-9)
+    np.testing.assert_allclose(head(features), outcome, atol=1e-9)
 
 
 def test_a_head_separates_what_can_be_separated():
@@ -135,7 +209,7 @@ def test_a_seed_decides_everything():
 
 def test_every_n_th_photo_has_its_share_of_each_class():
     targets = np.random.default_rng(1).permutation([0] * 10 + [1] * 50 + [2] * 5)
-    order = module._mixed(Objective(np.zeros((65, 1)), targets, 3, SINGLE), seed=0)
+    order = module._mixed(targets, SINGLE, seed=0)
     assert sorted(order) == list(range(65))
     for start in range(5):
         assert np.bincount(targets[order[start::5]], minlength=3).tolist() == [2, 10, 1]
@@ -199,9 +273,9 @@ def test_the_optimum_is_that_of_scikit_learn():
     objective, strength = make_objective(SINGLE), 1e-2
     weight, bias = objective.layer(minimize(objective, strength, objective.first(), 1e-7))
     # C counts the sum of the losses, where the strength counts their mean
-    model = linear_model.LogisticRegression(C=1 / (strength * len(objective.z)), tol=1e-10, max_iter=10_000)
-    model.fit(objective.z, objective.targets)
-    np.testing.assert_allclose(weight.T, model.coef_, atol=1e-5)
+    model = linear_model.LogisticRegression(C=1 / (strength * len(objective.features)), tol=1e-10, max_iter=10_000)
+    model.fit(objective.features, objective.targets)
+    np.testing.assert_allclose(weight, model.coef_, atol=1e-5)
     np.testing.assert_allclose(bias - bias.mean(), model.intercept_ - model.intercept_.mean(), atol=1e-5)
 
 
@@ -220,7 +294,8 @@ def test_it_is_as_good_as_the_choice_of_scikit_learn():
             model = linear_model.LogisticRegressionCV(max_iter=1000)
             model.fit(scaling.apply(digits.data[train]), digits.target[train])
         own = (digits.data[train], digits.target[train], 10, SINGLE)
-        head = fit_head(*own, strength=compare_strengths(*own).strength)
+        chosen = compare_strengths(*own)
+        head = fit_head(*own, strength=chosen.strength, temperature=chosen.temperature)
         theirs = model.predict_log_proba(scaling.apply(digits.data[test]))
         for scores in (head(digits.data[test]), theirs):
             answers = answers_of(scores, digits.target[test])

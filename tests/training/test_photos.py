@@ -128,11 +128,13 @@ def test_the_same_picture_in_two_classes_is_left_out_of_both(tmp_path, as_source
     assert "other name.png, which has another label, so both are left out" in describe(photos.problems[0])
 
 
-def test_pictures_of_one_size_in_bytes_are_told_apart(tmp_path, as_source):
+@pytest.mark.parametrize("same", [0, 100])
+def test_pictures_of_one_size_in_bytes_are_told_apart(tmp_path, as_source, same):
+    """Also those that end alike."""
     folder = tmp_path / "photos"
     for place, name in enumerate(("a", "b")):
         (folder / name).mkdir(parents=True)
-        (folder / name / "1.bmp").write_bytes(b"BM" + bytes([place]) * 40)
+        (folder / name / "1.bmp").write_bytes(b"BM" + bytes([place]) * 40 + bytes(same))
     (photos,) = read_photos(as_source(folder)).values()
     assert (len(photos), photos.problems) == (2, ())
 

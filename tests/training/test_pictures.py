@@ -87,7 +87,9 @@ def test_a_full_disk_is_told_before_photos_are_read(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UnavailableError, match=r"room for 12,288 bytes of decoded photos .No space left on device"):
+    with pytest.raises(
+        UnavailableError, match=r"room for 12,288 bytes of photos or their features .No space left on device"
+    ):
         read_pictures(labelled(tmp_path), PROCESSORS["usual"], tmp_path)
 
 

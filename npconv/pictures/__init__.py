@@ -5,7 +5,8 @@
   kernels of a layer. All are arrays that a notebook shows as pictures: ``heatmap``
 - ``colours``: of numbers; ``picture``: finished pixels, and sheets of them; ``maps``: the channels of a map;
   ``overlay``: numbers over a photo
-- ``charts``: curves and bars; ``gallery``: pictures with their names, and tables of shares; ``ink``: what they share
+- ``charts``: curves and bars; ``gallery``: pictures with their names, and tables of shares; ``ink``: what they share;
+  ``scales``: the numbers along an axis, there and in ``plots``
 - ``difference``: two arrays that should be the same; ``relations``: what one is of the other; ``implied``: the weight
   that a step must have had; ``plots``: with axes and numbers
 - ``diff_page``: the page of ``npconv diff --html``; ``diff_views``, ``diff_step_views`` and ``diff_legend`` are in it

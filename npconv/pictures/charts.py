@@ -18,12 +18,11 @@ from npconv.pictures.ink import (
     PAPER,
     Colour,
     Font,
-    as_number,
     line_colour,
-    round_numbers,
     upright,
 )
 from npconv.pictures.picture import Picture
+from npconv.pictures.scales import Scale, as_number, as_numbers, scale_of
 
 # Pixels: a picture, and what is left free around the lines in it.
 WIDTH, HEIGHT = 660, 360
@@ -32,6 +31,9 @@ BAR_HEIGHT = 26
 
 #: Drawn this many times larger and scaled down, which smooths the lines.
 FINER = 2
+
+#: Round numbers along an axis, about.
+MOST_TICKS = 6
 
 
 def curves(
@@ -63,7 +65,7 @@ def curves(
         If there are more values than `x`.
     """
     x = np.asarray(x)
-    heights = {name: _heights(y, log) for name, y in lines.items()}
+    heights = {name: np.asarray(y, np.float64) for name, y in lines.items()}
     if longer := [name for name, y in heights.items() if len(y) > len(x)]:
         raise InputError(f"expected at most {len(x)} values of {longer[0]!r}, as of x; got {len(heights[longer[0]])}")
     chosen = {name: line_colour(place) for place, name in enumerate(heights)} if colours is None else colours
@@ -72,7 +74,8 @@ def curves(
     across, down = _axes(draw, font, x, heights, log)
     points = {}
     for name, y in heights.items():
-        points[name] = [(across(a), down(b)) for a, b in zip(x, y, strict=False) if np.isfinite(b)]
+        seen = np.isfinite(y) & ((y > 0) | (not log))
+        points[name] = list(zip(across(x[: len(y)][seen]).tolist(), down(y[seen]).tolist(), strict=True))
         _draw_line(draw, points[name], chosen[name])
     draw.text(((LEFT + WIDTH - RIGHT) / 2 * FINER, (HEIGHT - 8) * FINER), x_label, INK, font, anchor="mb")
     label = upright(y_label, font)
@@ -125,38 +128,28 @@ def bar_chart(values: Mapping[str, float], *, x_label: str = "") -> Picture:
     return Picture(np.asarray(image), x_label)
 
 
-def _heights(y: Any, log: bool) -> np.ndarray:
-    """Return how high values stand; NaN for those that stand nowhere."""
-    y = np.asarray(y, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        heights = np.log10(y) if log else y
-    return np.where(np.isfinite(heights), heights, np.nan)
-
-
 def _axes(
     draw: ImageDraw.ImageDraw, font: Font, x: np.ndarray, heights: Mapping[str, np.ndarray], log: bool
-) -> tuple[Callable[[float], float], Callable[[float], float]]:
-    """Draw a grid with its numbers; return where on the sheet an x is, and where a height is."""
-    found = np.concatenate([np.zeros(0), *heights.values()])
-    found = found[np.isfinite(found)] if np.isfinite(found).any() else np.array([0.0, 1.0])
-    room = 0.05 * np.ptp(found) or 0.5
-    bottom, top = float(found.min() - room), float(found.max() + room)
+) -> tuple[Callable[[Any], np.ndarray], Callable[[Any], np.ndarray]]:
+    """Draw a grid with its numbers; return where on the sheet places of x are, and where heights are."""
     left, right = (float(x.min()), float(x.max())) if len(x) else (0.0, 1.0)
+    wide = Scale(left, right) if right > left else Scale(left - 0.5, left + 0.5)
+    high = scale_of(*heights.values(), log=log)
 
-    def across(value: float) -> float:
-        share = (value - left) / (right - left) if right > left else 0.5
-        return (LEFT + share * (WIDTH - LEFT - RIGHT)) * FINER
+    def across(values: Any) -> np.ndarray:
+        return (LEFT + wide.shares(values) * (WIDTH - LEFT - RIGHT)) * FINER
 
-    def down(value: float) -> float:
-        return (HEIGHT - BOTTOM - (value - bottom) / (top - bottom) * (HEIGHT - TOP - BOTTOM)) * FINER
+    def down(values: Any) -> np.ndarray:
+        return (HEIGHT - BOTTOM - high.shares(values) * (HEIGHT - TOP - BOTTOM)) * FINER
 
-    for tick in round_numbers(bottom, top, whole=log):
-        draw.line((LEFT * FINER, down(tick), (WIDTH - RIGHT) * FINER, down(tick)), GRID, FINER)
-        text = f"1e{tick:.0f}" if log else as_number(tick)
-        draw.text(((LEFT - 8) * FINER, down(tick)), text, INK, font, anchor="rm")
-    for tick in round_numbers(left, right, whole=x.dtype.kind in "iu"):
-        draw.line((across(tick), TOP * FINER, across(tick), (HEIGHT - BOTTOM) * FINER), GRID, FINER)
-        draw.text((across(tick), (HEIGHT - BOTTOM + 6) * FINER), as_number(tick), INK, font, anchor="mt")
+    ticks = high.ticks(MOST_TICKS)
+    for level, text in zip(down(ticks).tolist(), as_numbers(ticks), strict=True):
+        draw.line((LEFT * FINER, level, (WIDTH - RIGHT) * FINER, level), GRID, FINER)
+        draw.text(((LEFT - 8) * FINER, level), text, INK, font, anchor="rm")
+    ticks = wide.ticks(MOST_TICKS, whole=x.dtype.kind in "iu")
+    for place, text in zip(across(ticks).tolist(), as_numbers(ticks), strict=True):
+        draw.line((place, TOP * FINER, place, (HEIGHT - BOTTOM) * FINER), GRID, FINER)
+        draw.text((place, (HEIGHT - BOTTOM + 6) * FINER), text, INK, font, anchor="mt")
     return across, down
 
 

@@ -30,8 +30,9 @@ from npconv.pictures.implied import (
 )
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture, sheet
-from npconv.pictures.plots import Plot, Scale, matrix, named_bars, scale_of
+from npconv.pictures.plots import Plot, matrix, named_bars
 from npconv.pictures.relations import correlation, finite, in_orders
+from npconv.pictures.scales import Scale, scale_of
 from npconv.plan.run import run_step
 from npconv.plan.step import Step
 

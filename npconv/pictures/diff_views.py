@@ -11,8 +11,9 @@ from npconv.golden.whereabouts import outside
 from npconv.pictures.difference import SideBySide, difference
 from npconv.pictures.html import Markup, element, image, joined
 from npconv.pictures.picture import Picture
-from npconv.pictures.plots import Plot, Scale, colour_bar, matrix, named_bars, scale_of
+from npconv.pictures.plots import Plot, colour_bar, matrix, named_bars
 from npconv.pictures.relations import MOST_SQUARES, correlation, line, lines, matching, orders, placed, shifts, thinned
+from npconv.pictures.scales import Scale, scale_of
 
 #: Shares of a value that rounding to a dtype moves it by at most.
 ROUNDINGS = {"bfloat16": ROUNDOFF["bfloat16"], "float16, TF32": ROUNDOFF["float16"], "float32": ROUNDOFF["float32"]}

@@ -1,4 +1,4 @@
-"""What charts and sheets are drawn with: colours of paper, ink and lines, text that fits, round numbers for axes."""
+"""What charts and sheets are drawn with: colours of paper, ink and lines, and text that fits."""
 
 from __future__ import annotations
 
@@ -42,17 +42,3 @@ def upright(text: str, font: Font) -> Image.Image:
     strip = Image.new("RGB", (max(1, math.ceil(right - left)), max(1, math.ceil(bottom - top)) + 2), PAPER)
     ImageDraw.Draw(strip).text((-left, 1 - top), text, INK, font)
     return strip.transpose(Image.Transpose.ROTATE_90)
-
-
-def round_numbers(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Return round numbers between two limits, about six; with `whole` no others than whole ones."""
-    rough = (high - low) / 6 or 1
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
-    step = max(1, round(step)) if whole else step
-    return [index * step for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def as_number(value: float) -> str:
-    """Return a number as an axis shows it."""
-    return "0" if abs(value) < 1e-12 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -7,15 +7,14 @@ text are those of the page's style, so a plot is readable in the light and in th
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from npconv.pictures.html import Markup, element
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture
+from npconv.pictures.scales import Scale, as_numbers
 
 #: Left, right, above and below the plot: room for its numbers and what they are of.
 LEFT, RIGHT, ABOVE, BELOW = 64, 10, 8, 34
@@ -25,45 +24,6 @@ MOST_DOTS, SQUARE = 400, 2
 
 #: Colours of squares: of points of the reference, of mine, and of both.
 _OF_REFERENCE, _OF_MINE, _OF_BOTH = (47, 111, 176), (217, 95, 14), (70, 50, 60)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """The numbers along an axis, from `low` to `high`, which may be lower; `log`: equal distances are equal factors."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def shares(self, values: np.ndarray) -> np.ndarray:
-        """Return where numbers are, 0 at the low end and 1 at the high one."""
-        low, high = (math.log10(end) if self.log else end for end in (self.low, self.high))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            places = np.log10(values) if self.log else np.asarray(values, np.float64)
-        return np.asarray((places - low) / (high - low))
-
-    def ticks(self, most: int = 5) -> list[float]:
-        """Return round numbers on the axis."""
-        if self.log:
-            first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-            return [10.0**n for n in range(first, last + 1, max(1, -(-(last - first) // (most - 2))))]
-        low, high = sorted((self.low, self.high))
-        rough = (high - low) / most
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * (1 - 1e-9))
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        return [n * step for n in range(first, last + 1)]
-
-
-def scale_of(*arrays: np.ndarray, zero: bool = False, room: float = 0.04) -> Scale:
-    """Return a scale on which all finite numbers of arrays are; with `zero`, 0 as well."""
-    finite = [array[np.isfinite(array)] for array in arrays]
-    low = min([float(one.min()) for one in finite if one.size] + ([0.0] if zero else []), default=0.0)
-    high = max([float(one.max()) for one in finite if one.size] + ([0.0] if zero else []), default=1.0)
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        width = abs(high) or 1.0
-        return Scale(low - 0.5 * width, high + 0.5 * width)
-    return Scale(low - room * (high - low), high + room * (high - low))
 
 
 class Plot:
@@ -134,12 +94,12 @@ class Plot:
         for several, count in zip((ticks, levels), places, strict=False):
             several[:] = [tick for tick in several if tick == round(tick) and 0 <= tick < count]
         numbers = []
-        for tick, says in zip(ticks, _said(ticks), strict=True):
-            across = float(self.x.shares(np.array(tick))) * self.width
+        for tick, says in zip(ticks, as_numbers(ticks), strict=True):
+            across = float(self.x.shares(tick)) * self.width
             numbers.append(_text(across, self.height + 12, says, "middle"))
             numbers.append(_path(f"M{across:.1f} {self.height}v3", "frame"))
-        for tick, says in zip(levels, _said(levels), strict=True):
-            down = (1 - float(self.y.shares(np.array(tick)))) * self.height
+        for tick, says in zip(levels, as_numbers(levels), strict=True):
+            down = (1 - float(self.y.shares(tick))) * self.height
             numbers.append(_text(-5, down + 3.5, says, "end"))
             numbers.append(_path(f"M0 {down:.1f}h-3", "frame"))
         frame = _path(f"M0 0H{self.width}V{self.height}H0z", "frame")
@@ -179,11 +139,11 @@ def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int =
     """Draw numbers up to 1 as bars to the right (or left), each with its name and its value."""
     row = 16
     x = Scale(min(0.0, *values.values()), max(1.0, *values.values()))
-    zero = names + float(x.shares(np.array(0.0))) * width
+    zero = names + float(x.shares(0.0)) * width
     marks = []
     for number, (name, value) in enumerate(values.items()):
         middle = ABOVE + row * number + row / 2
-        end = names + float(x.shares(np.array(value))) * width
+        end = names + float(x.shares(value)) * width
         marks.append(_text(names - 6, middle + 4, name, "end"))
         marks.append(_path(f"M{zero:.1f} {middle - 5:.1f}H{end:.1f}v10H{zero:.1f}z", "bars mine"))
         marks.append(_text(names + width + 6, middle + 4, f"{value:.4f}", "start"))
@@ -204,15 +164,6 @@ def colour_bar(highest: float, *, signed: bool = True, says: str = "") -> Markup
     frame = _path("M0 0H200V8H0z", "frame")
     whole = element("g", plot.pixels(ramp), frame, *numbers, transform="translate(4 2)")
     return canvas(whole, 208, 26, f"colours from {low:.3g} to {highest:.3g} {says}".strip())
-
-
-def _said(ticks: Sequence[float]) -> list[str]:
-    """Return numbers as texts, with as many digits as tell them apart."""
-    for digits in range(3, 15):
-        texts = [f"{tick:.{digits}g}" for tick in ticks]
-        if len(set(texts)) == len(texts):
-            return texts
-    return [str(tick) for tick in ticks]
 
 
 def _dense(counts: np.ndarray) -> np.ndarray:

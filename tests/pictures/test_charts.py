@@ -12,7 +12,7 @@ from npconv.errors import InputError
 from npconv.pictures.charts import HEIGHT, WIDTH, bar_chart, curves, panels
 from npconv.pictures.colours import scaled, sequential, shade
 from npconv.pictures.gallery import CELL, TILE, Caption, contact_sheet, fitted, gallery, share_table
-from npconv.pictures.ink import LINES, MARGIN, PAPER, as_number, round_numbers
+from npconv.pictures.ink import LINES, MARGIN, PAPER
 from npconv.pictures.maps import maps
 
 #: Pixels of a line of a colour are mixed with the paper at its edges.
@@ -91,26 +91,6 @@ def test_bars_are_as_long_as_their_numbers():
     assert lengths[2] <= 2
     assert abs(lengths[1] - 2 * lengths[0]) <= 2
     assert bar_chart({}).pixels.shape[1] == WIDTH
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "whole", "found"),
-    [
-        (0.0, 1.0, False, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (0.0, 6.0, False, [0, 1, 2, 3, 4, 5, 6]),
-        (0.23, 2.31, False, [0.5, 1, 1.5, 2]),
-        (1.0, 3.0, True, [1, 2, 3]),
-        (5.0, 5.0, True, [5]),
-        (-3.0, 7e5, False, [0, 2e5, 4e5, 6e5]),
-        (1e-9, 3e-9, False, [1e-9, 1.5e-9, 2e-9, 2.5e-9, 3e-9]),
-    ],
-)
-def test_numbers_at_an_axis_are_round(low, high, whole, found):
-    assert round_numbers(low, high, whole=whole) == pytest.approx(found, rel=1e-9)
-
-
-def test_numbers_are_short():
-    assert [as_number(value) for value in (0.0, 1e-15, 0.5, 123456.0, -2.5)] == ["0", "0", "0.5", "123,456", "-2.5"]
 
 
 def test_a_single_channel_goes_from_its_lowest_to_its_highest_or_between_limits():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from npconv.pictures.html import Markup
-from npconv.pictures.plots import ABOVE, LEFT, MOST_DOTS, Plot, Scale, colour_bar, matrix, named_bars, scale_of
+from npconv.pictures.plots import ABOVE, LEFT, MOST_DOTS, Plot, colour_bar, matrix, named_bars
+from npconv.pictures.scales import Scale
 
 EVIL = "<script>alert('x')</script>\x00\"'&"
 
@@ -24,12 +25,6 @@ def test_points_lie_where_the_scales_say():
     assert 'd="M0.0 50.0h0M50.0 25.0h0"' in plot.dots(np.array([0.0, 5.0]), np.array([-1.0, 0.0]), "mine")
 
 
-def test_a_logarithmic_scale_has_equal_factors_at_equal_distances():
-    scale = Scale(1e-3, 1e3, log=True)
-    np.testing.assert_allclose(scale.shares(np.array([1e-3, 1.0, 1e3])), [0, 0.5, 1])
-    np.testing.assert_allclose(scale.ticks(), [1e-3, 1e-1, 1e1, 1e3])
-
-
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-3.7, 12.0), (1e-9, 3e-9), (5.0, -5.0), (0.9999, 1.0001)])
 def test_round_numbers_lie_on_the_axis_and_are_told_apart(low, high):
     scale = Scale(low, high)
@@ -40,16 +35,6 @@ def test_round_numbers_lie_on_the_axis_and_are_told_apart(low, high):
     drawn = Plot(scale, Scale(0, 1)).drawn(x_says="x", y_says="y", alt="z")
     names = texts(drawn)[: len(ticks)]
     assert len(set(names)) == len(ticks)
-
-
-def test_a_scale_holds_all_finite_numbers_and_0_when_asked():
-    scale = scale_of(np.array([2.0, np.nan]), np.array([5.0, np.inf]))
-    assert scale.low < 2 < 5 < scale.high
-    assert scale.low > 1.8
-    assert scale_of(np.array([2.0]), zero=True).low < 0
-    flat = scale_of(np.full(3, 7.0))
-    assert flat.low < 7 < flat.high
-    assert scale_of(np.array([np.nan])).high > 0
 
 
 def test_many_points_become_squares_and_few_stay_points():

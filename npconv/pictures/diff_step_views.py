@@ -160,7 +160,7 @@ def _factors(variance: np.ndarray, factor: np.ndarray) -> list[Markup]:
         return []
     x = Scale(float(variance[told].min()) * 0.8, float(variance[told].max()) * 1.25, log=True)
     plot = Plot(x, scale_of(factor[told], np.ones(1)), *SQUARE)
-    marks = [plot.line([x.low, x.high], [1, 1], "guide"), plot.points((variance[told], factor[told]))]
+    marks = [plot.points((variance[told], factor[told])), plot.line([x.low, x.high], [1, 1], "guide")]
     drawn = plot.drawn(
         *marks, x_says="variance of what is normalized", y_says="mine / reference", alt="factors of a norm"
     )
@@ -197,10 +197,9 @@ def _projected(seen: Seen) -> list[Markup]:
     most = max(float(np.abs(finite(array)).max(initial=0.0)) for array in (*right, *other)) or 1.0
     far = Scale(-1.1 * most, 1.1 * most)
     plot = Plot(far, far, *SQUARE)
-    marks = [plot.line([far.low, far.high], [0, 0], "guide"), plot.line([0, 0], [far.low, far.high], "guide")]
-    drawn = plot.drawn(
-        *marks, plot.points(right, other), x_says="mean", y_says="along the normalized input", alt="parts of a gradient"
-    )
+    ends, zeros = [far.low, far.high], [0, 0]
+    marks = [plot.points(right, other), plot.line(ends, zeros, "guide"), plot.line(zeros, ends, "guide")]
+    drawn = plot.drawn(*marks, x_says="mean", y_says="along the normalized input", alt="parts of a gradient")
     says = f"A point for each position: two parts of the gradient over channels, both 0 in a right one. {BOTH}"
     return [figure(drawn, "what a norm takes away", says)]
 
@@ -310,16 +309,17 @@ def _implied(seen: Seen) -> Markup | None:
         return None
     highest = float(max(np.abs(weight).max() for weight, _ in told))
     parts: list[Markup | None] = []
+    some = "" if told[0][0].ndim == 2 else f"channels {', '.join(map(str, channels))}"
     for (name, _), (weight, _) in zip(seen.both, told, strict=True):
-        if weight.ndim == 3:
+        if some:
             pixels = sheet(list(coloured(weight, highest, signed=True)), 3)
             shown = sheet_of(Picture(pixels), name, highest)
-            says = f"kernels of channels {', '.join(map(str, channels))}"
+            says = f"kernels of {some}"
         else:
             shown = matrix(weight, highest, x_says="input", y_says="output", alt=f"weight that gives {name}")
             says = f"Full colour at {highest:.3g}."
         parts.append(figure(shown, f"weight that gives {name}", says))
-    return row(*parts, _biases(told[0][1], told[1][1], 0.02 * highest))
+    return row(*parts, _biases(told[0][1], told[1][1], 0.02 * highest, some))
 
 
 def _other_weights(seen: Seen) -> Markup | None:
@@ -336,8 +336,8 @@ def _other_weights(seen: Seen) -> Markup | None:
     return row(compared(found, "what the weight in other orders gives")) if len(set(found.values())) > 1 else None
 
 
-def _biases(right: np.ndarray, other: np.ndarray, least: float) -> Markup:
-    """Show the biases that go with weights, on a scale that shows numbers of at least some size."""
+def _biases(right: np.ndarray, other: np.ndarray, least: float, some: str) -> Markup:
+    """Show the biases that go with weights, of all channels or of some, on a scale that shows numbers of some size."""
     places = np.arange(len(right), dtype=np.float64)
     scale = scale_of(right, other, np.array([-least, least]))
     plot = Plot(Scale(-0.6, len(right) - 0.4), scale, int(np.clip(14 * len(right), 150, 280)), 120)
@@ -346,5 +346,6 @@ def _biases(right: np.ndarray, other: np.ndarray, least: float) -> Markup:
         plot.dots(places - 0.15, right, "reference"),
         plot.dots(places + 0.15, other, "mine"),
     )
-    drawn = plot.drawn(*marks, x_says="channel", y_says="bias", alt="biases", places=(len(places),))
+    counted = (0,) if some else (len(places),)
+    drawn = plot.drawn(*marks, x_says=some or "channel", y_says="bias", alt="biases", places=counted)
     return figure(drawn, "bias that gives both", "Blue: reference. Orange: mine.")

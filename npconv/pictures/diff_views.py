@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from npconv.pictures.difference import SideBySide, difference
 from npconv.pictures.html import Markup, element, image, joined
 from npconv.pictures.picture import Picture
 from npconv.pictures.plots import Plot, colour_bar, matrix, named_bars
-from npconv.pictures.relations import MOST_SQUARES, correlation, line, lines, matching, orders, placed, shifts, thinned
+from npconv.pictures.relations import MOST_SQUARES, correlation, line, lines, matching, orders, placed, shifts
 from npconv.pictures.scales import Scale, scale_of
 
 #: Shares of a value that rounding to a dtype moves it by at most.
@@ -24,7 +25,7 @@ AXES = {
     **{"S": "key", "h": "head", "K": "class", "O": "output", "I": "input"},
 }
 
-#: Arrays of the reference that are shown to look like mine, and letters of their names.
+#: Arrays of the reference that are shown to look like mine, and letters of their names: more if they tell them apart.
 MOST_ALIKE, MOST_LETTERS = 5, 34
 
 #: The correlation from which two places are said to be alike.
@@ -88,9 +89,7 @@ def wrong(reference: np.ndarray, mine: np.ndarray, tolerance: float, letters: Se
         return None
     shares = outside(reference, mine, tolerance).reshape(-1, *reference.shape[-2:]).mean(axis=0)
     down, across = (AXES.get(letter, letter) for letter in letters[-2:])
-    drawn = matrix(
-        thinned(shares), 1.0, x_says=across, y_says=down, alt="share of wrong values at each place", size=150
-    )
+    drawn = matrix(shares, 1.0, x_says=across, y_says=down, alt="share of wrong values at each place", size=150)
     says = f"White: right in all planes. Orange: wrong in all. Of all values {shares.mean():.1%} are wrong."
     return figure(drawn, "where it is wrong", says)
 
@@ -99,12 +98,12 @@ def _profile(values: np.ndarray, axis: str) -> Markup:
     """Draw the largest difference at each place of an axis."""
     few = -(-len(values) // MOST_BARS)
     shown = np.nan_to_num(np.pad(values, (0, -len(values) % few)).reshape(-1, few)).max(axis=1)
-    plot = Plot(
-        Scale(-0.6, len(shown) - 0.4), Scale(0.0, 1.05 * float(shown.max(initial=0.0)) or 1.0), _wide(len(shown)), 70
-    )
+    highest = 1.05 * float(shown.max(initial=0.0)) or 1.0
+    plot = Plot(Scale(-0.6, few * len(shown) - 0.4), Scale(0.0, highest), _wide(len(shown)), 70)
     says = AXES.get(axis, axis) + (f", {few} in a bar" if few > 1 else "")
     alt = f"largest difference at each of {len(values)} places"
-    return plot.drawn(plot.bars(shown, "error"), x_says=says, y_says="largest", alt=alt, places=(len(shown),))
+    marks = plot.bars(shown, "error", few)
+    return plot.drawn(marks, x_says=says, y_says="largest", alt=alt, places=(len(values),))
 
 
 def _wide(count: int) -> int:
@@ -140,7 +139,7 @@ def difference_over(error: np.ndarray, name: str, source: np.ndarray) -> Markup:
     """Show the difference over the reference, or over an array that the step took."""
     is_reference = name == "reference"
     plot = Plot(scale_of(source), scale_of(error, zero=True), *SQUARE)
-    marks = [plot.line([plot.x.low, plot.x.high], [0, 0], "guide"), plot.points((source, error))]
+    marks = [plot.points((source, error)), plot.line([plot.x.low, plot.x.high], [0, 0], "guide")]
     x_says = name if is_reference else "what the step took"
     drawn = plot.drawn(*marks, x_says=x_says, y_says="difference", alt=f"difference over {name}")
     says = "One thin curve: another function of each value. A straight line: a factor. A cloud: it depends on more."
@@ -276,5 +275,6 @@ def alike(arrays: Mapping[str, np.ndarray], mine: np.ndarray) -> Markup | None:
     best = sorted(found, key=lambda name: -found[name])[:MOST_ALIKE]
     if len(best) < 2 or mine.size < 3:
         return None
-    short = {name[-MOST_LETTERS:]: found[name] for name in best}
-    return row(compared(short, "arrays of the reference that mine looks like", 228))
+    letters = next(n for n in count(MOST_LETTERS) if len({name[-n:] for name in best}) == len(best))
+    short = {name[-letters:]: found[name] for name in best}
+    return row(compared(short, "arrays of the reference that mine looks like", 228 * letters // MOST_LETTERS))

@@ -14,7 +14,8 @@ import numpy as np
 from npconv.pictures.html import Markup, element
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture
-from npconv.pictures.scales import Scale, as_numbers
+from npconv.pictures.relations import share_square, thinned
+from npconv.pictures.scales import Scale, as_number, as_numbers
 
 #: Left, right, above and below the plot: room for its numbers and what they are of.
 LEFT, RIGHT, ABOVE, BELOW = 64, 10, 8, 34
@@ -42,11 +43,11 @@ class Plot:
         good = np.isfinite(across) & np.isfinite(down)
         return _path("M" + "L".join(_pairs(across[good], down[good])) if good.any() else "", f"line {kind}")
 
-    def bars(self, values: np.ndarray, kind: str) -> Markup:
-        """Draw numbers at 0, 1, 2 and so on as bars from 0."""
-        places = np.arange(len(values), dtype=np.float64)
-        left, ends = self.places(places - 0.4, np.nan_to_num(values))
-        right, zero = self.places(places + 0.4, np.zeros(len(values)))
+    def bars(self, values: np.ndarray, kind: str, wide: int = 1) -> Markup:
+        """Draw numbers at 0, 1, 2 and so on as bars from 0; or each over so many places of the axis."""
+        places = wide * np.arange(len(values), dtype=np.float64) - 0.5
+        left, ends = self.places(places + 0.1 * wide, np.nan_to_num(values))
+        right, zero = self.places(places + 0.9 * wide, np.zeros(len(values)))
         corners = zip(left, right, np.clip(ends, 0, self.height), np.clip(zero, 0, self.height), strict=True)
         return _path("".join(f"M{a:.1f} {d:.1f}H{b:.1f}V{c:.1f}H{a:.1f}" for a, b, c, d in corners), f"bars {kind}")
 
@@ -57,7 +58,10 @@ class Plot:
         return _path("".join(f"M{pair}h0" for pair in _pairs(across[good], down[good])), f"dots {kind}")
 
     def points(self, *series: tuple[np.ndarray, np.ndarray]) -> Markup:
-        """Draw the points of mine, or those of the reference and of mine: few as dots, many as squares."""
+        """Draw the points of mine, or those of the reference and of mine: few as dots, many as squares.
+
+        The squares fill the frame, so lines come after them.
+        """
         kinds = ("mine",) if len(series) == 1 else ("reference", "mine")
         if max(x.size for x, _ in series) <= MOST_DOTS:
             marks = (self.dots(x, y, kind) for (x, y), kind in zip(series, kinds, strict=True))
@@ -123,12 +127,16 @@ def matrix(
 ) -> Markup:
     """Draw numbers (down, across) as squares: blue below 0, white at 0, orange above, full at `highest`.
 
-    With `far`, places are counted from the middle, which has a cross, to so far on each side.
+    Of many, a square shows the one of a few that is farthest from 0. With `far`, places are counted from the middle,
+    which has a cross, to so far on each side.
     """
     down, across = values.shape
-    ends = (Scale(-0.5, across - 0.5), Scale(down - 0.5, -0.5)) if far is None else (Scale(-far, far), Scale(far, -far))
+    squares = thinned(values)
+    lengths = (count * share_square(length) for count, length in zip(squares.shape, values.shape, strict=True))
+    bottom, right = (length - 0.5 for length in lengths)
+    ends = (Scale(-0.5, right), Scale(bottom, -0.5)) if far is None else (Scale(-far, far), Scale(far, -far))
     plot = Plot(*ends, size, size)
-    marks = [plot.pixels(coloured(values, highest, signed=True))]
+    marks = [plot.pixels(coloured(squares, highest, signed=True))]
     if far is not None:
         marks += [plot.line([0, 0], [-far, far], "guide"), plot.line([-far, far], [0, 0], "guide")]
     places = (across, down) if far is None else ()
@@ -152,18 +160,17 @@ def named_bars(values: Mapping[str, float], *, says: str, alt: str, width: int =
     return canvas(element("g", *marks), names + width + 60, height + 22, alt)
 
 
-def colour_bar(highest: float, *, signed: bool = True, says: str = "") -> Markup:
-    """Draw which colour is which number."""
-    low = -highest if signed else 0.0
-    ramp = coloured(np.linspace(low, highest, 128)[None], highest, signed=signed)
-    plot = Plot(Scale(low, highest) if highest > 0 else Scale(-1.0, 1.0), Scale(0, 1), 200, 8)
+def colour_bar(highest: float) -> Markup:
+    """Draw which colour is which number, from -highest to highest."""
+    ramp = coloured(np.linspace(-highest, highest, 128)[None], highest, signed=True)
+    plot = Plot(Scale(-1.0, 1.0), Scale(0.0, 1.0), 200, 8)
     numbers = [
-        _text(share * 200, 20, f"{low + share * (highest - low):.3g}", anchor)
-        for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
+        _text(100 + 100 * share, 20, as_number(share * highest), anchor)
+        for share, anchor in ((-1, "start"), (0, "middle"), (1, "end"))
     ]
     frame = _path("M0 0H200V8H0z", "frame")
     whole = element("g", plot.pixels(ramp), frame, *numbers, transform="translate(4 2)")
-    return canvas(whole, 208, 26, f"colours from {low:.3g} to {highest:.3g} {says}".strip())
+    return canvas(whole, 208, 26, f"colours from {-highest:.3g} to {highest:.3g}")
 
 
 def _dense(counts: np.ndarray) -> np.ndarray:

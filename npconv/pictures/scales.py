@@ -67,6 +67,7 @@ def round_numbers(low: float, high: float, most: int = 6, *, whole: bool = False
 
 def as_number(value: float, digits: int = 3) -> str:
     """Return a number as an axis shows it, with so many digits, or all before the point."""
+    value += 0.0  # 0 without a sign
     return f"{value:,.{digits - 3}f}" if 1e3 <= abs(value) < 1e10 else f"{value:.{digits}g}"
 
 

@@ -205,6 +205,28 @@ def test_what_rounding_makes_is_half_a_place_of_each_dtype():
     }
 
 
+def test_guides_are_drawn_over_the_squares_of_many_points():
+    values = np.random.default_rng(0).random(500)
+    text = diff_views.difference_over(values - 0.5, "reference", values)
+    assert 0 < text.index("data:image/png") < text.index("line guide")
+
+
+def test_arrays_that_are_alike_keep_names_that_tell_them_apart():
+    mine = np.arange(8.0)
+    ends = ".attention.attention.convolution_projection_query"
+    arrays = {f"stages.2.layers.{layer}{ends}": mine + layer * (-1.0) ** mine for layer in range(3)}
+    found = bars(diff_views.alike(arrays, mine), "arrays of the reference")
+    assert [name.removesuffix(ends) for name in found] == ["0", "1", "2"]
+    assert next(iter(found.values())) == 1
+
+
+def test_the_kernels_that_are_shown_have_the_numbers_of_their_channels(convnext):
+    text = of_mistake(convnext, "depthwise-no-bias")
+    [said] = re.findall("<br>kernels of (channels [0-9, ]+)", text)[:1]
+    drawn = text.partition('aria-label="biases"')[2].partition("</svg><figcaption>")[0]
+    assert f">{said}</text>" in drawn
+
+
 def test_planes_that_are_the_same_everywhere_are_not_moved():
     flat = np.arange(6.0).reshape(1, 6, 1, 1) * np.ones((1, 6, 5, 5))
     assert diff_views.shifted(flat, 16 * flat) is None

@@ -57,6 +57,21 @@ def test_places_have_whole_numbers_alone():
     assert texts(drawn)[:-2] == ["0", "1", "0", "1"]
 
 
+def test_many_places_share_squares_and_keep_their_numbers():
+    values = np.zeros((130, 4))
+    values[127] = 1.0
+    drawn = matrix(values, 1.0, x_says="x", y_says="y", alt="z")
+    numbers = texts(drawn)[:-2]
+    assert numbers == ["0", "1", "2", "3", "0", "50", "100"]
+    down = [float(one.get("y")) for one in ElementTree.fromstring(drawn).iter("text")][4:7]
+    np.testing.assert_allclose(np.diff(down), 200 * 50 / 132, atol=0.1)  # 44 squares of three places
+
+
+def test_a_bar_of_several_places_lies_over_them():
+    plot = Plot(Scale(-0.5, 5.5), Scale(0, 1), 60, 10)
+    assert re.findall(r"M(\S+) \S+H(\S+?)V", plot.bars(np.ones(2), "mine", 3)) == [("3.0", "27.0"), ("33.0", "57.0")]
+
+
 def test_bars_have_their_values_beside_them():
     drawn = named_bars({"one": 0.5, "two": -0.25}, says="correlation", alt="what")
     assert texts(drawn) == ["one", "0.5000", "two", "-0.2500", "correlation"]
@@ -64,7 +79,6 @@ def test_bars_have_their_values_beside_them():
 
 def test_a_colour_bar_ends_at_the_largest_number():
     assert texts(colour_bar(3.5)) == ["-3.5", "0", "3.5"]
-    assert texts(colour_bar(3.5, signed=False)) == ["0", "1.75", "3.5"]
     assert texts(colour_bar(0.0)) == ["0", "0", "0"]
 
 

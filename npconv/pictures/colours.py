@@ -59,10 +59,16 @@ def diverging(values: np.ndarray) -> np.ndarray:
 def scaled(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
     """Return the colours of :func:`sequential` from the lowest number to the highest, or between limits."""
     values = np.asarray(values, np.float64)
-    finite = values[np.isfinite(values)]
-    low, high = limits or (float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf)))
+    low, high = limits or limits_of(values)
     with np.errstate(invalid="ignore"):  # infinity, where nothing is finite
         return sequential((values - low) / (high - low if high > low else 1.0))
+
+
+def limits_of(*arrays: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest finite number of arrays; infinity and minus infinity if there is none."""
+    finite = [array[np.isfinite(array)] for array in arrays]
+    lows, highs = ([float(one.min()) for one in finite if one.size], [float(one.max()) for one in finite if one.size])
+    return min(lows, default=np.inf), max(highs, default=-np.inf)
 
 
 def shade(shares: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npconv.backend import to_host
 from npconv.errors import InputError
-from npconv.pictures.colours import scaled, shade
+from npconv.pictures.colours import limits_of, scaled, shade
 from npconv.pictures.ink import FONT_SIZE, INK, MARGIN, PAPER, Font, cut, upright
 from npconv.pictures.picture import Picture
 
@@ -55,7 +55,7 @@ def gallery(
     if not pictures:
         raise InputError("expected a picture at least, got none")
     arrays = [np.asarray(to_host(one)) for one in pictures.values() if _is_channel(one)] if same_scale else []
-    limits = (min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)) if arrays else None
+    limits = limits_of(*arrays) if arrays else None
     photos = [Caption(_as_image(one, limits), (name,)) for name, one in pictures.items()]
     return Picture(np.asarray(contact_sheet(photos, size=size, columns=columns)), caption)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
 from npconv.pictures.class_token import Stop, follow
 from npconv.pictures.occlusion import occlusions, scores_of
-from npconv.pictures.overlay import heat, photo_of
+from npconv.pictures.overlay import heat, mean_and_std, photo_of
 from npconv.pictures.picture import Picture
 from npconv.pictures.saliency import gradients_of_classes, map_of_stage, weighted
 from npconv.pictures.views import (
@@ -156,19 +157,26 @@ def look_at(
     photo = photo_of(x, processor)
     steps = tuple(look_into(plan, x, params))
     is_classifier = isinstance(model, ImageClassifier) and model.num_labels > 1
-    labels = [str(model.config.id2label[number]) for number in range(model.num_labels)] if is_classifier else []
+    labels = class_names(model) if is_classifier else []
     quick = fast or model
-    found = {how: scores_of(quick, changed)[0] for how, changed in _changes(x)} if is_classifier else {}
+    found = {how: scores_of(quick, changed)[0] for how, changed in _changes(x, processor)} if is_classifier else {}
     return Look(
         title,
         photo,
         _prepared(arrays),
         steps,
         tuple(follow(plan, params, [(v.step, v.class_token, v.attention) for v in steps], labels)),
-        tuple(find_reasons(model, quick, x, photo, found[UNCHANGED])) if is_classifier else (),
+        tuple(find_reasons(model, quick, x, photo, found[UNCHANGED], labels)) if is_classifier else (),
         {how: dict(zip(labels, scores.tolist(), strict=True)) for how, scores in found.items()},
         {view.step.operation: "\n\n".join(map(inspect.getsource, functions_of(view.step))) for view in steps},
     )
+
+
+def class_names(model: ImageClassifier) -> list[str]:
+    """Return the names of a model's classes; where several have one name, with their numbers: ``"crane (134)"``."""
+    names = [str(model.config.id2label[number]) for number in range(model.num_labels)]
+    times = Counter(names)
+    return [name if times[name] == 1 else f"{name} ({number})" for number, name in enumerate(names)]
 
 
 def functions_of(step: Step) -> list[Callable[..., Any]]:
@@ -260,7 +268,12 @@ def _strengths(x: np.ndarray) -> np.ndarray:
 
 
 def find_reasons(
-    model: ImageClassifier, quick: ImageClassifier, x: np.ndarray, photo: Picture, scores: np.ndarray
+    model: ImageClassifier,
+    quick: ImageClassifier,
+    x: np.ndarray,
+    photo: Picture,
+    scores: np.ndarray,
+    labels: Sequence[str],
 ) -> Iterator[Reason]:
     """Yield what the scores of the likeliest classes rest on."""
     size = photo.pixels.shape[:2]
@@ -271,7 +284,7 @@ def find_reasons(
         numbers, falls, gradients_of_classes(model, [PIXELS, *maps], x, numbers), strict=True
     ):
         yield Reason(
-            str(model.config.id2label[number]),
+            labels[number],
             float(scores[number]),
             heat(fall, size),
             heat(np.abs(found[PIXELS][1]).max(axis=1)[0], size),
@@ -284,12 +297,13 @@ def _stages(model: ImageClassifier) -> int:
     return sum(map(ends_stage, make_plan(model.config, model.task)))
 
 
-def _changes(x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _changes(x: np.ndarray, processor: ConvNextImageProcessor) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the pixel values (1, C, H, W) as they are, and changed in ways that should not change the answer."""
     yield UNCHANGED, x
     yield "mirrored", np.ascontiguousarray(x[..., ::-1])
     if x.shape[1] == 3:
-        yield "in grey", np.repeat(x.mean(axis=1, keepdims=True), 3, axis=1)
+        mean, std = mean_and_std(processor, 3)
+        yield "in grey", (((x * std + mean).mean(axis=1, keepdims=True) - mean) / std).astype(x.dtype)
     height, width = x.shape[2:]
     rows, columns = (
         np.minimum(length // 16 + np.arange(length) * (length - length // 8) // length, length - 1)

@@ -66,15 +66,16 @@ def photo_of(pixel_values: Any, processor: ConvNextImageProcessor) -> Picture:
     """Return the photo that pixel values (1, C, H, W) were made of by a processor, as the model sees it."""
     pixel_values = to_host(pixel_values)
     channels = pixel_values.shape[1]
-    mean, std = (
-        np.asarray(given if enabled else neutral, np.float64).reshape(-1, 1, 1)
-        for given, neutral, enabled in (
-            (processor.image_mean, [0.0] * channels, processor.do_normalize),
-            (processor.image_std, [1.0] * channels, processor.do_normalize),
-        )
-    )
+    mean, std = mean_and_std(processor, channels)
     pixels = pixel_values[0] * std + mean
     pixels = pixels if processor.do_rescale else pixels / 255
     levels = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
     shown = levels if channels == 3 else np.repeat(levels[:1], 3, axis=0)
     return Picture(np.ascontiguousarray(np.moveaxis(shown, 0, -1)))
+
+
+def mean_and_std(processor: ConvNextImageProcessor, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a processor takes off each channel and divides it by, both (C, 1, 1); 0 and 1 if it does not."""
+    found = (processor.image_mean, processor.image_std) if processor.do_normalize else ([0.0], [1.0])
+    mean, std = (np.broadcast_to(np.ravel(given).astype(np.float64), channels).reshape(-1, 1, 1) for given in found)
+    return mean, std

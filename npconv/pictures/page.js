@@ -66,7 +66,7 @@ for (const sheet of document.querySelectorAll("[data-sheet]")) {
   typed.addEventListener("change", byNumber);
   whenOpen(sheet, byRank);
 }
-// What is laid over the photo: the same shares of both as in npconv.pictures.overlay.
+// What is laid over the photo, by a share, as npconv.pictures.overlay does it.
 const seen = document.getElementById("seen");
 for (const figure of document.querySelectorAll("[data-over]")) {
   const canvas = figure.querySelector("canvas"), colours = figure.querySelector("img");
@@ -74,7 +74,7 @@ for (const figure of document.querySelectorAll("[data-over]")) {
     canvas.width = seen.naturalWidth; canvas.height = seen.naturalHeight;
     const pen = canvas.getContext("2d");
     pen.drawImage(seen, 0, 0);
-    pen.globalAlpha = 0.6;
+    pen.globalAlpha = Number(figure.dataset.over);
     pen.drawImage(colours, 0, 0, canvas.width, canvas.height);
   });
 }

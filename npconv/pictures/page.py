@@ -10,6 +10,7 @@ from itertools import groupby
 from npconv.pictures.class_token import Stop
 from npconv.pictures.html import Markup, element, image, joined, page
 from npconv.pictures.look import Look, Reason, StepView, functions_of
+from npconv.pictures.overlay import PHOTO_SHARE
 from npconv.pictures.picture import Picture
 from npconv.pictures.sheets import Sheets, bar_table
 from npconv.pictures.views import Attention, Shown
@@ -310,7 +311,7 @@ def _over(colours: Picture, name: str, says: str, size: str = "large") -> Markup
         element("canvas", role="img", aria_label=f"{name}: {says}", class_=size),
         image(colours.png(), "", hidden=True),
         element("figcaption", name),
-        data_over=True,
+        data_over=f"{1 - PHOTO_SHARE:g}",
     )
 
 

@@ -108,6 +108,8 @@ def test_pictures_on_one_scale_share_their_colours():
     np.testing.assert_array_equal(one[low], sequential(np.array(0.0)))
     np.testing.assert_array_equal(one[high], sequential(np.array(1.0)))
     np.testing.assert_array_equal(own[low], own[high])
+    both["low"][0, 0] = np.nan  # which is red, and changes no other colour
+    np.testing.assert_array_equal(gallery(both, same_scale=True, size=40).pixels[high], one[high])
 
 
 def test_a_gallery_takes_pictures_of_all_kinds_and_refuses_others():

@@ -15,7 +15,7 @@ from npconv.layers import softmax
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
 from npconv.pictures.colours import diverging, sequential
-from npconv.pictures.look import CLASSES, look_at, look_into
+from npconv.pictures.look import CLASSES, _changes, look_at, look_into
 from npconv.pictures.occlusion import occlusion
 from npconv.pictures.overlay import PHOTO_SHARE, heat, overlay, photo_of
 from npconv.pictures.page import formula_of, to_html
@@ -93,6 +93,29 @@ def test_scores_and_reasons_are_those_of_the_model_and_the_fast_engine_gives_the
         best = np.argsort(-scores)[:CLASSES]
         assert [reason.label for reason in look.reasons] == [model.config.id2label[number] for number in best]
         assert [reason.score for reason in look.reasons] == pytest.approx(scores[best], rel=1e-4)
+
+
+def test_classes_of_one_name_are_told_apart_by_their_numbers(monkeypatch):
+    model = model_of("convnext")
+    count = model.num_labels
+    monkeypatch.setattr(model.config, "id2label", dict.fromkeys(range(count), "crane") | {1: "dog"})
+    look = look_at(model, processor(), PHOTO, "")
+    scores = softmax(model(processor()(PHOTO)["pixel_values"]).logits.astype(np.float64), axis=1)[0]
+    assert list(look.scores["as it is"]) == ["crane (0)", "dog", *(f"crane ({number})" for number in range(2, count))]
+    assert list(look.scores["as it is"].values()) == pytest.approx(scores, rel=1e-4)
+    assert len({reason.label for reason in look.reasons}) == min(CLASSES, count)
+
+
+def test_a_photo_in_grey_has_equal_channels_before_it_is_normalized():
+    model, seen = model_of("convnext"), processor()
+    x = seen(PHOTO)["pixel_values"]
+    grey = dict(_changes(x, seen))["in grey"]
+    assert grey.dtype == x.dtype
+    pixels = photo_of(grey, seen).pixels.astype(int)
+    assert np.ptp(pixels, axis=-1).max() == 0
+    np.testing.assert_allclose(pixels.mean(axis=-1), photo_of(x, seen).pixels.mean(axis=-1), atol=1)
+    scores = softmax(model(grey).logits.astype(np.float64), axis=1)[0]
+    assert list(look_at(model, seen, PHOTO, "").scores["in grey"].values()) == pytest.approx(scores, rel=1e-4)
 
 
 def test_a_bare_model_has_no_answer_and_a_fast_one_is_refused():

@@ -5,14 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from npconv.cli.names import HELP, read_names
 from npconv.cli.output import screen_width, to_json, write
 from npconv.cli.overwriting import check_output
 from npconv.cores import keep_blas_to_one_thread
 from npconv.messages import escape
+
+if TYPE_CHECKING:
+    from npconv.golden.births import Birth
+    from npconv.golden.compare import Comparison
+    from npconv.golden.judge import Suspect
 
 DESCRIPTION = """\
 Compare two traces of one model on one input, tensor by tensor in the order of
@@ -138,12 +144,8 @@ def run(args: argparse.Namespace) -> int:
         else None
     )
     if args.html is not None:
-        from npconv.pictures.diff_page import to_html
-        from npconv.pictures.html import write_page
-
         text = report.to_text(comparison, found, suspects, also=also, names=names)
-        title = f"{args.mine} beside {args.reference}"
-        write_page(args.html, to_html(comparison, suspects, text, title, also), "--html")
+        write_html(args, comparison, suspects, text, also)
     if args.json:
         values = to_values(comparison, found, suspects, also=also, names=names)
         write(sys.stdout, to_json({**values, "repro": None if script is None else str(script)}, indent=2) + "\n")
@@ -154,21 +156,30 @@ def run(args: argparse.Namespace) -> int:
     return 1 if comparison.diverges else 0
 
 
+def write_html(
+    args: argparse.Namespace, comparison: Comparison, suspects: Sequence[Suspect], text: str, also: Sequence[Birth]
+) -> None:
+    """Write the page, with the report as text."""
+    from npconv.pictures.diff_page import to_html
+    from npconv.pictures.html import write_page
+
+    title = f"{args.mine} beside {args.reference}"
+    write_page(args.html, to_html(comparison, suspects, text, title, also), "--html")
+
+
 def refuse_outputs(args: argparse.Namespace) -> None:
     """Refuse to write over what no earlier call of this command has written."""
     from npconv.golden.junit import is_report
     from npconv.golden.repro import check_repro
 
+    traces = [args.reference, args.mine]
+    numbers = [os.path.splitext(trace)[0] + ".bin" for trace in traces if trace.lower().endswith(".json")]
+    inputs = [*traces, *numbers, args.names or ""]
     if args.junit is not None:
-        traces = [args.reference, args.mine]
-        numbers = [os.path.splitext(trace)[0] + ".bin" for trace in traces if trace.lower().endswith(".json")]
-        inputs = [*traces, *numbers, args.names or ""]
         check_output(args.junit, is_report, inputs=inputs, force=args.force, option="--junit", streams=True)
     if args.html is not None:
         from npconv.pictures.html import is_page
 
-        check_output(
-            args.html, is_page, inputs=[args.reference, args.mine, args.names or ""], force=args.force, option="--html"
-        )
+        check_output(args.html, is_page, inputs=inputs, force=args.force, option="--html")
     if args.save_repro is not None:
         check_repro(Path(args.save_repro), force=args.force)

@@ -63,6 +63,14 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("source", metavar="PHOTOS", help="folder of classes, CSV file, or zip file of folders")
     parser.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where the model is written")
     parser.add_argument("--model", help="to begin with, as for npconv classify (default: the embedded model)")
+    add_what(parser)
+    add_recipe(parser)
+    add_work(parser)
+    parser.set_defaults(run=run, command="finetune")
+
+
+def add_what(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is trained, and on which photos."""
     parser.add_argument(
         "--layers",
         type=layers,
@@ -98,9 +106,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="photos at a time (default 8, or 32 to train the network)",
     )
-    add_recipe(parser)
-    add_work(parser)
-    parser.set_defaults(run=run, command="finetune")
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:

@@ -73,3 +73,12 @@ def test_a_file_of_someone_else_stays(traces, capsys):
     assert call(traces, "--html", str(traces / "mine.safetensors")) == 2
     assert call(traces, "--html", str(traces / "no" / "page.html")) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_the_numbers_of_an_index_are_read_and_never_written_over(traces, capsys):
+    (traces / "mine.json").write_text("{}")
+    (traces / "mine.bin").write_bytes(b"numbers")
+    words = ["diff", str(traces / "golden.safetensors"), str(traces / "mine.json")]
+    assert main([*words, "--html", str(traces / "mine.bin"), "--force"]) == 2
+    assert (traces / "mine.bin").read_bytes() == b"numbers"
+    assert "mine.bin" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from npconv.golden.segment import FAILURES, make_segment, plan_of
 from npconv.golden.trace_file import PARAMETERS, layout_of, weights_of
 from npconv.pictures import diff_views as views
 from npconv.pictures.diff_legend import legend
-from npconv.pictures.diff_step_views import Seen, beside_inputs, by_kind
+from npconv.pictures.diff_step_views import LETTERS, Seen, beside_inputs, by_kind
 from npconv.pictures.difference import difference
 from npconv.pictures.html import Markup, element, joined, page
 from npconv.plan.gradient_steps import is_gradient, is_share
@@ -33,7 +33,7 @@ MOST_SUSPECTS = 12
 MOST_OTHERS, MOST_WEIGHTS = 16, 3
 
 #: The axes of weights, and of their gradients, by how many there are.
-LETTERS_OF_WEIGHTS = {1: "C", 2: "OI", 4: "OIHW"}
+LETTERS_OF_WEIGHTS = {1: "C", **LETTERS}
 
 INTRODUCTION = (
     "The first array that diverges, open, and those around it. Reference and mine have one scale: blue below 0, white "

@@ -13,7 +13,18 @@ from npconv.pictures.difference import SideBySide, difference
 from npconv.pictures.html import Markup, element, image, joined
 from npconv.pictures.picture import Picture
 from npconv.pictures.plots import Plot, colour_bar, matrix, named_bars
-from npconv.pictures.relations import MOST_SQUARES, correlation, line, lines, matching, orders, placed, shifts
+from npconv.pictures.relations import (
+    MOST_SQUARES,
+    correlation,
+    line,
+    lines,
+    matching,
+    orders,
+    placed,
+    share_square,
+    shifts,
+    thinned,
+)
 from npconv.pictures.scales import Scale, scale_of
 
 #: Shares of a value that rounding to a dtype moves it by at most.
@@ -96,8 +107,8 @@ def wrong(reference: np.ndarray, mine: np.ndarray, tolerance: float, letters: Se
 
 def _profile(values: np.ndarray, axis: str) -> Markup:
     """Draw the largest difference at each place of an axis."""
-    few = -(-len(values) // MOST_BARS)
-    shown = np.nan_to_num(np.pad(values, (0, -len(values) % few)).reshape(-1, few)).max(axis=1)
+    few = share_square(len(values), MOST_BARS)
+    shown = thinned(np.nan_to_num(values)[None], MOST_BARS)[0]
     highest = 1.05 * float(shown.max(initial=0.0)) or 1.0
     plot = Plot(Scale(-0.6, few * len(shown) - 0.4), Scale(0.0, highest), _wide(len(shown)), 70)
     says = AXES.get(axis, axis) + (f", {few} in a bar" if few > 1 else "")

@@ -67,10 +67,15 @@ def maps(
     return Picture(sheet(list(pixels), columns), f"channels {', '.join(map(str, chosen))}")
 
 
-def coloured(x: np.ndarray, highest: Any, *, signed: bool) -> np.ndarray:
-    """Return the colours of numbers from 0, or with `signed` from ``-highest``, to `highest`."""
+def coloured(x: np.ndarray, highest: Any, *, signed: bool, levels: int | None = None) -> np.ndarray:
+    """Return the colours of numbers from 0, or with `signed` from ``-highest``, to `highest`: (...) -> (..., 3) uint8.
+
+    With `levels`, so many from 0 to `highest` and no others, which makes a picture smaller.
+    """
     with np.errstate(invalid="ignore"):
         shares = np.where(np.asarray(highest) > 0, x / np.where(np.asarray(highest) > 0, highest, 1.0), 0.0 * x)
+    if levels is not None:
+        shares = np.rint(shares * levels) / levels
     return diverging(shares) if signed else sequential(shares)
 
 

@@ -11,6 +11,7 @@ from npconv.backend import to_host
 from npconv.errors import ShapeError
 from npconv.images import ConvNextImageProcessor
 from npconv.pictures.colours import sequential
+from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture
 
 #: How much of the photo shows through.
@@ -49,7 +50,7 @@ def overlay(photo: Picture, values: Any, *, smooth: bool = True) -> Picture:
 
 def heat(values: np.ndarray, size: tuple[int, ...]) -> Picture:
     """Return the colours alone that :func:`overlay` lays over a photo of a size, in fewer steps."""
-    return Picture(sequential(np.rint(stretched(values, size) * HEAT_LEVELS) / HEAT_LEVELS))
+    return Picture(coloured(stretched(values, size), 1.0, signed=False, levels=HEAT_LEVELS))
 
 
 def stretched(values: np.ndarray, size: tuple[int, ...], *, smooth: bool = True) -> np.ndarray:

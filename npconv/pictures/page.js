@@ -9,11 +9,13 @@ for (const select of document.querySelectorAll("select[data-shows]")) {
   select.addEventListener("change", show);
   show();
 }
-// A link to a closed part opens it.
-window.addEventListener("hashchange", () => {
+// A link to a closed part opens it, also one from elsewhere.
+const openTarget = () => {
   const target = document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) target.open = true;
-});
+};
+window.addEventListener("hashchange", openTarget);
+openTarget();
 // Draw one tile of a picture that holds many of a size in rows.
 const drawTile = (canvas, atlas, index, height, width) => {
   const far = Math.floor(atlas.naturalWidth / width);

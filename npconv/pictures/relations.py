@@ -76,14 +76,14 @@ def matching(reference: np.ndarray, mine: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(found[0] @ found[1].T)
 
 
-def share_square(length: int) -> int:
-    """Return how many rows or columns, of so many, share a square of a picture."""
-    return -(-length // MOST_SQUARES)
+def share_square(length: int, most: int = MOST_SQUARES) -> int:
+    """Return how many rows or columns, of so many, share a square of a picture, or a bar, if there are `most`."""
+    return max(1, -(-length // most))
 
 
-def thinned(values: np.ndarray) -> np.ndarray:
-    """Return a table of at most 64 x 64 numbers: of each few rows and columns, that farthest from 0."""
-    down, across = map(share_square, values.shape)
+def thinned(values: np.ndarray, most: int = MOST_SQUARES) -> np.ndarray:
+    """Return a table of at most `most` x `most` numbers: of each few rows and columns, that farthest from 0."""
+    down, across = (share_square(length, most) for length in values.shape)
     padded = np.pad(values, ((0, -values.shape[0] % down), (0, -values.shape[1] % across)))
     rows, columns = padded.shape[0] // down, padded.shape[1] // across
     blocks = padded.reshape(rows, down, columns, across).transpose(0, 2, 1, 3).reshape(rows, columns, -1)

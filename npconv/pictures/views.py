@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from npconv.pictures.colours import sequential
 from npconv.pictures.maps import Summary, as_map, coloured, strongest, summarize
 from npconv.pictures.picture import Picture
+from npconv.pictures.relations import thinned
 from npconv.plan.step import Step
 
 #: Channels of a map that can be chosen, and positions along each axis.
@@ -129,9 +129,7 @@ def make_sheet(x: np.ndarray, channels: Sequence[int]) -> Sheet:
     """Return a sheet of channels of a map (C, H, W)."""
     tiles = _reduced(x[list(channels)])
     highest = np.abs(tiles).max(axis=(1, 2), keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):  # maps of 0, and of what is no number
-        shares = np.where(highest > 0, np.rint(tiles / highest * LEVELS) / LEVELS, 0 * tiles)
-    pixels = coloured(shares, 1.0, signed=bool((x < 0).any()))
+    pixels = coloured(tiles, highest, signed=bool((x < 0).any()), levels=LEVELS)
     return Sheet(Picture(atlas_of(pixels)).png(), tuple(channels), len(x), *tiles.shape[1:])
 
 
@@ -157,9 +155,7 @@ def _reduced(x: np.ndarray) -> np.ndarray:
 def bars(values: np.ndarray, height: int = 32) -> Picture:
     """Draw numbers as bars from the left, upwards from 0 or downwards; of very many, the largest of each few."""
     values = np.nan_to_num(np.asarray(values, np.float64).reshape(-1))
-    few = -(-len(values) // MOST_BARS)
-    padded = np.pad(values, (0, -len(values) % few)).reshape(-1, few)
-    chosen = np.take_along_axis(padded, np.abs(padded).argmax(axis=1)[:, None], axis=1)[:, 0]
+    chosen = thinned(values[None], MOST_BARS)[0]
     high, low = max(chosen.max(initial=0.0), 0.0), min(chosen.min(initial=0.0), 0.0)
     levels = np.linspace(high, low, height)[:, None] if high > low else np.ones((height, 1))
     half = (high - low) / (2 * height)
@@ -190,9 +186,8 @@ def show_attention(probabilities: np.ndarray, sizes: MapSizes) -> Attention | No
     places = tokens + (down[:, None] * queries[1] + across).reshape(-1)
     of_heads = probabilities[0][:, np.concatenate([np.arange(tokens), places]), -math.prod(keys) :]
     chosen = np.concatenate([of_heads.mean(axis=0)[None], of_heads if heads > 1 else of_heads[:0]])
-    shares = chosen / np.maximum(chosen.max(axis=-1, keepdims=True), 1e-30)
-    tiles = sequential(np.rint(shares.reshape(-1, *keys) * 2 * LEVELS) / (2 * LEVELS))
-    return Attention(Picture(atlas_of(tiles)), rows, columns, *keys, tokens, heads)
+    tiles = coloured(chosen, chosen.max(axis=-1, keepdims=True), signed=False, levels=2 * LEVELS)
+    return Attention(Picture(atlas_of(tiles.reshape(-1, *keys, 3))), rows, columns, *keys, tokens, heads)
 
 
 def is_channelwise(step: Step) -> bool:

@@ -10,6 +10,7 @@ from npconv.api.heads import ImageClassifier
 from npconv.backend import to_host
 from npconv.errors import InputError
 from npconv.layers import softmax
+from npconv.messages import shown
 from npconv.pictures.heatmap import Heatmap
 from npconv.pictures.saliency import check_classes, class_numbers
 
@@ -67,8 +68,8 @@ def occlusions(
     """
     height, width = x.shape[2:]
     edge = max(1, min(height, width) // 4) if patch is None else patch
-    if not 1 <= edge <= min(height, width):
-        raise InputError(f"expected a patch from 1 to {min(height, width)} pixels, got {edge}")
+    if isinstance(edge, bool) or not isinstance(edge, int | np.integer) or not 1 <= edge <= min(height, width):
+        raise InputError(f"expected a patch from 1 to {min(height, width)} whole pixels, got {shown(edge)}")
     scores = uncovered[numbers]
     corners = [(row, column) for row in _places(height, edge) for column in _places(width, edge)]
     total, times = np.zeros((len(scores), height, width)), np.zeros((height, width))

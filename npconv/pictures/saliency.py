@@ -150,6 +150,11 @@ def class_numbers(label: int | str | Sequence[int], model: BareModel[Any], batch
         names = model.config.label2id
         if label not in names:
             raise InputError(f"expected the name of a class of the model, got {shown(label)}{hint(label, names)}")
+        same = [str(number) for number, name in model.config.id2label.items() if name == label]
+        if len(same) > 1:
+            raise InputError(
+                f"expected one class, got {shown(label)}, as {' and '.join(same)} are called; give the number of one"
+            )
         label = names[label]
     numbers = prepare_labels(label, device=model.device)
     if numbers.shape not in ((), (batch,)) or numbers.dtype.kind not in "iu":

@@ -99,11 +99,14 @@ def test_classes_of_one_name_are_told_apart_by_their_numbers(monkeypatch):
     model = model_of("convnext")
     count = model.num_labels
     monkeypatch.setattr(model.config, "id2label", dict.fromkeys(range(count), "crane") | {1: "dog"})
+    monkeypatch.setattr(model.config, "label2id", {"dog": 1, "crane": count - 1})
     look = look_at(model, processor(), PHOTO, "")
     scores = softmax(model(processor()(PHOTO)["pixel_values"]).logits.astype(np.float64), axis=1)[0]
     assert list(look.scores["as it is"]) == ["crane (0)", "dog", *(f"crane ({number})" for number in range(2, count))]
     assert list(look.scores["as it is"].values()) == pytest.approx(scores, rel=1e-4)
     assert len({reason.label for reason in look.reasons}) == min(CLASSES, count)
+    with pytest.raises(InputError, match="got 'crane', as 0 and 2 and 3 are called; give the number of one"):
+        occlusion(model, processor()(PHOTO)["pixel_values"], "crane")
 
 
 def test_a_photo_in_grey_has_equal_channels_before_it_is_normalized():
@@ -311,9 +314,9 @@ def test_occlusion_is_the_mean_fall_over_all_squares_that_cover_a_pixel():
         assert found[pixel] == pytest.approx(np.mean(over), abs=1e-15)
 
 
-@pytest.mark.parametrize("patch", [0, 9])
+@pytest.mark.parametrize("patch", [0, 9, 2.5, True])
 def test_a_square_that_does_not_fit_is_refused(patch):
-    with pytest.raises(InputError, match=f"expected a patch from 1 to 8 pixels, got {patch}"):
+    with pytest.raises(InputError, match=f"expected a patch from 1 to 8 whole pixels, got {patch}"):
         occlusion(model_of("convnext"), pictures(batch=1, height=8, width=9), 0, patch=patch)
 
 

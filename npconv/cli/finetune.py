@@ -181,11 +181,12 @@ def text_of(done: FineTuned) -> str:
     """Return what came of it, in lines."""
     from npconv.cli.evaluate_formats import text
     from npconv.messages import escape
+    from npconv.training.loop import INTERRUPTED
     from npconv.training.problems import counted
     from npconv.training.unfrozen import training_folder
 
     lines = [text(done.evaluation)]
-    if done.trained is not None and done.trained.ended == "interrupted":
+    if done.trained is not None and done.trained.ended == INTERRUPTED:
         epoch = done.trained.best.epoch
         lines.append(
             f"interrupted; the model is that of epoch {epoch}, the best so far. --resume goes on; until then\n"

@@ -71,7 +71,7 @@ def occlusions(
     if isinstance(edge, bool) or not isinstance(edge, int | np.integer) or not 1 <= edge <= min(height, width):
         raise InputError(f"expected a patch from 1 to {min(height, width)} whole pixels, got {shown(edge)}")
     scores = uncovered[numbers]
-    corners = [(row, column) for row in _places(height, edge) for column in _places(width, edge)]
+    corners = [(row, column) for row in _places(height, int(edge)) for column in _places(width, int(edge))]
     total, times = np.zeros((len(scores), height, width)), np.zeros((height, width))
     for start in range(0, len(corners), BATCH):
         part = corners[start : start + BATCH]

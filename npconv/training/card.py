@@ -26,7 +26,7 @@ from npconv.training.photo_tables import MULTI, SINGLE
 from npconv.training.problems import counted, describe
 from npconv.training.recipe import Recipe
 from npconv.training.report import report
-from npconv.training.unfrozen import ALL, OWN
+from npconv.training.unfrozen import ALL, HEAD, OWN
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -206,7 +206,7 @@ def command_of(done: FineTuned) -> str:
     call = done.call
     words = ["npconv", "finetune", Path(call.source).name, "-o", done.directory.name, "--model", call.model]
     options = {
-        "layers": None if call.layers == "head" else call.layers,
+        "layers": None if call.layers == HEAD else call.layers,
         "stages": call.stages,
         "validation": Path(call.validation).name if isinstance(call.validation, str) else call.validation,
         "problem-type": call.problem_type,

@@ -172,7 +172,7 @@ def _inside(node: ast.AST) -> list[ast.AST]:
         return [
             node.func,
             *(arg for arg in node.args if ast.unparse(arg) != "-1"),
-        ]  # any negative number means the rest
+        ]  # or -2
     if isinstance(node, ast.Call):
         return [node.func, *node.args, *(k.value for k in node.keywords if k.arg not in WORDS)]
     return list(ast.iter_child_nodes(node))

@@ -168,6 +168,11 @@ def _inside(node: ast.AST) -> list[ast.AST]:
         return [node.value] if node.value else []
     if isinstance(node, ast.FunctionDef):
         return [*node.body, *node.decorator_list, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
+        return [
+            node.func,
+            *(arg for arg in node.args if ast.unparse(arg) != "-1"),
+        ]  # or -2
     if isinstance(node, ast.Call):
         return [node.func, *node.args, *(k.value for k in node.keywords if k.arg not in WORDS)]
     return list(ast.iter_child_nodes(node))

@@ -52,6 +52,7 @@ def test_available_cores_are_those_of_the_affinity(monkeypatch):
         ({}, math.inf),
         ({"cpu.max": "max 100000\n"}, math.inf),
         ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "50000 100000\n"}, 0.5),
         ({"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "200000 100000\n"}, 2),
         ({"elsewhere/cpu.max": "100000 100000\n"}, math.inf),
         ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),

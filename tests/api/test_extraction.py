@@ -20,8 +20,8 @@ def photo(seed=0, size=(50, 40)):
 
 
 def assert_close(found, expected):
-    """Float32 in another order of sums, through a few layers."""
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    """Float32 in another order of sums: each of the two engines may be 1.4e-5 off the float64 logits of these models."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
 
 
 def save(folder, family):

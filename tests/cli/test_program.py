@@ -1,8 +1,11 @@
 """The frame of all commands: help, exit status, and every error in one line."""
 
 import argparse
+import inspect
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +13,8 @@ import npconv
 from npconv.cli import main
 from npconv.cli.program import COMMANDS, make_parser
 from npconv.errors import NpconvWarning
+from npconv.training import evaluate
+from npconv.training.features import work_out_features
 
 
 def test_version(capsys: pytest.CaptureFixture) -> None:
@@ -139,3 +144,9 @@ def test_options_may_stand_anywhere() -> None:
     parser = make_parser()
     args, rest = parser.parse_known_args(["classify", "a.png", "--top-k", "3", "b.png"])
     assert (args.photos, args.top_k, rest) == (["a.png"], 3, ["b.png"])  # main appends the rest
+
+
+@pytest.mark.parametrize("function", [evaluate, work_out_features])
+def test_functions_take_as_many_photos_at_a_time_as_their_commands(function: Callable[..., Any]) -> None:
+    args = make_parser("evaluate").parse_args(["evaluate", "MODEL", "PHOTOS"])
+    assert args.batch_size == inspect.signature(function).parameters["batch_size"].default == 8

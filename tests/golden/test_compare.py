@@ -328,6 +328,16 @@ def test_the_same_decoded_photo_is_the_same_input():
         compare(reference, make_trace({name: wrong[name] for name in ("pixel_values", "classifier")}))
 
 
+def test_pixels_that_may_not_be_moved_are_not_read_as_moved_and_in_another_order():
+    reference = photographed(np.random.default_rng(2).integers(0, 256, (40, 53, 3), np.uint8))
+    last = np.ascontiguousarray(reference["pixel_values"][:, ::-1].transpose(0, 2, 3, 1))
+    mine = make_trace({"pixel_values": last, "classifier": reference["classifier"]})
+    with pytest.raises(GoldenError, match="BGR"):
+        compare(reference, mine)
+    with pytest.raises(GoldenError, match="shapes do not fit"):
+        compare(reference, mine, layout="strict")
+
+
 def test_outputs_are_paired_behind_a_prefix_of_all_names():
     arrays = {f"net/{name.replace('.', '/')}": array for name, array in port().items()}
     arrays["net/logits"] = arrays.pop("net/classifier") + np.float32(1)

@@ -14,7 +14,7 @@ from support.picture_files import chunk, grey_tiff, png
 
 from npconv.errors import ImageError, InputError
 from npconv.images import ConvNextImageProcessor, open_image
-from npconv.images.header import price_of
+from npconv.images.header import PLAIN, UNPACKED, price_of
 
 pytestmark = pytest.mark.long
 
@@ -81,6 +81,14 @@ def pictures():
     yield "deep.tif", grey_tiff(deep[..., 0], 16, photometric=0)
     yield "text.ppm", b"P3\n512 512\n255\n" + b"9 9 9\n" * 512 * 512
     yield "unpacked.pgm", b"P5\n512 512\n4095\n" + bytes(2 * 512 * 512)
+
+
+def test_numbers_that_pillow_has_to_unpack_take_more():
+    prices = {}
+    for content in (b"P5\n4 4\n255\n" + bytes(16), b"P5\n4 4\n4095\n" + bytes(32)):
+        with Image.open(io.BytesIO(content)) as image:
+            prices[content] = price_of(image)
+    assert list(prices.values()) == [16 * PLAIN, 16 * UNPACKED]
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is known on Linux")

@@ -20,7 +20,7 @@ def photo(seed=0, size=(50, 40)):
 
 
 def assert_close(found, expected):
-    """Float32 in another order of sums: each of the two engines may be 1.4e-5 off the float64 logits of these models."""
+    """Float32 in another order of sums: each of two engines may be 1.4e-5 off the float64 logits of these models."""
     np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5 * np.abs(expected).max())
 
 

@@ -66,7 +66,7 @@ def to_html(
         around = [_array(comparison, one, is_told=one is first) for one in report.shown(comparison)]
         parts += [
             ("Side by side", [element("p", INTRODUCTION), *around, legend()]),
-            ("Explanations that were tried", [_tried(suspects)]),
+            *([("Explanations that were tried", [_tried(suspects)])] if suspects else []),
             ("The step", [_source(comparison, first)]),
             *_way_back(comparison, first, also),
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 
 import numpy as np
 
@@ -216,18 +215,19 @@ def match(reference: np.ndarray, mine: np.ndarray, axis: int, letter: str) -> Ma
     name = AXES.get(letter, letter)
     x_says, y_says = f"{name} of the reference", f"{name} of mine"
     alt = f"which {name} of mine looks like which of the reference"
+    title = f"{name} by {name}" + (f" ({letter})" if name != letter else "")
     found = matching(reference, mine, axis)
     count = len(found)
     if count <= MOST_SQUARES:
         drawn = matrix(found, 1.0, x_says=x_says, y_says=y_says, alt=alt, size=150)
-        return figure(drawn, f"{name} by {name} ({letter})")
+        return figure(drawn, title)
     plot = Plot(Scale(-0.5, count - 0.5), Scale(count - 0.5, -0.5), 200, 200)
     best = found.argmax(axis=1)
     told = found[np.arange(count), best] > LIKE
     dots = plot.dots(best[told].astype(float), np.flatnonzero(told).astype(float), "mine small")
     drawn = plot.drawn(dots, x_says=x_says, y_says=y_says, alt=alt, places=(count, count))
     says = f"For each the one most like it, if its correlation is above {LIKE}: {told.sum()} of {count}."
-    return figure(drawn, f"{name} by {name} ({letter})", says)
+    return figure(drawn, title, says)
 
 
 def ordered(reference: np.ndarray, mine: np.ndarray, letters: Sequence[str]) -> Markup | None:
@@ -286,6 +286,8 @@ def alike(arrays: Mapping[str, np.ndarray], mine: np.ndarray) -> Markup | None:
     best = sorted(found, key=lambda name: -found[name])[:MOST_ALIKE]
     if len(best) < 2 or mine.size < 3:
         return None
-    letters = next(n for n in count(MOST_LETTERS) if len({name[-n:] for name in best}) == len(best))
+    letters = MOST_LETTERS
+    while len({name[-letters:] for name in best}) < len(best):
+        letters += 1
     short = {name[-letters:]: found[name] for name in best}
     return row(compared(short, "arrays of the reference that mine looks like", 228 * letters // MOST_LETTERS))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from npconv.html import Markup, element
 from npconv.pictures import diff_views as views
-from npconv.pictures.html import Markup, element
 
 #: Samples, channels, height and width of the map.
 SHAPE = (2, 6, 12, 10)

@@ -16,11 +16,12 @@ from npconv.golden.own import Own
 from npconv.golden.repro import SCRIPT, SCRIPT_WITHOUT_STEPS
 from npconv.golden.segment import FAILURES, make_segment, plan_of
 from npconv.golden.trace_file import PARAMETERS, layout_of, weights_of
+from npconv.html import Markup, element, joined
 from npconv.pictures import diff_views as views
 from npconv.pictures.diff_legend import legend
 from npconv.pictures.diff_step_views import LETTERS, Seen, beside_inputs, by_kind
 from npconv.pictures.difference import difference
-from npconv.pictures.html import Markup, element, joined, page
+from npconv.pictures.html import page
 from npconv.plan.gradient_steps import is_gradient, is_share
 from npconv.plan.operations import OPERATIONS
 from npconv.plan.operations_backward import BACKWARD, passed_back

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npconv.html import Markup
 from npconv.pictures.diff_views import (
     AXES,
     BOTH,
@@ -19,7 +20,6 @@ from npconv.pictures.diff_views import (
     row,
     sheet_of,
 )
-from npconv.pictures.html import Markup
 from npconv.pictures.implied import (
     MOST_KERNELS,
     implied_context,

@@ -8,8 +8,8 @@ import numpy as np
 
 from npconv.golden.roundings import ROUNDOFF
 from npconv.golden.whereabouts import outside
+from npconv.html import Markup, element, image, joined
 from npconv.pictures.difference import SideBySide, difference
-from npconv.pictures.html import Markup, element, image, joined
 from npconv.pictures.picture import Picture
 from npconv.pictures.plots import Plot, colour_bar, matrix, named_bars
 from npconv.pictures.relations import (

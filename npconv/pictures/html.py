@@ -1,4 +1,4 @@
-"""A page of HTML that may ask for nothing, and the elements that it is made of (``npconv/html.py``).
+"""A page of HTML that may ask for nothing; what it is made of is in ``npconv/html.py``.
 
 It is one file. Its content security policy forbids every request, and allows the one style and the one script that
 stand in it by their hashes; pictures are in it as ``data:``.
@@ -12,10 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from npconv.errors import InputError
-from npconv.html import Markup, element, image, joined
+from npconv.html import Markup, element, joined
 from npconv.messages import escape
-
-__all__ = ["MARK", "Markup", "element", "image", "is_page", "joined", "page", "write_page"]
 
 #: What stands at the beginning of every page, by which npconv knows its own.
 MARK = Markup('<meta name="generator" content="npconv">')

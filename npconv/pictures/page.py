@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
+from npconv.html import Markup, element, image, joined
 from npconv.pictures.class_token import Stop
-from npconv.pictures.html import Markup, element, image, joined, page
+from npconv.pictures.html import page
 from npconv.pictures.look import Look, Reason, StepView, functions_of
 from npconv.pictures.overlay import PHOTO_SHARE
 from npconv.pictures.picture import Picture

@@ -1,6 +1,6 @@
 """Plots with axes and numbers: SVG, whose text is text, with the dense part in it as a small PNG.
 
-Everything that a plot says goes through :func:`npconv.pictures.html.element`, which escapes it. Colours of lines and
+Everything that a plot says goes through :func:`npconv.html.element`, which escapes it. Colours of lines and
 text are those of the page's style, so a plot is readable in the light and in the dark.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from npconv.pictures.html import Markup, element
+from npconv.html import Markup, element
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture
 from npconv.pictures.relations import share_square, thinned

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npconv.pictures.html import Markup, element, image
+from npconv.html import Markup, element, image
 from npconv.pictures.views import Bars, Sheet
 
 #: Maps that are shown at once.

@@ -18,10 +18,10 @@ from support.builders import CLASSIFIERS, CONFIGS, filled_model
 
 import npconv
 from npconv.cli import main
+from npconv.html import element
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
 from npconv.pictures.colours import sequential
-from npconv.pictures.html import element
 from npconv.pictures.html import page as html_page
 from npconv.pictures.look import look_at
 from npconv.pictures.occlusion import occlusion

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from npconv.pictures.html import Markup
+from npconv.html import Markup
 from npconv.pictures.plots import ABOVE, LEFT, MOST_DOTS, Plot, colour_bar, matrix, named_bars
 from npconv.pictures.scales import Scale
 

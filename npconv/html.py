@@ -48,7 +48,12 @@ def joined(*parts: str | None) -> Markup:
 
 def image(png: bytes, says: str, **attributes: str | int | bool | None) -> Markup:
     """Return a picture that stands in the page itself; `says` is for who does not see it."""
-    return element("img", src=f"data:image/png;base64,{base64.b64encode(png).decode()}", alt=says, **attributes)
+    return element("img", src=source_of(png), alt=says, **attributes)
+
+
+def source_of(png: bytes) -> str:
+    """Return the address of a picture that holds the picture itself."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def note(title: str, about: str, *content: Markup) -> str:

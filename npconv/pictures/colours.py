@@ -16,6 +16,9 @@ import numpy as np
 #: Colours of a scale.
 STEPS = 256
 
+#: Of bars, and of points of the reference, on pages; ``page.css`` has it, too.
+BLUE = (47, 111, 176)
+
 #: Points of a path before it is cut into even steps.
 _FINE = 2048
 

@@ -94,6 +94,14 @@ def summarize(x: np.ndarray) -> Summary:
     return Summary(float(x.mean()), float(x.std()), float(x.min()), float(x.max()), dead)
 
 
+def one_picture(pixel_values: Any) -> np.ndarray:
+    """Return the pixel values of a single picture (1, C, H, W) on the host; a ShapeError of several, or of none."""
+    array = to_host(pixel_values)
+    if array.ndim != 4 or len(array) != 1:
+        raise ShapeError(f"expected pixel_values of one picture, (1, C, H, W), got {array.shape}")
+    return array
+
+
 def as_map(x: Any) -> np.ndarray:
     """Return a map (C, H, W) in float64 on the host, of one with or without the axis of a batch of one."""
     array = to_host(x)

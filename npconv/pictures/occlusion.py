@@ -12,6 +12,7 @@ from npconv.errors import InputError
 from npconv.layers import softmax
 from npconv.messages import shown
 from npconv.pictures.heatmap import Heatmap
+from npconv.pictures.maps import one_picture
 from npconv.pictures.saliency import check_classes, class_numbers
 
 #: Covered pictures that pass the model together.
@@ -51,9 +52,7 @@ def occlusion(
     Zeiler and Fergus, https://arxiv.org/abs/1311.2901, section 4.2.
     """
     check_classes(model)
-    x = to_host(pixel_values)
-    if x.ndim != 4 or len(x) != 1:
-        raise InputError(f"expected pixel_values of one picture, (1, C, H, W), got {x.shape}")
+    x = one_picture(pixel_values)
     scores = scores_of(model, x)[0]
     number = int(scores.argmax()) if label is None else int(class_numbers(label, model, 1))
     return occlusions(model, x, [number], scores, patch=patch)[0].view(Heatmap)

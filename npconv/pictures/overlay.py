@@ -11,7 +11,7 @@ from npconv.backend import to_host
 from npconv.errors import ShapeError
 from npconv.images import ConvNextImageProcessor
 from npconv.pictures.colours import sequential
-from npconv.pictures.maps import coloured
+from npconv.pictures.maps import coloured, one_picture
 from npconv.pictures.picture import Picture
 
 #: How much of the photo shows through.
@@ -64,8 +64,21 @@ def stretched(values: np.ndarray, size: tuple[int, ...], *, smooth: bool = True)
 
 
 def photo_of(pixel_values: Any, processor: ConvNextImageProcessor) -> Picture:
-    """Return the photo that pixel values (1, C, H, W) were made of by a processor, as the model sees it."""
-    pixel_values = to_host(pixel_values)
+    """Return the photo that pixel values were made of, as the model sees it.
+
+    Parameters
+    ----------
+    pixel_values : array (1, C, H, W)
+        Of NumPy or CuPy. Of three channels the colours, else the first as grey.
+    processor : ConvNextImageProcessor
+        That made them.
+
+    Raises
+    ------
+    ShapeError
+        If they are not of one picture.
+    """
+    pixel_values = one_picture(pixel_values)
     channels = pixel_values.shape[1]
     mean, std = mean_and_std(processor, channels)
     pixels = pixel_values[0] * std + mean

@@ -6,12 +6,12 @@ text are those of the page's style, so a plot is readable in the light and in th
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from npconv.html import Markup, element
+from npconv.html import Markup, element, source_of
+from npconv.pictures.colours import BLUE
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture
 from npconv.pictures.relations import share_square, thinned
@@ -23,8 +23,8 @@ LEFT, RIGHT, ABOVE, BELOW = 64, 10, 8, 34
 #: Most points that are drawn each by itself; of more, how dense they lie is drawn in squares of so many units.
 MOST_DOTS, SQUARE = 400, 2
 
-#: Colours of squares: of points of the reference, of mine, and of both.
-_OF_REFERENCE, _OF_MINE, _OF_BOTH = (47, 111, 176), (217, 95, 14), (70, 50, 60)
+#: Colours of squares of points: those of mine, and of both.
+_OF_MINE, _OF_BOTH = (217, 95, 14), (70, 50, 60)
 
 
 class Plot:
@@ -71,7 +71,7 @@ class Plot:
             return self.pixels(_dense(counts[0]))
         colours = np.full((*counts[0].shape, 3), 255, np.uint8)
         for seen, colour in (
-            (counts[0] > 0, _OF_REFERENCE),
+            (counts[0] > 0, BLUE),
             (counts[1] > 0, _OF_MINE),
             ((counts[0] > 0) & (counts[1] > 0), _OF_BOTH),
         ):
@@ -80,7 +80,7 @@ class Plot:
 
     def pixels(self, pixels: np.ndarray) -> Markup:
         """Fill the frame with pixels (H, W, 3) uint8."""
-        source = f"data:image/png;base64,{base64.b64encode(Picture(pixels).png()).decode()}"
+        source = source_of(Picture(pixels).png())
         return element(
             "image", href=source, width=self.width, height=self.height, preserveAspectRatio="none", class_="pixels"
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from npconv.pictures.colours import BLUE
 from npconv.pictures.maps import Summary, as_map, coloured, strongest, summarize
 from npconv.pictures.picture import Picture
 from npconv.pictures.relations import thinned
@@ -160,7 +161,7 @@ def bars(values: np.ndarray, height: int = 32) -> Picture:
     levels = np.linspace(high, low, height)[:, None] if high > low else np.ones((height, 1))
     half = (high - low) / (2 * height)
     is_bar = np.where(chosen >= 0, (levels >= -half) & (levels <= chosen), (levels <= half) & (levels >= chosen))
-    pixels = np.where(is_bar[..., None], np.array([47, 111, 176]), 255).astype(np.uint8)
+    pixels = np.where(is_bar[..., None], np.array(BLUE), 255).astype(np.uint8)
     return Picture(pixels, f"{len(values)} values from {values.min(initial=0.0):.3g} to {values.max(initial=0.0):.3g}")
 
 

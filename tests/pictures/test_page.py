@@ -323,6 +323,8 @@ def test_a_square_that_does_not_fit_is_refused(patch):
 def test_the_photo_comes_back_from_the_pixel_values():
     x = processor()(PHOTO)["pixel_values"]
     shown = photo_of(x, processor()).pixels
+    with pytest.raises(InputError, match=r"one picture, \(1, C, H, W\), got \(3, "):
+        photo_of(x[0], processor())
     plain = npconv.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.875, do_normalize=False)
     np.testing.assert_array_equal(shown, np.rint(255 * plain(PHOTO)["pixel_values"][0].transpose(1, 2, 0)))
 

@@ -38,7 +38,10 @@ ENOUGH, LIMIT = 0.95, 600
 LEFT_OUT = ("npconv/golden/recorders/", "npconv/zoo/")
 
 #: Keywords that are words for people, or keep programmers from what no program does.
-WORDS = {"help", "metavar", "description", "epilog", "title", "stacklevel", "daemon", "name", "prefix", "frozen"}
+WORDS = {
+    *("help", "metavar", "description", "epilog", "title", "stacklevel", "daemon", "name", "prefix"),
+    *("frozen", "repr", "compare"),
+}
 
 #: Rooms whose tests also stand elsewhere.
 ALSO = {"models": ["tests/api"], "layers": ["tests/models"], "plan": ["tests/golden"], "weights": ["tests/files"]}

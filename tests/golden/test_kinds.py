@@ -11,6 +11,7 @@ from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
+from npconv.golden.kinds.pictures import STATISTICS
 from npconv.golden.kinds.search import is_refuted
 from npconv.golden.origin import origin
 from npconv.golden.report import to_text
@@ -151,3 +152,10 @@ def test_a_search_ends_with_its_budget(monkeypatch):
     arrays = run(change=lambda step, made: made + noise if step.name == f"{BLOCK}.act" else made)
     suspects = diagnose(compare(golden(), make_trace(arrays)), ())
     assert 10 < suspects.tried < suspects.known
+
+
+def test_statistics_of_pixels_are_those_of_values_from_0_to_1():
+    for means, deviations in STATISTICS.values():
+        assert all(0 <= mean <= 1 for mean in means)
+        assert all(0 < deviation <= 1 for deviation in deviations)
+    assert STATISTICS["CIFAR-10's"][1] == [0.247, 0.2435, 0.2616]

@@ -10,7 +10,7 @@ import numpy as np
 
 from npconv.backend import to_host
 from npconv.errors import InputError, ShapeError
-from npconv.html import element, image, note
+from npconv.html import Markup, element, image, note
 from npconv.pictures.maps import coloured
 from npconv.pictures.picture import Picture, sheet
 from npconv.pictures.views import bars
@@ -53,12 +53,17 @@ class SideBySide:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
-        pictures = {"reference": self.reference, "mine": self.mine, "mine less the reference": self.error}
-        shown = (
-            element("td", image(picture.enlarged(192).png(), name), element("div", name), style="padding: 0 1em 0 0")
-            for name, picture in pictures.items()
-        )
-        return note("SideBySide", f"largest difference {self.largest:.3g}", element("table", element("tr", *shown)))
+        planes = {"reference": self.reference, "mine": self.mine, "mine less the reference": self.error}
+        along = {f"largest difference along {axis}": picture for axis, picture in self.profiles.items()}
+        rows = [_row({name: picture.enlarged(192) for name, picture in planes.items()}), _row(along)]
+        return note("SideBySide", f"largest difference {self.largest:.3g}", *rows)
+
+
+def _row(pictures: Mapping[str, Picture]) -> Markup:
+    """Show pictures beside each other, each with its name below."""
+    style = "padding: 0 1em 0 0"
+    cells = (element("td", image(p.png(), name), element("div", name), style=style) for name, p in pictures.items())
+    return element("table", element("tr", *cells))
 
 
 def difference(reference: Any, mine: Any, layout: str = "") -> SideBySide:

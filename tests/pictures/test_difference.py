@@ -71,5 +71,6 @@ def test_arrays_that_cannot_be_compared_are_refused():
 
 def test_a_notebook_shows_both_and_their_difference():
     shown = difference(np.zeros((1, 2, 4, 4)), np.full((1, 2, 4, 4), 0.25), "NCHW")._repr_html_()
-    assert shown.count('<img src="data:image/png;base64,') == 3
+    assert shown.count('<img src="data:image/png;base64,') == 6
+    assert [axis for axis in "NCHW" if f"largest difference along {axis}" in shown] == ["C", "H", "W"]
     assert "largest difference 0.25" in shown

@@ -192,7 +192,8 @@ def _of_gradients(model: BareModel[Any], plan: Plan, grad_outputs: Any) -> Endin
             if gradient.shape != results[name].shape:
                 raise InputError(f"expected a gradient of shape {results[name].shape} for {name}, got {gradient.shape}")
         terms = [(widen(results[name]) * widen(gradient)).sum() for name, gradient in upstream.items()]
-        return sum(terms[1:], terms[0]).astype(model.dtype, copy=False), upstream
+        with np.errstate(over="ignore"):  # float16 ends at 65504; the gradients do not depend on what is beyond
+            return sum(terms[1:], terms[0]).astype(model.dtype, copy=False), upstream
 
     return Ending(tuple(upstream), run)
 

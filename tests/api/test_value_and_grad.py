@@ -118,6 +118,16 @@ def test_the_loss_is_that_of_the_model_and_the_tree_that_of_its_parameters(famil
     )
 
 
+def test_a_sum_that_float16_cannot_hold_is_infinite_and_its_gradients_are_right():
+    model = npconv.ConvNextModel(
+        npconv.ConvNextConfig(hidden_sizes=[4, 8], depths=[1, 1], num_stages=2), dtype="float16"
+    )
+    pixel_values = np.full((1, 3, 32, 32), 100, np.float16)
+    result = npconv.value_and_grad(model, "pixel_values")(pixel_values, grad_outputs={"pixel_values": pixel_values})
+    assert np.isposinf(result.loss), "3 * 32 * 32 * 100 * 100"
+    assert np.array_equal(result.gradients, pixel_values)
+
+
 SIZE = (3, 3, 33, 40)
 
 

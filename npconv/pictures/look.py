@@ -18,7 +18,7 @@ from npconv.api.heads import ImageClassifier, prepare_pixel_values
 from npconv.errors import InputError
 from npconv.golden.preprocessing import DECODED, image_of, record_preprocessing
 from npconv.images import ConvNextImageProcessor
-from npconv.layers import ACTIVATIONS
+from npconv.layers import ACTIVATIONS, grn_strength
 from npconv.models.parameters import flatten
 from npconv.models.plans import make_plan
 from npconv.pictures.class_token import Stop, follow
@@ -254,17 +254,12 @@ def _view(
             for name, full in step.params.items()
             if step.operation in ("layer_scale", "grn_apply")
         },
-        largest({"before": _strengths(taken.array), "after": _strengths(array)})
+        largest({name: grn_strength(x)[0, :, 0, 0] for name, x in (("before", taken.array), ("after", array))})
         if step.operation == "grn_apply"
         else None,
         show_attention(array, sizes) if step.operation == "softmax" and step.layout == "NhTS" else None,
         array[0, 0].copy() if has_token else None,
     )
-
-
-def _strengths(x: np.ndarray) -> np.ndarray:
-    """Return what GRN calls the strength of each channel of a map (1, C, H, W): (C,)."""
-    return np.sqrt(np.square(x[0], dtype=np.float64).sum(axis=(1, 2)))
 
 
 def find_reasons(

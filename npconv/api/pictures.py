@@ -16,7 +16,8 @@ import numpy as np
 
 from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
 from npconv.api.heads import BareModel
-from npconv.backend import is_array
+from npconv.api.inputs import each, is_single, is_tensor, sendable
+from npconv.api.together import Together
 from npconv.errors import InputError
 from npconv.files.saving_arguments import refuse_upload
 from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
@@ -24,13 +25,15 @@ from npconv.images.decode import is_url, picture_name
 from npconv.images.remote import fetch
 from npconv.messages import listed, shown
 from npconv.models import PretrainedConfig
-from npconv.tensors import library_of
 from npconv.workers.batches import GIVEN_UP, Work
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerError, WorkerPool
 
 #: Stands for an argument that was not given, where None means something.
 UNSET: Any = object()
+
+#: So many pictures, one in a call, are run here before workers are started for the next: that takes 0.5 s.
+WORTH_WORKERS = 16
 
 #: Options of a call that say how pictures are made ready; the others say what is made of what the model gives.
 PREPARING = ("image_processor_kwargs", "max_memory", "timeout")
@@ -50,8 +53,9 @@ class Pipeline:
         That of the place where the model was loaded from when unset.
     batch_size : int, optional
         Pictures that pass the model together; 1 when unset.
-    workers, share
-        See :func:`pipeline`; `share` makes of what runs the work elsewhere what loads the pipeline there.
+    workers, share, together
+        See :func:`pipeline`; `share` makes of what runs the work elsewhere what loads the pipeline there, and with
+        `together` its workers can run the model on one picture together.
     device : int, str or torch.device, optional
         Where a loaded model is moved to; see :func:`pipeline`.
     feature_extractor
@@ -80,6 +84,7 @@ class Pipeline:
         batch_size: int | None = None,
         workers: int | Executor = 1,
         share: Callable[[Executor], Loader] | None = None,
+        together: bool = False,
         device: Any = None,
         feature_extractor: ConvNextImageProcessor | None = None,
         **options: Any,
@@ -99,6 +104,9 @@ class Pipeline:
         self.workers = workers
         self._share = share
         self._pool: WorkerPool | None = None
+        self._can_work_together = together and not isinstance(workers, Executor)
+        self._together: Together | None = None
+        self._singles = 0
         self.__dict__.update({name: options.get(name, value) for name, value in self.options.items()})
 
     @staticmethod
@@ -143,7 +151,7 @@ class Pipeline:
             raise InputError(f"expected an array of one picture, got shape {image.shape}; give a list of pictures")
         if is_url(image):
             image = fetch(image, timeout)
-        if not isinstance(image, str | os.PathLike | bytes) and not _is_array(image):
+        if not isinstance(image, str | os.PathLike | bytes) and not is_tensor(image):
             image = open_image(image, max_memory=image_processor_kwargs.get("max_memory"))
         # The processor opens the others itself, and lets go of the picture before it resizes its copy.
         return self.image_processor(image, **image_processor_kwargs)
@@ -154,11 +162,21 @@ class Pipeline:
 
     def forward(self, model_inputs: Mapping[str, Any]) -> Any:
         """Return what the model gives for inputs from :meth:`preprocess`."""
+        if self._can_work_together and len(pixel_values := model_inputs["pixel_values"]) == 1:
+            self._singles += 1
+            if self._singles > WORTH_WORKERS or self._pool is not None:
+                return self._working_together().run(self.loader(), pixel_values)
         return self._forward(model_inputs)
 
     def _forward(self, model_inputs: Mapping[str, Any]) -> Any:
         """Do the work of :meth:`forward`: what a subclass of a user's has in its place."""
         return self.model(model_inputs["pixel_values"], return_dict=True)
+
+    def _working_together(self) -> Together:
+        """Return what has the workers run the model on a picture together."""
+        if self._together is None:
+            self._together = Together(self._own_pool(), _outputs)
+        return self._together
 
     def postprocess(self, model_outputs: Any, **options: Any) -> Any:
         """Return the result of a picture, given what the model gives for it alone."""
@@ -251,9 +269,12 @@ class Pipeline:
         """Return what runs the work outside of this process; starts nothing by itself."""
         if self._share is None:
             return None
-        if isinstance(self.workers, Executor):
-            return self.workers
+        return self.workers if isinstance(self.workers, Executor) else self._own_pool()
+
+    def _own_pool(self) -> WorkerPool:
+        """Return the worker processes of this pipeline."""
         if self._pool is None:
+            assert not isinstance(self.workers, Executor)
             self._pool = WorkerPool(self.workers)
         return self._pool
 
@@ -273,7 +294,7 @@ class Pipeline:
         if self._pool is not None:
             self._pool.terminate()
             self._pool.shutdown()
-            self._pool = None
+            self._pool = self._together = None
 
     def __enter__(self) -> Any:
         return self
@@ -286,9 +307,9 @@ class Pipeline:
         size = _check_batch_size(self.batch_size if batch_size is None else batch_size)
         if isinstance(pictures, list | tuple):
             return list(self._stream(pictures, size, options))
-        if _is_single(pictures):
+        if is_single(pictures):
             return next(self._stream([pictures], 1, options))
-        results = self._stream(_each(pictures), size, options)
+        results = self._stream(each(pictures), size, options)
         return SizedResults(results, len(pictures)) if hasattr(pictures, "__len__") else results
 
     def _stream(self, images: Iterable[Any], batch_size: int, options: Mapping[str, Any]) -> Iterator[Any]:
@@ -296,9 +317,9 @@ class Pipeline:
         remaining = iter(images)
         first = [] if self._share is None else list(islice(remaining, batch_size + 1))
         if len(first) > batch_size:
-            sendable = map(partial(_sendable, max_memory=options.get("max_memory")), chain(first, remaining))
+            listed = map(partial(sendable, max_memory=options.get("max_memory")), chain(first, remaining))
             work = PictureWork(self.loader(), options)
-            batches = work.share(sendable, batch_size=batch_size, executor=self.executor())
+            batches = work.share(listed, batch_size=batch_size, executor=self.executor())
         else:
             work = PictureWork(lambda: self, options)
             batches = work.share(chain(first, remaining), batch_size=batch_size)
@@ -347,6 +368,11 @@ class PictureWork(Work[Any, Any]):
         raise WorkerError(f"{picture_name(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
 
 
+def _outputs(pipeline: Pipeline, pixel_values: np.ndarray) -> Any:
+    """Return what the model of a worker's pipeline gives."""
+    return pipeline.forward({"pixel_values": pixel_values})
+
+
 def _row(output: Any, place: int) -> Any:
     """Return what a model gives for one of the pictures of a batch."""
 
@@ -354,36 +380,6 @@ def _row(output: Any, place: int) -> Any:
         return tuple(map(cut, value)) if isinstance(value, tuple) else value[place : place + 1]
 
     return replace(output, **{name: cut(value) for name, value in vars(output).items() if value is not None})
-
-
-def _each(pictures: Any) -> Iterable[Any]:
-    """Return what yields each picture of a data set: one that iterates, or that only counts and gives them."""
-    if isinstance(pictures, Iterable) and not isinstance(pictures, Mapping):
-        return pictures
-    if isinstance(pictures, Mapping) or not hasattr(pictures, "__getitem__"):
-        raise InputError(f"expected a picture or an iterable of pictures, got {type(pictures).__name__}")
-    if hasattr(pictures, "__len__"):
-        return (pictures[place] for place in range(len(pictures)))
-    return iter(pictures)
-
-
-def _sendable(image: Any, max_memory: int | None = None) -> Any:
-    """Return a picture as it can be sent to a worker: of an open file its content, of a Pillow image its pixels."""
-    is_path_or_array = isinstance(image, str | bytes | os.PathLike | np.ndarray)
-    if not is_path_or_array and (hasattr(image, "convert") or hasattr(image, "read")):
-        return open_image(image, max_memory=max_memory)
-    return image
-
-
-def _is_single(images: Any) -> bool:
-    """Tell whether this is one picture and not an iterable of pictures."""
-    one = (str, bytes, bytearray, memoryview, os.PathLike)
-    return isinstance(images, one) or _is_array(images) or hasattr(images, "convert") or hasattr(images, "read")
-
-
-def _is_array(image: Any) -> bool:
-    """Tell whether this is an array or a tensor of another library."""
-    return is_array(image) or library_of(image) is not None
 
 
 def _check_batch_size(batch_size: int) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.folded import shared_loader
 from npconv.api.heads import prepare_pixel_values
+from npconv.api.together import Together
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
 
@@ -19,8 +20,9 @@ from npconv.workers.pool import WorkerPool
 class SharedClassifier:
     """A function from pixel values to logits that gives each of several worker processes a part of the batch.
 
-    The workers are started by the first call and kept until :meth:`close` or the end of a ``with`` block. For files of
-    pictures, ``pipeline(workers=...)`` is faster: there the workers decode as well.
+    On a single picture they work together, if they are the classifier's own and the engine is the fast one. They are
+    started by the first call and kept until :meth:`close` or the end of a ``with`` block. For files of pictures,
+    ``pipeline(workers=...)`` is faster: there the workers decode as well.
 
     Parameters
     ----------
@@ -43,13 +45,18 @@ class SharedClassifier:
         self._arguments = {"model": model, "engine": "fast", "threads": 1, **model_arguments}
         self._loaders: dict[int, Loader] = {}
         self._dtype = np.dtype(self._arguments.get("dtype", "float32"))
+        self._together: Together | None = None
+        if isinstance(self._executor, WorkerPool) and self._owns_executor and self._arguments["engine"] == "fast":
+            self._together = Together(self._executor, _logits)
 
     def __call__(self, pixel_values: np.ndarray) -> np.ndarray:
         """Return the logits (N, K) of normalized pictures (N, C, H, W)."""
         pixel_values = prepare_pixel_values(pixel_values, dtype=self._dtype, device="cpu")
-        parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
         loader = self._loader()
-        futures = [self._executor.submit(_logits, loader, part) for part in parts]
+        if self._together is not None and len(pixel_values) == 1:
+            return self._together.run(loader, pixel_values)
+        parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
+        futures = [self._executor.submit(_load_and_run, loader, part) for part in parts]
         return np.concatenate([future.result() for future in futures])
 
     def _loader(self) -> Loader:
@@ -72,6 +79,11 @@ class SharedClassifier:
         self.close()
 
 
-def _logits(load: Loader, pixel_values: np.ndarray) -> np.ndarray:
+def _load_and_run(load: Loader, pixel_values: np.ndarray) -> np.ndarray:
     """Run the model on a part of a batch, in a worker."""
-    return load()(pixel_values, return_dict=True).logits
+    return _logits(load(), pixel_values)
+
+
+def _logits(model: Any, pixel_values: np.ndarray) -> np.ndarray:
+    """Return the logits of a part of a batch."""
+    return model(pixel_values, return_dict=True).logits

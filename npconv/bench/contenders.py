@@ -34,7 +34,6 @@ class Contender(NamedTuple):
     blas_threads: int  #: that the BLAS and OpenMP of its process may use
     threads: int  #: threads or processes that the engine itself is told to use
     rival: bool = False  #: whether it is another project's
-    least_batch: int = 1  #: fewer pictures than this are no work for it
 
     @property
     def environment(self) -> dict[str, str]:
@@ -82,7 +81,7 @@ def npconv_engines(threads: int, device: str = "cpu") -> list[Contender]:
     if device == "cpu" and threads > 1:
         engines.append(Contender(f"fast, {threads} BLAS threads", "fast", (), threads, 1))
         engines.append(Contender(f"fast, {threads} threads", "fast", (), 1, threads))
-        engines.append(Contender(f"fast, {threads} workers", "fast_workers", (), 1, threads, least_batch=2))
+        engines.append(Contender(f"fast, {threads} workers", "fast_workers", (), 1, threads))
     return engines
 
 

@@ -92,10 +92,9 @@ class Trial:
         fresh = self._measure_fresh()
         return {**self.subject.facts, "results": results, "fresh": fresh, "failures": self.failures}
 
-    def _alive(self, batch: int | None = None) -> list[Contender]:
-        """Return who has not failed; given a batch, for whom it is work."""
-        alive = [contender for contender in self.contenders if contender.name not in self.failures]
-        return [contender for contender in alive if batch is None or batch >= contender.least_batch]
+    def _alive(self) -> list[Contender]:
+        """Return who has not failed."""
+        return [contender for contender in self.contenders if contender.name not in self.failures]
 
     @contextmanager
     def _attempt(self, contender: Contender, doing: str, batch: int | None = None) -> Iterator[None]:
@@ -148,7 +147,7 @@ class Trial:
         """Check and measure all that are alive on one batch size."""
         warm: dict[str, float] = {}
         differences: dict[str, float] = {}
-        for contender in self._alive(batch):
+        for contender in self._alive():
             name, remote = contender.name, remotes[contender.name]
             with self._attempt(contender, f"warming up {name}", batch):
                 remote.ask("pictures", shape=self._shape(batch))
@@ -190,7 +189,7 @@ class Trial:
                     seconds = cold_start(contender, self._job(contender), picture, shape)
                     starts[contender.name].append(seconds)
         for batch in self.settings.batches if self.settings.device == "cpu" else ():  # a GPU's memory no system tells
-            for contender in self._alive(batch):
+            for contender in self._alive():
                 with self._attempt(contender, f"memory of {contender.name}", batch):
                     peak = peak_memory(contender, self._job(contender), self._shape(batch))
                     peaks[contender.name][str(batch)] = peak

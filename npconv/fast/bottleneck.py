@@ -42,7 +42,7 @@ from typing import Any
 import numpy as np
 
 from npconv.errors import ConfigError
-from npconv.fast.engine import Scratch, shares, spans
+from npconv.fast.engine import Scratch, shares, small_shares, spans
 from npconv.fast.products import as_column, fold_linear, multiply, normalize_channels
 from npconv.layers import ACTIVATIONS, activation, gelu, gelu_tanh, quick_gelu, silu
 
@@ -203,7 +203,11 @@ class Bottleneck:
                 positions = slice(*tile)
                 self._whole_tile(flat_x[:, positions], flat_d[:, positions], scratch)
 
-            scratch.map(add_tile, spans(flat_x.shape[1], self._tile(), scratch.threads))
+            tiles = spans(flat_x.shape[1], self._tile(), scratch.threads)
+            if len(tiles) == 1:
+                self._whole_tile(flat_x, flat_d, scratch)
+            else:
+                scratch.map(add_tile, tiles)
         elif x.shape[2] <= self._tile():
             together = max(1, self._tile() // x.shape[2])
             for first in range(0, x.shape[1], together):
@@ -219,28 +223,31 @@ class Bottleneck:
     def _whole_pictures(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
         """Do some whole pictures (C, n, P) at once: GRN takes its statistics of each, and scales its hidden values."""
         channels, batch, positions = x.shape
-        hidden = self._hidden(d.reshape(channels, batch * positions), scratch, "hidden")
+        squares = scratch.array("squares", len(self.weight1), batch)
+        hidden = self._hidden(d.reshape(channels, batch * positions), squares, scratch, "hidden")
         by_picture = hidden.reshape(len(hidden), batch, positions)
-        by_picture *= self._grn_factor(np.vecdot(by_picture, by_picture))[:, :, None]
-        self._add(x, self.weight2, hidden, scratch)
+        scaled = scratch.private.array("scaled", *by_picture.shape)
+        np.multiply(by_picture, self._grn_factor(squares)[:, :, None], out=scaled)
+        self._add(x, self.weight2, scaled.reshape(hidden.shape), scratch)
 
     def _picture_in_tiles(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
         """Do one picture (C, P) in two passes: GRN needs the hidden values of all tiles before it can scale any.
 
         The tiles are kept; the second pass scales the matrix, which is smaller than they are.
         """
+        tiles = spans(x.shape[1], self._tile(), scratch.threads)
+        squares = scratch.array("squares of tiles", len(tiles), len(self.weight1), 1)
 
-        def hide(tile: tuple[int, int], scratch: Scratch) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
-            hidden = self._hidden(d[:, slice(*tile)], scratch, f"hidden {tile}")
-            return tile, hidden, np.vecdot(hidden, hidden)
+        def hide(number: int, scratch: Scratch) -> tuple[tuple[int, int], np.ndarray]:
+            tile = tiles[number]
+            return tile, self._hidden(d[:, slice(*tile)], squares[number], scratch, f"hidden {tile}")
 
-        kept = scratch.map(hide, spans(x.shape[1], self._tile(), scratch.threads))
-        squares = sum(squares for _, _, squares in kept)
-        factor = self._grn_factor(squares[:, None])[:, 0]
-        weight2 = np.multiply(self.weight2, factor, out=scratch.array("scaled weight", *self.weight2.shape))
+        kept = scratch.map(hide, range(len(tiles)))
+        factor = self._grn_factor(squares.sum(axis=0))[:, 0]
+        weight2 = np.multiply(self.weight2, factor, out=scratch.private.array("scaled weight", *self.weight2.shape))
 
-        def add(part: tuple[tuple[int, int], np.ndarray, np.ndarray], scratch: Scratch) -> None:
-            tile, hidden, _ = part
+        def add(part: tuple[tuple[int, int], np.ndarray], scratch: Scratch) -> None:
+            tile, hidden = part
             self._add(x[:, slice(*tile)], weight2, hidden, scratch)
 
         scratch.map(add, kept)
@@ -248,22 +255,28 @@ class Bottleneck:
     def _whole_tile(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
         """Do a tile (C, p) from end to end; of a single one, each thread has some of the hidden channels."""
         normed = self._normed(d, scratch)
+        parts = [(rows, scratch.array(f"branch {rows}", *x.shape)) for rows in shares(len(self.weight1), scratch)]
 
-        def some_rows(rows: tuple[int, int], scratch: Scratch) -> np.ndarray:
+        def some_hidden(part: tuple[tuple[int, int], np.ndarray], scratch: Scratch) -> None:
+            rows, branch = part
             hidden = scratch.array("hidden", rows[1] - rows[0], x.shape[1])
             self._hide(rows, normed, hidden, scratch)
-            branch = scratch.array(f"branch {rows}", *x.shape)  # a thread may do the rows of another, too
-            return multiply(self.weight2[:, slice(*rows)], hidden, branch)
+            multiply(self.weight2[:, slice(*rows)], hidden, branch)
 
-        branch, *others = scratch.map(some_rows, shares(len(self.weight1), scratch))
-        for other in others:
-            branch += other
-        branch += self.bias2
-        x += branch
+        def add(rows: tuple[int, int], scratch: Scratch) -> None:
+            total, *others = [branch[slice(*rows)] for _, branch in parts]
+            for other in others:
+                total += other
+            total += self.bias2[slice(*rows)]
+            x[slice(*rows)] += total
+
+        scratch.map(some_hidden, parts)
+        scratch.map(add, small_shares(len(x), scratch))
 
     def _normed(self, d: np.ndarray, scratch: Scratch) -> np.ndarray:
         """Return a tile (C, p) of the depthwise result normalized, above a row of ones that meets the bias column."""
         channels, positions = d.shape
+        scratch = scratch.private
         normed = scratch.array("normed", channels + 1, positions)
         square = scratch.array("square", channels, positions)
         normalize_channels(d, normed[:channels], square, self.norm_eps, self.norm_type)
@@ -275,13 +288,19 @@ class Bottleneck:
         multiply(self.weight1[slice(*rows)], normed, out)
         self.activation.apply(out, scratch)
 
-    def _hidden(self, d: np.ndarray, scratch: Scratch, name: str) -> np.ndarray:
-        """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result."""
+    def _hidden(self, d: np.ndarray, squares: np.ndarray, scratch: Scratch, name: str) -> np.ndarray:
+        """Return the activated hidden values (4C, p) of a tile (C, p) of the depthwise result.
+
+        The sums of their squares over each of n pictures are stored in `squares` (4C, n).
+        """
         normed = self._normed(d, scratch)
         hidden = scratch.array(name, len(self.weight1), d.shape[1])
 
         def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
-            self._hide(rows, normed, hidden[slice(*rows)], scratch)
+            part = hidden[slice(*rows)]
+            self._hide(rows, normed, part, scratch)
+            by_picture = part.reshape(len(part), squares.shape[1], -1)
+            np.vecdot(by_picture, by_picture, out=squares[slice(*rows)])
 
         scratch.map(some_rows, shares(len(hidden), scratch))
         return hidden

@@ -164,7 +164,8 @@ class DilatedDepthwise:
         apart = self.dilation
         size = (-(-height // apart), -(-width // apart))
         shape = (channels, batch * apart * apart, *size)
-        cut, done = scratch.array("every so many-th", *shape), scratch.array("every so many-th, convolved", *shape)
+        cut = scratch.private.array("every so many-th", *shape)
+        done = scratch.array("every so many-th, convolved", *shape)
         cut[...] = 0  # where rows or columns lack, they are padding
         places = [(p, q) for p in range(apart) for q in range(apart)]
         for number, (p, q) in enumerate(places):

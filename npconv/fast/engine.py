@@ -23,6 +23,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from functools import cache, partial
 from itertools import pairwise
 from queue import Empty, SimpleQueue
@@ -49,8 +50,11 @@ AGAIN = 0.1
 class Scratch:
     """Named float32 arrays. A name stands for one use at a time; a smaller shape takes the front of a larger array."""
 
-    #: Threads that share the work of `map`.
+    #: Threads, or processes, that share the work of `map`.
     threads = 1
+
+    #: Whether they come together at once: then they share small works as well.
+    meets_at_once = False
 
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
@@ -70,6 +74,18 @@ class Scratch:
         if kept is None or kept.shape != shape:
             kept = self._bordered[name] = np.zeros(shape, np.float32)
         return kept
+
+    def result(self, *shape: int) -> np.ndarray:
+        """Return an array for what a pass returns: a new one, with any content."""
+        return np.empty(shape, np.float32)
+
+    @property
+    def private(self) -> Scratch:
+        """Arrays for what is worked out by everyone who shares the work, outside of `map`.
+
+        Threads share one pass, and so these arrays; processes each run a pass of their own, with arrays of their own.
+        """
+        return self
 
     def map(self, function: Callable[[Part, Scratch], Any], parts: Iterable[Part]) -> list[Any]:
         """Return ``function(part, scratch)`` for each of the independent parts of a work, in order."""
@@ -233,6 +249,11 @@ def shares(length: int, scratch: Scratch) -> list[tuple[int, int]]:
     return spans(length, -(-length // scratch.threads))
 
 
+def small_shares(length: int, scratch: Scratch) -> list[tuple[int, int]]:
+    """Cut the length of a small work: into one span for threads, which take longer to come together than to do it."""
+    return shares(length, scratch) if scratch.meets_at_once else spans(length, length)
+
+
 def spans(length: int, longest: int, threads: int = 1) -> list[tuple[int, int]]:
     """Cut a length into equal spans (first, end) of at most `longest`, as many for each of some threads.
 
@@ -309,6 +330,10 @@ def make_scratch(threads: int) -> Scratch:
     return SharedScratch(threads) if threads > 1 and blas_limit() is not None else Scratch()
 
 
+#: Scratch arrays of a team of processes, if this one works in it: see ``npconv.fast.team``.
+TEAM: ContextVar[Scratch | None] = ContextVar("team", default=None)
+
+
 class Engine:
     """Base: shares the work between threads, and keeps scratch arrays for the last input shape.
 
@@ -322,7 +347,7 @@ class Engine:
     def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
         """Run the model on pixel values (N, C, H, W), float32; return what the family's function returns."""
         self._check(pixel_values)
-        scratch = self._scratch(pixel_values.shape)
+        scratch = TEAM.get() or self._scratch(pixel_values.shape)
         limit = blas_limit() if scratch.threads > 1 else None
         with limit() if limit else nullcontext():
             if scratch.threads == 1 or len(pixel_values) < scratch.threads:

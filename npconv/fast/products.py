@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from npconv.fast.engine import Scratch, shares, spans
+from npconv.fast.engine import Scratch, shares, small_shares, spans
 from npconv.layers.conv import check_window
 
 #: Products with at most this many multiplications run in the BLAS's small kernel, which does not copy its operands.
@@ -48,14 +48,14 @@ def multiply(weight: np.ndarray, x: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.matmul(weight, x, out=out)
 
 
-def multiply_shared(weight: np.ndarray, x: np.ndarray, out: np.ndarray, scratch: Scratch) -> np.ndarray:
-    """Store ``weight @ x`` in `out`, each thread some rows, and return it."""
+def multiply_shared(weight: np.ndarray, x: np.ndarray, bias: np.ndarray, out: np.ndarray, scratch: Scratch) -> None:
+    """Store ``weight @ x + bias`` in `out`, each thread some rows."""
 
     def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
-        multiply(weight[slice(*rows)], x, out[slice(*rows)])
+        part = multiply(weight[slice(*rows)], x, out[slice(*rows)])
+        part += bias[slice(*rows)]
 
     scratch.map(some_rows, shares(len(weight), scratch))
-    return out
 
 
 def normalize_channels(
@@ -108,7 +108,9 @@ def normalize_map(
             normed *= scale
             normed += shift
 
-    scratch.map(some_columns, spans(x.shape[1], NORMALIZED_VALUES // len(x), scratch.threads))
+    positions, longest = x.shape[1], NORMALIZED_VALUES // len(x)
+    columns = spans(positions, longest, scratch.threads) if positions > longest else small_shares(positions, scratch)
+    scratch.map(some_columns, columns)
 
 
 def fold_linear(layer: Mapping[str, Any], out: np.ndarray, *, columns: Any, shift: Any, rows: Any) -> np.ndarray:
@@ -186,13 +188,13 @@ class PatchProduct:
         (step_h, step_w), (pad_h, pad_w), end = self.stride, self.padding, self.at_end
         if pad_h or pad_w or end:
             name = f"padded {x.shape} {pad_h} {pad_w} {end}"
-            padded = scratch.zero_bordered(name, channels, batch, height + 2 * pad_h + end, width + 2 * pad_w + end)
+            size = (height + 2 * pad_h + end, width + 2 * pad_w + end)
+            padded = scratch.private.zero_bordered(name, channels, batch, *size)
             padded[:, :, pad_h : pad_h + height, pad_w : pad_w + width] = x
             x = padded
-        patches = scratch.array("patches", *self.places, channels, batch, out_height, out_width)
+        patches = scratch.private.array("patches", *self.places, channels, batch, out_height, out_width)
         channel, picture, row, column = x.strides
         apart = (self.dilation * row, self.dilation * column)
         strides = (*apart, channel, picture, step_h * row, step_w * column)
         np.copyto(patches, as_strided(x, patches.shape, strides, writeable=False))
-        multiply_shared(self.weight, patches.reshape(self.weight.shape[1], -1), out, scratch)
-        out += self.bias
+        multiply_shared(self.weight, patches.reshape(self.weight.shape[1], -1), self.bias, out, scratch)

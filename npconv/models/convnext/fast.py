@@ -10,7 +10,7 @@ import numpy as np
 
 from npconv.fast.bottleneck import Bottleneck, FoldedActivation, fold_bottleneck
 from npconv.fast.depthwise import DepthwiseProduct, DilatedDepthwise
-from npconv.fast.engine import Engine, Scratch, own
+from npconv.fast.engine import Engine, Scratch, own, shares
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
 from npconv.models import convnext
 from npconv.models.backbone import BackboneConfig
@@ -203,8 +203,12 @@ class OverlappingStem:
         between = scratch.array("stem map", len(self.first.weight), batch, *size)
         flat = between.reshape(len(between), -1)
         self.first(x, flat, scratch)
-        if self.activation is not None:
-            self.activation.apply(flat, scratch)
+        if (activation := self.activation) is not None:
+
+            def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
+                activation.apply(flat[slice(*rows)], scratch)
+
+            scratch.map(some_rows, shares(len(flat), scratch))
         self.second(between, out, scratch)
         self.normalize(out, out, scratch)
 
@@ -256,7 +260,7 @@ def _enter(
     """Run one stage on x (C, N, H, W), a group of pictures at a time; return a new array (C', N, H', W')."""
     batch, height, width = x.shape[1:]
     out_height, out_width = (height, width) if entry is None else entry.output_size(height, width)
-    out = np.empty((channels, batch, out_height, out_width), np.float32)
+    out = scratch.result(channels, batch, out_height, out_width)
     for part in groups(batch, channels * out_height * out_width):
         count = part.stop - part.start
         # A single group may work in the result itself; a part of it would not be contiguous.

@@ -109,7 +109,7 @@ class Stage:
         size = self.patches.output_size(height, width)
         positions = size[0] * size[1]
         tokens = positions + (self.cls_token is not None)
-        out = np.empty((self.embed_dim, batch, tokens), np.float32)
+        out = scratch.result(self.embed_dim, batch, tokens)
         for part in groups(batch, self.embed_dim * tokens):
             count = part.stop - part.start
             embedded = scratch.array("embedded", self.embed_dim, count * positions)

@@ -26,7 +26,7 @@ import numpy as np
 
 from npconv.fast.depthwise import DepthwiseProduct
 from npconv.fast.engine import Scratch, Task, run, shares, spans
-from npconv.fast.products import as_column, multiply_shared
+from npconv.fast.products import as_column, multiply
 from npconv.layers import average_pool2d
 from npconv.layers.conv import check_window
 from npconv.models import cvt
@@ -188,12 +188,20 @@ class ConvolutionalAttention:
         cls_token = normed[:, :, positions] if tokens > positions else None
         query, key, value = self._project(feature_map, cls_token, scratch)
         context = scratch.array("context", embed_dim, tokens)
-        branch = scratch.array("attention branch", embed_dim, tokens)
         for n in range(batch):
             self._attend(query[n], key[n], value[n], context, scratch)
-            multiply_shared(self.weight, context, branch, scratch)
-            branch += self.bias
-            x[:, n] += branch
+            self._add(x[:, n], context, scratch)
+
+    def _add(self, x: np.ndarray, context: np.ndarray, scratch: Scratch) -> None:
+        """Add the last linear layer of the attention (D, T) to the residual x (D, T)."""
+
+        def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
+            part = x[slice(*rows)]
+            branch = multiply(self.weight[slice(*rows)], context, scratch.array("branch", *part.shape))
+            branch += self.bias[slice(*rows)]
+            part += branch
+
+        scratch.map(some_rows, shares(len(x), scratch))
 
     def _project(self, x: np.ndarray, cls_token: np.ndarray | None, scratch: Scratch) -> list[np.ndarray]:
         """Return query, key and value (N, D, T) of a map x (D, N, H, W) and its class tokens (D, N).
@@ -227,4 +235,7 @@ class ConvolutionalAttention:
             np.divide(weighted[:width], weighted[width], out=context[head, queries])
 
         heads = [slice(first, first + width) for first in range(0, embed_dim, width)]
-        scratch.map(attend, product(heads, spans(tokens, max(16, SCORES // keys))))
+        longest = max(16, SCORES // keys)
+        if len(heads) % scratch.threads:  # as much for each
+            longest = min(longest, -(-tokens // scratch.threads))
+        scratch.map(attend, product(heads, spans(tokens, longest, scratch.threads)))

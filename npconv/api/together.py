@@ -1,0 +1,120 @@
+"""One picture at a time by all workers of a pool together: see ``npconv.fast.team``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npconv.errors import NpconvError
+from npconv.fast.team import CAN_MEET, Table, TeamScratch
+from npconv.forks import Lock
+from npconv.workers.pool import WorkerPool
+
+#: The share of a pass that a member may wait for others, and how many pictures are left to one worker after a worse
+#: one: other programs have the cores.
+MOST_WAITING, REST = 0.5, 20
+
+
+class Together:
+    """Has all workers of a pool run the fast engine on one picture at a time; only one of these may have the pool.
+
+    Parameters
+    ----------
+    pool : WorkerPool
+    function : callable
+        ``function(tool, pixel_values)`` runs the model once, with what is loaded; importable.
+    """
+
+    def __init__(self, pool: WorkerPool, function: Callable[[Any, np.ndarray], Any]) -> None:
+        self._pool, self._function = pool, function
+        self._lock = Lock()
+        self._table: Table | None = None
+        self._process = os.getpid()
+        self._turns = self._rest = 0
+
+    def run(self, load: Callable[[], Any], pixel_values: np.ndarray) -> Any:
+        """Return what the function returns for what `load` returns in a worker and pixel values (1, C, H, W).
+
+        `load` is a :class:`npconv.workers.loader.Loader`. If the workers cannot do it together, now, one of them does
+        it alone. What the function raises is raised.
+        """
+        with self._lock.held():
+            if self._rest:
+                self._rest -= 1
+            elif CAN_MEET and self._pool.workers > 1:
+                try:
+                    return self._take_turn(load, self._laid(pixel_values))
+                except (NpconvError, OSError):  # who does it alone finds out whether it is the model's or the picture's
+                    self._rest = REST
+        return self._pool.submit(_alone, self._function, load, pixel_values).result()
+
+    def _laid(self, pixel_values: np.ndarray) -> Table:
+        """Return the table with the pixel values on it: another for another shape, and in a forked child."""
+        if self._table is None or self._table.shape != pixel_values.shape or self._process != os.getpid():
+            self.clear()
+            path = self._pool.folder / secrets.token_hex(8)
+            self._table, self._turns = Table.lay(path, self._pool.workers, pixel_values.shape), 0
+        self._table.pixel_values[...] = pixel_values
+        return self._table
+
+    def _take_turn(self, load: Callable[[], Any], table: Table) -> Any:
+        """Return what the function returns at the first seat, when all have done their parts."""
+        self._turns += 1
+        place, seats = (table.path, table.members, table.shape), range(table.members)
+        futures = [self._pool.submit(_take_part, self._function, load, place, self._turns, seat) for seat in seats]
+        whole = False
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if any(future.done() and future.exception() for future in futures):
+                table.break_up()
+            results = [future.result() for future in futures]
+            whole = True
+        finally:
+            if not whole:  # an error, or Ctrl-C
+                table.break_up()
+                self.clear()
+        # In the first turn members load the model, and wait for each other.
+        if self._turns > 1 and max(waited for _, waited in results) > MOST_WAITING:
+            self._rest = REST
+        return results[0][0]
+
+    def clear(self) -> None:
+        """Have no table any more."""
+        if self._table is not None and self._process == os.getpid():
+            self._table.path.unlink(missing_ok=True)
+        self._table, self._process = None, os.getpid()
+
+
+#: What this process has at the table where it last was.
+_scratch: TeamScratch | None = None
+
+
+def _take_part(
+    function: Callable[[Any, np.ndarray], Any],
+    load: Callable[[], Any],
+    place: tuple[Path, int, tuple[int, ...]],
+    turn: int,
+    seat: int,
+) -> tuple[Any, float]:
+    """Do the parts of a seat, in a worker; return the result at the first seat, and the share of the time it waited."""
+    global _scratch
+    tool = load()
+    if _scratch is None or _scratch.table.path != place[0]:
+        _scratch = None  # let go of the last arrays before there are new ones
+        _scratch = TeamScratch(Table(*place))
+    start = time.perf_counter()
+    with _scratch.turn(turn, seat):
+        result = function(tool, _scratch.table.pixel_values)
+    return (result if seat == 0 else None), _scratch.waited / (time.perf_counter() - start)
+
+
+def _alone(function: Callable[[Any, np.ndarray], Any], load: Callable[[], Any], pixel_values: np.ndarray) -> Any:
+    """Run the model as usual, in a worker."""
+    return function(load(), pixel_values)

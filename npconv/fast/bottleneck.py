@@ -226,9 +226,13 @@ class Bottleneck:
         squares = scratch.array("squares", len(self.weight1), batch)
         hidden = self._hidden(d.reshape(channels, batch * positions), squares, scratch, "hidden")
         by_picture = hidden.reshape(len(hidden), batch, positions)
-        scaled = scratch.private.array("scaled", *by_picture.shape)
-        np.multiply(by_picture, self._grn_factor(squares)[:, :, None], out=scaled)
-        self._add(x, self.weight2, scaled.reshape(hidden.shape), scratch)
+        factor = self._grn_factor(squares)[:, :, None]
+
+        def scale(rows: tuple[int, int], scratch: Scratch) -> None:
+            by_picture[slice(*rows)] *= factor[slice(*rows)]
+
+        scratch.map(scale, small_shares(len(hidden), scratch))
+        self._add(x, self.weight2, hidden, scratch)
 
     def _picture_in_tiles(self, x: np.ndarray, d: np.ndarray, scratch: Scratch) -> None:
         """Do one picture (C, P) in two passes: GRN needs the hidden values of all tiles before it can scale any.

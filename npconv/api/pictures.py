@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -26,8 +25,12 @@ from npconv.messages import listed, shown
 from npconv.models import PretrainedConfig
 from npconv.tensors import library_of
 from npconv.workers.batches import GIVEN_UP, Work
-from npconv.workers.loader import Loader
-from npconv.workers.pool import WorkerError, WorkerPool
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from npconv.workers.loader import Loader
+    from npconv.workers.pool import WorkerPool
 
 #: Stands for an argument that was not given, where None means something.
 UNSET: Any = object()
@@ -251,9 +254,11 @@ class Pipeline:
         """Return what runs the work outside of this process; starts nothing by itself."""
         if self._share is None:
             return None
-        if isinstance(self.workers, Executor):
+        if not isinstance(self.workers, int | np.integer):
             return self.workers
         if self._pool is None:
+            from npconv.workers.pool import WorkerPool  # only here: most calls start none
+
             self._pool = WorkerPool(self.workers)
         return self._pool
 
@@ -319,11 +324,12 @@ class SizedResults(Iterator[Any]):
         return self._size
 
 
-@dataclass(frozen=True)
 class PictureWork(Work[Any, Any]):
-    """Pictures to the results of a pipeline; the first that fails ends it."""
+    """Pictures to the results of a pipeline, with the `options` of the call; the first that fails ends it."""
 
-    options: Mapping[str, Any]  #: of the call
+    def __init__(self, load: Callable[[], Any], options: Mapping[str, Any]) -> None:
+        super().__init__(load)
+        self.options = options
 
     def prepare(self, tool: Pipeline, item: Any) -> np.ndarray:
         """Return the pixel values of a picture."""
@@ -344,6 +350,8 @@ class PictureWork(Work[Any, Any]):
         """Raise the error; one by which a picture was given up says which."""
         if type(error).__name__ not in GIVEN_UP:
             raise error
+        from npconv.workers.pool import WorkerError
+
         raise WorkerError(f"{picture_name(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
 
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from npconv.api.folded import cached_fold
 from npconv.api.holder import ParameterHolder
 from npconv.api.loading import (
     check_dtypes,
@@ -289,6 +288,7 @@ def _folded(
     kind: type[PreTrainedModel], cache: bool | str | Path, path: Path, config: PretrainedConfig, tensors: dict[str, Any]
 ) -> Mapping[str, Any]:
     """Return the folded parameters of a model of some class, from their file or made anew."""
+    from npconv.api.folded import cached_fold  # only here: it loads what starts workers
 
     def folded_now() -> Any:
         warn_not_finite(tensors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,11 @@ def choose_device(device: Any) -> str:
 
 def check_kinds(workers: Any, model_kwargs: Any, pipeline_class: Any) -> None:
     """Raise an `InputError` for the first of some arguments of :func:`pipeline` that is of another kind."""
-    if not isinstance(workers, int | np.integer | Executor):
-        raise InputError(f"expected workers to be a number of processes or an Executor, got {shown(workers)}")
+    if not isinstance(workers, int | np.integer):
+        from concurrent.futures import Executor  # only here: a number is told without it
+
+        if not isinstance(workers, Executor):
+            raise InputError(f"expected workers to be a number of processes or an Executor, got {shown(workers)}")
     if model_kwargs is not None and not isinstance(model_kwargs, Mapping):
         raise InputError(f"expected model_kwargs to be a dict, got {shown(model_kwargs)}")
     if pipeline_class is not None and not hasattr(pipeline_class, "load_model"):

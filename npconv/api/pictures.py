@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
 from npconv.api.heads import BareModel
 from npconv.api.inputs import each, is_single, is_tensor, sendable
-from npconv.api.together import Together
 from npconv.errors import InputError
 from npconv.files.saving_arguments import refuse_upload
 from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
@@ -26,8 +24,13 @@ from npconv.images.remote import fetch
 from npconv.messages import listed, shown
 from npconv.models import PretrainedConfig
 from npconv.workers.batches import GIVEN_UP, Work
-from npconv.workers.loader import Loader
-from npconv.workers.pool import WorkerError, WorkerPool
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from npconv.api.together import Together
+    from npconv.workers.loader import Loader
+    from npconv.workers.pool import WorkerPool
 
 #: Stands for an argument that was not given, where None means something.
 UNSET: Any = object()
@@ -101,10 +104,10 @@ class Pipeline:
         given = feature_extractor if image_processor is None else image_processor
         self.image_processor = processor_of(self.model) if given is None else given
         self.batch_size = 1 if batch_size is None else _check_batch_size(batch_size)
-        self.workers = workers
+        self.workers = int(workers) if isinstance(workers, np.integer) else workers
         self._share = share
         self._pool: WorkerPool | None = None
-        self._can_work_together = together and not isinstance(workers, Executor)
+        self._can_work_together = together and isinstance(self.workers, int)
         self._together: Together | None = None
         self._singles = 0
         self.__dict__.update({name: options.get(name, value) for name, value in self.options.items()})
@@ -175,6 +178,8 @@ class Pipeline:
     def _working_together(self) -> Together:
         """Return what has the workers run the model on a picture together."""
         if self._together is None:
+            from npconv.api.together import Together
+
             self._together = Together(self._own_pool(), _outputs)
         return self._together
 
@@ -269,12 +274,14 @@ class Pipeline:
         """Return what runs the work outside of this process; starts nothing by itself."""
         if self._share is None:
             return None
-        return self.workers if isinstance(self.workers, Executor) else self._own_pool()
+        return self._own_pool() if isinstance(self.workers, int) else self.workers
 
     def _own_pool(self) -> WorkerPool:
         """Return the worker processes of this pipeline."""
         if self._pool is None:
-            assert not isinstance(self.workers, Executor)
+            from npconv.workers.pool import WorkerPool  # only here: most calls start none
+
+            assert isinstance(self.workers, int)
             self._pool = WorkerPool(self.workers)
         return self._pool
 
@@ -340,11 +347,12 @@ class SizedResults(Iterator[Any]):
         return self._size
 
 
-@dataclass(frozen=True)
 class PictureWork(Work[Any, Any]):
-    """Pictures to the results of a pipeline; the first that fails ends it."""
+    """Pictures to the results of a pipeline, with the `options` of the call; the first that fails ends it."""
 
-    options: Mapping[str, Any]  #: of the call
+    def __init__(self, load: Callable[[], Any], options: Mapping[str, Any]) -> None:
+        super().__init__(load)
+        self.options = options
 
     def prepare(self, tool: Pipeline, item: Any) -> np.ndarray:
         """Return the pixel values of a picture."""
@@ -365,6 +373,8 @@ class PictureWork(Work[Any, Any]):
         """Raise the error; one by which a picture was given up says which."""
         if type(error).__name__ not in GIVEN_UP:
             raise error
+        from npconv.workers.pool import WorkerError
+
         raise WorkerError(f"{picture_name(item) if isinstance(item, str | Path) else 'a picture'}: {error}") from error
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
 
 from npconv.api.auto import AutoConfig, AutoImageProcessor
 from npconv.api.choices import WITHOUT_EFFECT, check_kinds, choose_device, processor_of
 from npconv.api.classification import ImageClassificationPipeline
 from npconv.api.extraction import ImageFeatureExtractionPipeline
-from npconv.api.folded import shared_loader
 from npconv.api.heads import BareModel, ImageClassifier
 from npconv.api.pictures import Pipeline
 from npconv.backend import parse_device, parse_dtype
@@ -21,7 +21,9 @@ from npconv.files.loading_arguments import Origin, sort_out
 from npconv.images import ConvNextImageProcessor
 from npconv.messages import shown
 from npconv.models import PretrainedConfig, family_of
-from npconv.workers.loader import Loader
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 DEFAULT_MODEL = "convnextv2-cifar10"
 
@@ -194,6 +196,9 @@ def _of_name(
         loaded = kind.load_model(name, **loading)
         kind.check_config(loaded.config)
         return kind(loaded, processor, **settings)
+    from npconv.api.folded import shared_loader  # only here: it loads what starts workers
+    from npconv.workers.loader import Loader
+
     # To fail here, not in a worker.
     origin = sort_out(loading)[0]
     kind.check_config(loading.get("config") or AutoConfig.from_pretrained(name, **origin.arguments()))
@@ -206,7 +211,7 @@ def _of_name(
 
 def _is_shared(workers: int | Executor) -> bool:
     """Tell whether work is done outside of this process."""
-    return isinstance(workers, Executor) or workers > 1
+    return not isinstance(workers, int | np.integer) or workers > 1
 
 
 def _with_engine(loading: dict[str, Any]) -> dict[str, Any]:

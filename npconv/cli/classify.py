@@ -71,6 +71,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Classify the photos; return 1 if one of them failed, else 0."""
+    sharing.keep_cores_for_engine(args)
     args.photos = list_photos(args.command, args.photos)
     form = _format(args)
     if args.output is not None:

@@ -88,6 +88,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the measures; return 1 if photos were lost, else 0."""
+    sharing.keep_cores_for_engine(args)
     from npconv.api import AutoConfig
     from npconv.training.evaluate import photos_for
     from npconv.training.problems import LOSSES

@@ -54,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the features; return 1 if a photo failed, else 0."""
+    sharing.keep_cores_for_engine(args)
     from npconv.api.pipelines import DEFAULT_MODEL
     from npconv.cli.features_file import FeaturesFile, is_features
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -128,6 +126,8 @@ class CsvFormat(Format):
 
     def read(self, line: str) -> tuple[str, bool]:
         """Return the photo that a line is of, and whether it failed; ValueError if it is no such line."""
+        import csv
+
         try:
             (cells,) = csv.reader([line], strict=True)
         except csv.Error as error:
@@ -145,7 +145,7 @@ def json_entry(result: Result) -> str:
 
 #: How a formula begins for one spreadsheet or another, the last four in the wide letters of East Asia. An apostrophe
 #: before it is what this program put there, or is given another one: no two names are written alike.
-_FORMULA = re.compile("'*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = "'*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20]"
 
 
 def csv_text(text: str) -> str:
@@ -153,11 +153,13 @@ def csv_text(text: str) -> str:
 
     The name of standard input, ``-``, is none.
     """
-    return f"'{text}" if text != "-" and _FORMULA.match(text) else text
+    return f"'{text}" if text != "-" and re.match(_FORMULA, text) else text
 
 
 def csv_row(cells: Sequence[Any]) -> str:
     """Return one row of a CSV file; numbers stay what they are."""
+    import csv  # only here: most calls write no such file
+
     stream = io.StringIO()
     safe = [csv_text(cell) if isinstance(cell, str) else cell for cell in cells]
     csv.writer(stream, lineterminator="\n").writerow(safe)
@@ -171,7 +173,7 @@ RESUMABLE: dict[str, type[Format]] = {"jsonl": JsonlFormat, "csv": CsvFormat}
 
 
 #: A score in text for people, see `TextFormat.score`.
-_SCORE = re.compile(r"\d{1,3}\.\d%|-?\d{1,4}(\.\d{1,8})?(e[+-]\d{2,3})?")
+_SCORE = r"\d{1,3}\.\d%|-?\d{1,4}(\.\d{1,8})?(e[+-]\d{2,3})?"
 
 #: How the object of a photo begins.
 _OBJECT = b'{"file": "'
@@ -192,7 +194,7 @@ def _is_scored(line: str) -> bool:
     """Tell whether a line is one of text for people: a name, and labels with scores."""
     front, _, score = line.rpartition(" ")
     name, _, label = front.partition(": ")
-    return bool(name and label.strip()) and _SCORE.fullmatch(score) is not None
+    return bool(name and label.strip()) and re.fullmatch(_SCORE, score) is not None
 
 
 def _is_object(text: bytes) -> bool:
@@ -205,13 +207,13 @@ def _is_object(text: bytes) -> bool:
     return True
 
 
-@dataclass
 class Earlier:
     """What is there: how often each photo, whether one of them failed, and the bytes up to the last whole line."""
 
-    done: Counter[str] = field(default_factory=Counter)
-    failed: bool = False
-    size: int = 0
+    def __init__(self, done: Counter[str] | None = None) -> None:
+        self.done: Counter[str] = Counter() if done is None else done
+        self.failed = False
+        self.size = 0
 
     def missing(self, files: Sequence[str], written: Callable[[str], str] = str) -> list[str]:
         """Return the files that are not there; one that is given twice is there when it is there twice.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -160,6 +159,8 @@ class Output:
         """Give a part its place if all is in it, and let go of the file."""
         try:
             if self._file is not lock and is_done and self._whole:
+                import shutil  # only here and below: it loads what packs and unpacks
+
                 with suppress(OSError):
                     shutil.copymode(self._place, self._part)
                 if sys.platform == "win32":  # there, an open file cannot be replaced
@@ -187,6 +188,8 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 def screen_width() -> int:
     """Return the columns of the terminal, 80 where there is none, within what is easy to read."""
+    import shutil
+
     return min(max(shutil.get_terminal_size().columns, 60), 120)
 
 

@@ -6,9 +6,8 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from npconv.cli.output import write
@@ -28,8 +27,7 @@ class Photo(NamedTuple):
     content: bytes | None = None  #: of standard input, in place of a file
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """What became of one photo: a `value`, or an `error` if there is none."""
 
     file: str
@@ -37,13 +35,22 @@ class Result:
     error: str | None = None
 
 
-@dataclass(frozen=True)
 class PhotoWork(Work[Photo, Result]):
-    """Photos to the results of a pipeline; one that fails becomes a result with the reason."""
+    """Photos to the results of a pipeline; one that fails becomes a result with the reason.
 
-    options: Mapping[str, Any]  #: of the pipeline's ``run``
-    debug: bool = False  #: write the tracebacks of failures to stderr
-    max_memory: int | None = None  #: what reading a photo may take, in bytes
+    `options` are those of the pipeline's ``run``. With `debug` the tracebacks of failures go to stderr, and
+    `max_memory` is what reading a photo may take, in bytes.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Any],
+        options: Mapping[str, Any],
+        debug: bool = False,
+        max_memory: int | None = None,
+    ) -> None:
+        super().__init__(load)
+        self.options, self.debug, self.max_memory = options, debug, max_memory
 
     def prepare(self, tool: Any, item: Photo) -> Any:
         """Return the pixel values of a photo."""

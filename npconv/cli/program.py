@@ -57,7 +57,7 @@ def make_parser(chosen: str = "") -> Parser:
     parser = Parser(prog="npconv", description=DESCRIPTION, epilog=EPILOG)
     parser.set_defaults(can_resume=lambda args: False)
     parser.add_argument("--version", action="version", version=f"npconv {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)  # else it writes a help
     for name in [chosen] if chosen in COMMANDS else COMMANDS:
         load_command(name).add_parser(subparsers)
     return parser

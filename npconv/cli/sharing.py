@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from npconv.cli.frame import positive
 from npconv.cli.output import write
 from npconv.cli.photos import PhotoWork, Result, read_photos
 from npconv.cli.progress import make_progress
+from npconv.cores import keep_blas_to_one_thread
 from npconv.errors import InputError
 from npconv.messages import escape
 from npconv.workers.batches import MANY, usual_workers
@@ -87,6 +88,15 @@ def max_memory(args: argparse.Namespace) -> int | None:
     return None if args.max_memory is None else args.max_memory * 2**20
 
 
+def keep_cores_for_engine(args: argparse.Namespace) -> None:
+    """Leave the cores to the threads of the fast engine where that runs; to be called before NumPy is loaded.
+
+    Else the threads of the BLAS, which is not held to one without threadpoolctl, wait for each other at small products.
+    """
+    if args.dtype == "float32" and getattr(args, "device", "cpu") == "cpu":
+        keep_blas_to_one_thread()
+
+
 def choose_workers(args: argparse.Namespace, photos: int) -> int:
     """Return how many processes share the work of so many photos; 1 for none but this one.
 
@@ -107,11 +117,14 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
 @contextmanager
 def workers_for(args: argparse.Namespace, photos: int) -> Iterator[int | Executor]:
     """Give what shares the work of so many photos, as :func:`npconv.pipeline` takes it, for a ``with`` block."""
+    workers = choose_workers(args, photos)
+    if args.scheduler is None:
+        yield workers
+        return
     from npconv.workers.cluster import dask_cluster
 
-    workers = choose_workers(args, photos)
-    with nullcontext(workers) if args.scheduler is None else dask_cluster(args.scheduler) as chosen:
-        yield chosen
+    with dask_cluster(args.scheduler) as cluster:
+        yield cluster
 
 
 def work_on(

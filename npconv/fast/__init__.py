@@ -10,6 +10,7 @@ One file for each idea; read them in this order:
 - ``depthwise``: depthwise convolution as products with banded matrices
 - ``bottleneck``: LayerNorm, 1x1, the GELU family by one polynomial, GRN, 1x1, a tile of positions at a time
 - ``engine``: arrays that are made once, who uses the cores, and how a batch is shared out
+- ``team``: processes that work on one picture together
 
 The families put them together in their ``fast.py``; that of CvT has its attention beside it.
 

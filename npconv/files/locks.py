@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 import sys
 import time
@@ -195,7 +194,8 @@ def claimed(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[Pat
     WeightsError
         If nothing can be written there.
     """
-    import hashlib  # only here, as the library behind it takes a while to load
+    import hashlib  # only here, as the libraries behind these take a while to load
+    import shutil
 
     try:
         target = Path(os.path.realpath(path))
@@ -271,6 +271,8 @@ def _remove_if_dead(path: Path) -> None:
         if not take_lock(descriptor) or not is_at(descriptor, path):
             return
         if path.suffix == ".lock":
+            import shutil
+
             shutil.rmtree(path.with_suffix(".tmp"), ignore_errors=True)
         if sys.platform != "win32":
             os.unlink(path)

@@ -18,7 +18,6 @@ Programs differ in the rules below, so here is each one:
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 import re
@@ -343,6 +342,8 @@ def _from_base64(text: str, name: str) -> bytes | None:
 
 def _decode_base64(text: str) -> bytes:
     """Return the content of base64, in which other characters are passed over; nothing if it is none."""
+    import base64
+
     try:
         return base64.decodebytes(text.encode())
     except ValueError:  # of the padding, of what UTF-8 cannot hold

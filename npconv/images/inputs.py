@@ -63,6 +63,17 @@ def picture_to_array(
 ) -> tuple[np.ndarray, str]:
     """Return a picture as (C, H, W), of the dtype that it had or uint8, and the layout in which it came.
 
+    A picture of :func:`take_picture` as an array; the arguments and errors are those.
+    """
+    taken, layout = take_picture(picture, settings, input_data_format, max_memory)
+    return (pixels_of(taken) if isinstance(taken, Image.Image) else taken), layout
+
+
+def take_picture(
+    picture: Any, settings: Settings, input_data_format: Any = None, max_memory: int | None = None
+) -> tuple[np.ndarray | Image.Image, str]:
+    """Return a picture of Pillow's, loaded, or an array (C, H, W), and the layout in which it came.
+
     ``image_mean``, ``do_normalize`` and ``do_convert_rgb`` of the settings decide on the channels, see the top of this
     module. The layout is ``"channels_first"`` or ``"channels_last"``; `input_data_format` says that of an array, or
     ``"none"`` where it has no channel axis. If unset, the axis of length 1, 3 or 4 holds the channels: the first one
@@ -79,7 +90,7 @@ def picture_to_array(
     if isinstance(picture, str | os.PathLike | bytes):
         picture = open_image(picture, max_memory=max_memory)
     if isinstance(picture, Image.Image):
-        return _pil_to_array(picture, settings, max_memory), LAST
+        return _with_channels(picture, settings, max_memory), LAST
     if not isinstance(picture, np.ndarray):
         raise InputError(
             f"expected a PIL picture, a path or a NumPy array, got {type(picture).__name__}; convert with numpy.asarray"
@@ -96,8 +107,8 @@ def picture_to_array(
     return (_array_to_rgb(picture) if to_rgb else picture), layout
 
 
-def _pil_to_array(picture: Image.Image, settings: Settings, max_memory: int | None) -> np.ndarray:
-    """Return a PIL picture as (C, H, W), with the channels that the settings ask for."""
+def _with_channels(picture: Image.Image, settings: Settings, max_memory: int | None) -> Image.Image:
+    """Return a PIL picture, loaded, with the channels that the settings ask for."""
     to_rgb, to_grey = bool(settings.do_convert_rgb), False
     if settings.do_convert_rgb is None:
         to_grey = settings.channels == 1 and picture.mode != "L"
@@ -109,15 +120,20 @@ def _pil_to_array(picture: Image.Image, settings: Settings, max_memory: int | No
             picture = convert_to_rgb(picture, name)
         else:
             check_readable(picture, name)
-        if to_grey:
-            picture = picture.convert("L")
-        pixels = _pixels_of(picture)
+            picture.load()
+        return picture.convert("L") if to_grey else picture
+
+
+def pixels_of(picture: Image.Image) -> np.ndarray:
+    """Return a PIL picture, which is loaded, as (C, H, W), uint8 or the numbers of its mode."""
+    with strict_pillow(picture_name(picture)):
+        pixels = _in_rows(picture)
     _check_values(pixels)
     return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
 
 
-def _pixels_of(picture: Image.Image) -> np.ndarray:
-    """Return a picture as (H, W) or (H, W, C), uint8; NumPy would ask Pillow for three copies at a time."""
+def _in_rows(picture: Image.Image) -> np.ndarray:
+    """Return a picture as (H, W) or (H, W, C); NumPy would ask Pillow for three copies at a time."""
     if picture.width * picture.height <= STRIP:
         return np.asarray(picture)
     bands = len(picture.getbands())

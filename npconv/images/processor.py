@@ -9,11 +9,12 @@ from dataclasses import asdict
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from PIL import Image
 
 from npconv.errors import ConfigError, InputError, NpconvWarning
 from npconv.images.batch import BatchFeature, stack
 from npconv.images.decode import check_pixel_count
-from npconv.images.inputs import FIRST, LAST, check_data_format, each_picture, picture_to_array
+from npconv.images.inputs import FIRST, LAST, check_data_format, each_picture, pixels_of, take_picture
 from npconv.images.saved import Saved
 from npconv.images.settings import (
     SETTING_NAMES,
@@ -23,6 +24,7 @@ from npconv.images.settings import (
     Settings,
     enum_value,
     resize_crop_normalize,
+    resize_picture,
 )
 from npconv.images.single_steps import SingleSteps
 from npconv.images.transforms import check_size, holds_fractions
@@ -195,7 +197,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             Layout of the result: ``"channels_first"``, ``"channels_last"``, or None for that of the input.
         input_data_format : str, optional
             Layout of arrays: ``"channels_first"``, ``"channels_last"`` or, for (H, W), ``"none"``. If unset, it is
-            inferred; see ``picture_to_array`` in ``npconv/images/inputs.py``.
+            inferred; see ``take_picture`` in ``npconv/images/inputs.py``.
         max_memory : int, optional
             What reading one picture may take, in bytes; see :func:`open_image`.
         device : str, int or torch.device, optional
@@ -233,8 +235,8 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         self.check_complete(settings)
         pixel_values = []
         for picture in each_picture(images):
-            array, layout = picture_to_array(picture, settings, input_data_format, max_memory)
-            prepared = self.prepare(array, settings)
+            taken, layout = take_picture(picture, settings, input_data_format, max_memory)
+            prepared = self.prepare(taken, settings)
             last = enum_value(data_format or layout) == LAST
             pixel_values.append(np.ascontiguousarray(np.moveaxis(prepared, 0, -1) if last else prepared))
         together = stack(pixel_values, enum_value(return_tensors))
@@ -247,12 +249,20 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
         settings.check_complete()
 
     @classmethod
-    def prepare(cls, image: np.ndarray, settings: Settings) -> np.ndarray:
-        """Apply the steps that the settings ask for to one picture (C, H, W).
+    def prepare(cls, image: np.ndarray | Image.Image, settings: Settings) -> np.ndarray:
+        """Apply the steps that the settings ask for to one picture, (C, H, W) or of Pillow's.
 
         A picture that would exceed ``MAX_PIXELS`` once resized is an `ImageError`; a step that cannot be applied, or
         whose result overflows, an `InputError`.
         """
+        size = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[1:]
+        steps = list(cls.list_steps(settings, *size))
+        if isinstance(image, Image.Image):
+            # Where resizing comes first, Pillow need not make an array of its picture and a picture of the array.
+            if steps and steps[0][1] == "resize" and image.mode in ("L", "RGB"):
+                image = resize_picture(image, **steps.pop(0)[2])
+            else:
+                image = pixels_of(image)
         if settings.do_rescale and holds_fractions(image):
             warnings.warn(
                 "the values of a picture are 0 to 1 already and will be rescaled once more; set do_rescale=False",
@@ -261,7 +271,7 @@ do_center_crop, crop_size, do_convert_rgb, crop_mode, crop_rounding, crop_fill, 
             )
         if np.any(settings.crop_fill or 0) and image.dtype.kind == "f" and image.max() <= 1:
             raise InputError("expected values from 0 to 255 with a crop_fill, got floats up to 1; multiply them by 255")
-        for _, step, arguments in cls.list_steps(settings, *image.shape[1:]):
+        for _, step, arguments in steps:
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 image = STEPS[step](image, **arguments)
         if not np.isfinite(image).all():

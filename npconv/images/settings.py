@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from npconv.errors import ConfigError, ConfigUnreadableError, InputError, ModelNotFoundError, WeightsError
 from npconv.files.disk import read_json
@@ -286,6 +287,13 @@ Listed = tuple[str, str, dict[str, Any]]
 def resize(image: np.ndarray, *, height: int, width: int, resample: int | str, order: str | None = None) -> np.ndarray:
     """Resize a uint8 picture with Pillow: :func:`npconv.images.transforms.resize`."""
     return transforms.resize(image, (height, width), resample, order)
+
+
+def resize_picture(
+    picture: Image.Image, *, height: int, width: int, resample: int | str, order: str | None = None
+) -> np.ndarray:
+    """Do :func:`resize` to a picture of Pillow's: :func:`npconv.images.transforms.resize_picture`."""
+    return transforms.resize_picture(picture, (height, width), resample, order)
 
 
 def resize_float(

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -333,10 +334,12 @@ class PretrainedConfig:
         return read_config_file(pretrained_model_name_or_path, origin), rest
 
     @classmethod
-    def field_names(cls) -> set[str]:
+    @cache
+    def field_names(cls) -> frozenset[str]:
         """Return the names of the fields that the class knows."""
         makers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
-        return {name for maker in makers for name in inspect.signature(maker).parameters} - {"self", "kwargs"}
+        names = {name for maker in makers for name in inspect.signature(maker).parameters}
+        return frozenset(names - {"self", "kwargs"})
 
     @classmethod
     def known_fields(cls, fields: Mapping[str, Any]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Any
 
 from npconv.files.loading_arguments import sort_out
@@ -26,5 +27,5 @@ def load_processor(model: str | os.PathLike[str] | None = None, **arguments: Any
 
 def processor_class(name: object, usual: type[ConvNextImageProcessor]) -> type[ConvNextImageProcessor]:
     """Return the class of image processors that a file calls by a name; the `usual` one without a known name."""
-    kinds = [ConvNextImageProcessor, *(family.processor_class for family in FAMILIES.values() if family.pictures)]
-    return next((kind for kind in kinds if name in kind.type_names), usual)
+    others = (family.processor_class for family in FAMILIES.values() if family.pictures)  # loaded as they are looked at
+    return next((kind for kind in chain([ConvNextImageProcessor], others) if name in kind.type_names), usual)

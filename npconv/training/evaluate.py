@@ -74,13 +74,18 @@ class Evaluation:
         return self.answers
 
 
-@dataclass(frozen=True)
 class ScoreWork(Work[Photo, Result]):
-    """Photos to what a model answers for them; one that fails becomes a result with the reason."""
+    """Photos to what a model answers for them; one that fails becomes a result with the reason.
 
-    problem_type: str
-    max_memory: int | None = None  #: what reading a photo may take, in bytes
-    dtype_option: str = "dtype="  #: how another dtype is asked for, in what is said of an overflow
+    `max_memory` is what reading a photo may take, in bytes; `dtype_option` is how another dtype is asked for, in what
+    is said of an overflow.
+    """
+
+    def __init__(
+        self, load: Callable[[], Any], problem_type: str, max_memory: int | None = None, dtype_option: str = "dtype="
+    ) -> None:
+        super().__init__(load)
+        self.problem_type, self.max_memory, self.dtype_option = problem_type, max_memory, dtype_option
 
     def prepare(self, tool: Any, item: Photo) -> np.ndarray:
         """Return the pixel values of a photo."""

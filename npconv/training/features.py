@@ -93,11 +93,15 @@ class Features:
         return self.rows(places, stages)[:]
 
 
-@dataclass(frozen=True)
 class FeatureWork(Work[Photo, Result]):
-    """Photos to the features of all stages; one that fails becomes a result with the reason."""
+    """Photos to the features of all stages; one that fails becomes a result with the reason.
 
-    max_memory: int | None = None  #: what reading a photo may take, in bytes
+    `max_memory` is what reading a photo may take, in bytes.
+    """
+
+    def __init__(self, load: Callable[[], Any], max_memory: int | None = None) -> None:
+        super().__init__(load)
+        self.max_memory = max_memory
 
     def prepare(self, tool: Any, item: Photo) -> np.ndarray:
         """Return the pixel values of a photo."""

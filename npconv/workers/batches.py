@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -37,7 +36,6 @@ def usual_workers(items: int, batch_size: int) -> int:
     return min(cores.available_cores(), -(-items // batch_size)) if items >= MANY else 1
 
 
-@dataclass(frozen=True)
 class Work(Generic[Item, Result]):
     """What is done to each item; the classes of those who have work to share fill it in.
 
@@ -46,7 +44,8 @@ class Work(Generic[Item, Result]):
     so must the items and their results.
     """
 
-    load: Callable[[], Any]
+    def __init__(self, load: Callable[[], Any]) -> None:
+        self.load = load
 
     def prepare(self, tool: Any, item: Item) -> Any:
         """Return the array that an item becomes."""

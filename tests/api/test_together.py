@@ -91,7 +91,7 @@ def test_pipelines_have_their_workers_do_it(folders, taken):
         pipe.close()
         assert_expected(pipe(photo))  # the workers start anew
         assert taken == [0, 1] * 3
-    with npconv.pipeline("image-classification", str(folders["convnextv2"]), workers=2) as pipe:
+    with npconv.pipeline("image-classification", str(folders["convnextv2"]), workers=np.int64(2)) as pipe:
         list(pipe([photo, photo]))
         assert_expected(pipe(photo))  # as there are workers
         assert taken == [0, 1] * 4

@@ -29,6 +29,27 @@ class TestPreprocess:
         for channel, value in enumerate((1, -2, np.float32(51 / 255))):
             assert (pixel_values[0, channel] == value).all()
 
+    @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"size": 20},
+            {"size": 384, "resample": "bilinear"},
+            {"size": 20, "resize_order": "vertical"},
+            {"size": {"height": 20, "width": 9}, "crop_mode": "squash", "crop_pct": 1, "resize_order": "horizontal"},
+            {"do_resize": False},
+        ],
+    )
+    def test_a_picture_comes_out_as_its_array(self, mode, settings):
+        """Those of some modes are resized without an array between."""
+        values = np.random.default_rng(0).integers(0, 256, (90, 30, 4), np.uint8)
+        picture = Image.fromarray(values).convert("RGB").convert(mode)
+        if mode in ("LA", "RGBA"):
+            picture.putalpha(Image.fromarray(values[..., 3]))
+        processor = ConvNextImageProcessor(do_convert_rgb=False, do_normalize=False, **settings)
+        of_array = processor(np.asarray(picture), input_data_format="none" if mode == "L" else "channels_last")
+        np.testing.assert_array_equal(processor(picture).pixel_values, of_array.pixel_values)
+
     def test_every_argument_overrides_and_none_does_not(self, photo):
         own = {
             "do_resize": True,

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from npconv.convert.dialects import BoundRule, Dialect, Values
+from npconv.convert.strangers import MOST_NAMES
 from npconv.errors import WeightsError
 from npconv.messages import LONGEST_NAME, hint, listed, quoted
 
@@ -27,9 +28,6 @@ LOSS, REST, OPTIMIZER = "of a loss", "of a larger network", "of an optimizer"
 BETWEEN = "of a larger network, after its backbone"
 PICTURES = "how another library prepares pictures: compare it with --mean and --std"
 AVERAGE = "a second copy under names without dots, an average perhaps"
-
-#: More tensors of which nothing is known are no copy of a model's.
-MOST_NAMES = 5000
 
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 

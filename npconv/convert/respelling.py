@@ -18,11 +18,9 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from npconv.convert.strangers import MOST_NAMES
 from npconv.errors import WeightsError
 from npconv.messages import LONGEST_NAME
-
-#: No model has so many tensors; a hostile file must not make it slow.
-MOST_NAMES = 5000
 
 #: What may stand before all names; what comes after it and is one of `_BETWEEN` is taken away.
 _BEFORE = re.compile(r"(?:(?:module|model|net|network|_orig_mod|_fsdp_wrapped_module|_forward_module)\.)*")

@@ -9,7 +9,7 @@ from typing import Any
 
 from npconv.messages import LONGEST_NAME, quoted
 
-#: No model has so many tensors; a hostile file must not make the search slow.
+#: No model has so many tensors; a hostile file must not make a search slow.
 MOST_NAMES = 5000
 
 _QUANTISED = "quantised weights, which need their scales; take the weights as they were before quantisation"

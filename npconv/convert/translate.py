@@ -12,15 +12,13 @@ import numpy as np
 
 from npconv.convert.dialects import LAYOUTS, Dialect, dialect_names, family_of_names, tables
 from npconv.convert.leftovers import DUPLICATE, digest, numbers_in, sort_out
+from npconv.convert.strangers import MOST_NAMES
 from npconv.errors import ConfigError, WeightsError
 from npconv.files.dtypes import mapped
 from npconv.messages import hint, listed, quoted
 from npconv.models import FAMILIES, find_family
 from npconv.models.naming import LackingError, Reading
 from npconv.models.parameters import Shapes, misfits
-
-#: Names that the choice between dialects looks at. No model has so many; a hostile file must not make it slow.
-MOST_NAMES = 5000
 
 #: Files that hold several models (a student and its average) have several prefixes; more than these are not tried.
 MOST_PREFIXES = 4

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from support.fast_models import tiny_blocks
 from support.rounding import assert_rounded, normal
 
-from npconv.fast.depthwise import DepthwiseProduct
+from npconv.fast.depthwise import DepthwiseProduct, DilatedDepthwise
 from npconv.fast.engine import Scratch, SharedScratch
 from npconv.layers import depthwise_conv2d
 
@@ -51,6 +51,32 @@ def test_banded_products_are_the_convolution(channels, batch, height, width, ker
             check(weight, x, scratch, stride=stride, padding=padding)
     else:
         check(weight, x, scratch, stride=stride, padding=padding)
+
+
+@given(
+    channels=st.integers(1, 5),
+    batch=st.integers(1, 3),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    kernel=st.sampled_from([1, 3, 5, 7]),
+    dilation=st.integers(2, 4),
+    threads=st.integers(1, 3),
+)
+def test_kernels_with_holes_are_kernels_of_many_small_maps(channels, batch, height, width, kernel, dilation, threads):
+    """Whatever the pictures and sizes, also in arrays that hold numbers of an earlier, larger map."""
+    weight, bias = normal(1, channels, 1, kernel, kernel, dtype="float32"), normal(3, channels, 1, dtype="float32")
+    scratch = SharedScratch(threads) if threads > 1 else Scratch()
+    convolution = DilatedDepthwise(weight, bias, dilation=dilation)
+    for seed, size in enumerate([(height + 3, width + 2), (height, width)]):
+        x = normal(seed, batch, channels, *size, dtype="float32")
+        out = np.full((channels, batch, *size), np.nan, np.float32)
+        convolution(np.ascontiguousarray(x.transpose(1, 0, 2, 3)), out, scratch)
+        window = {"padding": kernel // 2 * dilation, "dilation": dilation}
+        expected, magnitude = (
+            depthwise_conv2d(*(make(array.astype(np.float64)) for array in (x, weight, bias[:, 0])), **window)
+            for make in (np.asarray, np.abs)
+        )
+        assert_rounded(out.transpose(1, 0, 2, 3), expected, magnitude, kernel * kernel + 1)
 
 
 @pytest.mark.parametrize("width", [1, 14, 15, 16, 17, 28, 29, 56, 112, 113])

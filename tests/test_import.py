@@ -94,7 +94,7 @@ def test_no_library_is_loaded_before_it_is_asked_for():
 
 
 def test_a_photo_is_classified_without_what_it_does_not_need():
-    """Each takes milliseconds to load: random numbers, the way back, and the other commands with what is theirs."""
+    """Each takes milliseconds to load: random numbers, the way back, workers, and what other commands need."""
     picture = PACKAGE / "zoo" / "samples" / "ship.png"
     loaded = run_python(
         f"import sys\nfrom npconv.cli import main\nmain(['classify', {str(picture)!r}])\nprint('loaded', *sys.modules)"
@@ -103,7 +103,15 @@ def test_a_photo_is_classified_without_what_it_does_not_need():
     assert "npconv.cli.classify" in names
     others = {f"npconv.cli.{command}" for command in COMMANDS} - {"npconv.cli.classify"}
     heavy = {"numpy.random", "scipy.optimize", "npconv.gradients", "npconv.plan", "npconv.bench", "npconv.golden"}
-    assert names & (others | heavy | {"npconv.training", "npconv.pictures"}) == set()
+    workers = {"npconv.workers.pool", "npconv.workers.process", "npconv.workers.cluster", "npconv.api.folded"}
+    assert names & (others | heavy | workers | {"csv", "hashlib", "npconv.training", "npconv.pictures"}) == set()
+
+
+def test_a_command_line_alone_seldom_looks_for_garbage():
+    code = "import gc, sys; usual = gc.get_threshold(); sys.argv[0] = {!r}; import npconv; "
+    code += "print(gc.get_threshold() == usual)"
+    assert run_python(code.format("/bin/npconv")) == "False\n"
+    assert run_python(code.format("program.py")) == "True\n"
 
 
 def test_import_is_silent_with_warnings_as_errors():

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import shlex
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +87,7 @@ def load_tensors(
     if report.unexpected and (reason := _what_else(stored)):  # their numbers are not the weights
         raise WeightsError(reason)
     tensors |= _first_values([*report.missing, *(name for name, *_ in report.mismatched)], shapes, config)
-    return tensors, replace(report, missing=(*untrained, *report.missing))
+    return tensors, report._replace(missing=(*untrained, *report.missing))
 
 
 def decoded(tensor: Any) -> Any:
@@ -129,6 +127,8 @@ def _what_else(stored: Mapping[str, Any]) -> str:
 
 def _with_way_out(path: Path, stored: Mapping[str, Any], error: NamesMisfitError) -> str:
     """Return why a file does not fit, and what to do: what it is, or that `npconv convert` understands it."""
+    import shlex
+
     from npconv.convert.translate import detect, to_hugging_face
 
     if reason := _what_else(stored):

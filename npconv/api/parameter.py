@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,13 +12,13 @@ from npconv.messages import shown
 from npconv.models.parameters import is_buffer
 
 
-@dataclass
 class Marks:
     """What is said of a model beside its numbers; the model and its bare model have it in common."""
 
-    training: bool = False
-    #: Names of the parameters that are marked as not to be trained.
-    frozen: set[str] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.training = False
+        #: Names of the parameters that are marked as not to be trained.
+        self.frozen: set[str] = set()
 
 
 class Parameter(TorchArray):

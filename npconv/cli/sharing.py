@@ -118,13 +118,19 @@ def choose_workers(args: argparse.Namespace, photos: int) -> int:
 def workers_for(args: argparse.Namespace, photos: int) -> Iterator[int | Executor]:
     """Give what shares the work of so many photos, as :func:`npconv.pipeline` takes it, for a ``with`` block."""
     workers = choose_workers(args, photos)
-    if args.scheduler is None:
-        yield workers
-        return
-    from npconv.workers.cluster import dask_cluster
+    if args.scheduler is not None:
+        from npconv.workers.cluster import dask_cluster
 
-    with dask_cluster(args.scheduler) as cluster:
-        yield cluster
+        with dask_cluster(args.scheduler) as cluster:
+            yield cluster
+    elif workers == 1:
+        yield 1
+    else:
+        from npconv.workers.pool import WorkerPool
+
+        with WorkerPool(workers) as pool:
+            pool.begin("npconv.api")  # while this process loads the model
+            yield pool
 
 
 def work_on(

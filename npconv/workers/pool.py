@@ -21,6 +21,7 @@ there when it is used, with workers and a folder of its own.
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import threading
@@ -41,6 +42,11 @@ from npconv.workers.process import Worker, WorkerTraceback, check_may_start
 ATTEMPTS = 3
 
 _BEGINNING = Lock()
+
+
+def _load(module: str) -> None:
+    """Import a module."""
+    importlib.import_module(module)
 
 
 class WorkerError(NpconvError):
@@ -105,6 +111,11 @@ class WorkerPool(Executor):
             with suppress(OSError):  # whoever has a task for it finds out
                 self._first.append(self._start())
         return self._folder.make()
+
+    def begin(self, module: str) -> None:
+        """Start all workers now, and have each import a module: what the first tasks would otherwise wait for."""
+        for _ in range(self.workers):
+            self.submit(_load, module)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Let a worker call ``fn(*args, **kwargs)``; all of these must be picklable, and `fn` importable.

@@ -75,7 +75,7 @@ def test_a_model_that_workers_cannot_load_is_one_error(capsys, own_model, photos
 
 
 def test_few_photos_start_no_processes(capsys, model, photos, monkeypatch) -> None:
-    monkeypatch.setattr("npconv.api.pictures.WorkerPool", None)
+    monkeypatch.setattr("npconv.workers.pool.WorkerPool", None)
     assert classify(capsys, model, *[photos[0]] * (sharing.MANY - 1))[0] == 0
     assert classify(capsys, model, *[photos[0]] * 8, "--workers", "2")[0] == 0  # one batch
 

@@ -13,6 +13,7 @@ import pytest
 
 from npconv.bench.processes import PROC, process_tree
 from npconv.cli.features_file import LOG
+from npconv.cores import THREAD_VARIABLES
 from npconv.files.safetensors import read_metadata
 
 pytestmark = pytest.mark.long
@@ -30,6 +31,22 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=home, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: npconv ")
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float32", "1"), ("float64", "None")])
+@pytest.mark.parametrize("command", ["classify", "features", "evaluate"])
+def test_the_cores_are_left_to_the_fast_engine(command: str, dtype: str, expected: str, tmp_path: Path) -> None:
+    """The BLAS keeps to one thread, which it takes in when NumPy is loaded; the layers as they are written need it."""
+    program = (
+        "import os, sys; from npconv.cli import main; main(sys.argv[1:]); "
+        "print('numpy' in sys.modules, os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    home, photo = Path(__file__).parents[2], "npconv/zoo/samples/ship.png"
+    more = {"classify": [photo], "features": [photo, "-o", tmp_path / "out"], "evaluate": ["cvt-cifar10", tmp_path]}
+    words = [sys.executable, "-c", program, command, *more[command], "--dtype", dtype]
+    environment = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
+    done = subprocess.run(words, cwd=home, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"True {expected}", done.stderr
 
 
 @posix

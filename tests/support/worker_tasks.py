@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -21,6 +22,10 @@ def process_id(_=None) -> int:
 
 def double(x):
     return 2 * x
+
+
+def is_loaded(module: str) -> bool:
+    return module in sys.modules
 
 
 def sleep(seconds: float) -> float:

@@ -136,6 +136,15 @@ def test_a_task_that_kills_every_worker_is_given_up(pool):
     assert after.result(60) == 42
 
 
+def test_workers_begin_with_what_their_tasks_need():
+    with WorkerPool(1) as own:
+        assert not own.submit(tasks.is_loaded, "wave").result()
+        own.begin("wave")
+        assert own.submit(tasks.is_loaded, "wave").result()
+        own.begin("no_such_module")  # whose task will say so
+        assert own.submit(tasks.double, 1).result() == 2
+
+
 def test_shutdown_finishes_the_tasks_and_ends_the_workers():
     with WorkerPool(2) as own:
         futures = [own.submit(tasks.sleep, 0.2) for _ in range(3)]

@@ -206,7 +206,9 @@ def _of_name(
     Loader.of(load_pipeline, **sent)  # likewise
     load = partial(kind.load_model, name, **loading)
     share = partial(shared_loader, load=load_pipeline, model=name, **sent)
-    return kind(load, processor, share=share, together=loading["engine"] == "fast", **settings)
+    # What a user's class does to a picture, or keeps of it, is done once, in this process.
+    together = loading["engine"] == "fast" and kind in PIPELINES.values()
+    return kind(load, processor, share=share, together=together, **settings)
 
 
 def _is_shared(workers: int | Executor) -> bool:

@@ -37,17 +37,21 @@ class Together:
         self._table: Table | None = None
         self._process = os.getpid()
         self._turns = self._rest = 0
+        self._shape: tuple[int, ...] | None = None  # of the last picture
 
     def run(self, load: Callable[[], Any], pixel_values: np.ndarray) -> Any:
         """Return what the function returns for what `load` returns in a worker and pixel values (1, C, H, W).
 
         `load` is a :class:`npconv.workers.loader.Loader`. If the workers cannot do it together, now, one of them does
-        it alone. What the function raises is raised.
+        it alone; so does one a picture of another shape than the last, as laying a table takes longer than it saves.
+        What the function raises is raised.
         """
         with self._lock.held():
+            last, self._shape = self._shape, np.shape(pixel_values)
+            known = [last, self._table.shape if self._table else None]
             if self._rest:
                 self._rest -= 1
-            elif CAN_MEET and self._pool.workers > 1:
+            elif CAN_MEET and self._pool.workers > 1 and (last is None or self._shape in known):
                 try:
                     return self._take_turn(load, self._laid(pixel_values))
                 except Exception:  # who does it alone finds out whether it is the model's or the picture's

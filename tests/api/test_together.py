@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from unittest import mock
 
 import numpy as np
@@ -207,7 +206,8 @@ def test_other_pictures_go_on_after_one_that_cannot_be_done(folders):
 def test_ctrl_c_ends_the_turn(folders, taken):
     with SharedClassifier(folders["convnext"], workers=2) as classifier:
         assert_right(classifier, folders["convnext"])
-        with mock.patch.object(together, "as_completed", side_effect=KeyboardInterrupt), suppress(KeyboardInterrupt):
+        interrupted = mock.patch.object(together, "as_completed", side_effect=KeyboardInterrupt)
+        with interrupted, pytest.raises(KeyboardInterrupt):
             classifier(pictures(1, height=32, width=32))
         assert_right(classifier, folders["convnext"])
     assert taken == [0, 1] * 3
@@ -225,7 +225,7 @@ def test_who_is_alone_at_the_table_goes_on(folders, taken, monkeypatch):
                 raise KeyboardInterrupt
             return submit(pool, *args)
 
-        with mock.patch.object(WorkerPool, "submit", interrupted), suppress(KeyboardInterrupt):
+        with mock.patch.object(WorkerPool, "submit", interrupted), pytest.raises(KeyboardInterrupt):
             classifier(pictures(1, height=32, width=32))
         for _ in range(2):  # the second time: the first may end the team that was left
             assert_right(classifier, folders["convnext"])

@@ -18,6 +18,7 @@ from npconv.api.heads import BareModel
 from npconv.api.inputs import each, is_single, is_tensor, sendable
 from npconv.errors import InputError
 from npconv.files.saving_arguments import refuse_upload
+from npconv.forks import Lock
 from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
 from npconv.images.decode import is_url, picture_name
 from npconv.images.remote import fetch
@@ -40,6 +41,10 @@ WORTH_WORKERS = 16
 
 #: Options of a call that say how pictures are made ready; the others say what is made of what the model gives.
 PREPARING = ("image_processor_kwargs", "max_memory", "timeout")
+
+
+#: Held where the workers of a pipeline begin: there are none twice, and two that share them would wait for each other.
+_BEGINNING = Lock()
 
 
 class Pipeline:
@@ -177,11 +182,13 @@ class Pipeline:
 
     def _working_together(self) -> Together:
         """Return what has the workers run the model on a picture together."""
-        if self._together is None:
-            from npconv.api.together import Together
+        from npconv.api.together import Together
 
-            self._together = Together(self._own_pool(), _outputs)
-        return self._together
+        pool = self._own_pool()
+        with _BEGINNING.held():
+            if self._together is None:
+                self._together = Together(pool, _outputs)
+            return self._together
 
     def postprocess(self, model_outputs: Any, **options: Any) -> Any:
         """Return the result of a picture, given what the model gives for it alone."""
@@ -278,12 +285,13 @@ class Pipeline:
 
     def _own_pool(self) -> WorkerPool:
         """Return the worker processes of this pipeline."""
-        if self._pool is None:
-            from npconv.workers.pool import WorkerPool  # only here: most calls start none
+        from npconv.workers.pool import WorkerPool  # only here: most calls start none
 
-            assert isinstance(self.workers, int)
-            self._pool = WorkerPool(self.workers)
-        return self._pool
+        with _BEGINNING.held():
+            if self._pool is None:
+                assert isinstance(self.workers, int)
+                self._pool = WorkerPool(self.workers)
+            return self._pool
 
     def loader(self) -> Callable[[], Any]:
         """Return what gives this pipeline to those who do its work: in this process itself, elsewhere loaded anew.
@@ -380,7 +388,8 @@ class PictureWork(Work[Any, Any]):
 
 def _outputs(pipeline: Pipeline, pixel_values: np.ndarray) -> Any:
     """Return what the model of a worker's pipeline gives."""
-    return pipeline.forward({"pixel_values": pixel_values})
+    with np.errstate(over="ignore", invalid="ignore"):  # as in `PictureWork.run`, where this is a part of it
+        return pipeline._forward({"pixel_values": pixel_values})
 
 
 def _row(output: Any, place: int) -> Any:

@@ -75,9 +75,9 @@ def pipeline(
         Pictures that pass the model together; 1 when unset.
     workers : int or Executor
         Processes that share the work when there are more pictures than fit in a batch, and with the fast engine the
-        weights in memory; 1 (or 0) means none but this one. Where pictures come one by one, they work on each
-        together, which is quicker than threads, once they have been started: by many pictures in a call, or after some
-        calls of one. A script that uses them keeps its work under ``if __name__ == "__main__":``. Any
+        weights in memory; 1 (or 0) means none but this one. Where pictures of one size come one by one, they work on
+        each together, which is quicker than threads, once they have been started: by many pictures in a call, or after
+        some calls of one. A script that uses them keeps its work under ``if __name__ == "__main__":``. Any
         ``concurrent.futures.Executor`` may take their place, such as one of ``distributed`` for several machines;
         `model` must then be found there under the same name. A model that is loaded already cannot be shared.
     feature_extractor
@@ -206,7 +206,9 @@ def _of_name(
     Loader.of(load_pipeline, **sent)  # likewise
     load = partial(kind.load_model, name, **loading)
     share = partial(shared_loader, load=load_pipeline, model=name, **sent)
-    return kind(load, processor, share=share, together=loading["engine"] == "fast", **settings)
+    # What a user's class does to a picture, or keeps of it, is done once, in this process.
+    together = loading["engine"] == "fast" and kind in PIPELINES.values()
+    return kind(load, processor, share=share, together=together, **settings)
 
 
 def _is_shared(workers: int | Executor) -> bool:

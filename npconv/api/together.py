@@ -6,13 +6,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npconv.errors import NpconvError
 from npconv.fast.team import CAN_MEET, Table, TeamScratch
 from npconv.forks import Lock
 from npconv.workers.pool import WorkerPool
@@ -38,20 +37,24 @@ class Together:
         self._table: Table | None = None
         self._process = os.getpid()
         self._turns = self._rest = 0
+        self._shape: tuple[int, ...] | None = None  # of the last picture
 
     def run(self, load: Callable[[], Any], pixel_values: np.ndarray) -> Any:
         """Return what the function returns for what `load` returns in a worker and pixel values (1, C, H, W).
 
         `load` is a :class:`npconv.workers.loader.Loader`. If the workers cannot do it together, now, one of them does
-        it alone. What the function raises is raised.
+        it alone; so does one a picture of another shape than the last, as laying a table takes longer than it saves.
+        What the function raises is raised.
         """
         with self._lock.held():
+            last, self._shape = self._shape, np.shape(pixel_values)
+            known = [last, self._table.shape if self._table else None]
             if self._rest:
                 self._rest -= 1
-            elif CAN_MEET and self._pool.workers > 1:
+            elif CAN_MEET and self._pool.workers > 1 and (last is None or self._shape in known):
                 try:
                     return self._take_turn(load, self._laid(pixel_values))
-                except (NpconvError, OSError):  # who does it alone finds out whether it is the model's or the picture's
+                except Exception:  # who does it alone finds out whether it is the model's or the picture's
                     self._rest = REST
         return self._pool.submit(_alone, self._function, load, pixel_values).result()
 
@@ -61,25 +64,22 @@ class Together:
             self.clear()
             path = self._pool.folder / secrets.token_hex(8)
             self._table, self._turns = Table.lay(path, self._pool.workers, pixel_values.shape), 0
-        self._table.pixel_values[...] = pixel_values
+        np.copyto(self._table.pixel_values, pixel_values, casting="no")  # another dtype may be a mistake
         return self._table
 
     def _take_turn(self, load: Callable[[], Any], table: Table) -> Any:
         """Return what the function returns at the first seat, when all have done their parts."""
         self._turns += 1
         place, seats = (table.path, table.members, table.shape), range(table.members)
-        futures = [self._pool.submit(_take_part, self._function, load, place, self._turns, seat) for seat in seats]
-        whole = False
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            if any(future.done() and future.exception() for future in futures):
-                table.break_up()
-            results = [future.result() for future in futures]
-            whole = True
-        finally:
-            if not whole:  # an error, or Ctrl-C
-                table.break_up()
-                self.clear()
+            futures = [self._pool.submit(_take_part, self._function, load, place, self._turns, seat) for seat in seats]
+            for future in as_completed(futures):
+                future.result()  # the first error at once: the others may wait for who had it
+        except BaseException:  # Ctrl-C as well
+            table.break_up()
+            self.clear()
+            raise
+        results = [future.result() for future in futures]
         # In the first turn members load the model, and wait for each other.
         if self._turns > 1 and max(waited for _, waited in results) > MOST_WAITING:
             self._rest = REST
@@ -105,14 +105,15 @@ def _take_part(
 ) -> tuple[Any, float]:
     """Do the parts of a seat, in a worker; return the result at the first seat, and the share of the time it waited."""
     global _scratch
-    tool = load()
-    if _scratch is None or _scratch.table.path != place[0]:
-        _scratch = None  # let go of the last arrays before there are new ones
-        _scratch = TeamScratch(Table(*place))
+    own, _scratch = _scratch, None
+    if own is None or own.table.path != place[0]:
+        own = None  # let go of the last arrays before there are new ones
+        own = TeamScratch(Table(*place))
     start = time.perf_counter()
-    with _scratch.turn(turn, seat):
-        result = function(tool, _scratch.table.pixel_values)
-    return (result if seat == 0 else None), _scratch.waited / (time.perf_counter() - start)
+    with own.turn(turn, seat):
+        result = function(load(), own.table.pixel_values)
+    _scratch = own  # unless the team has broken up
+    return (result if seat == 0 else None), own.waited / (time.perf_counter() - start)
 
 
 def _alone(function: Callable[[Any, np.ndarray], Any], load: Callable[[], Any], pixel_values: np.ndarray) -> Any:

@@ -9,6 +9,8 @@ own parts, and waits until the others have done theirs.
   that a part of `map` gets, are a member's own.
 - So outside of `map` a pass may write to arrays of `scratch` only what does not depend on what it overwrites: all
   members do it, and not at the same time.
+- Nobody waits before the parts of a `map`. So neither they, nor what comes before them, may write to what is read after
+  the `map` before: a member that is late would read it too late.
 - A member waits by looking at the counts of the others, which takes a microsecond. It spins only for a moment: where
   other programs have the cores, it sleeps in between, and says how long it waited in all.
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -66,8 +69,12 @@ class Table:
     def lay(cls, path: Path, members: int, shape: tuple[int, ...]) -> Table:
         """Return a new table, in a new file; OSError if there is no room for it."""
         path.touch(mode=0o600, exist_ok=False)
-        _grow(path, _page((2 * members + 1) * APART) + _page(4 * math.prod(shape)))
-        return cls(path, members, shape)
+        try:
+            _grow(path, _page((2 * members + 1) * APART) + _page(4 * math.prod(shape)))
+            return cls(path, members, shape)
+        except BaseException:
+            path.unlink()  # what was written of it would fill the disk
+            raise
 
     def map_next(self, *shape: int) -> np.ndarray:
         """Return the next float32 array of the file, which is long enough."""
@@ -194,5 +201,6 @@ def _page(size: int) -> int:
 
 def _grow(path: Path, size: int) -> None:
     """Write so many zeros to the end of a file: a file with holes would end the process where a disk is full."""
-    with path.open("ab") as file:
+    with path.open("r+b") as file:  # a file that is gone is not made again
+        file.seek(0, os.SEEK_END)
         file.write(bytes(size))

@@ -239,8 +239,12 @@ def _answer(message: bytearray) -> bytes:
 
 
 def _portable(error: Exception) -> tuple[Exception, str]:
-    """Return an error that can be sent, and its traceback as text: pickling drops the cause of an error."""
+    """Return an error that can be sent, and its traceback as text: pickling drops the cause of an error.
+
+    The traceback itself would keep what the task had in memory, until Python looks for garbage.
+    """
     text = "".join(traceback.format_exception(error))
+    error.__traceback__ = None
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # some errors cannot be made again of their arguments

@@ -2,8 +2,8 @@
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from unittest import mock
 
 import numpy as np
@@ -63,11 +63,11 @@ def assert_right(classifier, folder, size=32, seed=0):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_one_picture_is_the_work_of_all(folders, family, taken):
-    """One after another, of one size or another."""
+    """One after another; one that has another size than the last and the first is not worth new arrays."""
     with SharedClassifier(folders[family], workers=2) as classifier:
-        for seed, size in enumerate([32, 32, 40, 32]):
+        for seed, (size, turns) in enumerate([(32, 1), (32, 2), (40, 2), (32, 3), (40, 3), (40, 4), (32, 4), (40, 5)]):
             assert_right(classifier, folders[family], size, seed)
-    assert taken == [0, 1] * 4
+            assert taken == [0, 1] * turns
 
 
 def test_pipelines_have_their_workers_do_it(folders, taken):
@@ -100,6 +100,62 @@ def test_pipelines_have_their_workers_do_it(folders, taken):
         for _ in range(WORTH_WORKERS + 1):
             np.testing.assert_allclose(pipe(photo), features, rtol=1e-4, atol=1e-4)
     assert taken == [0, 1] * 5
+
+
+class Doubling(npconv.ImageClassificationPipeline):
+    """A pipeline of a user's."""
+
+    def forward(self, model_inputs):
+        return super().forward({"pixel_values": 2 * model_inputs["pixel_values"]})
+
+
+def test_what_a_users_class_does_is_done_once(folders, taken):
+    photo = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    arguments = {"model": str(folders["convnextv2"]), "pipeline_class": Doubling}
+    expected = npconv.pipeline("image-classification", **arguments)(photo)
+    with npconv.pipeline("image-classification", workers=2, **arguments) as pipe:
+        for _ in range(WORTH_WORKERS + 1):
+            assert pipe(photo) == expected
+    assert taken == []
+
+
+def test_pipelines_refuse_the_same_when_their_workers_do_it(folders):
+    """Numbers that are not normalized; a picture whose result is no number, without warnings of NumPy's."""
+    model = small("convnext", engine="explicit")
+    model.config.id2label = dict(enumerate("abcde"))
+    model.params["classifier"]["weight"][...] = 3e38
+    folder = folders["convnext"] / "overflows"
+    model.save_pretrained(folder)
+    npconv.ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=1.0).save_pretrained(folder)
+    with npconv.pipeline("image-classification", str(folder), workers=2) as pipe:
+        for _ in range(WORTH_WORKERS + 1):
+            with pytest.raises(npconv.InputError, match="numbers overflowed inside the model"):
+                pipe(np.zeros((32, 32, 3), np.uint8))
+        with pytest.raises(npconv.InputError, match="expected normalized floating-point pixel_values, got uint8"):
+            pipe.forward({"pixel_values": np.zeros((1, 3, 32, 32), np.uint8)})
+
+
+def test_threads_that_begin_at_once_have_one_team(folders, monkeypatch):
+    """Two teams of the same workers would wait for each other."""
+    made = []
+
+    class Slow(together.Together):
+        def __init__(self, *args):
+            made.append(self)
+            time.sleep(0.1)
+            super().__init__(*args)
+
+        def run(self, _, pixel_values):
+            return pipe._forward({"pixel_values": pixel_values})
+
+    monkeypatch.setattr(together, "Together", Slow)
+    with npconv.pipeline("image-classification", str(folders["convnext"]), workers=2) as pipe:
+        photo = np.zeros((32, 32, 3), np.uint8)
+        for _ in range(WORTH_WORKERS):
+            pipe(photo)
+        with ThreadPoolExecutor(4) as executor:
+            list(executor.map(pipe, [photo] * 4))
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("options", [{"engine": "explicit"}, {"workers": 1}, {"machine": "arm64"}])
@@ -150,10 +206,30 @@ def test_other_pictures_go_on_after_one_that_cannot_be_done(folders):
 def test_ctrl_c_ends_the_turn(folders, taken):
     with SharedClassifier(folders["convnext"], workers=2) as classifier:
         assert_right(classifier, folders["convnext"])
-        with mock.patch.object(together, "wait", side_effect=KeyboardInterrupt), suppress(KeyboardInterrupt):
+        interrupted = mock.patch.object(together, "as_completed", side_effect=KeyboardInterrupt)
+        with interrupted, pytest.raises(KeyboardInterrupt):
             classifier(pictures(1, height=32, width=32))
         assert_right(classifier, folders["convnext"])
     assert taken == [0, 1] * 3
+
+
+def test_who_is_alone_at_the_table_goes_on(folders, taken, monkeypatch):
+    """Ctrl-C comes when one worker has been asked, and the other has not."""
+    with SharedClassifier(folders["convnext"], workers=2) as classifier:
+        assert_right(classifier, folders["convnext"])
+        submit, seats = WorkerPool.submit, []
+
+        def interrupted(pool, *args):
+            seats.append(args[-1])
+            if len(seats) == 2:
+                raise KeyboardInterrupt
+            return submit(pool, *args)
+
+        with mock.patch.object(WorkerPool, "submit", interrupted), pytest.raises(KeyboardInterrupt):
+            classifier(pictures(1, height=32, width=32))
+        for _ in range(2):  # the second time: the first may end the team that was left
+            assert_right(classifier, folders["convnext"])
+    assert taken == [0, 1, 0, 0, 1, 0, 1]
 
 
 def test_workers_that_wait_for_each_other_do_one_picture_each(folders, taken, monkeypatch):
@@ -165,8 +241,9 @@ def test_workers_that_wait_for_each_other_do_one_picture_each(folders, taken, mo
     assert taken == [0, 1] * 3
 
 
-def test_no_room_for_what_is_shared_is_no_error(folders, taken, monkeypatch):
-    monkeypatch.setattr(Table, "lay", mock.Mock(side_effect=OSError(28, "no space left")))
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), MemoryError()])
+def test_no_room_for_what_is_shared_is_no_error(folders, taken, monkeypatch, error):
+    monkeypatch.setattr(Table, "lay", mock.Mock(side_effect=error))
     with SharedClassifier(folders["convnext"], workers=2) as classifier:
         assert_right(classifier, folders["convnext"])
     assert taken == []

@@ -13,11 +13,13 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from support.families import CONFIGS
 from support.fast_models import (
     BARE_MODELS,
     KINDS,
     LEAST_BOUND,
     SLACK,
+    SMALL,
     assert_same,
     configs,
     farthest,
@@ -35,12 +37,24 @@ from npconv.fast.engine import TEAM
 from npconv.fast.team import Table, TeamError, TeamScratch
 
 
+class LateScratch(TeamScratch):
+    """Scratch arrays of a member that is behind the others, also between two works that all share."""
+
+    def array(self, name, *shape):
+        time.sleep(0.002)
+        return super().array(name, *shape)
+
+
 @contextmanager
 def scratches(members, shape=(1, 3, 32, 32)):
-    """Give the scratch arrays of each member of a new team, who sleep when they wait: threads share a lock."""
+    """Give the scratch arrays of each member of a new team; the last is late.
+
+    They sleep when they wait: threads share a lock.
+    """
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(team, "SPIN", 0.0):
         laid = Table.lay(Path(folder, "table"), members, shape)
-        yield [TeamScratch(Table(laid.path, members, shape)) for _ in range(members)]
+        kinds = [*[TeamScratch] * (members - 1), LateScratch]
+        yield [kind(Table(laid.path, members, shape)) for kind in kinds]
 
 
 def at_once(tasks):
@@ -104,8 +118,22 @@ def test_random_models_are_as_near_to_the_truth_as_the_explicit_engine(family, d
     bound = max(SLACK * rounding_of(model_class, config, tensors, x), LEAST_BOUND)
     model = model_class(config, tensors, engine="fast", threads=1)
     with scratches(members) as own, tiny_blocks() if tiny else mock.MagicMock():
-        for found in together(own, 1, partial(outputs_of, model, x)):
-            assert farthest(found, truth) <= bound
+        for turn in (1, 2):  # in the first they wait for each other at new arrays as well
+            for found in together(own, turn, partial(outputs_of, model, x)):
+                assert farthest(found, truth) <= bound
+
+
+@pytest.mark.parametrize("family", BARE_MODELS)
+def test_stages_without_blocks_leave_a_late_member_its_time(family):
+    """There are few works that all wait for between one stage and the next."""
+    depths = {"cvt": {"depth": [0, 0, 1]}}.get(family, {"depths": [0, 0, 1]})
+    config = CONFIGS[family](**{**SMALL[family], **depths}) if family in SMALL else small(family, BARE_MODELS).config
+    model = BARE_MODELS[family](config, weights(BARE_MODELS[family], config), engine="fast", threads=1)
+    with scratches(2) as own:
+        for turn in (1, 2):
+            x = pictures((1, 3, 32, 32), seed=turn)
+            for found in together(own, turn, partial(outputs_of, model, x)):
+                assert farthest(found, outputs_of(model, x)) < 1e-5
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2, 3, 7])
@@ -208,3 +236,14 @@ def test_a_table_is_for_this_user_alone(tmp_path):
     assert table.pixel_values.shape == (1, 3, 5, 7)
     with pytest.raises(FileExistsError):
         Table.lay(tmp_path / "table", 2, (1, 3, 5, 7))
+
+
+def test_no_file_is_left_without_a_table(tmp_path, monkeypatch):
+    table = Table.lay(tmp_path / "table", 2, (1, 3, 5, 7))
+    table.path.unlink()
+    with pytest.raises(FileNotFoundError):  # a member may not know yet that the team has broken up
+        table.grow(5)
+    monkeypatch.setattr(team, "_grow", mock.Mock(side_effect=OSError(errno.ENOSPC, "no space left")))
+    with pytest.raises(OSError, match="no space"):
+        Table.lay(tmp_path / "table", 2, (1, 3, 5, 7))
+    assert list(tmp_path.iterdir()) == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import time
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,29 @@ def fail(kind: str) -> None:
 
 def warn(text: str) -> None:
     warnings.warn(text, NpconvWarning, stacklevel=1)
+
+
+class Something:
+    """What may be large."""
+
+
+#: The last thing that a task had when it failed.
+_had: weakref.ref[Something] | None = None
+
+
+def fail_with_something() -> None:
+    """Fail with a thing in a variable, which nobody collects as garbage."""
+    global _had
+    gc.disable()
+    something = Something()
+    _had = weakref.ref(something)
+    raise ValueError("with something")
+
+
+def is_something_left() -> bool:
+    """Tell whether it is in memory, and have garbage collected as before."""
+    gc.enable()
+    return _had is not None and _had() is not None
 
 
 def unpicklable():

@@ -84,6 +84,12 @@ def test_errors_arrive_with_where_they_were_raised(pool):
         pool.submit(tasks.fail, "other").result()
 
 
+def test_what_a_task_had_is_let_go_with_its_error(pool):
+    with pytest.raises(ValueError, match="with something"):
+        pool.submit(tasks.fail_with_something).result()
+    assert pool.submit(tasks.is_something_left).result() is False
+
+
 def test_what_cannot_be_sent_is_an_error_and_not_the_end(pool):
     worker = pool.submit(tasks.process_id).result()
     with pytest.raises(InputError, match="a worker's result cannot be sent back"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from npconv.errors import ConfigError
 from npconv.fast.bottleneck import Bottleneck, fold_bottleneck
-from npconv.fast.engine import Engine, Scratch, own
+from npconv.fast.engine import Engine, Scratch, own, small_shares
 from npconv.fast.products import PatchProduct, as_column, fold_patches, groups, normalize_map
 from npconv.layers.conv import check_window
 from npconv.models import cvt
@@ -116,14 +116,24 @@ class Stage:
             self.patches(x[:, part], embedded, scratch)
             normalize_map(embedded, embedded, scratch, eps=cvt.LAYER_NORM_EPS, scale=self.scale, shift=self.shift)
             work = scratch.array("stage", self.embed_dim, count, tokens)
-            work[:, :, :positions] = embedded.reshape(self.embed_dim, count, positions)
-            if self.cls_token is not None:
-                work[:, :, positions] = self.cls_token
+            self._place(embedded.reshape(self.embed_dim, count, positions), work, scratch)
             for block in self.blocks:
                 block(work, size, scratch)
             out[:, part] = work
         feature_map = out[:, :, :positions].reshape(self.embed_dim, batch, *size)
         return feature_map, None if self.cls_token is None else out[:, :, positions]
+
+    def _place(self, embedded: np.ndarray, work: np.ndarray, scratch: Scratch) -> None:
+        """Store the embedded positions (D, N, P), and the class token behind them, in the tokens `work` (D, N, T)."""
+        positions = embedded.shape[2]
+
+        def some_rows(rows: tuple[int, int], scratch: Scratch) -> None:
+            part = slice(*rows)
+            work[part, :, :positions] = embedded[part]
+            if self.cls_token is not None:
+                work[part, :, positions] = self.cls_token[part]
+
+        scratch.map(some_rows, small_shares(len(work), scratch))
 
 
 class CvtTrunk:

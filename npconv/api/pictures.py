@@ -173,7 +173,9 @@ class Pipeline:
         if self._can_work_together and len(pixel_values := model_inputs["pixel_values"]) == 1:
             self._singles += 1
             if self._singles > WORTH_WORKERS or self._pool is not None:
-                return self._working_together().run(self.loader(), pixel_values)
+                outputs = self._working_together().run(self.loader(), pixel_values)
+                if outputs is not None:
+                    return outputs
         return self._forward(model_inputs)
 
     def _forward(self, model_inputs: Mapping[str, Any]) -> Any:

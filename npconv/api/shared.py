@@ -13,6 +13,7 @@ from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.folded import shared_loader
 from npconv.api.heads import prepare_pixel_values
 from npconv.api.together import Together
+from npconv.workers.interrupts import wait_for
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
 
@@ -54,10 +55,12 @@ class SharedClassifier:
         pixel_values = prepare_pixel_values(pixel_values, dtype=self._dtype, device="cpu")
         loader = self._loader()
         if self._together is not None and len(pixel_values) == 1:
-            return self._together.run(loader, pixel_values)
+            logits = self._together.run(loader, pixel_values)
+            if logits is not None:
+                return logits
         parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
         futures = [self._executor.submit(_load_and_run, loader, part) for part in parts]
-        return np.concatenate([future.result() for future in futures])
+        return np.concatenate([wait_for(future) for future in futures])
 
     def _loader(self) -> Loader:
         """Return what loads the model in the workers: others in a forked child, with another folder."""

@@ -6,14 +6,16 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from concurrent.futures import as_completed
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from npconv.fast.team import CAN_MEET, Table, TeamScratch
 from npconv.forks import Lock
+from npconv.workers.interrupts import uninterrupted, wait_for
 from npconv.workers.pool import WorkerPool
 
 #: The share of a pass that a member may wait for others, and how many pictures are left to one worker after a worse
@@ -42,9 +44,9 @@ class Together:
     def run(self, load: Callable[[], Any], pixel_values: np.ndarray) -> Any:
         """Return what the function returns for what `load` returns in a worker and pixel values (1, C, H, W).
 
-        `load` is a :class:`npconv.workers.loader.Loader`. If the workers cannot do it together, now, one of them does
-        it alone; so does one a picture of another shape than the last, as laying a table takes longer than it saves.
-        What the function raises is raised.
+        `load` is a :class:`npconv.workers.loader.Loader`. None if the workers cannot do it together, now: whoever asks
+        does it without them, and meets the error, if it is the picture's or the model's. That goes for a picture of
+        another shape than the last as well, as laying a table takes longer than it saves.
         """
         with self._lock.held():
             last, self._shape = self._shape, np.shape(pixel_values)
@@ -54,9 +56,9 @@ class Together:
             elif CAN_MEET and self._pool.workers > 1 and (last is None or self._shape in known):
                 try:
                     return self._take_turn(load, self._laid(pixel_values))
-                except Exception:  # who does it alone finds out whether it is the model's or the picture's
+                except Exception:
                     self._rest = REST
-        return self._pool.submit(_alone, self._function, load, pixel_values).result()
+            return None
 
     def _laid(self, pixel_values: np.ndarray) -> Table:
         """Return the table with the pixel values on it: another for another shape, and in a forked child."""
@@ -71,19 +73,24 @@ class Together:
         """Return what the function returns at the first seat, when all have done their parts."""
         self._turns += 1
         place, seats = (table.path, table.members, table.shape), range(table.members)
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
+        found, most_waited = None, 0.0
         try:
-            futures = [self._pool.submit(_take_part, self._function, load, place, self._turns, seat) for seat in seats]
-            for future in as_completed(futures):
-                future.result()  # the first error at once: the others may wait for who had it
+            with uninterrupted():
+                for seat in seats:
+                    task = (_take_part, self._function, load, place, self._turns, seat)
+                    self._pool.submit(*task).add_done_callback(done.put)
+            for _ in seats:
+                result, waited = wait_for(done.get())  # the first error at once: the others may wait for who had it
+                found, most_waited = result if found is None else found, max(waited, most_waited)
         except BaseException:  # Ctrl-C as well
             table.break_up()
             self.clear()
             raise
-        results = [future.result() for future in futures]
         # In the first turn members load the model, and wait for each other.
-        if self._turns > 1 and max(waited for _, waited in results) > MOST_WAITING:
+        if self._turns > 1 and most_waited > MOST_WAITING:
             self._rest = REST
-        return results[0][0]
+        return found
 
     def clear(self) -> None:
         """Have no table any more."""
@@ -114,8 +121,3 @@ def _take_part(
         result = function(load(), own.table.pixel_values)
     _scratch = own  # unless the team has broken up
     return (result if seat == 0 else None), own.waited / (time.perf_counter() - start)
-
-
-def _alone(function: Callable[[Any, np.ndarray], Any], load: Callable[[], Any], pixel_values: np.ndarray) -> Any:
-    """Run the model as usual, in a worker."""
-    return function(load(), pixel_values)

@@ -4,4 +4,5 @@
 - ``loader``: what each process loads once to do it
 - ``pool``, ``process``, ``program``: worker processes of this machine, and the program they are of
 - ``cluster``: those of a Dask cluster
+- ``interrupts``: Ctrl-C where it can do no harm
 """

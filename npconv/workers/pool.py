@@ -36,6 +36,7 @@ from npconv.cores import available_cores
 from npconv.errors import InputError, NpconvError, UnavailableError
 from npconv.files.temporary import TemporaryFolder
 from npconv.forks import Lock
+from npconv.workers.interrupts import uninterrupted
 from npconv.workers.process import Worker, WorkerTraceback, check_may_start
 
 #: How many workers may die of one task before it is given up. Once may be bad luck.
@@ -128,7 +129,8 @@ class WorkerPool(Executor):
         folder = ""
         with suppress(OSError):  # the folder of this process may be gone
             folder = os.getcwd()
-        return self._here()._threads.submit(self._run, folder, fn, args, kwargs)
+        with uninterrupted():
+            return self._here()._threads.submit(self._run, folder, fn, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks; with `wait`, return when all are done and the workers have ended."""

@@ -206,7 +206,7 @@ def test_other_pictures_go_on_after_one_that_cannot_be_done(folders):
 def test_ctrl_c_ends_the_turn(folders, taken):
     with SharedClassifier(folders["convnext"], workers=2) as classifier:
         assert_right(classifier, folders["convnext"])
-        interrupted = mock.patch.object(together, "as_completed", side_effect=KeyboardInterrupt)
+        interrupted = mock.patch.object(together, "wait_for", side_effect=KeyboardInterrupt)
         with interrupted, pytest.raises(KeyboardInterrupt):
             classifier(pictures(1, height=32, width=32))
         assert_right(classifier, folders["convnext"])

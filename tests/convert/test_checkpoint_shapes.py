@@ -127,6 +127,26 @@ def test_copies_are_looked_for_up_to_a_number(tmp_path, monkeypatch):
         converted(shape, tmp_path, tensors)
 
 
+def test_ones_are_no_copy_of_other_ones(tmp_path):
+    """A tensor is known again by its values, however near they are to each other, but not by none."""
+    shape = Shape("a norm under two names", lambda: named(TIMM, "model."))
+    tensors = shape.make()
+    norm = tensors["model.head.norm.weight"]
+    for values, is_known in ((np.linspace(1, 1.1, norm.size), True), (np.ones(norm.size), False)):
+        norm[:] = values
+        both = {**tensors, "second.weight": norm.copy()}
+        if is_known:
+            said = "\n".join(map(str, converted(shape, tmp_path, both).decisions))
+            assert "the same tensor under a second name: 'second.weight'" in said
+        else:
+            with pytest.raises(WeightsError, match=r"no place for tensor 'second\.weight'"):
+                converted(shape, tmp_path, both)
+
+
+def test_numbers_in_a_name():
+    assert leftovers.numbers_in("a.12345.b/123456.7.c1") == {"i": 12345, "j": 7}
+
+
 def test_there_are_enough_shapes():
     assert len(SHAPES) >= 55
     assert len({shape.name for shape in SHAPES}) == len(SHAPES)

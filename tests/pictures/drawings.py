@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from support import gradient_samples
 
 from npconv.html import Markup, joined
 from npconv.pictures import diff_views as views
@@ -30,7 +31,6 @@ from npconv.pictures.plots import Plot, canvas, colour_bar, matrix, named_bars
 from npconv.pictures.scales import Scale, scale_of
 from npconv.pictures.sheets import Sheets, bar_table
 from npconv.pictures.views import largest, make_sheet
-from support import gradient_samples
 
 FILE = Path(__file__).parent / "data" / "drawings.txt"
 

@@ -90,6 +90,7 @@ def charts() -> Iterator[tuple[str, Any]]:
     rising, falling = x**1.5 - 3, 30.0 / x
     yield "curves", lambda: curves(x, {"rising": rising, "falling": falling[:5]}, x_label="step", y_label="loss")
     yield "curves, log", lambda: curves(0.5 * x, {"rising": np.r_[np.nan, rising[1:]]}, y_label="loss", log=True)
+    yield "seven lines", lambda: curves([0, 1], {f"line {number}": [number, 1] for number in range(7)})
     yield "one value", lambda: curves([3.0], {"one": [7.0]}, colours={"one": (1, 2, 3)})
     yield "nothing", lambda: curves([], {"one": []})
     yield "panels", lambda: panels({"loss": {"train": [3, 2, 1], "val": [4, 3.5]}, "accuracy": {"val": [0.5, 0.75]}})

@@ -54,7 +54,11 @@ BUDGET, MANY = re.compile(r"_?(MOST|MAX|LONGEST|LARGEST|PIECE|BUDGET)(_|$)"), 30
 ALSO = {"models": ["tests/api"], "layers": ["tests/models"], "plan": ["tests/golden"], "weights": ["tests/files"]}
 
 #: Mutants that no test can kill, or none should: how they read, and why.
-SURVIVORS: dict[str, str] = {}
+SURVIVORS: dict[str, str] = {
+    "npconv/convert/leftovers.py: break -> pass": "ends sooner what is refused anyway",
+    "npconv/convert/verify.py: load_checkpoint(folder, lazy=True) -> (load_checkpoint(folder))": "memory",
+    "npconv/convert/verify.py: True -> (False)": "memory",
+}
 
 COMPARISONS = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq},

@@ -118,10 +118,11 @@ EPOCHS = (epoch(1, 3.0, 2.5, 0.5), epoch(2, 2.0, 1.5, 0.75, is_best=True), epoch
 def test_how_the_network_was_trained(layers, what, ended, how, flip):
     recipe = Recipe(batch_size=7, rate=0.0125, patience=8, flip=flip, mixup=0.25, drop_path=0.15, label_smoothing=0.05)
     call = replace(CALL, layers=layers, recipe=recipe)
+    mirrored = "mirrored or not, " if flip else ""
     assert flat(card._training_text(done(call, trained=Trained(EPOCHS, ended)))) == (
         f"{what} trained by AdamW: batches of 7, learning rate up to 0.0125 and down by a cosine, 0.9 times as high "
         "for each block before the last, weight decay 0.05, stochastic depth 0.15, label smoothing 0.05. The photos "
-        f"were varied: other parts of them, {'mirrored or not, ' if flip else ''}in other colours, mixed with each other "
+        f"were varied: other parts of them, {mirrored}in other colours, mixed with each other "
         "(mixup 0.25). The weights are a running average; they are those of epoch 2 of 3, the best on the photos to "
         f"validate with. {how} `{card.LOG_NAME}` has a line for each epoch."
     )

@@ -91,6 +91,21 @@ def test_names_that_lead_out_of_a_folder(name):
     assert list(read_members(data, "s", any_name=True)) == [name]
 
 
+def test_a_name_is_utf_8_where_it_says_so_and_else_may_be_of_the_ibm_pc():
+    data = zipped(names=("xyz",)).replace(b"xyz", b"xy\x81")
+    assert list(read_members(memoryview(bytes(data)), "s")) == ["xy\u00fc"]
+    assert list(read_members(memoryview(bytes(data.replace(b"xy\x81", b"x\xc3\xbc"))), "s")) == ["x\u00fc"]
+    with pytest.raises(WeightsError, match="expected a name that stays in its folder"):
+        read_members(memoryview(bytes(patched(data, ENTRY, 8, "<H", 1 << 11))), "s")
+
+
+def test_contents_are_checked_piece_by_piece(monkeypatch):
+    monkeypatch.setattr(archive, "_PIECE", 7)
+    data = memoryview(bytes(zipped()))
+    for member in read_members(data, "s").values():
+        assert len(contents(data, member, "s")) == member.size
+
+
 def test_how_much_it_may_unpack_to(monkeypatch):
     data = memoryview(bytes(zipped(packed=True)))
     total = len(A) + len(B)

@@ -145,3 +145,28 @@ def test_contents_that_are_not_what_the_directory_says(packed):
                 contents(data, member._replace(size=size), "s")
         with pytest.raises(WeightsError, match="cannot be unpacked"):
             contents(memoryview(b"\xff" * len(data)), member, "s")
+
+
+def zipped64(at: int = 0, mark: bytes = b"PK\x06\x06", start: int = 0) -> memoryview:
+    """Return a file with the directory of 64 bits; with another place or beginning of it than the right one."""
+    data = bytes(zipped())
+    end = len(data) - 22
+    count, size, right = struct.unpack_from("<H2L", data, end + 10)
+    wide = struct.pack("<4sQ2H2L4Q", mark, 44, 45, 45, 0, 0, count, count, size, right + start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end + at, 1)
+    full = struct.pack("<4s4H2LH", END, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+    return memoryview(data[:end] + wide + locator + full)
+
+
+def test_a_directory_of_64_bits():
+    data = zipped64()
+    members = read_members(data, "s")
+    assert [bytes(contents(data, member, "s")) for member in members.values()] == [A, B]
+    for wrong, said in (
+        (zipped64(at=1), "has its directory beyond its end"),
+        (zipped64(at=-1), "has no directory where it says"),
+        (zipped64(mark=b"none"), "has no directory where it says"),
+        (zipped64(start=1), "contradicts itself"),
+    ):
+        with pytest.raises(WeightsError, match=said):
+            read_members(wrong, "s")

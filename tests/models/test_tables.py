@@ -22,6 +22,7 @@ from npconv.bench.architectures import ARCHITECTURES, lifelike_parameters
 from npconv.convert import dialects
 from npconv.errors import NpconvError
 from npconv.models import FAMILIES
+from npconv.models.convnext.names import CLIP_PICTURES
 from npconv.models.plans import make_plan
 
 FILE = Path(__file__).parent / "data" / "tables.txt"
@@ -40,6 +41,7 @@ def tables() -> Iterator[tuple[str, Any]]:
         config = make()
         plan = make_plan(config, "image_classification")
         yield f"{name}, plan", [len(plan.steps), hashed(plan.to_json())]
+    yield "CLIP, pictures", CLIP_PICTURES
     for family in CONFIGS:
         yield f"{family}, lifelike", {name: told(x)[1] for name, x in lifelike_parameters(CONFIGS[family], 3).items()}
         for dialect in dialects.dialect_names():

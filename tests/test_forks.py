@@ -1,6 +1,7 @@
 """Locks, and blocks that a fork waits for."""
 
 import ast
+import itertools
 import os
 import threading
 import warnings
@@ -16,6 +17,26 @@ from npconv.forks import Gate, Lock, kept_property
 PACKAGE = Path(npconv.__file__).parent
 
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+
+
+def test_a_fork_waits_for_blocks_of_other_threads_alone_and_not_for_ever(monkeypatch):
+    """With a clock that goes on by itself, and a block that never ends."""
+    slept = []
+    clock = itertools.count()
+    monkeypatch.setattr(forks.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(forks.time, "sleep", slept.append)
+    monkeypatch.setattr(forks.os, "register_at_fork", lambda **_: None, raising=False)
+    gate = Gate()
+    gate._inside.add(threading.get_ident())
+    gate._close()
+    assert slept == []
+    gate._open()
+    gate._inside.add(-1)
+    gate._close()
+    assert len(slept) == forks.PATIENCE - 1
+    gate._open()
+    with gate():
+        assert gate._inside == {threading.get_ident(), -1}
 
 
 def in_a_child(check) -> bool:

@@ -52,6 +52,17 @@ def test_every_change_is_one_mutant_that_can_be_read():
         assert ast.dump(ast.parse(mutant.apply(CODE))) != ast.dump(ast.parse(CODE))
 
 
+def test_what_only_bounds_time_and_what_no_program_calls_is_left_alone():
+    code = """
+MOST_NAMES, MOST_PARTS, WIDTH = 5000, 40, 640
+MOST_BYTES = 2**30
+def f(self):
+    raise NotImplementedError
+"""
+    found = [(mutant.before, mutant.after) for mutant in mutation.mutants("f.py", code)]
+    assert sorted(found) == [("2", "(3)"), ("30", "(31)"), ("40", "(41)"), ("640", "(641)")]
+
+
 def test_every_mutant_of_what_ships_can_be_read_and_the_known_survivors_are_some():
     found = mutation.every_mutant()
     assert len(found) > 5000

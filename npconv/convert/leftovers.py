@@ -121,8 +121,6 @@ def _kind(name: str, tensor: Any, dialect: Dialect) -> str:
         return REST
     found = _KIND.search(name)
     kind = _KINDS[int(found.lastgroup[1:])][0] if found is not None and found.lastgroup else ""
-    if kind and tensor.size > 1:
-        return kind
     words = {word.lower() for word in (*_WORDS.findall(name), *re.split(r"[._/]", name))}
     if tensor.size <= 1 and words & (_METRICS | _COUNTERS):
         return NUMBER

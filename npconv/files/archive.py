@@ -28,7 +28,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_CHUNK = 1 << 22
+_PIECE = 4_194_304
 #: The flag of a member whose name is UTF-8.
 _UTF8 = 1 << 11
 
@@ -89,11 +89,12 @@ def contents(buffer: memoryview, member: Member, source: str, check: bool = True
         if len(unpacked) != member.size:
             raise WeightsError(f"{source}: {quoted(member.name)} unpacks to another size than {member.size} bytes")
         data = memoryview(unpacked)
-    checksum = 0
-    for start in range(0, len(data) if check and member.checksum else 0, _CHUNK):
-        checksum = zlib.crc32(data[start : start + _CHUNK], checksum)
-    if check and member.checksum not in (0, checksum):
-        raise WeightsError(f"{source}: {quoted(member.name)} is damaged (its checksum differs); download it again")
+    if check and member.checksum:
+        checksum = 0
+        for start in range(0, len(data), _PIECE):
+            checksum = zlib.crc32(data[start : start + _PIECE], checksum)
+        if checksum != member.checksum:
+            raise WeightsError(f"{source}: {quoted(member.name)} is damaged (its checksum differs); download it again")
     return data
 
 

@@ -51,8 +51,8 @@ def _is_gelu(step: Step) -> bool:
 
 def _read(entry: Aligned, mine: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return a tensor of mine in the order of axes of the reference."""
-    array = np.asarray(mine[entry.mine])
-    return array if entry.tensor.reading is None else entry.tensor.reading.of(array, entry.tensor.shape)
+    assert entry.tensor.reading is not None  # it is good
+    return entry.tensor.reading.of(np.asarray(mine[entry.mine]), entry.tensor.shape)
 
 
 def misfit(x: np.ndarray, y: np.ndarray, unit: str) -> float:

@@ -355,7 +355,8 @@ def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
     try:
         status = os.stat(path)
         is_regular = stat.S_ISREG(status.st_mode)
-        stream = open(path, "rb") if is_regular and status.st_size else None  # noqa: SIM115 - the caller closes it
+        is_fit = is_regular and 0 < status.st_size <= MAX_BYTES
+        stream = open(path, "rb") if is_fit else None  # noqa: SIM115 - the caller closes it
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         kind = ImageNotFoundError if isinstance(error, FileNotFoundError) else ImageError
@@ -363,8 +364,8 @@ def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
     if stream is None:
         if stat.S_ISDIR(status.st_mode):
             raise ImageError(f"{name}: is a directory; give the pictures in it: npconv.images.pictures_in lists them")
+        _check_byte_count(status.st_size if is_regular else 0, name)
         raise ImageError(f"{name}: is {'an empty file' if is_regular else 'no regular file'}; expected a picture file")
-    _check_byte_count(status.st_size, name)
     return stream
 
 

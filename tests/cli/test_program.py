@@ -2,6 +2,8 @@
 
 import argparse
 import inspect
+import io
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import npconv
 from npconv.cli import main
 from npconv.cli.program import COMMANDS, make_parser
-from npconv.errors import NpconvWarning
+from npconv.errors import InputError, NpconvWarning
 from npconv.training import evaluate
 from npconv.training.features import work_out_features
 
@@ -104,6 +106,21 @@ def test_an_unexpected_error_is_named(capsys: pytest.CaptureFixture, monkeypatch
     assert main(["models", "--debug"]) == 2
     first, *_, last = capsys.readouterr().err.splitlines()
     assert (first, last) == ("Traceback (most recent call last):", expected)
+
+
+def test_what_was_printed_stands_before_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where both go to one file: standard output holds its lines back there, standard error does not."""
+
+    def fail(args: argparse.Namespace) -> int:
+        print("first")
+        raise InputError("second")
+
+    both = io.BytesIO()
+    monkeypatch.setattr("npconv.cli.models.run", fail)
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(both), write_through=name == "stderr"))
+    assert main(["models"]) == 2
+    assert both.getvalue() == b"first\nnpconv: error: second\n"
 
 
 def test_an_interruption_is_one_line(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from support.cli_samples import rewrite
 
-from npconv import AutoImageProcessor, AutoModelForImageClassification
+from npconv import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 from npconv.cli import main
+from npconv.golden.made import draw_labels
 from npconv.golden.preprocessing import DECODED
 from npconv.golden.trace_file import load_trace
 from npconv.images import open_image
@@ -235,7 +236,10 @@ def test_gradients_of_a_model_that_is_made_have_labels_that_are_drawn(capsys, mo
         capsys, "--make", model, "-o", out, "--gradients", "--training", "--seed", "2", "--size", "32x40"
     )
     assert status == 0
-    assert load_trace(out)["labels"].shape == (2,)
+    config = AutoConfig.from_pretrained(model)
+    assert (
+        load_trace(out)["labels"].tolist() == draw_labels(config, 2, 2).tolist() != draw_labels(config, 2, 0).tolist()
+    )
     status, _, _ = run(capsys, "--make", model, "-o", out, "--gradients", "--label", "0,1", "--size", "32x40")
     assert status == 0
     assert load_trace(out)["labels"].tolist() == [0, 1]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.checkpoint_shapes import CONFIGS, SHAPES, Shape, Tensors, stage_norms, state
+from support.checkpoint_shapes import CONFIGS, SHAPES, TIMM, Shape, Tensors, named, stage_norms, state, zeros
 
 import npconv
-from npconv.convert import convert
+from npconv.convert import convert, leftovers
 from npconv.errors import WeightsError
 from npconv.files import safetensors
 
@@ -111,6 +111,40 @@ def test_a_checkpoint(tmp_path, shape):
     seeds = [compare(shape, converted(shape, tmp_path, tensors, **options)) for options in ways]
     if ways:  # each takes another one of the models
         assert sorted(seeds) == sorted(shape.seeds)
+
+
+def test_copies_are_looked_for_up_to_a_number(tmp_path, monkeypatch):
+    shape = Shape("a classifier under two names", lambda: named(TIMM))
+    tensors = shape.make()
+    tensors |= {f"second.{word}": tensors[f"head.fc.{word}"] for word in ("weight", "bias")}
+    tensors |= zeros("z.criterion.weight", shape=(5,))
+    monkeypatch.setattr(leftovers, "MOST_NAMES", 2)
+    said = "\n".join(map(str, converted(shape, tmp_path, tensors).decisions))
+    assert "the same tensor under a second name: 'second.bias', 'second.weight'" in said
+    assert "of a loss: 'z.criterion.weight'" in said
+    monkeypatch.setattr(leftovers, "MOST_NAMES", 1)
+    with pytest.raises(WeightsError, match=r"no place for tensor 'second\.bias'"):
+        converted(shape, tmp_path, tensors)
+
+
+def test_ones_are_no_copy_of_other_ones(tmp_path):
+    """A tensor is known again by its values, however near they are to each other, but not by none."""
+    shape = Shape("a norm under two names", lambda: named(TIMM, "model."))
+    tensors = shape.make()
+    norm = tensors["model.head.norm.weight"]
+    for values, is_known in ((np.linspace(1, 1.1, norm.size), True), (np.ones(norm.size), False)):
+        norm[:] = values
+        both = {**tensors, "second.weight": norm.copy()}
+        if is_known:
+            said = "\n".join(map(str, converted(shape, tmp_path, both).decisions))
+            assert "the same tensor under a second name: 'second.weight'" in said
+        else:
+            with pytest.raises(WeightsError, match=r"no place for tensor 'second\.weight'"):
+                converted(shape, tmp_path, both)
+
+
+def test_numbers_in_a_name():
+    assert leftovers.numbers_in("a.12345.b/123456.7.c1") == {"i": 12345, "j": 7}
 
 
 def test_there_are_enough_shapes():

@@ -59,6 +59,19 @@ def test_a_file_that_cannot_be_written(tmp_path, name):
     assert os.listdir(tmp_path) == []
 
 
+def test_all_is_in_the_file_when_it_appears(tmp_path, monkeypatch):
+    sizes = []
+    replace = os.replace
+
+    def measured(source, target):
+        sizes.append(os.path.getsize(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", measured)
+    write_file(tmp_path / "a", [b"con", b"tent"])
+    assert sizes == [7]
+
+
 def test_read_json(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('{"a": [1, "\u00e9", null]}', encoding="utf-8")

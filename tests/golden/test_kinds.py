@@ -45,12 +45,40 @@ def at(name, function):
         (2**0.5 * (1 - 1e-8), 2**0.5, "sqrt(2)"),
         (-((2 / np.pi) ** 0.5), -((2 / np.pi) ** 0.5), "-sqrt(2 / pi)"),
         (1.2347678e-5, 1.2347678e-5, "1.23477e-05"),
+        (0.12340001, 0.1234, "0.1234"),
+        (0.12345001, 0.12345001, "0.12345"),
+        (1 / 0.30120001, 1 / 0.3012, "3.32005"),
+        (1 / 0.30125001, 1 / 0.30125001, "3.3195"),
         (0.0, 0.0, "0"),
     ],
 )
 def test_a_number_is_the_one_that_is_meant(number, near, words):
     assert rounded(number) == pytest.approx(near, rel=1e-15)
     assert in_words(rounded(number)) == words
+
+
+NAMES = {
+    **{"sqrt(2)": 2**0.5, "sqrt(3)": 3**0.5, "sqrt(pi)": np.pi**0.5, "sqrt(2 / pi)": (2 / np.pi) ** 0.5},
+    **{"pi": np.pi, "e": np.e, "1/255": 1 / 255},
+}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_number_with_a_name(name, sign):
+    before = "-" if sign < 0 else ""
+    for text, number in ((name, NAMES[name]), (f"1 / {name}", 1 / NAMES[name])):
+        near = rounded(sign * number * (1 + 1e-7))
+        assert near == pytest.approx(sign * number, rel=1e-15)
+        assert in_words(near) == before + text or name == "1/255"
+        assert in_words(sign * number * (1 + 3e-6)) == f"{sign * number * (1 + 3e-6):.6g}"
+    assert in_words(sign / 255) == before + "1/255"
+
+
+def test_only_the_very_number_has_a_name():
+    assert in_words(np.pi * (1 + 1e-13)) == "pi"
+    assert in_words(np.pi * (1 + 1e-11)) == "3.14159"
+    assert in_words(-np.pi * (1 + 1e-11)) == "-3.14159"
 
 
 @pytest.mark.parametrize(

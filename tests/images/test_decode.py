@@ -318,12 +318,17 @@ class TestUnreadable:
         with pytest.raises(ImageError, match=r"cannot be read \(the line\\nwent dead\)"):
             open_image(Broken())
 
-    def test_file_larger_than_any_picture(self, monkeypatch, photo):
+    def test_file_larger_than_any_picture(self, monkeypatch, photo, tmp_path):
         content = encoded(photo, "PNG")
+        (tmp_path / "a.png").write_bytes(content)
+        sources = content, io.BytesIO(content), tmp_path / "a.png"
         monkeypatch.setattr(decode, "MAX_BYTES", len(content) - 1)
-        for source in (content, io.BytesIO(content)):
+        for source in sources:
             with pytest.raises(ImageError, match="larger than the limit"):
                 open_image(source)
+        monkeypatch.setattr(decode, "MAX_BYTES", len(content))
+        for source in sources:
+            assert open_image(source).size == photo.size
 
     def test_picture_without_pixels(self):
         with pytest.raises(ImageError, match="has no pixels"):

@@ -177,6 +177,15 @@ class TestPreprocess:
         ignored = {"device": "cpu", "disable_grouping": True, "do_pad": True, "default_to_square": True}
         np.testing.assert_array_equal(processor(photo, **ignored).pixel_values, processor(photo).pixel_values)
 
+    @pytest.mark.parametrize("fill", [7, [0, 0, 7]])
+    def test_a_border_of_bytes_around_shares_of_1_is_refused(self, pixels, fill):
+        shares = (pixels / 255.0).astype(np.float32)
+        processor = ConvNextImageProcessor(size=24, do_rescale=False, crop_fill=fill)
+        with pytest.raises(InputError, match="expected values from 0 to 255 with a crop_fill, got floats up to 1"):
+            processor(shares)
+        for other, filled in ((shares, 0), (shares, [0, 0, 0]), (pixels, fill), (np.float32(pixels), fill)):
+            ConvNextImageProcessor(size=24, do_rescale=False, crop_fill=filled)(other)
+
     def test_already_scaled_values_warn(self, pixels):
         fractions = pixels / 255
         processor = ConvNextImageProcessor(size=6)

@@ -18,6 +18,7 @@ from npconv.images.transforms import (
     resize,
     resize_and_crop,
     scale_shortest_edge,
+    size_for_crop,
 )
 
 # uint8 after resizing to a shorter edge of int(4 / 0.7) and cropping 4 x 4, by filter, for the picture of conftest.py:
@@ -171,6 +172,20 @@ class TestCenterCrop:
         image = np.array([[[1, 2], [3, 4]]])
         np.testing.assert_array_equal(center_crop(image, (3, 5)), [[[0, 0, 0, 0, 0], [0, 0, 1, 2, 0], [0, 0, 3, 4, 0]]])
 
+    @pytest.mark.parametrize(("length", "floor", "half_even"), [(5, 0, 0), (7, 1, 2), (9, 2, 2), (11, 3, 4), (8, 2, 2)])
+    def test_where_an_odd_pixel_goes(self, length, floor, half_even):
+        image = np.arange(length, dtype=float).reshape(1, 1, length)
+        for rounding, first in (("floor", floor), ("half_even", half_even)):
+            assert center_crop(image, (1, 4), rounding).tolist() == [[[*range(first, first + 4)]]]
+
+    @pytest.mark.parametrize(("rounding", "above"), [("floor", 2), ("half_even", 1)])
+    def test_where_an_odd_pixel_of_the_border_goes(self, rounding, above):
+        found = center_crop(np.ones((2, 2, 2)), (5, 5), rounding, [3.0, 4.0])
+        for channel, fill in zip(found, (3.0, 4.0), strict=True):
+            expected = np.full((5, 5), fill)
+            expected[above : above + 2, above : above + 2] = 1
+            np.testing.assert_array_equal(channel, expected)
+
     def test_cuts_one_axis_and_borders_the_other(self):
         image = np.array([[[1, 2, 3, 4, 5]]])
         np.testing.assert_array_equal(center_crop(image, (2, 2)), [[[0, 0], [2, 3]]])
@@ -211,6 +226,40 @@ class TestScaleShortestEdge:
     def test_sliver_that_would_become_enormous(self, edge):
         with pytest.raises(ImageError, match="a 1 x 100000 picture resized to a shortest edge of"):
             scale_shortest_edge(np.zeros((1, 1, 100_000), np.uint8), edge)
+
+
+class TestSizeForCrop:
+    @pytest.mark.parametrize(
+        ("mode", "shape", "target", "crop_pct", "expected"),
+        [
+            ("squash", (100, 200), (224, 112), 0.875, (256, 128)),
+            ("squash", (100, 200), (224, 224), 0.9, (248, 248)),
+            ("squash", (9, 9), (1, 1), 1.0, (1, 1)),
+            ("center", (300, 401), (224, 224), 0.875, (256, 342)),
+            ("center", (401, 300), (224, 224), 0.875, (342, 256)),
+            ("center", (99, 200), (60, 80), 1.0, (60, 121)),
+            ("center", (200, 99), (60, 80), 1.0, (162, 80)),
+            ("border", (100, 200), (60, 80), 1.0, (40, 80)),
+            ("border", (200, 99), (60, 80), 1.0, (60, 30)),
+            ("border", (100, 200), (64, 64), 0.5, (64, 128)),
+            ("border", (9, 1000), (64, 64), 1.0, (1, 64)),
+        ],
+    )
+    def test_sizes(self, mode, shape, target, crop_pct, expected):
+        assert size_for_crop(mode, shape, target, crop_pct) == expected
+
+    def test_an_edge_that_would_vanish(self):
+        with pytest.raises(ImageError, match="a 7 x 1000 picture within 64 x 64: its shorter edge would vanish"):
+            size_for_crop("border", (7, 1000), (64, 64), 1.0)
+
+    def test_a_size_below_one_pixel(self):
+        with pytest.raises(InputError, match=r"expected a size of at least 1 pixel, got 0\.64; lower crop_pct"):
+            size_for_crop("squash", (9, 9), (64, 128), 100.0)
+
+    @pytest.mark.parametrize("mode", ["squash", "center", "border"])
+    def test_a_size_that_would_be_enormous(self, mode):
+        with pytest.raises(ImageError, match="a 9 x 9 picture resized to "):
+            size_for_crop(mode, (9, 9), (224, 224), 1e-9)
 
 
 class TestResizeAndCrop:

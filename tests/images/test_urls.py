@@ -10,7 +10,7 @@ from PIL import Image
 from support.picture_server import picture_server, raw_server
 
 from npconv import ImageError, InputError
-from npconv.images import open_image, remote
+from npconv.images import asking, open_image, remote
 from npconv.images.remote import fetch
 
 
@@ -37,6 +37,15 @@ def test_a_url_gives_the_content_of_the_file(server):
     assert fetch(f"{server.url}/unannounced").read() == png()
     assert fetch(f"{server.url}/a%20b.png").read() == fetch(f"{server.url}/a b.png").read() == png()
     assert fetch(f"{server.url}/ä.png").read() == png()
+
+
+def test_an_answer_that_is_closed_is_closed_through_and_through():
+    raw = io.BytesIO(b"abc")
+    reader = asking._TimedReader(None, raw, None)
+    assert reader.readable()
+    reader.close()
+    assert reader.closed
+    assert raw.closed
 
 
 def test_redirects_lead_to_http_only(server, tmp_path):

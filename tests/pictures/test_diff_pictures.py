@@ -13,7 +13,7 @@ from npconv.golden.births import also_born
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import CATALOGUE
-from npconv.pictures import diff_views
+from npconv.pictures import diff_page, diff_views
 from npconv.pictures.diff_legend import legend
 from npconv.pictures.diff_page import to_html
 from npconv.plan.operations import OPERATIONS
@@ -47,6 +47,13 @@ def convnext():
 @pytest.fixture(scope="module")
 def cvt():
     return samples.golden("cvt")
+
+
+def test_an_array_is_held_against_those_of_its_shape_that_are_computed_next_to_it(monkeypatch):
+    monkeypatch.setattr(diff_page, "MOST_OTHERS", 3)
+    reference = {name: np.arange(4.0) ** (1 + place) for place, name in enumerate("abcdefg")} | {"z": np.ones(3)}
+    text = to_html(compare(reference, {**reference, "f": reference["a"]}, rtol=1e-6), [], "report", "title")
+    assert list(bars(text, "arrays of the reference that mine looks like")) == ["e", "f", "g"]
 
 
 def of_mistake(golden, name, family="convnextv2"):

@@ -429,6 +429,47 @@ SHAPES = [
         refused="another architecture",
     ),
     Shape(
+        "a loss in the blocks",
+        lambda: named(TIMM) | zeros("stages.0.blocks.0.criterion.weight"),
+        refused="another architecture",
+    ),
+    Shape(
+        "a copy in the blocks",
+        lambda: named(TIMM) | {"stages.0.blocks.0.second.weight": named(TIMM)["head.fc.weight"]},
+        refused="another architecture",
+    ),
+    Shape(
+        "a neck before the classifier",
+        lambda: named(TIMM, "model.") | zeros("neck.weight"),
+        refused="'neck.weight'.*, which may stand between the model and its classifier; --prefix model.",
+    ),
+    Shape(
+        "a number of a loss",
+        lambda: named(TIMM) | number("criterion.step"),
+        says="a number that training kept: 'criterion.step'",
+    ),
+    Shape(
+        "two numbers of a loss",
+        lambda: named(TIMM) | zeros("criterion.step", shape=(2,)),
+        says="of a loss: 'criterion.step'",
+    ),
+    Shape(
+        "two numbers that may be anything",
+        lambda: named(TIMM, "model.") | zeros("last_step", shape=(2,)),
+        refused="'last_step'.*--prefix model",
+    ),
+    Shape("a loss of a long name", lambda: named(TIMM) | zeros(f"criterion.{'x' * 190}"), says="of a loss: 'criterion"),
+    Shape(
+        "a loss of a longer name",
+        lambda: named(TIMM, "model.") | zeros(f"criterion.{'x' * 191}"),
+        refused="no place for tensor 'criterion.*--prefix model",
+    ),
+    Shape(
+        "a slip in a name",
+        lambda: named(TIMM) | zeros("stages.1.blocks.0.conv_dw.wieght", shape=(3,)),
+        refused=r"\(nearest: 'stages\.1\.blocks\.0\.conv_dw\.weight'\)",
+    ),
+    Shape(
         "a scale in the blocks",
         lambda: named(TIMM) | number("stages.0.blocks.0.act.scale"),
         refused="another architecture",

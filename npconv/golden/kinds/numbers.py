@@ -22,17 +22,18 @@ def rounded(number: float) -> float:
     """Return the number with few digits, or with a name, that is nearly this one; or else this one."""
     if number == 0 or not math.isfinite(number):
         return number
-    candidates = [float(f"{number:.{digits}g}") for digits in (1, 2, 3, 4)]
-    candidates += [1 / float(f"{1 / number:.{digits}g}") for digits in (1, 2, 3, 4)]
-    candidates += [sign * value for value in KNOWN for sign in (1, -1)]
-    candidates += [sign / value for value in KNOWN for sign in (1, -1)]
-    return next((near for near in candidates if abs(near - number) <= NEAR * abs(number)), number)
+    candidates = [float(f"{number:.4g}"), 1 / float(f"{1 / number:.4g}")]
+    candidates += [math.copysign(value, number) for value in KNOWN]
+    candidates += [math.copysign(1 / value, number) for value in KNOWN]
+    return next((near for near in candidates if math.isclose(near, number, rel_tol=NEAR)), number)
 
 
 def in_words(number: float) -> str:
     """Return a number as people write it."""
     for value, name in KNOWN.items():
         for text, known in ((name, value), (f"1 / {name}", 1 / value)):
-            if abs(abs(number) - known) <= 1e-12 * known:
-                return f"-{text}" if number < 0 else text
+            if math.isclose(number, known, rel_tol=1e-12):
+                return text
+            if math.isclose(number, -known, rel_tol=1e-12):
+                return f"-{text}"
     return f"{number:.6g}"

@@ -63,7 +63,8 @@ def _others(place: Place, full: str, shape: tuple[int, ...]) -> list[str]:
     known = list(weights)
     fits = [name for name in known if weights[name].shape == shape and weights[name].dtype.kind == "f" and name != full]
     named = [name for name in fits if name.endswith(f".{end}")]
-    nearest = sorted(set(fits) - set(named), key=lambda name: abs(known.index(name) - known.index(full)))
+    others = [name for name in fits if name not in named]
+    nearest = sorted(others, key=lambda name: abs(known.index(name) - known.index(full)))  # of two, the one before
     return named + nearest[:MOST_NEAR]
 
 

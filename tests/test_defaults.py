@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -34,7 +35,7 @@ def functions(module: Any) -> Iterator[tuple[str, Any]]:
         if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
             continue
         if inspect.isclass(value):
-            if not issubclass(value, Enum | BaseException):
+            if not issubclass(value, Enum | BaseException | ArgumentParser):  # theirs are Python's
                 yield name, value
             yield from (
                 (f"{name}.{key}", inspect.unwrap(getattr(method, "__func__", method)))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from support.compare_samples import BLOCK, P, golden, make_trace, run, small
 
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
+from npconv.golden.kinds import parameters
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
 from npconv.golden.kinds.pictures import STATISTICS
@@ -187,3 +189,13 @@ def test_statistics_of_pixels_are_those_of_values_from_0_to_1():
         assert all(0 <= mean <= 1 for mean in means)
         assert all(0 < deviation <= 1 for deviation in deviations)
     assert STATISTICS["CIFAR-10's"][1] == [0.247, 0.2435, 0.2616]
+
+
+def test_other_parameters_come_nearest_first_and_of_two_the_one_before():
+    """Whatever hashes of names are in this process: what is tried first is what is said."""
+    names = [f"layers.{number}.{name}" for number in range(3) for name in ("gamma", "shift", "weight")]
+    place = SimpleNamespace(weights=SimpleNamespace(data={name: np.zeros(3, np.float32) for name in names}))
+    found = parameters._others(place, "layers.1.shift", (3,))
+    same_name, near = ["layers.0.shift", "layers.2.shift"], ["layers.1.gamma", "layers.1.weight"]
+    assert found[:4] == same_name + near
+    assert found[4:] == ["layers.0.weight", "layers.2.gamma", "layers.0.gamma", "layers.2.weight"][: len(found) - 4]

@@ -13,7 +13,6 @@ from npconv.api.auto import AutoModelForImageClassification
 from npconv.api.folded import shared_loader
 from npconv.api.heads import prepare_pixel_values
 from npconv.api.together import Together
-from npconv.workers.interrupts import wait_for
 from npconv.workers.loader import Loader
 from npconv.workers.pool import WorkerPool
 
@@ -60,7 +59,7 @@ class SharedClassifier:
                 return logits
         parts = np.array_split(pixel_values, min(getattr(self._executor, "workers", 1), max(1, len(pixel_values))))
         futures = [self._executor.submit(_load_and_run, loader, part) for part in parts]
-        return np.concatenate([wait_for(future) for future in futures])
+        return np.concatenate([future.result() for future in futures])
 
     def _loader(self) -> Loader:
         """Return what loads the model in the workers: others in a forked child, with another folder."""

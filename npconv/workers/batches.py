@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from npconv import cores
 from npconv.errors import UnavailableError
-from npconv.workers.interrupts import wait_for
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -110,7 +109,7 @@ class Work(Generic[Item, Result]):
     def _results(self, executor: Any, batch: list[Item], future: Future[Any]) -> list[Result]:
         """Wait for the results of a batch; if workers die of it, do its items one by one."""
         try:
-            return wait_for(future)
+            return future.result()
         except Exception as error:
             if type(error).__name__ not in GIVEN_UP:
                 raise

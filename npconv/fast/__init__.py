@@ -29,9 +29,9 @@ Depthwise convolutions of up to 40,000 values left to one thread       alone 30 
 =====================================================================  =========================================
 
 What a second thread brings V2-A, 1.2 times as much, is held back by calls of 5 to 20 us each, between which only one
-thread runs Python; ConvNeXt-T, whose calls are longer, gains 1.65. A team of two processes gains 1.6 to 1.7 with all four
-models (two cores of a Xeon, Sapphire Rapids, that share one's arithmetic), where threads gain 1.2 to 1.5. With a team there,
-tiles of 80,000 or 320,000 hidden values take -6 to +4 %, activations in parts of 20,000 or 40,000 values -3 to +9 %, and
-windows of 400 kB -2 to +3 %. Products with 49 columns are 15 % quicker there without slabs, which the EPYC needs: 2 % of
-ConvNeXt-T.
+thread runs Python; ConvNeXt-T, whose calls are longer, gains 1.65. A team of two processes gains 1.6 to 1.7 with all
+four models (two cores of a Xeon, Sapphire Rapids, that share one's arithmetic), where threads gain 1.2 to 1.5. With a
+team there, tiles of 80,000 or 320,000 hidden values take -6 to +4 %, activations in parts of 20,000 or 40,000 values
+-3 to +9 %, and windows of 400 kB -2 to +3 %. Products with 49 columns are 15 % quicker there without slabs, which the
+EPYC needs; they are a seventh of ConvNeXt-T.
 """

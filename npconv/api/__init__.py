@@ -13,8 +13,9 @@ order:
 - ``gradients``: what each parameter or pixel does to the loss
 - ``families``: ``ConvNextModel`` and so on, made from the list of families; ``tensorflow``: what is different in those
   called ``TF...``; ``auto``: which of them a file asks for
-- ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``choices``: what
-  callers of it leave open; ``shared``: the same in worker processes; ``sizes``: of the pictures that a model takes
+- ``pipelines``, on ``pictures`` (what all have in common), ``classification`` and ``extraction``; ``inputs``: what one
+  may be given; ``choices``: what callers of it leave open; ``sizes``: of the pictures that a model takes
+- ``shared``: a classifier in worker processes; ``together``: all of them with one picture
 """
 
 from typing import Any

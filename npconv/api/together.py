@@ -18,8 +18,8 @@ from npconv.forks import Lock
 from npconv.workers.interrupts import uninterrupted, wait_for
 from npconv.workers.pool import WorkerPool
 
-#: The share of a pass that a member may wait for others, and how many pictures are left to one worker after a worse
-#: one: other programs have the cores.
+#: The share of a pass that a member may wait for others, and how many pictures are not shared after a worse one: other
+#: programs have the cores.
 MOST_WAITING, REST = 0.5, 20
 
 

@@ -12,8 +12,8 @@ from npconv import backend
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches for the network
 
-# PyTorch without AMX: with it (Sapphire Rapids), its first convolution of one random model in bfloat16 is outside of the
-# tolerances that hold for all others, with and without AMX.
+# PyTorch without AMX: with it (Sapphire Rapids), the first convolution of one random model in bfloat16 is outside of
+# the tolerances that hold for all others.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 # No deadline, no check for slowness: the machine may be busy. No database: a run leaves nothing behind.

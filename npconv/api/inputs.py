@@ -1,4 +1,4 @@
-"""What a pipeline may be given: one picture of many kinds, or what yields pictures."""
+"""What a pipeline may be given: one picture of many kinds, or what yields pictures; and how many at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from npconv.backend import is_array
 from npconv.errors import InputError
 from npconv.images import open_image
+from npconv.messages import shown
 from npconv.tensors import library_of
 
 
@@ -42,3 +43,10 @@ def is_single(images: Any) -> bool:
 def is_tensor(image: Any) -> bool:
     """Tell whether this is an array, or a tensor of another library."""
     return is_array(image) or library_of(image) is not None
+
+
+def check_batch_size(batch_size: int) -> int:
+    """Return a number of pictures, or say what was expected."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"expected a batch_size of at least 1, got {shown(batch_size)}")
+    return int(batch_size)

@@ -15,14 +15,14 @@ import numpy as np
 
 from npconv.api.choices import WITHOUT_EFFECT, choose_device, processor_of
 from npconv.api.heads import BareModel
-from npconv.api.inputs import each, is_single, is_tensor, sendable
+from npconv.api.inputs import check_batch_size, each, is_single, is_tensor, sendable
 from npconv.errors import InputError
 from npconv.files.saving_arguments import refuse_upload
 from npconv.forks import Lock
 from npconv.images import BatchFeature, ConvNextImageProcessor, open_image
 from npconv.images.decode import is_url, picture_name
 from npconv.images.remote import fetch
-from npconv.messages import listed, shown
+from npconv.messages import listed
 from npconv.models import PretrainedConfig
 from npconv.workers.batches import GIVEN_UP, Work
 
@@ -41,7 +41,6 @@ WORTH_WORKERS = 16
 
 #: Options of a call that say how pictures are made ready; the others say what is made of what the model gives.
 PREPARING = ("image_processor_kwargs", "max_memory", "timeout")
-
 
 #: Held where the workers of a pipeline begin: there are none twice, and two that share them would wait for each other.
 _BEGINNING = Lock()
@@ -108,7 +107,7 @@ class Pipeline:
             self.model.to(chosen)
         given = feature_extractor if image_processor is None else image_processor
         self.image_processor = processor_of(self.model) if given is None else given
-        self.batch_size = 1 if batch_size is None else _check_batch_size(batch_size)
+        self.batch_size = 1 if batch_size is None else check_batch_size(batch_size)
         self.workers = int(workers) if isinstance(workers, np.integer) else workers
         self._share = share
         self._pool: WorkerPool | None = None
@@ -321,7 +320,7 @@ class Pipeline:
 
     def _call(self, pictures: Any, batch_size: int | None, options: Mapping[str, Any]) -> Any:
         """Return the result of a picture, the list of those of a list, or an iterator over those of an iterable."""
-        size = _check_batch_size(self.batch_size if batch_size is None else batch_size)
+        size = check_batch_size(self.batch_size if batch_size is None else batch_size)
         if isinstance(pictures, list | tuple):
             return list(self._stream(pictures, size, options))
         if is_single(pictures):
@@ -401,10 +400,3 @@ def _row(output: Any, place: int) -> Any:
         return tuple(map(cut, value)) if isinstance(value, tuple) else value[place : place + 1]
 
     return replace(output, **{name: cut(value) for name, value in vars(output).items() if value is not None})
-
-
-def _check_batch_size(batch_size: int) -> int:
-    """Return a number of pictures, or say what was expected."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"expected a batch_size of at least 1, got {shown(batch_size)}")
-    return int(batch_size)

@@ -208,7 +208,7 @@ def array_of(
     count = len(data) // itemsize
     is_empty = 0 in tensor.shape
     # Along an axis of one, PyTorch may write any stride: nothing is that far away.
-    strides = [stride * (size > 1) for size, stride in zip(tensor.shape, tensor.strides, strict=True)]
+    strides = [stride if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.strides, strict=True)]
     last = tensor.offset + sum((size - 1) * stride for size, stride in zip(tensor.shape, strides, strict=True))
     if (tensor.offset > count) if is_empty else (last >= count):
         raise WeightsError(

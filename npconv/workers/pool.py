@@ -87,6 +87,7 @@ class WorkerPool(Executor):
         self._own = threading.local()
         self._alive: set[Worker] = set()
         self._first: list[Worker] = []
+        self._starting = Lock()
         self._folder = TemporaryFolder()
         self._process = os.getpid()
 
@@ -107,9 +108,8 @@ class WorkerPool(Executor):
         """
         if self._ended:
             raise UnavailableError("the workers have ended, and their folder with them")
-        self._here()
-        if not self._alive:
-            with suppress(OSError):  # whoever has a task for it finds out
+        with self._here()._starting.held(), suppress(OSError):  # whoever has a task for it finds out
+            if not self._alive:
                 self._first.append(self._start())
         return self._folder.make()
 
@@ -189,7 +189,8 @@ class WorkerPool(Executor):
             if self._terminated:
                 raise WorkerError("the worker processes were ended before it was done")
             try:
-                worker = self._taken_first() or self._start()
+                with self._starting.held():  # else the folder might start another meanwhile
+                    worker = self._taken_first() or self._start()
             except OSError as error:  # no memory or files for it
                 status = str(error)
                 continue

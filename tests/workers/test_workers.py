@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from concurrent.futures import CancelledError
@@ -215,6 +216,24 @@ def test_the_folder_of_a_pool_goes_with_it():
     del forgotten
     gc.collect()
     assert not folder.exists()
+
+
+def test_the_folder_starts_no_worker_while_a_task_does(monkeypatch):
+    """It is asked for when a task has looked for a worker, found none, and not yet started one."""
+    looked, taken_first = threading.Event(), WorkerPool._taken_first
+
+    def slowly(pool):
+        found = taken_first(pool)
+        looked.set()
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(WorkerPool, "_taken_first", slowly)
+    with WorkerPool(1) as own:
+        task = own.submit(os.getpid)
+        assert looked.wait(20)
+        own.folder  # noqa: B018 - it is made when it is asked for
+        assert own.process_ids() == [task.result()]
 
 
 def test_workers_that_cannot_start_are_an_error_and_no_hang(monkeypatch):

@@ -24,15 +24,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from tests.reach import Reach, find_reach
 
 ROOT = Path(__file__).parents[1]
 
-#: The share that must be killed, and the seconds that tests of one mutant may take.
-ENOUGH, LIMIT = 0.95, 600
+#: The share that must be killed, the seconds that tests of one mutant may take, and how many are tried at a time.
+ENOUGH, LIMIT, TOGETHER = 0.95, 600, 2
 
 #: What porters copy, models, and what is wrong on purpose: of another mistake than meant it is asked as well that it
 #: shows (``tests/golden/proof.py``).
@@ -43,9 +45,6 @@ WORDS = {
     *("help", "metavar", "description", "epilog", "title", "stacklevel", "daemon", "name", "prefix"),
     *("frozen", "repr", "compare", "strict"),
 }
-
-#: Constants that only bound time and memory: by one more of so many, nobody could tell.
-BUDGET, MANY = re.compile(r"_?(MOST|MAX|LONGEST|LARGEST|PIECE|BUDGET)(_|$)"), 300
 
 #: Constants that bound time and memory: of so many, nobody could tell one more.
 BUDGET, MANY = re.compile(r"_?(MOST|MAX|LONGEST|LARGEST|PIECE|BUDGET)(_|$)"), 300
@@ -277,23 +276,39 @@ def run(chosen: Sequence[Mutant], root: Path = ROOT, *, reaching: bool = False) 
     """
     alive = []
     with tempfile.TemporaryDirectory(prefix="npconv-mutants-") as folder:
-        place = Path(folder) / "project"
-        kept = shutil.ignore_patterns(".git", "build", "__pycache__", ".*_cache", "data")
-        shutil.copytree(root, place, ignore=lambda at, names: kept(at, names) - {"data"}, symlinks=True)
-        first = groups_of(chosen[0], place)[0]
-        if not _passes(first, place):  # then every mutant would seem to be killed
+        places = [_copy(root, Path(folder) / f"project{number}") for number in range(TOGETHER)]
+        first = groups_of(chosen[0], places[0])[0]
+        if not _passes(first, places[0]):  # then every mutant would seem to be killed
             raise RuntimeError(f"expected tests that pass in a copy of the project; {first[0]} fails without a mutant")
-        reach = find_reach(place, Path(folder)) if reaching else None
-        for number, mutant in enumerate(chosen, 1):
-            try:
-                how = "survives" if survives(mutant, place, reach) else "killed"
-            except subprocess.TimeoutExpired:  # a loop without end, or a busy machine
-                how = "no end"
-            reason = SURVIVORS.get(str(mutant), "") if how == "survives" else ""
-            print(f"{number:4} {how:8} {mutant.start[0]:4} {mutant}{reason and '; ' + reason}", flush=True)
-            if how == "survives" and not reason:
-                alive.append(mutant)
+        reach = find_reach(places[0], Path(folder)) if reaching else None
+        free: SimpleQueue[Path] = SimpleQueue()
+        for place in places:
+            free.put(place)
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            fates = pool.map(lambda mutant: _fate(mutant, free, reach), chosen)
+            for number, (mutant, fate) in enumerate(zip(chosen, fates, strict=True), 1):
+                reason = SURVIVORS.get(str(mutant), "") if fate == "survives" else ""
+                print(f"{number:4} {fate:8} {mutant.start[0]:4} {mutant}{reason and '; ' + reason}", flush=True)
+                if fate == "survives" and not reason:
+                    alive.append(mutant)
     return alive
+
+
+def _copy(root: Path, place: Path) -> Path:
+    """Copy what the tests need."""
+    left = shutil.ignore_patterns(".git", "build", "__pycache__", ".*_cache")
+    return Path(shutil.copytree(root, place, ignore=left, symlinks=True))
+
+
+def _fate(mutant: Mutant, free: SimpleQueue[Path], reach: Reach | None) -> str:
+    """Return what becomes of a mutant in one of the copies that are free."""
+    place = free.get()
+    try:
+        return "survives" if survives(mutant, place, reach) else "killed"
+    except subprocess.TimeoutExpired:  # a loop without end, or a busy machine
+        return "no end"
+    finally:
+        free.put(place)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from npconv.fast.team import CAN_MEET, Table, TeamScratch
 from npconv.forks import Lock
-from npconv.workers.interrupts import uninterrupted, wait_for
+from npconv.workers.interrupts import uninterrupted
 from npconv.workers.pool import WorkerPool
 
 #: The share of a pass that a member may wait for others, and how many pictures are not shared after a worse one: other
@@ -81,7 +81,9 @@ class Together:
                     task = (_take_part, self._function, load, place, self._turns, seat)
                     self._pool.submit(*task).add_done_callback(done.put)
             for _ in seats:
-                result, waited = wait_for(done.get())  # the first error at once: the others may wait for who had it
+                future = done.get()  # the first error at once: the others may wait for who had it
+                with uninterrupted():
+                    result, waited = future.result()
                 found, most_waited = result if found is None else found, max(waited, most_waited)
         except BaseException:  # Ctrl-C as well
             table.break_up()

@@ -10,13 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-Result = TypeVar("Result")
+from typing import Any
 
 
 @contextmanager
@@ -34,13 +28,3 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if came:
             signal.raise_signal(signal.SIGINT)
-
-
-def wait_for(future: Future[Result]) -> Result:
-    """Return the result of a future, or raise its error, when it is done."""
-    done: SimpleQueue[Any] = SimpleQueue()  # which has no lock of Python's
-    with uninterrupted():
-        future.add_done_callback(done.put)
-    done.get()
-    with uninterrupted():
-        return future.result()

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from unittest import mock
 
 import numpy as np
@@ -203,11 +204,17 @@ def test_other_pictures_go_on_after_one_that_cannot_be_done(folders):
             assert_right(classifier, folders["convnext"])
 
 
+class Interrupted(SimpleQueue):
+    """Ctrl-C comes while it is waited."""
+
+    def get(self):
+        raise KeyboardInterrupt
+
+
 def test_ctrl_c_ends_the_turn(folders, taken):
     with SharedClassifier(folders["convnext"], workers=2) as classifier:
         assert_right(classifier, folders["convnext"])
-        interrupted = mock.patch.object(together, "wait_for", side_effect=KeyboardInterrupt)
-        with interrupted, pytest.raises(KeyboardInterrupt):
+        with mock.patch.object(together, "SimpleQueue", Interrupted), pytest.raises(KeyboardInterrupt):
             classifier(pictures(1, height=32, width=32))
         assert_right(classifier, folders["convnext"])
     assert taken == [0, 1] * 3

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from npconv.workers.interrupts import uninterrupted, wait_for
+from npconv.workers.interrupts import uninterrupted
 from npconv.workers.pool import WorkerPool
 
 
@@ -53,16 +52,6 @@ def _in_a_block():
         return "done"
 
 
-def test_results_and_errors_are_waited_for():
-    future = Future()
-    threading.Timer(0.05, future.set_result, [7]).start()
-    assert wait_for(future) == 7
-    failed = Future()
-    failed.set_exception(ValueError("wrong"))
-    with pytest.raises(ValueError, match="wrong"):
-        wait_for(failed)
-
-
 def test_a_pool_goes_on_after_ctrl_c_in_the_midst_of_taking_a_task(monkeypatch):
     """The task is taken as a whole, and no lock stays taken."""
     submit, taken = ThreadPoolExecutor.submit, []
@@ -77,13 +66,4 @@ def test_a_pool_goes_on_after_ctrl_c_in_the_midst_of_taking_a_task(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             pool.submit(int, "3")
         monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
-        assert [wait_for(taken[0]), wait_for(pool.submit(int, "4"))] == [3, 4]
-
-
-def test_ctrl_c_ends_the_wait_and_leaves_the_future_whole():
-    future = Future()
-    threading.Timer(0.05, press).start()
-    with pytest.raises(KeyboardInterrupt):
-        wait_for(future)
-    future.set_result(1)
-    assert wait_for(future) == 1
+        assert [taken[0].result(), pool.submit(int, "4").result()] == [3, 4]

@@ -80,10 +80,12 @@ class Backbone(BareModel[BackboneOutput]):
         taken = ("pixel_values", "output_hidden_states", "return_dict", "training", "rng")
         return self(*args, **{name: value for name, value in kwargs.items() if name in taken})
 
-    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
+    def _forward(
+        self, pixel_values: Any, labels: Any, rng: np.random.Generator | None, *, every_map: bool
+    ) -> ModelOutput:
         """Run the family's backbone."""
         if self.config.out_features != self._checked_stages:  # anyone may set them in the configuration
             self._check_stages(self.config)
             self._checked_stages = list(self.config.out_features)
-        feature_maps, hidden_states = self._compute(pixel_values, rng)
+        feature_maps, hidden_states = self._compute(pixel_values, rng, every_map=True)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))

@@ -134,32 +134,38 @@ class BareModel(PreTrainedModel, Generic[Output]):
         """Run the model on inputs that are sorted out, and return what was asked for."""
         training = self.training if training is None else training
         x = prepare_pixel_values(pixel_values, dtype=self.dtype, device=self.device)
-        with whole_to_forks():
-            output = self._forward(x, prepare_labels(labels, device=self.device), random_generator(training, rng))
-        if (observer := OBSERVER.get()) is not None:
-            observer(self, x, output, training, labels)
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        observer = OBSERVER.get()
+        every_map = observer is not None or not (wanted is None or wanted is False)
+        given = prepare_labels(labels, device=self.device), random_generator(training, rng)
+        with whole_to_forks():
+            output = self._forward(x, *given, every_map=every_map)
+        if observer is not None:
+            observer(self, x, output, training, labels)
         output.hidden_states = chosen_states(output.hidden_states, wanted)
         if not is_array(pixel_values) and library_of(pixel_values) == "torch":
             for_torch(output)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
-    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> Any:
-        """Run the family's function and return the output with all its fields."""
-        features, hidden_states = self._compute(pixel_values, rng)
+    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None, *, every_map: bool) -> Any:
+        """Run the family's function and return the output with all its fields.
+
+        Without `every_map` nobody asks for other hidden states than the last.
+        """
+        features, hidden_states = self._compute(pixel_values, rng, every_map=every_map)
         named = self.family.part("model").name_outputs(features, hidden_states)
         if not self.add_pooling_layer and "pooler_output" in named:
             named["pooler_output"] = None
         return model_output(**named, hidden_states=tuple(hidden_states))
 
-    def _compute(self, pixel_values: Any, rng: np.random.Generator | None) -> tuple[Any, list[Any]]:
+    def _compute(self, pixel_values: Any, rng: np.random.Generator | None, *, every_map: bool) -> tuple[Any, list[Any]]:
         """Return what the family's function for the task returns, by this model's engine."""
         if self._fast_engine is None:
             function = getattr(self.family.part("model"), self.task)
             return function(pixel_values, **self.params, config=self.config, rng=rng)
         if rng is not None:
             raise InputError("engine 'fast' is for inference, not training=True; call eval(), or use engine='explicit'")
-        return self._fast_engine(pixel_values)
+        return self._fast_engine(pixel_values, every_map=every_map)
 
 
 class ImageClassifier(BareModel[ImageClassifierOutputWithNoAttention]):
@@ -274,9 +280,11 @@ class ImageClassifier(BareModel[ImageClassifierOutputWithNoAttention]):
         self._take_part(CLASSIFIER, {name: matched[f"{CLASSIFIER}.{name}"] for name in layer})
         return True
 
-    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
+    def _forward(
+        self, pixel_values: Any, labels: Any, rng: np.random.Generator | None, *, every_map: bool
+    ) -> ModelOutput:
         """Run the family's classifier, and take the loss where there are labels."""
-        logits, hidden_states = self._compute(pixel_values, rng)
+        logits, hidden_states = self._compute(pixel_values, rng, every_map=every_map)
         loss = None if labels is None else self._loss(logits, labels)
         return ImageClassifierOutputWithNoAttention(loss, logits, tuple(hidden_states))
 

@@ -25,9 +25,13 @@ class TFPreTrainedModel(BareModel[Output]):
         """Run the model: the documents' name for calling it."""
         return self(*args, **kwargs)
 
-    def _forward(self, pixel_values: Any, labels: Any, rng: np.random.Generator | None) -> ModelOutput:
+    def _forward(
+        self, pixel_values: Any, labels: Any, rng: np.random.Generator | None, *, every_map: bool
+    ) -> ModelOutput:
         """Run the model as without TensorFlow and return its fields in the class that the documents name."""
-        output: ModelOutput = self.output_class(**vars(super()._forward(pixel_values, labels, rng)))
+        output: ModelOutput = self.output_class(
+            **vars(super()._forward(pixel_values, labels, rng, every_map=every_map))
+        )
         return output
 
 

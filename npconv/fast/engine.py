@@ -79,6 +79,10 @@ class Scratch:
         """Return an array for what a pass returns: a new one, with any content."""
         return np.empty(shape, np.float32)
 
+    def map_array(self, stage: int, *shape: int, is_result: bool) -> np.ndarray:
+        """Return an array for the map that a stage makes, which the pass may return."""
+        return self.result(*shape) if is_result else self.array(f"map {stage}", *shape)
+
     @property
     def private(self) -> Scratch:
         """Arrays for what is worked out by everyone who shares the work, outside of `map`.
@@ -344,17 +348,21 @@ class Engine:
         self.threads = choose_threads(threads)
         self._kept = threading.local()
 
-    def __call__(self, pixel_values: np.ndarray) -> tuple[Any, list[np.ndarray]]:
-        """Run the model on pixel values (N, C, H, W), float32; return what the family's function returns."""
+    def __call__(self, pixel_values: np.ndarray, *, every_map: bool = True) -> tuple[Any, list[np.ndarray]]:
+        """Run the model on pixel values (N, C, H, W), float32; return what the family's function returns.
+
+        Without `every_map` the last of the hidden states is the only one, and the others take no new memory; a backbone
+        has them all.
+        """
         self._check(pixel_values)
         scratch = TEAM.get() or self._scratch(pixel_values.shape)
         limit = blas_limit() if scratch.threads > 1 else None
         with limit() if limit else nullcontext():
             if scratch.threads == 1 or len(pixel_values) < scratch.threads:
-                return self._run(pixel_values, scratch)
+                return self._run(pixel_values, scratch, every_map)
             # Pictures are more work at a time than parts of one, so whole ones are shared where there are enough.
             parts = shares(len(pixel_values), scratch)
-            return _join(scratch.map(lambda part, own: self._run(pixel_values[slice(*part)], own), parts))
+            return _join(scratch.map(lambda part, own: self._run(pixel_values[slice(*part)], own, every_map), parts))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the scratch arrays, which belong to the threads of this process."""
@@ -367,7 +375,7 @@ class Engine:
         """Refuse pictures that do not fit the model."""
         raise NotImplementedError
 
-    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch, every_map: bool) -> tuple[Any, list[np.ndarray]]:
         """Run the model with these scratch arrays."""
         raise NotImplementedError
 

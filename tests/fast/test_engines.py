@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 import warnings
+from contextlib import nullcontext
 
 import hypothesis.strategies as st
 import numpy as np
@@ -55,6 +56,29 @@ def test_random_models_give_what_the_explicit_engine_gives(kind, family, data):
                 models.assert_equal_engines(kind[family], config, x, threads=threads)
         else:
             models.assert_equal_engines(kind[family], config, x, threads=threads)
+
+
+@pytest.mark.parametrize(("kind", "family"), [pair for pair in KINDS if pair[0] is not BACKBONES])
+@THREADS
+@pytest.mark.parametrize("in_groups", [False, True])
+def test_who_wants_no_hidden_states_gets_the_same(kind, family, threads, in_groups):
+    """Their arrays are used again by the next pass, and what is returned is not."""
+    model = small(family, kind, threads=threads)
+    x = pictures((5, 3, 48, 40))
+    with own_threads(), tiny_blocks() if in_groups else nullcontext():
+        whole = model(x, output_hidden_states=True)
+        lean = model(x)
+        kept = copy.deepcopy(lean)
+        model(x[::-1] + 1)
+        (firsts, _), (first, maps) = model._fast_engine(x), model._fast_engine(x, every_map=False)
+    assert lean.hidden_states is None
+    assert lean.keys() == kept.keys()
+    for name in lean:
+        np.testing.assert_array_equal(lean[name], whole[name])
+        np.testing.assert_array_equal(lean[name], kept[name])
+    np.testing.assert_array_equal(first, firsts)
+    assert len(maps) == 1
+    np.testing.assert_array_equal(maps[0], whole.hidden_states[-1])
 
 
 @FAMILIES

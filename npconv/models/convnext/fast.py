@@ -234,46 +234,54 @@ class ConvNextTrunk:
             self.stages.append((entry, blocks))
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
-    def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> list[np.ndarray]:
+    def __call__(self, pixel_values: np.ndarray, scratch: Scratch, *, every_map: bool = True) -> list[np.ndarray]:
         """Return the stem's map and each stage's, as (N, C, H, W) views of new channels-first arrays.
 
         Parameters
         ----------
         pixel_values : array (N, C, H, W), float32
+        scratch : Scratch
+        every_map : bool, optional
+            Without, only that of the last stage is returned.
         """
         convnext.check_pixel_values(pixel_values, self.config)
-        x = _enter(self.stem, pixel_values.transpose(1, 0, 2, 3), self.config.hidden_sizes[0], [], scratch)
-        maps = [x]
-        for (entry, blocks), channels in zip(self.stages, self.config.hidden_sizes, strict=True):
-            x = _enter(entry, x, channels, blocks, scratch)
-            maps.append(x)
-        return [m.transpose(1, 0, 2, 3) for m in maps]
+        sizes = self.config.hidden_sizes
+        x, maps = pixel_values.transpose(1, 0, 2, 3), []
+        for number, (entry, blocks) in enumerate([(self.stem, []), *self.stages]):
+            channels, is_result = sizes[max(number - 1, 0)], every_map or number == len(sizes)
+            out_size = x.shape[2:] if entry is None else entry.output_size(*x.shape[2:])
+            if entry is None and not is_result:
+                out = x  # nobody needs the map that comes in
+            else:
+                out = scratch.map_array(number, channels, x.shape[1], *out_size, is_result=is_result)
+            _run_stage(entry, x, out, blocks, scratch)
+            x = out
+            if is_result:
+                maps.append(out.transpose(1, 0, 2, 3))
+        return maps
 
 
-def _enter(
+def _run_stage(
     entry: Stem | OverlappingStem | Downsampling | None,
     x: np.ndarray,
-    channels: int,
+    out: np.ndarray,
     blocks: Sequence[Block],
     scratch: Scratch,
-) -> np.ndarray:
-    """Run one stage on x (C, N, H, W), a group of pictures at a time; return a new array (C', N, H', W')."""
-    batch, height, width = x.shape[1:]
-    out_height, out_width = (height, width) if entry is None else entry.output_size(height, width)
-    out = scratch.result(channels, batch, out_height, out_width)
-    for part in groups(batch, channels * out_height * out_width):
+) -> None:
+    """Run one stage on x (C, N, H, W), a group of pictures at a time, into out (C', N, H', W'), which may be x."""
+    channels, batch, height, width = out.shape
+    for part in groups(batch, channels * height * width):
         count = part.stop - part.start
         # A single group may work in the result itself; a part of it would not be contiguous.
-        work = out if count == batch else scratch.array("stage", channels, count, out_height, out_width)
-        if entry is None:
-            np.copyto(work, x[:, part])
-        else:
+        work = out if count == batch else scratch.array("stage", channels, count, height, width)
+        if entry is not None:
             entry(x[:, part], work.reshape(channels, -1), scratch)
+        elif work is not x:
+            np.copyto(work, x[:, part])
         for block in blocks:
             block(work, scratch)
         if work is not out:
             out[:, part] = work
-    return out
 
 
 #: The parameters of the heads, which the explicit layers use.
@@ -325,10 +333,11 @@ class ConvNextEngine(Engine):
     def _check(self, pixel_values: np.ndarray) -> None:
         convnext.check_pixel_values(pixel_values, self.config)
 
-    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
-        """Return the pooled features, logits or feature maps, and all hidden states."""
-        hidden_states = self.trunk(pixel_values, scratch)
-        if self.hidden_states_norms is not None:
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch, every_map: bool) -> tuple[Any, list[np.ndarray]]:
+        """Return the pooled features, logits or feature maps, and the hidden states."""
+        is_backbone = self.hidden_states_norms is not None
+        hidden_states = self.trunk(pixel_values, scratch, every_map=every_map or is_backbone)
+        if is_backbone:
             return convnext.choose_features(hidden_states, self.hidden_states_norms, config=self.config), hidden_states
         pooled = convnext.summarize(
             hidden_states[-1], self.layernorm, self.layernorm_before_pooling, config=self.config

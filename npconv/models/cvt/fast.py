@@ -100,26 +100,31 @@ class Stage:
         self.patches = PatchProduct(**patches, stride=(stride, stride), padding=(padding, padding))
         self.scale, self.shift, self.cls_token = scale, shift, cls_token
         self.blocks = [Block(**block, config=config, stage_index=stage_index) for block in blocks]
-        self.embed_dim = config.embed_dim[stage_index]
+        self.number, self.embed_dim = stage_index, config.embed_dim[stage_index]
 
-    def __call__(self, x: np.ndarray, scratch: Scratch) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the map (D, N, H', W') and the class tokens (D, N) for a map x (C, N, H, W)."""
+    def __call__(self, x: np.ndarray, scratch: Scratch, *, is_result: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the map (D, N, H', W') and the class tokens (D, N) for a map x (C, N, H, W).
+
+        They are new where `is_result` says that a pass returns them.
+        """
         batch, height, width = x.shape[1:]
         check_window("convolutional embedding", (height, width), self.patches.kernel, self.patches.padding)
         size = self.patches.output_size(height, width)
         positions = size[0] * size[1]
         tokens = positions + (self.cls_token is not None)
-        out = scratch.result(self.embed_dim, batch, tokens)
+        out = scratch.map_array(self.number, self.embed_dim, batch, tokens, is_result=is_result)
         for part in groups(batch, self.embed_dim * tokens):
             count = part.stop - part.start
             embedded = scratch.array("embedded", self.embed_dim, count * positions)
             self.patches(x[:, part], embedded, scratch)
             normalize_map(embedded, embedded, scratch, eps=cvt.LAYER_NORM_EPS, scale=self.scale, shift=self.shift)
-            work = scratch.array("stage", self.embed_dim, count, tokens)
+            # A single group may work in the result itself; a part of it would not be contiguous.
+            work = out if count == batch else scratch.array("stage", self.embed_dim, count, tokens)
             self._place(embedded.reshape(self.embed_dim, count, positions), work, scratch)
             for block in self.blocks:
                 block(work, size, scratch)
-            out[:, part] = work
+            if work is not out:
+                out[:, part] = work
         feature_map = out[:, :, :positions].reshape(self.embed_dim, batch, *size)
         return feature_map, None if self.cls_token is None else out[:, :, positions]
 
@@ -156,19 +161,26 @@ class CvtTrunk:
         self.stages = [Stage(**folded, config=config, stage_index=index) for index, folded in enumerate(stages)]
 
     @np.errstate(over="ignore", under="ignore", invalid="ignore")  # beyond any use, the formulas saturate rightly
-    def __call__(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    def __call__(
+        self, pixel_values: np.ndarray, scratch: Scratch, *, every_map: bool = True
+    ) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return the class token (N, 1, D) or None, and each stage's map (N, D, H, W), in new arrays.
 
         Parameters
         ----------
         pixel_values : array (N, C, H, W), float32
+        scratch : Scratch
+        every_map : bool, optional
+            Without, only the map of the last stage is returned.
         """
         cvt.check_pixel_values(pixel_values, self.config)
         x, cls_token = pixel_values.transpose(1, 0, 2, 3), None
         maps = []
         for stage in self.stages:
-            x, cls_token = stage(x, scratch)
-            maps.append(x.transpose(1, 0, 2, 3))
+            is_result = every_map or stage is self.stages[-1]
+            x, cls_token = stage(x, scratch, is_result=is_result)
+            if is_result:
+                maps.append(x.transpose(1, 0, 2, 3))
         return None if cls_token is None else cls_token.T[:, None], maps
 
 
@@ -213,9 +225,9 @@ class CvtEngine(Engine):
     def _check(self, pixel_values: np.ndarray) -> None:
         cvt.check_pixel_values(pixel_values, self.config)
 
-    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
-        """Return the class token or logits, and all hidden states."""
-        cls_token, hidden_states = self.trunk(pixel_values, scratch)
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch, every_map: bool) -> tuple[Any, list[np.ndarray]]:
+        """Return the class token or logits, and the hidden states."""
+        cls_token, hidden_states = self.trunk(pixel_values, scratch, every_map=every_map)
         if self.layernorm is None:
             return cls_token, hidden_states
         logits = cvt.classify(cls_token, hidden_states[-1], self.layernorm, self.classifier, config=self.config)

@@ -61,8 +61,11 @@ class DINOv3ConvNextEngine(Engine):
     def _check(self, pixel_values: np.ndarray) -> None:
         convnext.check_pixel_values(pixel_values, self.config)
 
-    def _run(self, pixel_values: np.ndarray, scratch: Scratch) -> tuple[Any, list[np.ndarray]]:
-        """Return the tokens or feature maps, and all hidden states."""
+    def _run(self, pixel_values: np.ndarray, scratch: Scratch, every_map: bool) -> tuple[Any, list[np.ndarray]]:
+        """Return the tokens or feature maps, and the hidden states."""
+        if self.layer_norm is not None and not every_map:
+            maps = self.trunk(pixel_values, scratch, every_map=False)
+            return summarize(maps[-1], self.layer_norm, config=self.config), maps
         _, *maps = self.trunk(pixel_values, scratch)  # the first is that after the stem, within the first stage here
         hidden_states = [pixel_values, *maps]
         if self.layer_norm is None:

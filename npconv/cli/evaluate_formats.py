@@ -110,7 +110,7 @@ def csv(evaluation: Evaluation) -> str:
     else:
         names = evaluation.photos.classes
         header, rows = (
-            ["file", *(f"{kind}: {name}" for name in names for kind in ("label", "answer")), "error"],
+            ["file", *(f"{kind}: {escape(name)}" for name in names for kind in ("label", "answer")), "error"],
             _score_rows(evaluation),
         )
     failed = [each for each in evaluation.photos.problems if each.kind == "unreadable"]

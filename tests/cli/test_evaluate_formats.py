@@ -111,10 +111,10 @@ def test_rows_of_classes() -> None:
 def test_rows_of_labels() -> None:
     scores = np.array([[0.5, 0.25], [1.0, 0.0]])
     several = photos(targets=np.array([[1.0, np.nan], [0.0, 1.0]]))
-    several.classes = ["x", "y"]
+    several.classes = ["x\n", "y"]
     made = SimpleNamespace(photos=several, answers=None, scores=scores)
     assert csv(made).split("\n") == [  # type: ignore[arg-type]
-        "file,label: x,answer: x,label: y,answer: y,error",
+        r"file,label: x\n,answer: x\n,label: y,answer: y,error",
         "'=a,1.0,0.5,,0.25,",
         "d,0.0,1.0,1.0,0.0,",
         r"b\n,,,,,no",

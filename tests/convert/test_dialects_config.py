@@ -221,6 +221,8 @@ def test_an_unpublished_cvt_asks_for_what_its_shapes_leave_open():
     given = open_fields(config) | {"qkv_projection_method": config.qkv_projection_method}
     found, reasons = infer_config(state, **given)
     assert found.qkv_projection_method == ["avg", "dw_bn", "dw_bn"]
+    assert (found.kernel_qkv, found.padding_q) == ([3, 5, 3], [1, 2, 1]), "no kernel shows in the first"
+    assert (found.mlp_ratio, found.qkv_bias) == (config.mlp_ratio, config.qkv_bias)
     assert f"num_heads {config.num_heads}: given" in reasons
     with pytest.raises(ConfigError, match="to divide embed_dim"):
         infer_config(state, **given | {"num_heads": [5, 1, 1]})

@@ -70,6 +70,7 @@ def test_a_mark_without_its_other_half_is_an_error(port, code, said):
     result = port(code)
     result.assert_outcomes(errors=1)
     assert said in result.stdout.str()
+    assert "pytest_plugin.py" not in result.stdout.str(), "no lines of this project"
 
 
 def test_other_tests_are_left_alone(port):

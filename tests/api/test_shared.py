@@ -1,6 +1,7 @@
 """A classifier that gives parts of a batch to workers."""
 
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -40,3 +41,15 @@ def test_inputs_are_checked(shared, folder):
         with SharedClassifier(folder, workers=executor) as other:
             assert other(pictures(2)).shape == (2, 4)
         assert executor.submit(int, "3").result() == 3  # the caller's own executor is not shut down
+
+
+def test_an_executor_that_does_not_say_how_many_workers_it_has_gets_the_whole_batch(folder):
+    with ThreadPoolExecutor(2) as executor, mock.patch.object(executor, "submit", wraps=executor.submit) as submit:
+        with SharedClassifier(folder, workers=executor) as other:
+            assert other(pictures(3)).shape == (3, 4)
+        (_, _, part) = submit.call_args.args
+        assert (submit.call_count, part.shape[0]) == (1, 3)
+        executor.workers = 2
+        with SharedClassifier(folder, workers=executor) as other:
+            assert other(pictures(3)).shape == (3, 4)
+        assert [len(call.args[2]) for call in submit.call_args_list[1:]] == [2, 1]

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -156,11 +157,26 @@ def test_a_terminal_shows_how_far_it_is(capsys, model, photos, tmp_path, monkeyp
 
 
 def test_tqdm_is_used_where_it_is_installed(monkeypatch) -> None:
-    pytest.importorskip("tqdm")
+    """Its bar goes away at the end, and fits a window whose width changes."""
+    terminal, made = Terminal(), mock.MagicMock()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setitem(sys.modules, "tqdm", made)
+    shown = progress.make_progress(3, "photos", output_is_elsewhere=True)
+    made.tqdm.assert_called_once_with(total=3, unit=" photos", file=terminal, leave=False, dynamic_ncols=True)
+    bar = made.tqdm.return_value
+    shown.advance(2)
+    bar.update.assert_called_once_with(2)
+    shown.clear()
+    bar.clear.assert_called_once_with()
+    shown.close()
+    bar.close.assert_called_once_with()
+
+
+def test_the_bar_of_tqdm_itself(monkeypatch) -> None:
+    pytest.importorskip("tqdm", reason="draws the bar")
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     shown = progress.make_progress(3, "photos", output_is_elsewhere=True)
-    assert isinstance(shown, progress.Bar)
     shown.advance(3)
     shown.clear()
     shown.close()

@@ -11,7 +11,16 @@ from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
 from npconv.golden.mistakes import MISTAKES
 from npconv.golden.report import to_text
-from npconv.golden.roundings import cut_to_tf32, flipped_distance, stored_distance, stored_in, to_bits
+from npconv.golden.roundings import (
+    ROUNDOFF,
+    SMALLEST,
+    UNITS,
+    cut_to_tf32,
+    flipped_distance,
+    stored_distance,
+    stored_in,
+    to_bits,
+)
 from npconv.golden.trace_file import PIXELS
 from npconv.models.plans import make_plan
 from npconv.plan.operations import OPERATIONS
@@ -21,6 +30,18 @@ pytestmark = pytest.mark.long
 
 PRODUCTS = ("conv2d", "depthwise_conv2d", "pointwise_conv2d", "linear", "attention_scores", "attention_context")
 BY_NAME = {mistake.name: mistake for mistake in MISTAKES}
+
+
+def test_the_formats():
+    """As NumPy has them; bfloat16 is float32 without 16 of its 23 bits, TF32 without 13."""
+    for dtype in (np.float32, np.float16):
+        info = np.finfo(dtype)
+        assert (ROUNDOFF[info.dtype.name], SMALLEST[info.dtype.name]) == (info.eps / 2, info.smallest_subnormal)
+    single = np.finfo(np.float32)
+    assert ROUNDOFF["bfloat16"] == single.eps / 2 * 2**16
+    assert SMALLEST["bfloat16"] == single.smallest_subnormal * 2**16
+    assert ROUNDOFF["tf32"] == single.eps / 2 * 2**13
+    assert {**{name: name for name in SMALLEST}, "tf32": "float32"} == UNITS
 
 
 def to_bfloat16(array):

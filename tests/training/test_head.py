@@ -29,6 +29,11 @@ from npconv.training.photo_tables import MULTI, REGRESSION, SINGLE
 OUTPUTS = {SINGLE: 4, MULTI: 3, REGRESSION: 2}
 
 
+def test_the_strengths_go_down_by_half_decades_from_a_third_to_a_hundred_millionth():
+    np.testing.assert_allclose(STRENGTHS, [10**-0.5, *(0.1 * 10.0 ** (-step / 2) for step in range(15))])
+    assert STRENGTHS[-1] == pytest.approx(1e-8)
+
+
 def make_features(count: int = 60, channels: int = 5, seed: int = 0) -> np.ndarray:
     """Features of sizes and places as different as those of a network."""
     rng = np.random.default_rng(seed)

@@ -78,7 +78,7 @@ def nearest(name: str, candidates: Iterable[str], alike: float = 0.6) -> str | N
     import difflib  # only here: most messages name nothing similar
 
     known = [other for other in islice(candidates, MOST_NAMES) if len(other) <= LONGEST_NAME]
-    found = difflib.get_close_matches(name, known, 1, alike) if len(name) <= LONGEST_NAME else []
+    found = difflib.get_close_matches(name, known, cutoff=alike) if len(name) <= LONGEST_NAME else []
     return found[0] if found else None
 
 

@@ -10,7 +10,7 @@ from support.compare_samples import BLOCK, P, golden, make_trace, run, small
 
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
-from npconv.golden.kinds import parameters
+from npconv.golden.kinds import parameters, structure
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
 from npconv.golden.kinds.pictures import STATISTICS
@@ -150,6 +150,12 @@ def test_a_reason_that_a_good_tensor_refutes_is_none():
         step, function = before, staticmethod(lambda x, **others: 3 * OPERATIONS["layer_norm"](x, **others))
 
     assert is_refuted(comparison, [Changed])
+
+
+def test_a_norm_may_be_over_any_axes_one_or_all():
+    step = SimpleNamespace(operation="layer_norm")
+    tried = [change.values["axes"] for change in structure._norms(SimpleNamespace(step=step), 3, 1)]
+    assert tried == [[0], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]]
 
 
 def test_noise_has_no_reason():

@@ -18,6 +18,7 @@ from npconv.golden import report
 from npconv.golden.compare import compare
 from npconv.golden.listing import list_tensors
 from npconv.golden.naming import family_of, names_in, partners, recognise
+from npconv.golden.output_names import output_names
 from npconv.golden.pairing import find_targets, pair
 from npconv.golden.renaming import rename
 from npconv.golden.trace_file import PIXELS, load_trace
@@ -186,6 +187,16 @@ def test_a_trace_in_the_names_of_a_map():
 def test_a_map_that_cannot_be(names, said):
     with pytest.raises(GoldenError, match=said):
         rename(golden(), names)
+
+
+@pytest.mark.parametrize(
+    "name", ["hidden_states.1", "Hidden_State_01", "outputs/hidden_state[1]", "output.HIDDEN_STATE(1)"]
+)
+def test_an_output_is_known_however_its_number_is_written(name):
+    model = golden()
+    outputs = output_names(model)
+    names = pair(model, [PIXELS, name]).names
+    assert names == {PIXELS: PIXELS, outputs["hidden_states.1"]: name}
 
 
 def test_what_is_advised_for_a_name_that_another_tensor_has():

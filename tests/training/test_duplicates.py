@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from npconv import AutoImageProcessor
+from npconv.training import duplicates
 from npconv.training.duplicates import ALIKE, near_duplicates
 from npconv.training.features import work_out_features
 
@@ -66,9 +67,13 @@ def test_the_most_alike_come_first(table):
     assert len(found) == 24
 
 
-def test_other_photos_are_compared_in_pieces(table):
-    many = np.tile(table[60:], (30, 1))
-    assert len(near_duplicates(table[:60], many)) == 30 * len(CHANGES)
+@pytest.mark.parametrize("rows", [1, 7, 24, 25])
+def test_other_photos_are_compared_in_pieces(table, monkeypatch, rows):
+    whole = near_duplicates(table[:60], table[60:])
+    monkeypatch.setattr(duplicates, "_ROWS", rows)
+    cut = near_duplicates(table[:60], table[60:])
+    assert [each[:2] for each in cut] == [each[:2] for each in whole]
+    np.testing.assert_allclose([each.likeness for each in cut], [each.likeness for each in whole], rtol=1e-6)
 
 
 def test_of_no_photos_nothing_is_a_duplicate(table):

@@ -3,12 +3,15 @@
 import io
 import json
 import math
+import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npconv.cli.output import screen_width, table, to_json, write
+from npconv.cli.output import Output, screen_width, table, to_json, write
 from npconv.messages import escape
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # half surrogates too: so Python keeps bytes that are no UTF-8
@@ -30,6 +33,26 @@ def test_odd_letters_are_escaped_and_others_kept() -> None:
 
 def test_a_closed_stream_is_no_error() -> None:
     write(None, "text", flush=True)
+
+
+@pytest.mark.parametrize(("platform", "is_closed"), [("linux", False), ("darwin", False), ("win32", True)])
+def test_a_file_is_held_while_another_takes_its_place_but_where_that_cannot_be(
+    platform: str, is_closed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other program takes it in between; on Windows an open file cannot be replaced."""
+    path, found, replace = tmp_path / "labels.csv", [], os.replace
+    path.write_text("earlier\n")
+    with Output(str(path)) as output:
+        output.write("later\n")
+        lock = output._lock
+        monkeypatch.setattr(sys, "platform", platform)
+
+        def replaced(*places: Path) -> None:
+            found.append(lock is not None and lock.closed)
+            replace(*places)
+
+        monkeypatch.setattr(os, "replace", replaced)
+    assert (found, path.read_text()) == ([is_closed], "later\n")
 
 
 @given(ANY_TEXT)

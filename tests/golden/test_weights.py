@@ -15,6 +15,7 @@ from npconv.golden.kinds.parameters import ROUNDINGS, turns
 from npconv.golden.report import to_text
 from npconv.golden.trace_file import PARAMETERS
 from npconv.golden.values import to_values
+from npconv.golden.weights import NEAR, explain_weight
 from tests.golden import foldings
 from tests.golden.test_islands import specimen, trace_of
 from tests.golden.unlisted.port import Port
@@ -71,6 +72,16 @@ def test_what_was_done_to_a_weight(name, used, kind, value):
     values = json.loads(json.dumps(to_values(comparison)))
     assert (values["first"], values["diverges"]) == (PARAMETERS + name, True)
     assert [one["name"] for one in values["weights"] if one["diverges"]] == [PARAMETERS + name]
+
+
+@pytest.mark.parametrize(("off", "kind"), [(0.5, "factor"), (2.0, "")])
+def test_what_was_done_in_float32_is_known_in_spite_of_its_rounding(off, kind):
+    """Whatever the tolerance of the weight itself, which may be nothing."""
+    right = np.random.default_rng(3).normal(size=(8, 6))
+    used = 3 * right
+    used[4, 4] += off * NEAR * np.abs(used).max()
+    assert explain_weight({"w": right}, "w", used, 0.0, True)[0] == kind
+    assert explain_weight({"w": right}, "w", used, 3 * NEAR * np.abs(used).max(), True)[0] == "factor"
 
 
 def test_the_words():

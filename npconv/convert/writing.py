@@ -160,7 +160,7 @@ def outgoing(
         if np.dtype(tensor.dtype).kind == "f":
             stored = FLOATS[dtype] if dtype else (instead or {}).get(own, own)
         elif name.endswith("num_batches_tracked"):
-            stored = dtype_of(np.empty(0, tensor.dtype), name)
+            stored = dtype_of(np.empty((), tensor.dtype), name)
         else:
             raise WeightsError(
                 f"tensor {quoted(name)} is stored as {own}, expected floating-point numbers: quantised weights mean "

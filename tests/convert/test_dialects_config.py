@@ -13,6 +13,7 @@ import npconv
 from npconv.convert import OpenFieldsError, dialects, translate
 from npconv.errors import ConfigError, WeightsError
 from npconv.models import convnext, convnextv2, cvt, find_family
+from npconv.models.cvt.names import OPEN_FIELDS
 
 
 @pytest.mark.parametrize(("key", "name"), ROUND_TRIPS)
@@ -228,6 +229,13 @@ def test_an_unpublished_cvt_asks_for_what_its_shapes_leave_open():
         infer_config(state, **given | {"num_heads": [5, 1, 1]})
     with pytest.raises(ConfigError, match="did you mean 'num_heads'"):
         infer_config(state, **given, num_head=[1, 1, 1])
+
+
+def test_the_examples_for_what_is_left_open_are_those_of_the_published_models():
+    usual = npconv.CvtConfig()
+    assert {name: values[0] for name, values in OPEN_FIELDS.items()} == {
+        name: getattr(usual, name) for name in OPEN_FIELDS
+    }
 
 
 def test_the_reasons_are_sentences():

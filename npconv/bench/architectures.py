@@ -44,7 +44,7 @@ def lifelike_parameters(config: PretrainedConfig, seed: int) -> dict[str, np.nda
     """Return a value for each parameter, see the top of this module: float32, the same for the same seed."""
     family = family_of(config)
     shapes = class_for(family, family.main_task).parameter_shapes(config)
-    plan = getattr(family.part("plan"), family.main_task)(config)
+    plan = getattr(family.part("plan"), family.main_task)(config, training=False)
     operations = {full: step.operation for step in plan for full in step.params.values()}
     for step in plan:
         if step.operation == "activation":

@@ -89,7 +89,7 @@ def layer_table(config: PretrainedConfig, height: int, width: int) -> list[Layer
         raise InputError(f"expected a picture of at least 1 x 1 pixels, got {height} x {width}")
     family = family_of(config)
     params: dict[str, Shape] = getattr(family.part("model"), f"{family.main_task}_shapes")(config)
-    plan: Plan = getattr(family.part("plan"), family.main_task)(config)
+    plan: Plan = getattr(family.part("plan"), family.main_task)(config, training=False)
     shapes = result_shapes(plan, (1, config.num_channels, height, width), params)
     rows = []
     for step in plan:

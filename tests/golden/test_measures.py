@@ -7,10 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from npconv.golden import measures as module
-from npconv.golden.measures import largest_of, measure, pieces, same
+from npconv.golden.measures import distance, largest_of, measure, pieces, same
 
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 VALUES = st.floats(-1e6, 1e6, width=32)
+
+
+def test_differences_that_no_number_holds_are_infinite_and_no_warning():
+    large = np.array([1e308, 0.0])
+    assert distance(large, -large) == np.inf
+    assert distance(large, large) == 0
+    assert distance(np.array([np.inf]), np.array([np.inf])) == np.inf
+    assert distance(large, large[:1]) == np.inf
+    assert distance(np.zeros((0, 2)), np.zeros((0, 2))) == 0
 
 
 @st.composite

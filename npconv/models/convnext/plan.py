@@ -138,7 +138,7 @@ def summarize(steps: Steps, prefix: str, x: str, config: StagedConfig) -> str:
     return (normalize_and_pool if config.head_norm_first else pool)(steps, prefix, x, config)
 
 
-def model(config: StagedConfig, block: Block = layer, training: bool = False) -> Plan:
+def model(config: StagedConfig, block: Block = layer, *, training: bool) -> Plan:
     """Return the plan of the bare model."""
     steps = Steps(training)
     hidden_states = encode(steps, "", config, block)
@@ -146,7 +146,7 @@ def model(config: StagedConfig, block: Block = layer, training: bool = False) ->
     return steps.plan([pooled], hidden_states)
 
 
-def image_classification(config: StagedConfig, block: Block = layer, training: bool = False) -> Plan:
+def image_classification(config: StagedConfig, block: Block = layer, *, training: bool) -> Plan:
     """Return the plan of the classifier."""
     steps, name = Steps(training), config.model_type
     hidden_states = encode(steps, f"{name}.", config, block)
@@ -162,7 +162,7 @@ def image_classification(config: StagedConfig, block: Block = layer, training: b
     return steps.plan([x], hidden_states)
 
 
-def backbone(config: StagedConfig, block: Block = layer, training: bool = False) -> Plan:
+def backbone(config: StagedConfig, block: Block = layer, *, training: bool) -> Plan:
     """Return the plan of the backbone."""
     steps = Steps(training)
     hidden_states = encode(steps, "", config, block)

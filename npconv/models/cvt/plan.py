@@ -147,14 +147,14 @@ def encode(steps: Steps, prefix: str, config: CvtConfig) -> tuple[str | None, li
     return cls_token, hidden_states
 
 
-def model(config: CvtConfig, training: bool = False) -> Plan:
+def model(config: CvtConfig, *, training: bool) -> Plan:
     """Return the plan of the bare model; its output is the class token, or without one the last map."""
     steps = Steps(training)
     cls_token, hidden_states = encode(steps, "", config)
     return steps.plan([cls_token or hidden_states[-1]], hidden_states)
 
 
-def image_classification(config: CvtConfig, training: bool = False) -> Plan:
+def image_classification(config: CvtConfig, *, training: bool) -> Plan:
     """Return the plan of the classifier."""
     steps = Steps(training)
     cls_token, hidden_states = encode(steps, "cvt.", config)

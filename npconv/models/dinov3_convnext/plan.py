@@ -65,7 +65,7 @@ def encode(steps: Steps, config: DINOv3ConvNextConfig) -> list[str]:
     return hidden_states
 
 
-def model(config: DINOv3ConvNextConfig, training: bool = False) -> Plan:
+def model(config: DINOv3ConvNextConfig, *, training: bool) -> Plan:
     """Return the plan of the bare model."""
     steps = Steps(training)
     hidden_states = encode(steps, config)
@@ -77,7 +77,7 @@ def model(config: DINOv3ConvNextConfig, training: bool = False) -> Plan:
     return steps.plan([x], hidden_states)
 
 
-def backbone(config: DINOv3ConvNextConfig, training: bool = False) -> Plan:
+def backbone(config: DINOv3ConvNextConfig, *, training: bool) -> Plan:
     """Return the plan of the backbone."""
     steps = Steps(training)
     hidden_states = encode(steps, config)

@@ -113,6 +113,17 @@ def test_a_checkpoint(tmp_path, shape):
         assert sorted(seeds) == sorted(shape.seeds)
 
 
+def test_only_a_model_of_mmpretrain_without_a_head_leaves_the_place_of_its_last_norm_open(tmp_path):
+    by_name = {shape.name: shape for shape in SHAPES}
+    for name, is_open in {
+        "mmpretrain": False,
+        "mmpretrain without a head (ConvNeXt#126)": True,
+        "the last norm twice, as DINOv3 has it": False,
+    }.items():
+        decisions = converted(by_name[name], tmp_path, by_name[name].make()).decisions
+        assert [decision.field for decision in decisions].count("last norm") == is_open
+
+
 def test_copies_are_looked_for_up_to_a_number(tmp_path, monkeypatch):
     shape = Shape("a classifier under two names", lambda: named(TIMM))
     tensors = shape.make()

@@ -85,6 +85,16 @@ def test_a_page_shows_every_step_and_holds_its_source(family):
     assert list(look.scores) == ["as it is", "mirrored", "in grey", "cropped by an eighth"]
 
 
+def test_a_page_has_what_is_chosen_from_for_each_class_and_stage():
+    """The script shows what has the chosen value, of what is chosen: see ``test_look_in_browser.py``."""
+    model = model_of("convnext")
+    look = look_at(model, processor(), PHOTO, "")
+    text = to_html(look)
+    chosen = re.findall(r'data-of="(\w+)" data-value="(\d+)"', text)
+    stages = [("stage", str(stage)) for stage in range(stages_of(model.config))]
+    assert chosen == [pair for n in range(len(look.reasons)) for pair in [("reason", str(n)), *stages]]
+
+
 def test_scores_and_reasons_are_those_of_the_model_and_the_fast_engine_gives_the_same():
     model, fast = model_of("convnextv2"), model_of("convnextv2", engine="fast")
     x = processor()(PHOTO)["pixel_values"]

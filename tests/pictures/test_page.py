@@ -21,7 +21,18 @@ from npconv.pictures.overlay import PHOTO_SHARE, heat, overlay, photo_of
 from npconv.pictures.page import formula_of, to_html
 from npconv.pictures.picture import Picture
 from npconv.pictures.saliency import grad_cam, saliency
-from npconv.pictures.views import LEVELS, MOST, MOST_PLACES, MapSizes, atlas_of, largest, show, show_attention
+from npconv.pictures.views import (
+    LEVELS,
+    MOST,
+    MOST_PLACES,
+    MOST_POSITIONS,
+    MapSizes,
+    _reduced,
+    atlas_of,
+    largest,
+    show,
+    show_attention,
+)
 from npconv.plan.run import run_plan
 
 FAMILIES = pytest.mark.parametrize("family", CONFIGS)
@@ -177,6 +188,19 @@ def tile(atlas, index, height, width):
     """One tile of many of a size that stand in rows."""
     row, column = divmod(index, atlas.shape[1] // width)
     return atlas[row * height : (row + 1) * height, column * width : (column + 1) * width]
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (MOST_POSITIONS, 3), (MOST_POSITIONS + 1, 7), (5, 2 * MOST_POSITIONS + 1)]
+)
+def test_large_maps_are_the_means_of_squares_of_positions(height, width):
+    x = np.random.default_rng(1).normal(size=(2, height, width))
+    times = -(-max(height, width) // MOST_POSITIONS)
+    rows, columns = range(0, height, times), range(0, width, times)
+    expected = [[x[:, r : r + times, c : c + times].mean(axis=(1, 2)) for c in columns] for r in rows]
+    made = _reduced(x)
+    np.testing.assert_allclose(made, np.moveaxis(np.array(expected), -1, 0), rtol=1e-12, atol=1e-12)
+    assert max(made.shape[1:]) <= MOST_POSITIONS
 
 
 def test_tiles_stand_in_rows_in_their_order():

@@ -23,8 +23,8 @@ from npconv.messages import shown
 #: From this shortest edge on, the ConvNeXt recipe warps the picture to a square instead of cropping it.
 WARP_FROM = 384
 
-#: Channel counts that Pillow resizes as one picture (modes L, LA, RGB and RGBA).
-PILLOW_CHANNELS = (1, 2, 3, 4)
+#: Channel counts that Pillow resizes as one picture (modes LA, RGB and RGBA); others are resized one by one.
+PILLOW_CHANNELS = (2, 3, 4)
 
 #: Where the middle of a picture begins if an odd number of pixels is to be cut off: number -> pixels before it.
 #: transformers rounds half a pixel down, timm and torchvision to the even number.

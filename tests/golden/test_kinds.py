@@ -158,6 +158,28 @@ def test_a_norm_may_be_over_any_axes_one_or_all():
     assert tried == [[0], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]]
 
 
+def test_the_outputs_of_a_projection_may_be_in_another_order():
+    """Reversed, rolled by one, and as groups of two or three, such as heads; a norm is no projection."""
+    weight, bias = np.arange(24.0).reshape(6, 4), np.arange(6.0)
+
+    def changes(**arguments):
+        step = SimpleNamespace(params={name: f"a.{name}" for name in arguments})
+        place = SimpleNamespace(step=step, arguments=arguments, function=lambda **others: others)
+        return list(parameters._outputs(place))
+
+    found = changes(weight=weight, bias=bias)
+    orders = [change.values["order"] for change in found]
+    rolled = [[5, 0, 1, 2, 3, 4], [1, 2, 3, 4, 5, 0]]
+    assert orders == [[5, 4, 3, 2, 1, 0], *rolled, [0, 3, 1, 4, 2, 5], [0, 2, 4, 1, 3, 5]]
+    for change, order in zip(found, orders, strict=True):
+        made = change.function(weight=weight, bias=bias)
+        assert made["bias"].tolist() == order
+        np.testing.assert_array_equal(made["weight"], weight[order])
+        assert change.values["parameters"] == ["a.weight", "a.bias"]
+    assert len(changes(weight=weight[:, :, None, None], bias=bias)) == len(found)
+    assert changes(weight=bias, bias=bias) == changes(weight=weight) == []
+
+
 def test_noise_has_no_reason():
     noise = np.random.default_rng(2)
 

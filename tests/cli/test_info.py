@@ -116,6 +116,19 @@ def test_the_layers_fit_the_terminal(family: str, columns: int) -> None:
         assert (len(lines) < 90) != all_blocks
 
 
+def test_columns_are_as_far_apart_as_fits() -> None:
+    rows = layer_table(FULL_SIZES["convnext"], 224, 224)
+    widths = []
+    for width in (1000, 0):
+        lines = layer_lines(rows, all_blocks=False, width=width)
+        widths.append(max(map(len, lines)))
+    widest, narrowest = widths
+    assert layer_lines(rows, all_blocks=False, width=widest) == layer_lines(rows, all_blocks=False, width=1000)
+    closer = layer_lines(rows, all_blocks=False, width=widest - 1)
+    assert narrowest < max(map(len, closer)) == widest - 2, "without its margin"
+    assert layer_lines(rows, all_blocks=False, width=narrowest) == layer_lines(rows, all_blocks=False, width=0)
+
+
 @pytest.mark.parametrize("family", FULL_SIZES)
 def test_the_parts_of_the_table_add_up(family: str) -> None:
     table = layer_table(FULL_SIZES[family], 224, 224)

@@ -40,6 +40,8 @@ def test_what_is_written_and_said(capsys, tmp_path, source):
     directory = tmp_path / "made" / "out"
     assert sorted(os.listdir(directory)) == FILES
     assert sorted(os.listdir(tmp_path)) == ["made", "source.pth"]
+    written = json.loads((directory / "config.json").read_text("utf-8"))
+    assert written.keys() >= npconv.ConvNextV2Config().to_dict().keys(), "all fields, also those that are usual"
     for beginning in (
         "container PyTorch zip: ",
         "wrapping model: ",

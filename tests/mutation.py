@@ -1,6 +1,10 @@
 """Small changes of what ships, one at a time, each of which must make a test fail.
 
-    python -m tests.mutation --sample 210 --seed 1     prints each mutant and the share that was killed
+    python -m tests.mutation                           prints each mutant of a sample and the share that was killed
+    python -m tests.mutation --sample 210 --seed 1     the same of a new sample; --keep takes it for the one above
+
+The sample is kept in :data:`KEPT`, so that a change somewhere draws no other; what is not in the code any more is left
+out.
 
 A mutant turns a comparison, ``and`` for ``or``, ``any`` for ``all``, a number, or leaves out a keyword or a statement.
 The tests run in a copy of the project: first the files that name the module, and the first failure ends it. With
@@ -23,7 +27,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +37,9 @@ from queue import SimpleQueue
 from tests.reach import Reach, find_reach
 
 ROOT = Path(__file__).parents[1]
+
+#: The sample that is tried, a mutant a line; and the share of it that must still be in the code.
+KEPT, THERE = ROOT / "tests" / "data" / "mutants.txt", 0.8
 
 #: The share that must be killed, the seconds that tests of one mutant may take, and how many are tried at a time.
 ENOUGH, LIMIT, TOGETHER = 0.95, 600, 2
@@ -217,6 +225,29 @@ def every_mutant(root: Path = ROOT) -> list[Mutant]:
     return [mutant for name in kept for mutant in mutants(name, (root / name).read_text("utf-8"))]
 
 
+def names_of(mutants: Sequence[Mutant], root: Path = ROOT) -> dict[str, Mutant]:
+    """Return some mutants by what they are and the line they are in: of several that are alike, by their number."""
+    lines = {path: (root / path).read_text("utf-8").splitlines() for path in {mutant.path for mutant in mutants}}
+    found: dict[str, Mutant] = {}
+    alike: Counter[str] = Counter()
+    for mutant in mutants:
+        name = f"{mutant}  # {lines[mutant.path][mutant.start[0] - 1].strip()}"
+        alike[name] += 1
+        found[f"{name}  # {alike[name]}" if alike[name] > 1 else name] = mutant
+    return found
+
+
+def kept(found: Mapping[str, Mutant]) -> list[str]:
+    """Return the names in the kept sample that are still there; RuntimeError if too few are."""
+    names = KEPT.read_text("utf-8").splitlines()
+    there = [name for name in names if name in found]
+    if len(there) < THERE * len(names):
+        raise RuntimeError(
+            f"expected most of the mutants in {KEPT.name}, got {len(there)} of {len(names)}; keep others"
+        )
+    return there
+
+
 def groups_of(mutant: Mutant, root: Path = ROOT, reach: Reach | None = None) -> list[list[str]]:
     """Return the tests to run, group by group: those that name a module, then those that run the line, or may."""
     texts = {file.relative_to(root).as_posix(): file.read_text("utf-8") for file in (root / "tests").rglob("test_*.py")}
@@ -323,12 +354,21 @@ def _fate(mutant: Mutant, free: SimpleQueue[Path], reach: Reach | None) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sample."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.partition("\n")[0])
-    parser.add_argument("--sample", type=int, default=210, help="how many mutants (default 210)")
+    parser.add_argument("--sample", type=int, metavar="N", help="a new sample of so many mutants")
     parser.add_argument("--seed", type=int, default=0, help="which (default 0)")
     parser.add_argument("--room", default="", help="of one room only, such as golden")
+    parser.add_argument("--keep", action="store_true", help="keep the new sample, and try none")
     args = parser.parse_args(argv)
-    found = [mutant for mutant in every_mutant() if mutant.path.startswith(f"npconv/{args.room}")]
-    chosen = random.Random(args.seed).sample(found, min(args.sample, len(found)))
+    found = names_of(every_mutant())
+    if args.sample is None:
+        names = kept(found)
+    else:
+        able = [name for name, mutant in found.items() if mutant.path.startswith(f"npconv/{args.room}")]
+        names = random.Random(args.seed).sample(able, min(args.sample, len(able)))
+    if args.keep:
+        KEPT.write_text("".join(f"{name}\n" for name in names), "utf-8")
+        return 0
+    chosen = [found[name] for name in names]
     alive = run(chosen, reaching=importlib.util.find_spec("coverage") is not None)
     share = 1 - len(alive) / len(chosen)
     print(f"{share:.1%} of {len(chosen)} mutants killed, of {len(found)}; expected at least {ENOUGH:.0%}")

@@ -12,8 +12,8 @@ import pytest
 from tests import mutation
 from tests.reach import Reach, find_reach
 
-#: How many mutants are tried; half a minute each, and with few it would be luck whether one of them survives.
-SAMPLE = int(os.environ.get("NPCONV_MUTANTS", "0"))
+#: Whether the kept sample of mutants is tried, which takes an hour.
+TRIED = bool(os.environ.get("NPCONV_MUTANTS"))
 
 CODE = '''
 def f(x: int = 3, *, key=True):
@@ -140,9 +140,35 @@ def test_a_survivor_is_seen_and_the_project_stays_as_it_was(tmp_path):
         mutation.run(mutation.every_mutant(tmp_path), tmp_path)
 
 
+def test_the_kept_sample_is_still_there():
+    found = mutation.names_of(mutation.every_mutant())
+    names = mutation.kept(found)
+    assert len(names) > 150
+    assert len({found[name] for name in names}) == len(names)
+
+
+def test_mutants_that_are_alike_have_names_of_their_own(tmp_path):
+    (tmp_path / "f.py").write_text("x = [1, 1]\ny = 1\n")
+    found = mutation.names_of(list(mutation.mutants("f.py", (tmp_path / "f.py").read_text())), tmp_path)
+    assert sorted((name, mutant.start) for name, mutant in found.items()) == [
+        ("f.py: 1 -> (2)  # x = [1, 1]", (1, 8)),
+        ("f.py: 1 -> (2)  # x = [1, 1]  # 2", (1, 5)),
+        ("f.py: 1 -> (2)  # y = 1", (2, 4)),
+    ]
+
+
+def test_of_a_sample_that_is_gone_nothing_is_tried(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutation, "KEPT", tmp_path / "mutants.txt")
+    mutation.KEPT.write_text("a\nb\nc\nd\ne\n")
+    assert mutation.kept(dict.fromkeys("abcd")) == list("abcd")
+    with pytest.raises(RuntimeError, match=r"expected most of the mutants in mutants.txt, got 3 of 5; keep others"):
+        mutation.kept(dict.fromkeys("abc"))
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not SAMPLE, reason="takes an hour or more: NPCONV_MUTANTS=210")
-def test_a_sample_of_mutants_is_killed():
-    chosen = random.Random(SAMPLE).sample(mutation.every_mutant(), SAMPLE)
-    alive = mutation.run(chosen)
-    assert len(alive) <= (1 - mutation.ENOUGH) * SAMPLE, [str(mutant) for mutant in alive]
+@pytest.mark.skipif(not TRIED, reason="takes an hour: NPCONV_MUTANTS=1")
+def test_the_kept_sample_of_mutants_is_killed():
+    found = mutation.names_of(mutation.every_mutant())
+    names = mutation.kept(found)
+    alive = mutation.run([found[name] for name in names])
+    assert len(alive) <= (1 - mutation.ENOUGH) * len(names), [str(mutant) for mutant in alive]

@@ -77,9 +77,12 @@ def at_once(tasks):
 
 
 def take_turn(scratch, number, seat, function):
-    """Return what a function returns at a seat."""
-    with scratch.turn(number, seat):
-        return function()
+    """Return what a function returns at a seat; after that this thread is in no team."""
+    try:
+        with scratch.turn(number, seat):
+            return function()
+    finally:
+        assert TEAM.get() is None
 
 
 def together(members, number, function):

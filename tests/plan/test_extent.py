@@ -15,8 +15,9 @@ from support.trained_models import shapes_of
 from npconv.errors import InputError
 from npconv.golden.segment import FAILURES
 from npconv.models.plans import make_plan
+from npconv.plan import extent as module
 from npconv.plan.costs import multiply_adds
-from npconv.plan.extent import TooMuchError, extent_of
+from npconv.plan.extent import Allowance, Extent, TooMuchError, extent_of
 from npconv.plan.gradient_steps import with_gradients
 from npconv.plan.operations_backward import BACKWARD, rule_of
 from npconv.plan.run import run_step
@@ -142,3 +143,24 @@ def test_a_gradient_of_what_is_no_argument_is_refused(wrt):
         extent_of(step, [(1, 2, 3, 4), (1, 2, 3, 4)], {"w": (2,)})
     assert not isinstance(error.value, TooMuchError)
     assert "\n" not in str(error.value)
+
+
+def test_an_allowance_is_used_up_to_its_end(monkeypatch):
+    step = Step("a", "residual", ("x", "y"))
+    monkeypatch.setattr(module, "extent_of", lambda *_: Extent(made=20, held=5, work=30))
+    for name, each in (("HELD", 2), ("WORK", 3)):
+        monkeypatch.setattr(module, f"{name}_FOR_EACH", each)
+        monkeypatch.setattr(module, f"{name}_ANYWAY", 30)
+    allowance = Allowance(10)
+    assert (allowance.held, allowance.work) == (50, 60)
+    allowance.take(step, [], {})
+    assert (allowance.held, allowance.work) == (30, 30)
+    allowance.held = 25
+    allowance.take(step, [], {})
+    assert (allowance.held, allowance.work) == (5, 0)
+    allowance.held = 100
+    with pytest.raises(TooMuchError, match="a: residual would take 30 products, of a trace of 10 numbers"):
+        allowance.take(step, [], {})
+    allowance.held, allowance.work = 24, 100
+    with pytest.raises(TooMuchError, match="a: residual would take 25 numbers, of a trace of 10 numbers"):
+        allowance.take(step, [], {})

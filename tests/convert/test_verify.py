@@ -13,7 +13,7 @@ from support.families import MODULES
 
 import npconv
 from npconv.convert import convert, verify
-from npconv.convert.verify import LOGITS_TOLERANCE
+from npconv.convert.verify import LOGITS_TOLERANCE, _run
 from npconv.errors import ImageError, InputError
 from npconv.files import safetensors
 from npconv.files.checkpoint import load_checkpoint, save_checkpoint
@@ -203,6 +203,16 @@ def test_logits_as_published(folder, picture, monkeypatch):
     outcome, detail = outcomes(folder, name="org/name", picture=picture)["published logits"]
     assert outcome == "failed"
     assert "2.5e-04 from those of org/name (0.0002 allowed)" in detail
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_logits_are_computed_in_float32_whatever_is_stored(tmp_path, picture, dtype):
+    """The counters of batch norms stay whole numbers."""
+    tensors = in_dialect("cvt", "microsoft")
+    tensors |= {name: np.abs(value) for name, value in tensors.items() if name.endswith("running_var")}
+    (tmp_path / "source").write_bytes(pickled_tensors(tensors))
+    convert(tmp_path / "source", tmp_path / "o", dtype=dtype, **STEPS)
+    assert _run(tmp_path / "o", Image.open(picture), {}).dtype == np.float32
 
 
 def test_as_far_as_is_allowed_is_as_published(folder, picture, monkeypatch):

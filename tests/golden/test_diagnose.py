@@ -321,6 +321,10 @@ def test_an_unchanged_part_is_not_searched_twice(monkeypatch):
     )
     assert not any(suspect.fits for suspect in diagnose(coarse(), MISTAKES))
     assert len(searched) == len(set(map(len, searched)))
+    searched.clear()
+    whole = compare(golden(), port(mistake=TANH))  # all before it is good, however small the share
+    diagnose(whole, [], kinds=())
+    assert len(searched) == 1
 
 
 @pytest.mark.parametrize("attribute", [{"padding": 20000}, {"padding": [7, 0]}])

@@ -15,7 +15,7 @@ from npconv.errors import GoldenError
 from npconv.files.dtypes import STORED, WIDENED
 from npconv.files.safetensors import read_header, save_file
 from npconv.golden.formats import METADATA
-from npconv.golden.trace_file import Trace, load_trace
+from npconv.golden.trace_file import Trace, check_output, load_trace
 from npconv.plan.step import Plan, Step
 
 FORMS = ["t.safetensors", "t.npz", "t", "t.json"]
@@ -228,3 +228,17 @@ def test_where_it_cannot_be_saved(tmp_path) -> None:
     trace.add("x" * 300, np.zeros(2))
     with pytest.raises(GoldenError, match=r"too long a name for a file; save the trace as \.safetensors"):
         trace.save(tmp_path / "long")
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.npz").mkdir()
+    for name in ("new", "new.npz", "empty"):
+        check_output(tmp_path / name)
+    for name in ("full", "empty.npz"):
+        with pytest.raises(GoldenError, match=f"expected a file or a new or empty folder .*{name}' is a folder"):
+            check_output(tmp_path / name)
+    with pytest.raises(GoldenError, match=r"there is no folder .*nowhere' to write to; make it first"):
+        check_output(tmp_path / "nowhere" / "new.npz")

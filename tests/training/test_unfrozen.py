@@ -14,6 +14,7 @@ from npconv.training.finetune import finetune
 from npconv.training.learner import OwnLearner
 from npconv.training.loop import EARLY, FINISHED, INTERRUPTED
 from npconv.training.recipe import Recipe
+from npconv.training.unfrozen import remove_training, training_folder
 
 #: The module, whose name in the package is that of the function.
 module = sys.modules[finetune.__module__]
@@ -181,3 +182,16 @@ def test_the_usual_call_trains_no_network(tmp_path, photos, model, monkeypatch):
     done = train(photos, model, tmp_path / "mine", layers="head")
     assert done.trained is None
     assert not (tmp_path / "mine" / "log.jsonl").exists()
+
+
+def test_what_a_training_needed_is_removed_and_nothing_else(tmp_path):
+    folder = training_folder(tmp_path / "made")
+    assert folder == tmp_path / "made.training"
+    remove_training(folder)  # there is none
+    for kept in ((), ("checkpoint.safetensors",), ("log.jsonl",), ("checkpoint.safetensors", "mine.txt")):
+        folder.mkdir(exist_ok=True)
+        for name in kept:
+            (folder / name).write_text("")
+        remove_training(folder)
+        assert folder.exists() == ("mine.txt" in kept)
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]

@@ -179,9 +179,11 @@ class StagedConfig(BackboneConfig):
         """
         dilations, stride = [1], max(self.patch_shape)
         for _ in range(1, self.num_stages):
-            is_reached = self.output_stride is not None and stride >= self.output_stride
-            dilations.append(dilations[-1] * (2 if is_reached else 1))
-            stride *= 1 if is_reached else 2
+            if self.output_stride is not None and stride >= self.output_stride:
+                dilations.append(2 * dilations[-1])
+            else:
+                dilations.append(dilations[-1])
+                stride *= 2
         return dilations
 
     @property

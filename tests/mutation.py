@@ -127,8 +127,14 @@ def _calls(node: ast.Call) -> Iterator[ast.AST]:
     elif isinstance(node.func, ast.Name) and node.func.id in NAMES:
         yield _with(node, func=ast.Name(NAMES[node.func.id]))
     for keyword in node.keywords:
-        if keyword.arg is not None and keyword.arg not in WORDS:
+        if keyword.arg is not None and not _is_of_no_effect(keyword, node):
             yield _with(node, keywords=[other for other in node.keywords if other is not keyword])
+
+
+def _is_of_no_effect(keyword: ast.keyword, node: ast.Call) -> bool:
+    """Tell whether a keyword is words for people, or the copy that ``astype(..., copy=False)`` saves."""
+    method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    return keyword.arg in WORDS or (method, keyword.arg) == ("astype", "copy")
 
 
 def _with(node: ast.AST, **fields: object) -> ast.AST:
@@ -202,7 +208,7 @@ def _inside(node: ast.AST) -> list[ast.AST]:
             *(arg for arg in node.args if ast.unparse(arg) != "-1"),
         ]  # or -2
     if isinstance(node, ast.Call):
-        return [node.func, *node.args, *(k.value for k in node.keywords if k.arg not in WORDS)]
+        return [node.func, *node.args, *(k.value for k in node.keywords if not _is_of_no_effect(k, node))]
     return list(ast.iter_child_nodes(node))
 
 

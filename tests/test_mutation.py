@@ -55,6 +55,7 @@ def test_every_change_is_one_mutant_that_can_be_read():
 def test_what_only_bounds_time_and_what_no_program_calls_is_left_alone():
     code = """
 MOST_NAMES, MOST_PARTS, WIDTH = 5000, 40, 640
+HALVES = DOUBLES.astype(SINGLE, copy=False)
 MOST_BYTES = 2**30
 def f(self):
     raise NotImplementedError

@@ -24,6 +24,8 @@ Activations in parts of 40,000 or 160,000 to 320,000 values            all four 
 Tiles of 80,000 or 320,000 to 640,000 hidden values                    -2 to +9 %
 Windows of depthwise convolutions: 1.6 or 3.2 MB at a time             one map alone 8 % less, models -2 to +7 %
 The same: 100 to 400 kB                                                one map alone 1 to 60 % more
+A folder of photos, with memory that Pillow (PILLOW_BLOCKS_MAX) or     V2-A on a Zen 4, a photo: 28.9 -> 28.3 and
+the C library (MALLOC_TRIM_THRESHOLD_) keeps between them              28.7, which is noise
 Depthwise convolutions of up to 40,000 values left to one thread       alone 30 to 50 us less each, V2-A 11.3 ->
                                                                        11.7
 =====================================================================  =========================================

@@ -60,15 +60,9 @@ BUDGET, MANY = re.compile(r"_?(MOST|MAX|LONGEST|LARGEST|PIECE|BUDGET)(_|$)"), 30
 #: Rooms whose tests also stand elsewhere.
 ALSO = {"models": ["tests/api"], "layers": ["tests/models"], "plan": ["tests/golden"], "weights": ["tests/files"]}
 
-#: Mutants that no test can kill, or none should: how they read, and why.
-SURVIVORS: dict[str, str] = {
-    "npconv/convert/leftovers.py: break -> pass": "ends sooner what is refused anyway",
-    "npconv/images/pillow.py: 16 -> (17)": "what is behind the header is not looked at",
-    "npconv/training/head.py: 0 -> (1)": "of a target that is always the same: the weights are 0 as well",
-    "npconv/training/figures.py: 30 -> (31)": "a bound of what can be read in a picture",
-    "npconv/convert/verify.py: load_checkpoint(folder, lazy=True) -> (load_checkpoint(folder))": "memory",
-    "npconv/convert/verify.py: True -> (False)": "memory",
-}
+#: Mutants that no test can kill, or none should: how they read, and why; a line each, with a tab between.
+LISTED = ROOT / "tests" / "data" / "survivors.txt"
+SURVIVORS = dict(line.split("\t") for line in LISTED.read_text("utf-8").splitlines())
 
 COMPARISONS = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq},
@@ -315,15 +309,15 @@ def _passes(group: Sequence[str], root: Path) -> bool:
                 program.wait()
 
 
-def run(chosen: Sequence[Mutant], root: Path = ROOT, *, reaching: bool = False) -> list[Mutant]:
-    """Return those that survive, but for the known ones; print each. RuntimeError if tests fail without one.
+def run(chosen: Mapping[str, Mutant], root: Path = ROOT, *, reaching: bool = False) -> list[str]:
+    """Return the names of those that survive, but for the known ones; print each. RuntimeError if tests fail anyway.
 
     `reaching` has all tests run once before, to know which lines each file of them runs.
     """
     alive = []
     with tempfile.TemporaryDirectory(prefix="npconv-mutants-") as folder:
         places = [_copy(root, Path(folder) / f"project{number}") for number in range(TOGETHER)]
-        first = groups_of(chosen[0], places[0])[0]
+        first = groups_of(next(iter(chosen.values())), places[0])[0]
         if not _passes(first, places[0]):  # then every mutant would seem to be killed
             raise RuntimeError(f"expected tests that pass in a copy of the project; {first[0]} fails without a mutant")
         reach = find_reach(places[0], Path(folder)) if reaching else None
@@ -331,12 +325,12 @@ def run(chosen: Sequence[Mutant], root: Path = ROOT, *, reaching: bool = False) 
         for place in places:
             free.put(place)
         with ThreadPoolExecutor(TOGETHER) as pool:
-            fates = pool.map(lambda mutant: _fate(mutant, free, reach), chosen)
-            for number, (mutant, fate) in enumerate(zip(chosen, fates, strict=True), 1):
-                reason = SURVIVORS.get(str(mutant), "") if fate == "survives" else ""
-                print(f"{number:4} {fate:8} {mutant.start[0]:4} {mutant}{reason and '; ' + reason}", flush=True)
+            fates = pool.map(lambda mutant: _fate(mutant, free, reach), chosen.values())
+            for number, (name, fate) in enumerate(zip(chosen, fates, strict=True), 1):
+                reason = SURVIVORS.get(name, "") if fate == "survives" else ""
+                print(f"{number:4} {fate:8} {name}{reason and '; ' + reason}", flush=True)
                 if fate == "survives" and not reason:
-                    alive.append(mutant)
+                    alive.append(name)
     return alive
 
 
@@ -374,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.keep:
         KEPT.write_text("".join(f"{name}\n" for name in names), "utf-8")
         return 0
-    chosen = [found[name] for name in names]
+    chosen = {name: found[name] for name in names}
     alive = run(chosen, reaching=importlib.util.find_spec("coverage") is not None)
     share = 1 - len(alive) / len(chosen)
     print(f"{share:.1%} of {len(chosen)} mutants killed, of {len(found)}; expected at least {ENOUGH:.0%}")

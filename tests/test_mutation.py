@@ -70,7 +70,7 @@ def test_every_mutant_of_what_ships_can_be_read_and_the_known_survivors_are_some
     texts = {mutant.path: (mutation.ROOT / mutant.path).read_text("utf-8") for mutant in found}
     for mutant in random.Random(1).sample(found, 200):
         ast.parse(mutant.apply(texts[mutant.path]))
-    assert mutation.SURVIVORS.keys() <= set(map(str, found))
+    assert mutation.SURVIVORS.keys() <= mutation.names_of(found).keys()
     assert all(mutation.SURVIVORS.values())
 
 
@@ -133,12 +133,13 @@ def test_a_survivor_is_seen_and_the_project_stays_as_it_was(tmp_path):
     (tmp_path / "tests" / "room" / "test_sums.py").write_text(test)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = fast\n")
     before = source.read_text()
-    alive = mutation.run(mutation.every_mutant(tmp_path), tmp_path)
-    assert {(mutant.before, mutant.after) for mutant in alive} == {("x - 1", "(x + 1)"), ("1", "(2)")}
+    found = mutation.names_of(mutation.every_mutant(tmp_path), tmp_path)
+    alive = mutation.run(found, tmp_path)
+    assert {(found[name].before, found[name].after) for name in alive} == {("x - 1", "(x + 1)"), ("1", "(2)")}
     assert source.read_text() == before
     (tmp_path / "tests" / "room" / "test_sums.py").write_text(test.replace("4", "5"))
     with pytest.raises(RuntimeError, match="fails without a mutant"):
-        mutation.run(mutation.every_mutant(tmp_path), tmp_path)
+        mutation.run(found, tmp_path)
 
 
 def test_the_kept_sample_is_still_there():
@@ -171,5 +172,5 @@ def test_of_a_sample_that_is_gone_nothing_is_tried(tmp_path, monkeypatch):
 def test_the_kept_sample_of_mutants_is_killed():
     found = mutation.names_of(mutation.every_mutant())
     names = mutation.kept(found)
-    alive = mutation.run([found[name] for name in names])
-    assert len(alive) <= (1 - mutation.ENOUGH) * len(names), [str(mutant) for mutant in alive]
+    alive = mutation.run({name: found[name] for name in names})
+    assert len(alive) <= (1 - mutation.ENOUGH) * len(names), alive

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.compare_samples import BLOCK, P, golden, make_trace, run, small
 
 from npconv.golden.compare import compare
@@ -13,7 +14,7 @@ from npconv.golden.diagnose import diagnose
 from npconv.golden.kinds import parameters, structure
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
-from npconv.golden.kinds.pictures import STATISTICS
+from npconv.golden.kinds.pictures import STATISTICS, _grey, _linear, _luma
 from npconv.golden.kinds.search import is_refuted
 from npconv.golden.origin import origin
 from npconv.golden.report import to_text
@@ -178,6 +179,27 @@ def test_the_outputs_of_a_projection_may_be_in_another_order():
         assert change.values["parameters"] == ["a.weight", "a.bias"]
     assert len(changes(weight=weight[:, :, None, None], bias=bias)) == len(found)
     assert changes(weight=bias, bias=bias) == changes(weight=weight) == []
+
+
+def test_light_in_place_of_srgb():
+    """As IEC 61966-2-1 has it; of middle grey a fifth is left."""
+    shares = np.array([0.0, 0.04, 0.5, 0.8, 1.0])
+    light = np.array([0.0, 0.04 / 12.92, 0.2140411, 0.6038273, 1.0])
+    np.testing.assert_allclose(_linear(shares), light, rtol=1e-6)
+    np.testing.assert_allclose(_linear(255 * shares), 255 * light, rtol=1e-6)
+    levels = np.array([0, 5, 10, 11, 188, 255], np.uint8)
+    assert _linear(levels).tolist() == [0, 0, 1, 1, 128, 255]
+
+
+def test_brightness_and_colour_are_those_of_pillow():
+    image = np.random.default_rng(1).integers(0, 256, (3, 20, 30), np.uint8)
+    made = Image.fromarray(image.transpose(1, 2, 0)).convert("YCbCr")
+    assert np.abs(_luma(image).astype(int) - np.asarray(made).transpose(2, 0, 1)).max() <= 1  # its tables are rounded
+    grey = np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))
+    np.testing.assert_array_equal(_grey(image), np.broadcast_to(grey, image.shape))
+    floats = image.astype(np.float64)
+    assert np.abs(_grey(floats) - _grey(image)).max() <= 1
+    assert np.abs(_luma(floats) - _luma(image)).max() <= 0.5 + 1e-9
 
 
 def test_noise_has_no_reason():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ import npconv
 from npconv.errors import InputError, NpconvError
 from npconv.training import LabelledPhotos, Problem, read_photos
 from npconv.training.accuracy import PICTURE_NAME, accuracy_table, write_accuracy
-from npconv.training.evaluate import choose_part, evaluate, photos_for
+from npconv.training.evaluate import ScoreWork, choose_part, evaluate, photos_for
 from npconv.training.measures import top
 from npconv.training.mistakes import draw_mistakes, worst
-from npconv.training.photo_tables import MULTI, REGRESSION
+from npconv.training.photo_tables import MULTI, REGRESSION, SINGLE
 from npconv.training.report import report
 
 CLASSES = list(COLOURS)
@@ -279,3 +280,16 @@ def test_problems_that_were_known_before_stay_said(model, photos):
     told = Problem("missing", "x.jpg")
     found = evaluate(model, LabelledPhotos(given.files, given.targets, given.classes, problems=(told,)))
     assert found.photos.problems == (told,)
+
+
+def test_what_overflows_is_the_photos_failure_and_no_warning():
+    """Where a model computes infinity less infinity."""
+
+    def forward(inputs):
+        large = np.array([[1e30, 1.0], [2.0, 1.0]], np.float32) ** 2
+        return SimpleNamespace(logits=large - np.where(np.isfinite(large), 0, large))
+
+    tool = SimpleNamespace(forward=forward, flaw=lambda value, option: f"not finite; {option}")
+    work = ScoreWork(lambda: tool, SINGLE, dtype_option="--dtype ")
+    bad, good = work.run(tool, [SimpleNamespace(file=name, target=0) for name in "ab"], [np.zeros((3, 2, 2))] * 2)
+    assert (bad.file, bad.error, good.file, good.error) == ("a", "not finite; --dtype ", "b", None)

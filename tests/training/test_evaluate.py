@@ -292,4 +292,4 @@ def test_what_overflows_is_the_photos_failure_and_no_warning():
     tool = SimpleNamespace(forward=forward, flaw=lambda value, option: f"not finite; {option}")
     work = ScoreWork(lambda: tool, SINGLE, dtype_option="--dtype ")
     bad, good = work.run(tool, [SimpleNamespace(file=name, target=0) for name in "ab"], [np.zeros((3, 2, 2))] * 2)
-    assert (bad.file, bad.error, good.file, good.error) == ("a", "not finite; --dtype ", "b", None)
+    assert (bad.file, bad.error, good.file, good.error) == ("a", "not finite; --dtype ", "b", "")

@@ -99,6 +99,14 @@ def test_a_claim_holds_for_every_name(tmp_path, name):
         pass
 
 
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_claim_waits_if_it_is_to(tmp_path, monkeypatch, wait):
+    waited, opened = [], locks.open_locked
+    monkeypatch.setattr(locks, "open_locked", lambda path, wait=False: waited.append(wait) or opened(path, wait=wait))
+    with claimed(tmp_path / "out", wait=wait), staged(tmp_path / "other", wait=wait):
+        assert waited == [wait, wait]
+
+
 @posix
 @pytest.mark.parametrize("is_there", [True, False])
 def test_what_a_dead_process_staged_is_cleared_away(tmp_path, is_there):

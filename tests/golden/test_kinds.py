@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from support.compare_samples import BLOCK, P, golden, make_trace, run, small
 
 from npconv.golden.compare import compare
 from npconv.golden.diagnose import diagnose
-from npconv.golden.kinds import parameters, structure
+from npconv.golden.kinds import geometry, parameters, structure
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
 from npconv.golden.kinds.pictures import STATISTICS, _grey, _linear, _luma
@@ -179,6 +180,30 @@ def test_the_outputs_of_a_projection_may_be_in_another_order():
         assert change.values["parameters"] == ["a.weight", "a.bias"]
     assert len(changes(weight=weight[:, :, None, None], bias=bias)) == len(found)
     assert changes(weight=bias, bias=bias) == changes(weight=weight) == []
+
+
+@pytest.mark.parametrize("around", [(1, 1), (0, 2)])
+@pytest.mark.parametrize("operation", ["depthwise_conv2d", "conv2d"])
+def test_a_padding_with_other_numbers_is_told_by_its_result(operation, around):
+    rng = np.random.default_rng(1)
+    x, numbers = rng.normal(size=(2, 3, 6, 7)), [0.5, -1.0, 2.0]
+    weight = rng.normal(size=(3, 1, 3, 3) if operation == "depthwise_conv2d" else (4, 3, 3, 3))
+    function = partial(OPERATIONS[operation], weight=weight, bias=rng.normal(size=len(weight)))
+    sides = [(0, 0), *((side, side) for side in around)]
+    padded = np.stack([np.pad(x[:, c], sides, constant_values=n) for c, n in enumerate(numbers)], axis=1)
+    mine, right = function(padded), function(x, padding=around)
+    step = SimpleNamespace(name="a", operation=operation)
+    place = SimpleNamespace(mine=mine, right=right, inputs=[x], run=function, function=function, step=step)
+    after, before = geometry._constant(place, around)
+    np.testing.assert_allclose(before.values["values"], numbers, rtol=1e-9)
+    np.testing.assert_allclose(before.function(x, padding=around), mine, rtol=1e-9, atol=1e-12)
+    assert before.says == "padded with the value 0.5, -1, 2 of each channel"
+    np.testing.assert_allclose(after.function(x, padding=around), np.pad(function(x), [(0, 0), *sides]))
+    assert list(geometry._constant(place, (0, 0))) == []
+    place.mine = None  # not known
+    assert len(list(geometry._constant(place, around))) == 1
+    place.mine = mine * np.nan
+    assert len(list(geometry._constant(place, around))) == 1
 
 
 def test_light_in_place_of_srgb():

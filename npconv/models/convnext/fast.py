@@ -222,7 +222,7 @@ class ConvNextTrunk:
         stem: Mapping[str, Any],
         stages: Sequence[Mapping[str, Any]],
         *,
-        grn_eps: float = 0.0,
+        grn_eps: float,
     ) -> None:
         self.config = config
         self.stem = (Stem if config.stem_type == "patch" else OverlappingStem)(**stem, config=config)

@@ -383,7 +383,7 @@ def _read(path: Path) -> Any:
         raise InputError(f"expected {quoted(path)} to be text in UTF-8: {error}") from error
     if text.lstrip()[:1] in ("[", "{"):
         try:
-            return parse_json(text, "the text", most=LARGEST_LABELS, finite=False)
+            return parse_json(text, "the text", most=LARGEST_LABELS)
         except WeightsError as error:
             raise InputError(f"{quoted(path)} begins as JSON, but cannot be read: {error}") from error
     lines = [line.strip() for line in text.splitlines()]

@@ -20,6 +20,7 @@ from support.picture_server import picture_server
 from npconv import ConvNextConfig, ConvNextForImageClassification, ConvNextImageProcessor, pipeline
 from npconv.api.classification import ImageClassificationPipeline
 from npconv.cli import main
+from npconv.cli import photos as photos_module
 from npconv.files import safetensors
 from npconv.images import inputs
 
@@ -431,3 +432,16 @@ def test_a_photo_behind_a_url(capsys: Capsys, model: Path, photos: list[str], mo
     assert (status, out.partition("photo: ")[2]) == (1, expected.removeprefix(f"{photos[0]}: "))
     reason = "cannot be fetched (HTTP 404 Not Found); check the URL and the network"
     assert errors == [f"npconv classify: {server.url}/none: {reason}"]
+
+
+def test_a_traceback_is_there_whatever_happens_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(photos_module, "write", lambda *text, flush=False: written.append((*text, flush)))
+    error = ZeroDivisionError("why")
+    reason = "unexpected ZeroDivisionError: why"
+    assert (
+        photos_module.reason_of(error, photos_module.Photo("a", "a"), debug=False) == f"{reason}; --debug shows where"
+    )
+    assert written == []
+    assert photos_module.reason_of(error, photos_module.Photo("a", "a"), debug=True) == reason
+    assert written == [(sys.stderr, "ZeroDivisionError: why\n", True)]

@@ -213,6 +213,7 @@ WRONG_LABELS = {
     "a number twice": ('{"cat": 0, "dog": 1, "emu": 1, "fox": 2}', "without a gap"),
     "no names": ("[1, 2, 3, 4]", "a list of names"),
     "no JSON": ('["cat",', "begins as JSON"),
+    "infinite": ("[1e999, 2, 3, 4]", "begins as JSON"),
     "nothing": ("", "a list of names"),
     "deep": ("[" * 100_000, "begins as JSON"),
     "no text": (b"\xff\xfe\x00", "UTF-8"),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import zoom
 from support.compare_samples import BLOCK, P, golden, make_trace, run, small
 
 from npconv.golden.compare import compare
@@ -15,7 +16,7 @@ from npconv.golden.diagnose import diagnose
 from npconv.golden.kinds import geometry, parameters, structure
 from npconv.golden.kinds.numbers import in_words, rounded
 from npconv.golden.kinds.parameters import order_in_words, order_of
-from npconv.golden.kinds.pictures import STATISTICS, _grey, _linear, _luma
+from npconv.golden.kinds.pictures import STATISTICS, _grey, _linear, _luma, _sampled
 from npconv.golden.kinds.search import is_refuted
 from npconv.golden.origin import origin
 from npconv.golden.report import to_text
@@ -204,6 +205,18 @@ def test_a_padding_with_other_numbers_is_told_by_its_result(operation, around):
     assert len(list(geometry._constant(place, around))) == 1
     place.mine = mine * np.nan
     assert len(list(geometry._constant(place, around))) == 1
+
+
+@pytest.mark.parametrize("degree", [0, 1, 3])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_single_places_are_looked_up_as_scipy_zooms(degree, aligned):
+    image = np.random.default_rng(2).normal(size=(3, 9, 12))
+    zooms = (1, 21 / 9, 17 / 12)
+    expected = [zoom(c, zooms[1:], order=degree, mode="nearest", grid_mode=not aligned) for c in image]
+    np.testing.assert_allclose(_sampled((21, 17), degree, aligned, image), expected, rtol=1e-9, atol=1e-9)
+    levels = np.random.default_rng(3).integers(0, 256, (3, 9, 12), np.uint8)
+    exact = _sampled((21, 17), degree, aligned, levels.astype(np.float64))
+    np.testing.assert_array_equal(_sampled((21, 17), degree, aligned, levels), np.rint(exact).clip(0, 255))
 
 
 def test_light_in_place_of_srgb():

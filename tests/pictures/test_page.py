@@ -18,7 +18,7 @@ from npconv.pictures.colours import diverging, sequential
 from npconv.pictures.look import CLASSES, _changes, look_at, look_into
 from npconv.pictures.occlusion import occlusion
 from npconv.pictures.overlay import PHOTO_SHARE, heat, overlay, photo_of
-from npconv.pictures.page import formula_of, to_html
+from npconv.pictures.page import _options, _select, formula_of, to_html
 from npconv.pictures.picture import Picture
 from npconv.pictures.saliency import grad_cam, saliency
 from npconv.pictures.views import (
@@ -104,6 +104,14 @@ def test_a_page_has_what_is_chosen_from_for_each_class_and_stage():
     chosen = re.findall(r'data-of="(\w+)" data-value="(\d+)"', text)
     stages = [("stage", str(stage)) for stage in range(stages_of(model.config))]
     assert chosen == [pair for n in range(len(look.reasons)) for pair in [("reason", str(n)), *stages]]
+
+
+def test_the_first_is_chosen_unless_another_is():
+    options = {"0": "a", "1": "b", "2": "c"}
+    for chosen, found in (((), 0), ((2,), 2)):
+        select = str(_select("Class", "reason", options, *chosen))
+        for shown in ("".join(map(str, _options(options, *chosen))), select):
+            assert ["selected" in option for option in shown.split("<option")[1:]] == [n == found for n in range(3)]
 
 
 def test_scores_and_reasons_are_those_of_the_model_and_the_fast_engine_gives_the_same():

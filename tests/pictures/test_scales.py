@@ -62,6 +62,8 @@ def test_numbers_are_short():
 
 
 def test_numbers_beside_each_other_are_told_apart():
+    assert [as_number(value) for value in (999.0, 1000.0, 1e10, 10_000_000_000.5)] == ["999", "1,000", "1e+10", "1e+10"]
+    assert as_number(9_999_999_999.0) == "9,999,999,999"
     assert as_numbers([0.9982, 0.9984, 0.9986]) == ["0.9982", "0.9984", "0.9986"]
     assert as_numbers([1000.0, 1000.5, 1001.0]) == ["1,000.0", "1,000.5", "1,001.0"]
     assert as_numbers([0.0, 500.0, 1000.0]) == ["0", "500", "1,000"]

@@ -212,8 +212,10 @@ def test_a_padding_with_other_numbers_is_told_by_its_result(operation, around):
 def test_single_places_are_looked_up_as_scipy_zooms(degree, aligned):
     image = np.random.default_rng(2).normal(size=(3, 9, 12))
     zooms = (1, 21 / 9, 17 / 12)
-    expected = [zoom(c, zooms[1:], order=degree, mode="nearest", grid_mode=not aligned) for c in image]
-    np.testing.assert_allclose(_sampled((21, 17), degree, aligned, image), expected, rtol=1e-9, atol=1e-9)
+    expected = np.stack([zoom(c, zooms[1:], order=degree, mode="nearest", grid_mode=not aligned) for c in image])
+    border = 0 if aligned else 2  # nothing is looked up outside of the picture here
+    inner = np.s_[:, border : 21 - border, border : 17 - border]
+    np.testing.assert_allclose(_sampled((21, 17), degree, aligned, image)[inner], expected[inner], rtol=1e-9, atol=1e-9)
     levels = np.random.default_rng(3).integers(0, 256, (3, 9, 12), np.uint8)
     exact = _sampled((21, 17), degree, aligned, levels.astype(np.float64))
     np.testing.assert_array_equal(_sampled((21, 17), degree, aligned, levels), np.rint(exact).clip(0, 255))

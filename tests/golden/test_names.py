@@ -199,6 +199,14 @@ def test_an_output_is_known_however_its_number_is_written(name):
     assert names == {PIXELS: PIXELS, outputs["hidden_states.1"]: name}
 
 
+def test_an_output_that_is_there_twice_is_no_tensor_of_its_own():
+    model = golden()
+    target = output_names(model)["hidden_states.1"]
+    pairs = pair(model, [PIXELS, "Hidden_State_1", "outputs/hidden_state[1]"])
+    assert (pairs.names[target], pairs.second[target]) == ("Hidden_State_1", ["outputs/hidden_state[1]"])
+    assert pairs.extra == []
+
+
 def test_what_is_advised_for_a_name_that_another_tensor_has():
     theirs = rename(golden(), {"classifier": f"{P}pooled", "logits": "classifier"})
     np.testing.assert_array_equal(theirs["classifier"], golden()[f"{P}pooled"])

@@ -3,6 +3,7 @@
 import importlib
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -325,6 +326,17 @@ def test_an_unchanged_part_is_not_searched_twice(monkeypatch):
     whole = compare(golden(), port(mistake=TANH))  # all before it is good, however small the share
     diagnose(whole, [], kinds=())
     assert len(searched) == 1
+
+
+def test_once_a_mistake_fits_nothing_is_searched_that_starts_elsewhere(monkeypatch):
+    searched, init, make = [], diagnosis._Search.__init__, diagnosis.make_segment
+    monkeypatch.setattr(diagnosis._Search, "__init__", lambda self, *args: searched.append(1) or init(self, *args))
+    monkeypatch.setattr(diagnosis, "make_segment", lambda *args: replace(make(*args)))  # as if each began elsewhere
+    comparison = compare(golden(), port(mistake=TANH))
+    assert diagnose(comparison, [TANH])[0].fits
+    assert len(searched) == 1
+    diagnose(comparison, [], kinds=())
+    assert len(searched) == 1 + len(diagnosis.SHARES)
 
 
 @pytest.mark.parametrize("attribute", [{"padding": 20000}, {"padding": [7, 0]}])

@@ -24,8 +24,9 @@ A new family is a folder here and a line in :data:`FAMILIES`. The folder is call
       that ends after a stage, given the map of that;
     - ``OF_OTHER_TASKS``: for each task patterns of the names in checkpoints that it has no use for.
 ``plan.py``
-    - ``TASK(config)``: the same as a :class:`npconv.plan.step.Plan`. Its outputs are what ``TASK`` gives out; of the
-      bare model, what it gives out beside ``last_hidden_state``, or that if there is nothing else or it is not a map.
+    - ``TASK(config, *, training)``: the same as a :class:`npconv.plan.step.Plan`. Its outputs are what ``TASK`` gives
+      out; of the bare model, what it gives out beside ``last_hidden_state``, or that if there is nothing else or it is
+      not a map. In `training` it has the steps for dropout and drop path.
 ``fast.py``
     - ``fold(config, params)``: the tree of float32 arrays of the fast engine, of the tree of parameters of any task;
     - ``make_engine(config, folded, threads=None)``: the :class:`npconv.fast.engine.Engine` that works with them.

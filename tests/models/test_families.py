@@ -25,7 +25,7 @@ def test_a_folder_defines_what_is_asked_of_it(family):
     assert set(model.OF_OTHER_TASKS) == set(family.tasks)
     shapes = {task: getattr(model, f"{task}_shapes")(config) for task in family.tasks}
     for task in family.tasks:
-        made = getattr(plan, task)(config)
+        made = getattr(plan, task)(config, training=False)
         assert set(shapes[task]) >= {full for step in made for full in step.params.values()}
         assert len(made.hidden_states) == len(config.stage_names)
         assert "config" in inspect.signature(getattr(model, task)).parameters

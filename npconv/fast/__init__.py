@@ -37,7 +37,7 @@ team there, tiles of 80,000 or 320,000 hidden values take -6 to +4 %, activation
 -3 to +9 %, and windows of 400 kB -2 to +3 %. Products with 49 columns are 15 % quicker there without slabs, which the
 EPYC needs; they are a seventh of ConvNeXt-T.
 
-On a Zen 4 (1 MB of second-level cache), for 4 pictures on one core, each of these by itself: tiles of 80,000 or 320,000
-hidden values -1 to +3 %, activations in parts of 20,000 or 40,000 values 0 to +3 %, windows of 400 kB -1 to +1 %, maps of
+On a Zen 4 (1 MB of second-level cache), for 4 pictures on one core, each by itself: tiles of 80,000 or 320,000 hidden
+values -1 to +3 %, activations in parts of 20,000 or 40,000 values 0 to +3 %, windows of 400 kB -1 to +1 %, maps of
 200,000 or 800,000 values together -2 to +2 %, tiles of 128 positions 1 to 7 % more.
 """

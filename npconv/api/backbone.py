@@ -87,5 +87,5 @@ class Backbone(BareModel[BackboneOutput]):
         if self.config.out_features != self._checked_stages:  # anyone may set them in the configuration
             self._check_stages(self.config)
             self._checked_stages = list(self.config.out_features)
-        feature_maps, hidden_states = self._compute(pixel_values, rng, every_map=True)
+        feature_maps, hidden_states = self._compute(pixel_values, rng, every_map=every_map)
         return BackboneOutput(tuple(feature_maps), tuple(hidden_states))

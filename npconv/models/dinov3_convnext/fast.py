@@ -63,11 +63,10 @@ class DINOv3ConvNextEngine(Engine):
 
     def _run(self, pixel_values: np.ndarray, scratch: Scratch, every_map: bool) -> tuple[Any, list[np.ndarray]]:
         """Return the tokens or feature maps, and the hidden states."""
-        if self.layer_norm is not None and not every_map:
-            maps = self.trunk(pixel_values, scratch, every_map=False)
-            return summarize(maps[-1], self.layer_norm, config=self.config), maps
-        _, *maps = self.trunk(pixel_values, scratch)  # the first is that after the stem, within the first stage here
-        hidden_states = [pixel_values, *maps]
+        every_map = every_map or self.layer_norm is None  # a backbone
+        maps = self.trunk(pixel_values, scratch, every_map=every_map)
+        # The first of all is that after the stem, within the first stage here.
+        hidden_states = [pixel_values, *maps[1:]] if every_map else maps
         if self.layer_norm is None:
             return choose_features(hidden_states, config=self.config), hidden_states
         return summarize(maps[-1], self.layer_norm, config=self.config), hidden_states
